@@ -1,0 +1,3 @@
+//! The `pullgate` binary: parse, run, exit code; nothing else.
+
+fn main() {}
