@@ -1,0 +1,8 @@
+//! Pull secrets and the kubelet's keyring.
+
+/// Placeholder shape.
+#[derive(Debug, Clone)]
+pub struct PullSecret(());
+/// Placeholder shape.
+#[derive(Debug, Clone)]
+pub struct Credential(());

@@ -1,0 +1,114 @@
+//! What a review asks the index for, and what it gets: a copy of the few entries needed.
+
+use jiff::Timestamp;
+
+use crate::image::{Digest, ImageReference};
+use crate::pull::Cause;
+
+/// What is asked of the index at admission.
+#[derive(Debug, Clone)]
+pub struct HistoryQuestion<'a> {
+    /// The image that is about to be pulled.
+    pub reference: &'a ImageReference,
+    /// The namespace of the object under review.
+    pub namespace: &'a str,
+    /// Of which namespaces names and tags may be told.
+    pub visibility: &'a Visibility,
+}
+
+/// Of which namespaces the asker may be told. Counts and verdicts that tell nothing about others
+/// (such as "the nodes evidently can log in to this registry") are not bound by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visibility {
+    /// Of all namespaces.
+    Cluster,
+    /// Of these only; what is told of them is a partial view.
+    Namespaces(Vec<Box<str>>),
+}
+
+impl Visibility {
+    /// Whether this namespace may be spoken of.
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.iter().any(|name| &**name == namespace),
+        }
+    }
+}
+
+/// Whether the index may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// The first lists are not in yet: nothing may be told, nothing denied.
+    #[default]
+    Learning,
+    /// Every watch is in contact.
+    Current,
+    /// A watch has had no contact for too long: nothing may be told, nothing denied.
+    Stale,
+    /// There is no index: the command line on files alone.
+    Absent,
+}
+
+/// What the index knows of one image, its repository and its registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whether the rest may be believed.
+    pub freshness: Freshness,
+    /// The last time that a node pulled or started exactly this reference, anywhere.
+    pub last_success: Option<Success>,
+    /// Tags of the same repository that run, in namespaces that may be told of; the most
+    /// recently started first.
+    pub known_tags: Vec<KnownTag>,
+    /// Causes for which pods of exactly this reference fail now, with how many, in namespaces that
+    /// may be told of; the most frequent first.
+    pub failures: Vec<(Cause, u32)>,
+    /// How the registry as a whole is doing.
+    pub registry: RegistryHealth,
+}
+
+/// A success of a reference in this cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    /// When a node last pulled or started it.
+    pub at: Timestamp,
+    /// The digest that it was then, where known.
+    pub digest: Option<Digest>,
+    /// Whether a node is known to have freshly pulled it, not only started it from its disk.
+    pub pulled: bool,
+}
+
+/// A tag (or digest) of the repository that runs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTag {
+    /// The reference with that tag or digest.
+    pub reference: ImageReference,
+    /// How many pods run it, in namespaces that may be told of.
+    pub pods: u32,
+    /// Whether one of them is in the namespace of the object under review.
+    pub in_namespace: bool,
+    /// When a pod last started with it.
+    pub last_started: Timestamp,
+    /// The digest that it is, where known and the same everywhere.
+    pub digest: Option<Digest>,
+}
+
+/// The pods of one registry, in the whole cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryHealth {
+    /// Containers that run an image of this registry.
+    pub healthy: u32,
+    /// Containers that wait because an image of this registry cannot be pulled.
+    pub failing: u32,
+    /// The cause that most of the failing ones share, if one does.
+    pub main_cause: Option<Cause>,
+    /// Whether the registry as a whole is in trouble: an outage or a login problem, not a fault
+    /// of one image.
+    pub in_trouble: bool,
+    /// Whether pods without any matching pull secret freshly pulled images of this registry: then
+    /// the nodes have credentials for it, or it is public.
+    pub pulls_without_secret: bool,
+    /// Whether its escapes are open again, whatever the policy vouches, because nodes pulled what
+    /// repeated look-ups still called missing or forbidden.
+    pub escapes_reopened: bool,
+}

@@ -1,0 +1,17 @@
+//! What a pull will come to: outcomes of look-ups in, a verdict with its cause and its open
+//! escapes out.
+//!
+//! Pure: it is given what registries, nodes and history said, and never asks. The rules are those
+//! of the product: only what the registry itself confirmed to the pod's own credentials `fails`,
+//! and every way in which a node could still succeed is carried along as an escape.
+
+mod cause;
+mod outcome;
+mod verdict;
+
+pub use cause::Cause;
+pub use outcome::{
+    Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
+    Step, TagList, TlsFault,
+};
+pub use verdict::{Escape, Verdict};

@@ -1,0 +1,197 @@
+//! What one look-up came to: a closed list, so that one table can say what each means.
+//!
+//! A look-up is one reference asked for with one credential at all the hosts that serve it (the
+//! registry and its listed mirrors). What a registry says is data here, never an error.
+
+use std::time::Duration;
+
+use crate::credential::Credential;
+use crate::image::{Digest, ImageReference, Platform};
+
+/// How much of the content a look-up has to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Detail {
+    /// Whether it is there: one HEAD.
+    Presence,
+    /// The platforms of an index too: one GET per digest, kept. A lone manifest stays a HEAD.
+    Platforms,
+    /// The configuration of a lone manifest too: two GETs per digest, kept.
+    Config,
+}
+
+/// One question to the registries.
+#[derive(Debug, Clone)]
+pub struct LookupRequest {
+    /// What is asked for.
+    pub reference: ImageReference,
+    /// Whose answer is wanted; nothing asks anonymously.
+    pub credential: Option<Credential>,
+    /// How much of the content is needed.
+    pub detail: Detail,
+    /// How old a kept answer may be; nothing takes any that has not expired.
+    pub max_age: Option<Duration>,
+}
+
+/// The answer to a [`LookupRequest`].
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long ago the answer came.
+    pub age: Duration,
+    /// The host that gave the decisive answer, where it is a listed mirror.
+    pub mirror: Option<Box<str>>,
+}
+
+/// What a look-up came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The manifest is there for this credential.
+    Exists(Found),
+    /// 404. Confirmed only with an error code in the body of a GET: an ingress answers 404 too.
+    TagMissing {
+        /// The code that confirms it, if any.
+        code: Option<ErrorCode>,
+    },
+    /// 404 with a code that names the repository.
+    RepositoryMissing {
+        /// The code that confirms it, if any.
+        code: Option<ErrorCode>,
+    },
+    /// 401 or 403 of a registry that answers so for missing and for private alike.
+    MissingOrDenied,
+    /// 401 that stayed, from the registry or its own token service.
+    Unauthorized,
+    /// 403 from the registry or its own token service.
+    Forbidden,
+    /// 401 or 403 that is not the registry's own: no challenge, an HTML page, a proxy.
+    RefusedByStranger,
+    /// 429, or a back-off that is still running.
+    Throttled {
+        /// How long until it makes sense to ask again, if the registry said so (capped).
+        retry_after: Option<Duration>,
+    },
+    /// 5xx and other answers of a registry in trouble.
+    RegistryError {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The host could not be reached.
+    Network(NetworkFault),
+    /// A TLS fault.
+    Tls(TlsFault),
+    /// A step took too long.
+    Timeout(Step),
+    /// The answer does not follow the specification; the text is ours, never the registry's.
+    Malformed(&'static str),
+    /// The content does not have the digest that was asked for or announced.
+    CorruptContent,
+    /// The address is one that is never contacted.
+    ForbiddenAddress,
+    /// The registry asks for credentials on a host that they do not belong to.
+    ForeignRealm,
+    /// The caller's deadline came first; the look-up goes on in the background.
+    TooLate,
+    /// Our own bounds: too many look-ups, or the budget of this registry is used up.
+    Overloaded,
+}
+
+/// A manifest that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its digest, where the registry announced one or the content was read.
+    pub digest: Option<Digest>,
+    /// What kind of manifest it is.
+    pub media: MediaKind,
+    /// What of its content is known.
+    pub content: Content,
+}
+
+/// The kinds of manifest that runtimes tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaKind {
+    /// An OCI image index or a Docker manifest list.
+    Index,
+    /// An OCI or Docker schema 2 image manifest.
+    Manifest,
+    /// Docker schema 1.
+    Schema1,
+    /// Anything else.
+    Other,
+}
+
+/// What is known of a manifest's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// It was not read.
+    Unread,
+    /// The platforms of an index, attestations left out. An entry without platform is `None`.
+    Platforms(Vec<Option<Platform>>),
+    /// The platform that the configuration of a lone manifest names.
+    Config(Platform),
+    /// A manifest whose configuration is not that of an image: a chart, a signature.
+    Artifact,
+}
+
+/// Error codes of the distribution specification that confirm that something is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// `MANIFEST_UNKNOWN`
+    ManifestUnknown,
+    /// `NAME_UNKNOWN`
+    NameUnknown,
+    /// `NOT_FOUND` (Harbor)
+    NotFound,
+}
+
+/// How a host could not be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkFault {
+    /// The name does not resolve.
+    Dns,
+    /// The connection was refused, or there is no route.
+    Refused,
+    /// The connection was reset or closed before an answer.
+    Reset,
+    /// A proxy refused to connect.
+    Proxy,
+}
+
+/// What was wrong with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// The certificate is signed by nobody we trust.
+    UnknownAuthority,
+    /// The certificate is for another name.
+    WrongName,
+    /// The certificate has expired or is not valid yet.
+    Expired,
+    /// Plain HTTP was answered on the TLS port.
+    PlainHttp,
+    /// Anything else in the handshake.
+    Handshake,
+}
+
+/// The steps that have a limit of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Name resolution.
+    Resolve,
+    /// Connection and TLS handshake.
+    Connect,
+    /// Waiting for the first byte of the answer.
+    FirstByte,
+    /// Reading the body.
+    Body,
+    /// The whole look-up.
+    Whole,
+}
+
+/// The tags of a repository, as far as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagList {
+    /// The tags that parse as tags, in the registry's order.
+    pub tags: Vec<Box<str>>,
+    /// Whether pages were left out because a bound was reached.
+    pub truncated: bool,
+}

@@ -1,0 +1,11 @@
+//! The one use case: from a workload to a decision about each of its images.
+//!
+//! The webhook and the command line share it. It defines what it needs of the outside as traits
+//! and never reaches out itself; time is an argument.
+
+mod source;
+
+pub use source::{
+    AccessSource, Asker, ClusterSource, HealthSource, ManifestSource, NamespaceFacts, SecretAnswer,
+    ServiceAccountAnswer, ServiceAccountFacts,
+};

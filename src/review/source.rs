@@ -1,0 +1,135 @@
+//! What a review needs of the outside, as traits that the edges implement.
+//!
+//! Every call that may wait takes the moment by which its caller needs the answer; what is not
+//! known by then is said so in the answer, never waited for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::credential::{Credential, PullSecret};
+use crate::health::{History, HistoryQuestion};
+use crate::image::ImageReference;
+use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::workload::Node;
+
+/// Answers of registries. Implemented by the registry client, which owns caches and limits.
+pub trait ManifestSource: Send + Sync {
+    /// Asks for one manifest with one credential. Never waits past `deadline`: then the outcome is
+    /// [`Outcome::TooLate`] and the look-up goes on in the background.
+    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
+
+    /// The tags of the reference's repository, for hints only; failing never changes a verdict.
+    fn tags(
+        &self,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>>;
+}
+
+/// What the API server says when asked by name, and what is watched of namespaces and nodes.
+pub trait ClusterSource: Send + Sync {
+    /// A Secret by name; never a list.
+    fn pull_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, SecretAnswer>;
+
+    /// A ServiceAccount by name.
+    fn service_account<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, ServiceAccountAnswer>;
+
+    /// What is known of a namespace; nothing if it is not known (yet).
+    fn namespace(&self, name: &str) -> Option<NamespaceFacts>;
+
+    /// The nodes that are known; empty if none is.
+    fn nodes(&self) -> Arc<Vec<Node>>;
+}
+
+/// What this cluster has lived through.
+pub trait HealthSource: Send + Sync {
+    /// A copy of the few entries that the question needs. Never waits.
+    fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History;
+}
+
+/// Who may see what.
+pub trait AccessSource: Send + Sync {
+    /// Whether the user may list pods in this namespace, or everywhere if none is given.
+    /// `false` when it could not be found out in time.
+    fn may_list_pods<'a>(
+        &'a self,
+        asker: &'a Asker,
+        namespace: Option<&'a str>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, bool>;
+}
+
+/// The answer to a Secret asked for by name.
+#[derive(Debug, Clone)]
+pub enum SecretAnswer {
+    /// It is there.
+    Found(PullSecret),
+    /// It does not exist (yet).
+    Missing,
+    /// It could not be read: no right, no API server, no time.
+    Unavailable,
+}
+
+/// The answer to a ServiceAccount asked for by name.
+#[derive(Debug, Clone)]
+pub enum ServiceAccountAnswer {
+    /// It is there.
+    Found(ServiceAccountFacts),
+    /// It does not exist (yet).
+    Missing,
+    /// It could not be read.
+    Unavailable,
+}
+
+/// What matters of a ServiceAccount.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceAccountFacts {
+    /// The names in `imagePullSecrets`, in order.
+    pub pull_secrets: Vec<Box<str>>,
+    /// Whether `kubernetes.io/enforce-mountable-secrets` is `"true"`: then pods may only name
+    /// pull secrets that the account names.
+    pub enforce_mountable_secrets: bool,
+}
+
+/// What matters of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// The namespace's labels, sorted by key.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The namespace's annotations under `pullgate.dev/`, sorted by key.
+    pub annotations: Vec<(Box<str>, Box<str>)>,
+}
+
+/// The user in the AdmissionReview.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Asker {
+    /// `userInfo.username`.
+    pub username: Box<str>,
+    /// `userInfo.uid`.
+    pub uid: Box<str>,
+    /// `userInfo.groups`.
+    pub groups: Vec<Box<str>>,
+    /// `userInfo.extra`, sorted by key.
+    pub extra: Vec<(Box<str>, Vec<Box<str>>)>,
+}
+
+impl Asker {
+    /// Whether it is a ServiceAccount: what it is told is read by others.
+    pub fn is_service_account(&self) -> bool {
+        self.username.starts_with("system:serviceaccount:")
+    }
+}

@@ -1,0 +1,45 @@
+//! What a node says of itself, as far as it decides about pulling images.
+
+use crate::image::Platform;
+
+/// A node, reduced to what decides where a pod may land and what can run there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The node's name.
+    pub name: Box<str>,
+    /// `status.nodeInfo.operatingSystem` and `.architecture`.
+    pub platform: Platform,
+    /// The node's labels, sorted by key.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The taints that keep pods away: effects `NoSchedule` and `NoExecute` only.
+    pub taints: Vec<Taint>,
+    /// Whether `spec.unschedulable` is set. Such a node still counts: it may be opened again.
+    pub unschedulable: bool,
+    /// `status.nodeInfo.containerRuntimeVersion`, such as `containerd://2.1.8`.
+    pub runtime: Box<str>,
+    /// `status.nodeInfo.kubeletVersion`, such as `v1.34.4`.
+    pub kubelet: Box<str>,
+    /// The names in `status.images`: they prove presence, their absence proves nothing (the list
+    /// is capped at the 50 largest images, five names each).
+    pub images: Vec<Box<str>>,
+}
+
+/// A taint that keeps pods away unless they tolerate it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taint {
+    /// The taint's key.
+    pub key: Box<str>,
+    /// The taint's value, empty if it has none.
+    pub value: Box<str>,
+    /// `NoSchedule` or `NoExecute`.
+    pub effect: TaintEffect,
+}
+
+/// The effects that keep a pod from a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaintEffect {
+    /// New pods are kept away.
+    NoSchedule,
+    /// Running pods are driven away too.
+    NoExecute,
+}
