@@ -1,11 +1,25 @@
-//! Image references, digests and platforms as the runtimes read them.
+//! What an image field names: references as the kubelet and the runtimes parse them, digests,
+//! and platforms.
+//!
+//! The grammar is that of the `distribution/reference` library, which the API server, the
+//! kubelet, containerd and CRI-O all link; the differential tests hold this port against it.
+//! Pure: nothing here looks at a registry, a node or the clock.
 
-/// Placeholder shape.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImageReference(Box<str>);
-/// Placeholder shape.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(Box<str>);
-/// Placeholder shape.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Platform(Box<str>);
+mod diagnosis;
+mod digest;
+mod grammar;
+mod platform;
+mod reference;
+
+pub use digest::{Algorithm, Digest, DigestError};
+pub use platform::{Platform, PlatformError, PlatformRule};
+pub use reference::{ImageReference, ReferenceError, ReferenceErrorKind};
+
+/// Whether an empty `imagePullPolicy` beside this image becomes `Always`; otherwise it becomes
+/// `IfNotPresent`.
+///
+/// The API server's rule (`SetDefaults_Container`): `Always` if the tag is exactly `latest`,
+/// written or implied, even beside a digest; a name that does not parse gives `IfNotPresent`.
+pub fn defaults_to_always(image: &str) -> bool {
+    ImageReference::parse(image).is_ok_and(|reference| reference.tag() == Some("latest"))
+}

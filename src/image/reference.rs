@@ -1,0 +1,248 @@
+//! `ImageReference`: an image field, parsed as the kubelet and the runtimes parse it.
+//!
+//! Order of the checks, texts of the errors and the odd corners follow
+//! `distribution/reference` (`normalize.go`, `reference.go`) and the kubelet's
+//! `ParseImageName`. Short names are completed with Docker Hub here, as containerd does;
+//! `is_short` says where CRI-O may resolve otherwise.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::digest::{Digest, DigestError};
+use super::{diagnosis, grammar};
+
+const HUB: &str = "docker.io";
+const HUB_LEGACY: &str = "index.docker.io";
+const HUB_OFFICIAL: &str = "library/";
+const DEFAULT_TAG: &str = "latest";
+
+/// A reference that a kubelet accepts: registry host, repository, tag and digest.
+///
+/// Equality is that of all parts, including whether the name was short. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageReference {
+    /// `host/repository`.
+    name: Arc<str>,
+    host_len: usize,
+    tag: Option<Arc<str>>,
+    digest: Option<Digest>,
+    short: bool,
+    irregular_host: bool,
+}
+
+impl ImageReference {
+    /// Parses an image field as it stands in a pod.
+    pub fn parse(image: &str) -> Result<Self, ReferenceError> {
+        if image.len() == 64 && image.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(ReferenceError::new(ReferenceErrorKind::BareHex(image.into()), image));
+        }
+        let (domain, remainder) = split_domain(image);
+        let remote = remainder.split(':').next().unwrap_or_default();
+        if grammar::has_upper(remote) {
+            let kind = ReferenceErrorKind::UpperCaseRepository(remote.into());
+            return Err(ReferenceError::new(kind, image));
+        }
+        let full = format!("{domain}/{remainder}");
+        let Some(elements) = grammar::split(&full) else {
+            let kind = if grammar::split(&grammar::go_lower(&full)).is_some() {
+                ReferenceErrorKind::UpperCase
+            } else {
+                ReferenceErrorKind::Format
+            };
+            return Err(ReferenceError::new(kind, image));
+        };
+        if elements.path.len() > grammar::MAX_PATH {
+            return Err(ReferenceError::new(ReferenceErrorKind::NameTooLong, image));
+        }
+        let digest = elements
+            .digest
+            .map(Digest::parse)
+            .transpose()
+            .map_err(|error| ReferenceError::new(ReferenceErrorKind::Digest(error), image))?;
+        Ok(Self::assemble(image, &elements, digest))
+    }
+
+    fn assemble(image: &str, elements: &grammar::Elements<'_>, digest: Option<Digest>) -> Self {
+        let (name, host_len) = match elements.domain {
+            Some(domain) => (format!("{domain}/{}", elements.path), domain.len()),
+            // The library knows no domain here; the runtime takes what is before the first slash.
+            None => (elements.path.to_owned(), elements.path.find('/').unwrap_or(0)),
+        };
+        let tag = match elements.tag {
+            None if digest.is_none() => Some(DEFAULT_TAG),
+            tag => tag,
+        };
+        Self {
+            name: name.into(),
+            host_len,
+            tag: tag.map(Arc::from),
+            digest,
+            short: is_short(image),
+            irregular_host: elements.domain.is_none(),
+        }
+    }
+
+    /// The registry as the reference names it, with its port and in its own case: what is in
+    /// front of the first slash of `name`. `docker.io` for Docker Hub, whatever is dialled.
+    pub fn host(&self) -> &str {
+        &self.name[..self.host_len]
+    }
+
+    /// The repository within the registry, such as `library/nginx`.
+    pub fn repository(&self) -> &str {
+        &self.name[self.host_len + 1..]
+    }
+
+    /// The tag: as written, or `latest` where neither tag nor digest was written. Runtimes
+    /// ignore a tag beside a digest.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if one was written: then it alone decides what is pulled.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// `host/repository`: what the kubelet's keyring is asked.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the runtime pulls: `name@digest` if there is a digest, else `name:tag`.
+    pub fn canonical(&self) -> String {
+        self.to_string()
+    }
+
+    /// The last part of `/v2/<repository>/manifests/<this>`: the digest, else the tag.
+    pub fn manifest_reference(&self) -> &str {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => digest.as_str(),
+            (None, Some(tag)) => tag,
+            (None, None) => DEFAULT_TAG,
+        }
+    }
+
+    /// Whether the name was written without a domain in CRI-O's eyes (no dot, no colon and not
+    /// `localhost` before the first slash): CRI-O resolves it by the node's aliases and search
+    /// list, where containerd always takes Docker Hub, or the upper-case first part as a host.
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Whether the host is one that the library did not recognise as a domain
+    /// (`foo_bar.com/app`): containerd dials it all the same; CRI-O takes the name as short.
+    pub fn has_irregular_host(&self) -> bool {
+        self.irregular_host
+    }
+
+    /// The same repository with this tag and no digest.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
+        if !grammar::is_tag(tag) {
+            let text = format!("{}:{tag}", self.name);
+            return Err(ReferenceError::new(ReferenceErrorKind::Format, &text));
+        }
+        Ok(Self { tag: Some(tag.into()), digest: None, ..self.clone() })
+    }
+
+    /// The same repository with this digest and no tag.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.digest {
+            Some(digest) => write!(f, "{}@{digest}", self.name),
+            None => write!(f, "{}:{}", self.name, self.manifest_reference()),
+        }
+    }
+}
+
+impl std::str::FromStr for ImageReference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        Self::parse(text)
+    }
+}
+
+/// Splits off the domain at the first slash, or supplies Docker Hub's.
+fn split_domain(image: &str) -> (&str, String) {
+    let Some((first, rest)) = image.split_once('/') else {
+        return (HUB, format!("{HUB_OFFICIAL}{image}"));
+    };
+    let (domain, remainder) = if first == HUB_LEGACY {
+        (HUB, rest)
+    } else if first == "localhost" || first.contains(['.', ':']) || grammar::has_upper(first) {
+        (first, rest)
+    } else {
+        (HUB, image)
+    };
+    if domain == HUB && !remainder.contains('/') {
+        return (domain, format!("{HUB_OFFICIAL}{remainder}"));
+    }
+    (domain, remainder.to_owned())
+}
+
+/// CRI-O's test for a short name (`shortnames.IsShortName` of its image library), for a name
+/// that is known to parse.
+fn is_short(image: &str) -> bool {
+    match image.split_once('/') {
+        Some((first, _)) if grammar::is_domain(first) => {
+            first != "localhost" && !first.contains(['.', ':'])
+        }
+        _ => true,
+    }
+}
+
+/// Why no runtime accepts the name. `Display` is the library's own text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct ReferenceError {
+    kind: ReferenceErrorKind,
+    offending: Box<str>,
+}
+
+impl ReferenceError {
+    fn new(kind: ReferenceErrorKind, image: &str) -> Self {
+        let offending = diagnosis::offending(&kind, image).into_boxed_str();
+        Self { kind, offending }
+    }
+
+    /// The rule that was broken.
+    pub fn kind(&self) -> &ReferenceErrorKind {
+        &self.kind
+    }
+
+    /// The offending part in words for a person, such as `upper case in "Org/app"`. One line,
+    /// bounded, control characters escaped.
+    pub fn offending(&self) -> &str {
+        &self.offending
+    }
+}
+
+/// The rules of the library, each with its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceErrorKind {
+    /// The whole name is 64 hex digits, which looks like an image ID.
+    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
+    BareHex(Box<str>),
+    /// The repository, up to its first colon, is not lower case.
+    #[error("invalid reference format: repository name ({0}) must be lowercase")]
+    UpperCaseRepository(Box<str>),
+    /// It would be legal in lower case.
+    #[error("repository name must be lowercase")]
+    UpperCase,
+    /// It does not match the grammar.
+    #[error("invalid reference format")]
+    Format,
+    /// The repository is longer than 255 bytes.
+    #[error("repository name must not be more than 255 characters")]
+    NameTooLong,
+    /// The digest is not one of a known algorithm.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}

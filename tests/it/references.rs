@@ -1,0 +1,74 @@
+//! The table of image references: what the kubelet and the runtimes make of each.
+
+use pullgate::image::{ImageReference, defaults_to_always};
+
+const TABLE: &str = include_str!("../fixtures/references.tsv");
+
+#[test]
+fn every_row_of_the_table_holds() {
+    let mut rows = 0;
+    for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [number, image, host, repository, tag, digest, policy, error] = columns[..] else {
+            panic!("not eight columns: {line:?}");
+        };
+        let image: String = serde_json::from_str(image).unwrap();
+        let always = defaults_to_always(&image);
+        assert_eq!(always, policy == "Always", "row {number}: pull policy of {image:?}");
+        match ImageReference::parse(&image) {
+            Ok(reference) => {
+                assert_eq!(error, "", "row {number}: {image:?} parses");
+                let (host, repository) = match host {
+                    "-" => repository.split_once('/').unwrap(),
+                    _ => (host, repository),
+                };
+                assert_eq!(reference.host(), host, "row {number}");
+                assert_eq!(reference.repository(), repository, "row {number}");
+                assert_eq!(reference.tag().unwrap_or_default(), tag, "row {number}");
+                let got = reference.digest().map(ToString::to_string).unwrap_or_default();
+                assert_eq!(got, digest, "row {number}");
+                assert_eq!(reference.name(), format!("{host}/{repository}"), "row {number}");
+            }
+            Err(found) => {
+                assert_eq!(found.to_string(), error, "row {number}: {image:?}");
+                assert!(!found.offending().is_empty(), "row {number}");
+            }
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, 149);
+}
+
+#[test]
+fn canonical_form_and_manifest_reference() {
+    let parse = |image: &str| ImageReference::parse(image).unwrap();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pinned = parse(&format!("ghcr.io/org/app:v1@{digest}"));
+    assert_eq!(pinned.canonical(), format!("ghcr.io/org/app@{digest}"));
+    assert_eq!(pinned.manifest_reference(), digest);
+    assert_eq!(pinned.with_tag("v2").unwrap().canonical(), "ghcr.io/org/app:v2");
+    assert!(pinned.with_tag("no such").is_err());
+    assert_eq!(parse("nginx").canonical(), "docker.io/library/nginx:latest");
+    let repinned = parse("nginx").with_digest(pinned.digest().unwrap().clone());
+    assert_eq!(repinned.canonical(), format!("docker.io/library/nginx@{digest}"));
+    assert_eq!(parse("foo_bar.com/a/b").host(), "foo_bar.com");
+    assert!(parse("foo_bar.com/a/b").has_irregular_host());
+}
+
+#[test]
+fn short_names_are_those_that_crio_resolves() {
+    for (image, short) in [
+        ("nginx", true),
+        ("localhost:5000", true),
+        ("library/nginx", true),
+        ("MyHost/app", true),
+        ("foo_bar.com/app", true),
+        ("docker.io/nginx", false),
+        ("index.docker.io/nginx", false),
+        ("localhost/app", false),
+        ("myhost:5000/app", false),
+        ("[::1]/app", false),
+    ] {
+        assert_eq!(ImageReference::parse(image).unwrap().is_short(), short, "{image}");
+    }
+}
