@@ -6,3 +6,6 @@ pub struct PullSecret(());
 /// Placeholder shape.
 #[derive(Debug, Clone)]
 pub struct Credential(());
+/// Placeholder shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialSource(());

@@ -5,13 +5,20 @@
 //! of the product: only what the registry itself confirmed to the pod's own credentials `fails`,
 //! and every way in which a node could still succeed is carried along as an escape.
 
+mod assess;
 mod cause;
 mod outcome;
+mod runtime;
 mod verdict;
 
+pub use assess::{
+    Assessment, Attempt, Lived, Observation, SecretsState, Softened, Vouch, Vouches, assess,
+    meaning,
+};
 pub use cause::Cause;
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     Step, TagList, TlsFault,
 };
+pub use runtime::Runtime;
 pub use verdict::{Escape, Verdict};

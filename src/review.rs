@@ -6,6 +6,6 @@
 mod source;
 
 pub use source::{
-    AccessSource, Asker, ClusterSource, HealthSource, ManifestSource, NamespaceFacts, SecretAnswer,
-    ServiceAccountAnswer, ServiceAccountFacts,
+    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
+    ServiceAccountFacts,
 };

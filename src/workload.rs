@@ -1,6 +1,20 @@
-//! Any pod-bearing object, reduced to what decides about pulling: images, pull policies, secrets,
-//! node constraints.
+//! Any pod-bearing object, reduced to what decides about pulling: images with their places, pull
+//! policies, pull secrets, the ServiceAccount, and on which nodes the pods may land.
+//!
+//! Decoding borrows from the object's own bytes and skips everything else; a whole Pod is never in
+//! memory.
 
+mod extract;
+mod kind;
+mod namespace;
 mod node;
+mod placement;
+mod view;
 
+pub use extract::{
+    ContainerImage, ContainerKind, ExtractError, ObjectRef, Owner, PullPolicy, Workload, extract,
+};
+pub use kind::{PodPath, WorkloadKind, built_in_kinds, pod_path};
+pub use namespace::NamespaceFacts;
 pub use node::{Node, Taint, TaintEffect};
+pub use placement::{Eligible, Placement};

@@ -10,10 +10,10 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{History, HistoryQuestion};
+use crate::health::{Asker, History, HistoryQuestion};
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
-use crate::workload::Node;
+use crate::workload::{NamespaceFacts, Node};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
 pub trait ManifestSource: Send + Sync {
@@ -103,33 +103,4 @@ pub struct ServiceAccountFacts {
     /// Whether `kubernetes.io/enforce-mountable-secrets` is `"true"`: then pods may only name
     /// pull secrets that the account names.
     pub enforce_mountable_secrets: bool,
-}
-
-/// What matters of a namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NamespaceFacts {
-    /// The namespace's labels, sorted by key.
-    pub labels: Vec<(Box<str>, Box<str>)>,
-    /// The namespace's annotations under `pullgate.dev/`, sorted by key.
-    pub annotations: Vec<(Box<str>, Box<str>)>,
-}
-
-/// The user in the AdmissionReview.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Asker {
-    /// `userInfo.username`.
-    pub username: Box<str>,
-    /// `userInfo.uid`.
-    pub uid: Box<str>,
-    /// `userInfo.groups`.
-    pub groups: Vec<Box<str>>,
-    /// `userInfo.extra`, sorted by key.
-    pub extra: Vec<(Box<str>, Vec<Box<str>>)>,
-}
-
-impl Asker {
-    /// Whether it is a ServiceAccount: what it is told is read by others.
-    pub fn is_service_account(&self) -> bool {
-        self.username.starts_with("system:serviceaccount:")
-    }
 }

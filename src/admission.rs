@@ -1,0 +1,12 @@
+//! The conversation with the API server: an AdmissionReview in, an AdmissionReview out, and the
+//! words that a person reads at `kubectl`.
+//!
+//! Pure: bytes and values. It never decides; it says what was decided.
+
+mod decode;
+mod encode;
+mod wording;
+
+pub use decode::{AdmissionRequest, DecodeError, Operation, decode, peek_uid};
+pub use encode::{Answer, Patch, encode};
+pub use wording::{MAX_WARNING, MAX_WARNINGS_TOTAL, clean, fit_warnings, shorten};

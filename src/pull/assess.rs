@@ -1,0 +1,413 @@
+//! The verdict map: what was observed becomes a verdict, a cause and the escapes left open.
+//!
+//! [`meaning`] reads like the table in the documentation of pulls: one line per outcome. The rest
+//! of this module weighs several credentials, nodes and this cluster's own history. In doubt the
+//! verdict is the milder one: a false *fails* is the worst that can be said.
+
+use super::runtime::{Fit, Runtime, fit, verifies_images};
+use super::{Cause, Content, Escape, Found, Lookup, MediaKind, NetworkFault, Outcome, Verdict};
+use crate::credential::CredentialSource;
+use crate::image::{Digest, ImageReference, ReferenceError};
+use crate::workload::{Eligible, Node, PullPolicy};
+
+/// What the platform team vouches for about one property of its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vouch {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// The nodes have none of it.
+    None,
+    /// Pullgate was given the same files as the nodes.
+    Listed,
+}
+
+/// What the platform team vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vouches {
+    /// Mirrors on the nodes.
+    pub mirrors: Vouch,
+    /// Credentials of the nodes' own.
+    pub credentials: Vouch,
+    /// Images that are on the nodes without having been pulled through this registry.
+    pub preloaded_images: Vouch,
+}
+
+/// What this cluster has lived through, as far as it bears on a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts, not states of one thing"
+)]
+pub struct Lived {
+    /// A node pulled or started this very reference a short while ago.
+    pub recent_success: bool,
+    /// This reference ran here at some time: it may still be on a node's disk.
+    pub seen_here: bool,
+    /// The registry as a whole is in trouble here.
+    pub registry_in_trouble: bool,
+    /// Pods without pull secrets freshly pulled from this registry.
+    pub nodes_log_in: bool,
+    /// Nodes pulled what repeated look-ups still called missing or forbidden.
+    pub escapes_reopened: bool,
+}
+
+/// What became of the pod's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretsState {
+    /// All that exist were read.
+    Read,
+    /// One is so broken that the kubelet gives up.
+    Broken,
+    /// One could not be read, so nobody knows which credentials the kubelet will have.
+    Unread,
+}
+
+/// One credential and what the registry answered to it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Where the credential came from; nothing for the anonymous attempt.
+    pub source: Option<CredentialSource>,
+    /// What came of it.
+    pub lookup: Lookup,
+}
+
+/// Everything that bears on the verdict about one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The image's name, parsed.
+    pub reference: Result<&'a ImageReference, &'a ReferenceError>,
+    /// When the nodes ask.
+    pub pull_policy: PullPolicy,
+    /// What became of the pod's secrets.
+    pub secrets: SecretsState,
+    /// The credentials in the kubelet's order, up to the first that worked.
+    pub attempts: &'a [Attempt],
+    /// Where the pod may land.
+    pub eligible: &'a Eligible<'a>,
+    /// The runtime of all nodes, where none is known from the nodes themselves.
+    pub runtime: Option<Runtime>,
+    /// What the platform team vouches for.
+    pub vouches: Vouches,
+    /// What this cluster has lived through.
+    pub lived: Lived,
+}
+
+/// What will become of one image, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessment {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, unless it simply works. A *works* may have one too: it is pulled and will not run.
+    pub cause: Option<Cause>,
+    /// The ways in which a node could still succeed; only a *fails* has any.
+    pub escapes: Vec<Escape>,
+    /// Which of the attempts decided, if one did.
+    pub decisive: Option<usize>,
+    /// The digest behind the reference, where it is known.
+    pub digest: Option<Digest>,
+    /// Nodes the pod may land on that cannot run it, where others can.
+    pub unfit_nodes: Vec<Box<str>>,
+    /// What in this cluster's history softened the verdict.
+    pub softened: Option<Softened>,
+}
+
+/// Why a look-up that failed is not the last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Softened {
+    /// This very reference was pulled or started here a short while ago.
+    RecentSuccess,
+    /// The registry as a whole is in trouble.
+    RegistryTrouble,
+}
+
+/// Assesses one image.
+pub fn assess(seen: &Observation<'_>) -> Assessment {
+    let Ok(reference) = seen.reference else {
+        return Assessment::of(Verdict::Fails, Some(Cause::InvalidReference));
+    };
+    if seen.pull_policy == PullPolicy::Never {
+        return never(seen, reference);
+    }
+    if present_everywhere(seen, reference) {
+        return Assessment::of(Verdict::Works, None);
+    }
+    let assessment = match seen.secrets {
+        SecretsState::Broken => Assessment::of(Verdict::Fails, Some(Cause::BrokenPullSecret)),
+        SecretsState::Read | SecretsState::Unread => weigh(seen),
+    };
+    let assessment = doubt_names(seen, reference, assessment);
+    with_escapes(seen, soften(seen, assessment))
+}
+
+/// The verdict map: what one outcome means for a pull with that credential.
+pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
+    use Verdict::{CannotTell, Fails, Works};
+    match outcome {
+        Outcome::Exists(_) => (Works, None),
+        // Only an error code in the body of a GET confirms it: an ingress answers 404 too.
+        Outcome::TagMissing { code: Some(_) } => (Fails, Some(Cause::TagNotFound)),
+        Outcome::TagMissing { code: None } => (CannotTell, Some(Cause::TagNotFound)),
+        Outcome::RepositoryMissing { code: Some(_) } => (Fails, Some(Cause::RepositoryNotFound)),
+        Outcome::RepositoryMissing { code: None } => (CannotTell, Some(Cause::RepositoryNotFound)),
+        Outcome::MissingOrDenied => (Fails, Some(Cause::AccessDeniedOrMissing)),
+        Outcome::Unauthorized => (Fails, Some(Cause::Unauthorized)),
+        Outcome::Forbidden => (Fails, Some(Cause::Forbidden)),
+        // Everything below may pass, or depends on where one stands.
+        Outcome::RefusedByStranger | Outcome::Malformed(_) => {
+            (CannotTell, Some(Cause::MalformedAnswer))
+        }
+        Outcome::Throttled { .. } => (CannotTell, Some(Cause::RateLimited)),
+        Outcome::RegistryError { .. } => (CannotTell, Some(Cause::RegistryError)),
+        Outcome::Network(NetworkFault::Dns) => (CannotTell, Some(Cause::DnsFailure)),
+        Outcome::Network(_) => (CannotTell, Some(Cause::ConnectionRefused)),
+        Outcome::Tls(_) => (CannotTell, Some(Cause::TlsFailure)),
+        Outcome::Timeout(_) => (CannotTell, Some(Cause::Timeout)),
+        Outcome::CorruptContent => (CannotTell, Some(Cause::CorruptContent)),
+        Outcome::ForbiddenAddress => (CannotTell, Some(Cause::ForbiddenAddress)),
+        Outcome::ForeignRealm => (CannotTell, Some(Cause::ForeignRealm)),
+        Outcome::TooLate => (CannotTell, Some(Cause::TooLate)),
+        Outcome::Overloaded => (CannotTell, Some(Cause::Overloaded)),
+    }
+}
+
+impl Assessment {
+    fn of(verdict: Verdict, cause: Option<Cause>) -> Self {
+        Self {
+            verdict,
+            cause,
+            escapes: Vec::new(),
+            decisive: None,
+            digest: None,
+            unfit_nodes: Vec::new(),
+            softened: None,
+        }
+    }
+
+    /// Whether a policy may deny for this.
+    pub fn may_deny(&self) -> bool {
+        self.verdict == Verdict::Fails && self.escapes.is_empty()
+    }
+}
+
+/// `Never`: the registry is not asked, so only the nodes' disks count.
+fn never(seen: &Observation<'_>, reference: &ImageReference) -> Assessment {
+    if present_everywhere(seen, reference) {
+        return Assessment::of(Verdict::Works, None);
+    }
+    with_escapes(seen, Assessment::of(Verdict::Fails, Some(Cause::ImageNeverPull)))
+}
+
+/// Whether every node that the pod may land on lists the image, and none would check credentials
+/// again before using it.
+fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> bool {
+    seen.pull_policy != PullPolicy::Always
+        && !seen.eligible.nodes.is_empty()
+        && seen.eligible.nodes.iter().all(|node| lists(node, reference) && !verifies_images(node))
+}
+
+/// Whether a node's `status.images` names this image. Absence there proves nothing.
+fn lists(node: &Node, reference: &ImageReference) -> bool {
+    let wanted = reference.canonical();
+    node.images.iter().any(|name| **name == *wanted)
+}
+
+/// The kubelet tries its credentials in order until one works; the next one after any error.
+fn weigh(seen: &Observation<'_>) -> Assessment {
+    let meanings: Vec<_> =
+        seen.attempts.iter().map(|attempt| meaning(&attempt.lookup.outcome)).collect();
+    let works = seen.attempts.iter().enumerate().find_map(|(index, attempt)| {
+        let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
+        Some(Assessment { decisive: Some(index), ..usable(seen, found) })
+    });
+    if let Some(works) = works {
+        return works;
+    }
+    let worst = |wanted: Verdict| {
+        let of_verdict = meanings.iter().enumerate().filter(|(_, (verdict, _))| *verdict == wanted);
+        of_verdict.min_by_key(|(_, (_, cause))| cause.map_or(u8::MAX, precedence))
+    };
+    let decided = worst(Verdict::CannotTell).or_else(|| worst(Verdict::Fails));
+    match decided {
+        Some((index, (verdict, cause))) => {
+            let verdict = match seen.secrets {
+                SecretsState::Unread => Verdict::CannotTell,
+                _ => *verdict,
+            };
+            Assessment { decisive: Some(index), ..Assessment::of(verdict, *cause) }
+        }
+        None => Assessment::of(Verdict::CannotTell, Some(Cause::UnknownNodes)),
+    }
+}
+
+/// Which of several failures names the trouble best: who was let in knows more than who was not.
+const fn precedence(cause: Cause) -> u8 {
+    match cause {
+        Cause::TagNotFound => 0,
+        Cause::RepositoryNotFound => 1,
+        Cause::Forbidden => 2,
+        Cause::AccessDeniedOrMissing => 3,
+        Cause::Unauthorized => 4,
+        _ => 5,
+    }
+}
+
+/// It is there: can the nodes use it?
+fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
+    let nodes = &seen.eligible.nodes;
+    let runtimes = || -> Vec<Runtime> {
+        if nodes.is_empty() {
+            vec![seen.runtime.unwrap_or(Runtime::Other)]
+        } else {
+            nodes.iter().map(|node| Runtime::parse(&node.runtime)).collect()
+        }
+    };
+    let mut assessment = match (&found.content, found.media) {
+        (Content::Platforms(entries), _) => on_platforms(seen, |node| {
+            entries.iter().map(|entry| fit(node, entry.as_ref())).max().unwrap_or(Fit::No)
+        }),
+        // A lone manifest is never compared: it is pulled, and dies with an exec format error.
+        (Content::Config(platform), _) => {
+            let fits = |node: &&Node| fit(node, Some(platform)) != Fit::No;
+            let mismatch = !nodes.is_empty() && !nodes.iter().any(fits);
+            Assessment::of(Verdict::Works, mismatch.then_some(Cause::PlatformMismatch))
+        }
+        (Content::Artifact, _) => by_runtime(&runtimes(), Runtime::takes_artifact, true),
+        (Content::Unread, MediaKind::Schema1) => {
+            by_runtime(&runtimes(), Runtime::takes_schema1, false)
+        }
+        (Content::Unread, MediaKind::Other) => {
+            Assessment::of(Verdict::CannotTell, Some(Cause::UnsupportedManifest))
+        }
+        (Content::Unread, MediaKind::Manifest | MediaKind::Index) => {
+            Assessment::of(Verdict::Works, None)
+        }
+    };
+    assessment.digest.clone_from(&found.digest);
+    assessment
+}
+
+/// Denied only if no node that the pod may land on can take it, and at least one is known.
+fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessment {
+    let nodes = &seen.eligible.nodes;
+    if nodes.is_empty() {
+        return if seen.eligible.asked {
+            Assessment::of(Verdict::CannotTell, Some(Cause::UnknownNodes))
+        } else {
+            Assessment::of(Verdict::Works, None)
+        };
+    }
+    let fits: Vec<(Fit, &Node)> = nodes.iter().map(|node| (fits(node), *node)).collect();
+    match fits.iter().map(|(fit, _)| *fit).max() {
+        Some(Fit::Yes) => Assessment {
+            unfit_nodes: fits
+                .iter()
+                .filter(|(fit, _)| *fit == Fit::No)
+                .map(|(_, node)| node.name.clone())
+                .collect(),
+            ..Assessment::of(Verdict::Works, None)
+        },
+        Some(Fit::Perhaps) => Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch)),
+        Some(Fit::No) | None => Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch)),
+    }
+}
+
+/// A manifest that some runtimes refuse. `useless` says that who takes it cannot start it.
+fn by_runtime(runtimes: &[Runtime], takes: fn(Runtime) -> Fit, useless: bool) -> Assessment {
+    let cause = Some(Cause::UnsupportedManifest);
+    if runtimes.iter().all(|runtime| takes(*runtime) == Fit::Yes) {
+        Assessment::of(Verdict::Works, cause.filter(|_| useless))
+    } else if runtimes.iter().all(|runtime| takes(*runtime) == Fit::No) {
+        Assessment::of(Verdict::Fails, cause)
+    } else {
+        Assessment::of(Verdict::CannotTell, cause)
+    }
+}
+
+/// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and a
+/// host that is not one is nobody's.
+fn doubt_names(
+    seen: &Observation<'_>,
+    reference: &ImageReference,
+    assessment: Assessment,
+) -> Assessment {
+    let nodes = &seen.eligible.nodes;
+    let cri_o = nodes.iter().any(|node| Runtime::parse(&node.runtime) == Runtime::CriO)
+        || seen.runtime == Some(Runtime::CriO);
+    let containerd = |runtime: Runtime| matches!(runtime, Runtime::Containerd(..));
+    let known = !nodes.is_empty()
+        && nodes.iter().all(|node| containerd(Runtime::parse(&node.runtime)))
+        || seen.runtime.is_some_and(containerd);
+    let doubtful = reference.has_irregular_host()
+        || (reference.is_short() && (cri_o || (!known && assessment.verdict == Verdict::Fails)));
+    if doubtful {
+        Assessment {
+            verdict: Verdict::CannotTell,
+            cause: assessment.cause.or(Some(Cause::UnknownNodes)),
+            ..assessment
+        }
+    } else {
+        assessment
+    }
+}
+
+/// This cluster's own experience beats a look-up that failed.
+fn soften(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let Some(cause) = assessment.cause else { return assessment };
+    let trouble = seen.lived.registry_in_trouble
+        && (cause.is_transient()
+            || matches!(
+                cause,
+                Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing
+            ));
+    let softened = if trouble {
+        Softened::RegistryTrouble
+    } else if seen.lived.recent_success
+        && assessment.verdict == Verdict::Fails
+        && cause != Cause::BrokenPullSecret
+    {
+        Softened::RecentSuccess
+    } else {
+        return assessment;
+    };
+    Assessment { verdict: Verdict::CannotTell, softened: Some(softened), ..assessment }
+}
+
+/// The escapes that are open, per cause, unless the platform team closed them.
+fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let (Verdict::Fails, Some(cause)) = (assessment.verdict, assessment.cause) else {
+        return assessment;
+    };
+    let reopened = seen.lived.escapes_reopened;
+    let asks_registry = cause != Cause::ImageNeverPull && cause != Cause::BrokenPullSecret;
+    // Whoever may read it sees the same content, but a registry that hides what one may not see
+    // answers 404 too: only what was found leaves no room for other credentials.
+    let access =
+        asks_registry && !matches!(cause, Cause::PlatformMismatch | Cause::UnsupportedManifest);
+    let closed = |vouch: Vouch| vouch != Vouch::Unknown && !reopened;
+    let mut escapes = Vec::new();
+    if asks_registry && !closed(seen.vouches.mirrors) {
+        escapes.push(Escape::NodeMirror);
+    }
+    if access && (!closed(seen.vouches.credentials) || seen.lived.nodes_log_in) {
+        escapes.push(Escape::NodeCredentials);
+    }
+    if may_be_on_node(seen, cause) {
+        escapes.push(Escape::ImageOnNode);
+    }
+    Assessment { escapes, ..assessment }
+}
+
+/// Whether the image may already be on a node, and the node would use it.
+fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
+    let vouched = seen.vouches.preloaded_images != Vouch::Unknown
+        && !seen.lived.seen_here
+        && !seen
+            .reference
+            .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));
+    // From 1.35 the kubelet reads the secrets even for an image that is there.
+    let secrets_first = cause == Cause::BrokenPullSecret
+        && !seen.eligible.nodes.is_empty()
+        && seen.eligible.nodes.iter().all(|node| verifies_images(node));
+    seen.pull_policy != PullPolicy::Always && !vouched && !secrets_first
+}

@@ -1,0 +1,98 @@
+//! Which runtime a node has, as far as runtimes differ about pulling.
+
+use crate::image::{Platform, PlatformRule};
+use crate::workload::Node;
+
+/// A container runtime and its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// containerd, with major and minor version.
+    Containerd(u32, u32),
+    /// CRI-O.
+    CriO,
+    /// Anything else, or unknown.
+    Other,
+}
+
+/// Whether an image of some platform can be taken by a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    /// It cannot.
+    No,
+    /// It depends on what a node does not report.
+    Perhaps,
+    /// It can.
+    Yes,
+}
+
+impl Runtime {
+    /// From `status.nodeInfo.containerRuntimeVersion`, such as `containerd://2.1.8`, or from the
+    /// bare name of a runtime.
+    pub fn parse(version: &str) -> Self {
+        let (name, version) = version.split_once("://").unwrap_or((version, ""));
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        match (name, numbers.next(), numbers.next()) {
+            ("containerd", Some(Ok(major)), Some(Ok(minor))) => Self::Containerd(major, minor),
+            ("cri-o", ..) => Self::CriO,
+            _ => Self::Other,
+        }
+    }
+
+    /// The rules by which it may choose from an index: the first surely, the others perhaps.
+    const fn rules(self) -> &'static [PlatformRule] {
+        use PlatformRule::{ContainerdClassic, ContainerdStrict, CriO};
+        match self {
+            Self::Containerd(0..=1, _) | Self::Containerd(2, 0) => &[ContainerdClassic],
+            // The local pull path, which some settings force, still has the classic rule.
+            Self::Containerd(..) => &[ContainerdStrict, ContainerdClassic],
+            Self::CriO => &[CriO],
+            Self::Other => &[ContainerdStrict, ContainerdClassic, CriO],
+        }
+    }
+
+    /// Whether it still takes Docker schema 1: containerd 1.x and CRI-O do, containerd 2.1 and
+    /// later do not, 2.0 only if told to.
+    pub(super) const fn takes_schema1(self) -> Fit {
+        match self {
+            Self::Containerd(0..=1, _) | Self::CriO => Fit::Yes,
+            Self::Containerd(2, 0) | Self::Other => Fit::Perhaps,
+            Self::Containerd(..) => Fit::No,
+        }
+    }
+
+    /// Whether it pulls an artifact (a chart, a signature), only to fail at the start.
+    pub(super) const fn takes_artifact(self) -> Fit {
+        match self {
+            Self::Containerd(0..=1, _) => Fit::No,
+            Self::Containerd(..) => Fit::Yes,
+            Self::CriO | Self::Other => Fit::Perhaps,
+        }
+    }
+}
+
+/// Whether this node takes an entry of an index. Kubernetes reports neither variants nor, on
+/// Windows, what its version rule needs: there it is perhaps.
+pub(super) fn fit(node: &Node, entry: Option<&Platform>) -> Fit {
+    let Some(entry) = entry else { return Fit::Perhaps };
+    let rules = Runtime::parse(&node.runtime).rules();
+    let takes = |rule: PlatformRule| node.platform.may_match(entry, rule);
+    if node.platform.os == "windows" {
+        let same = entry.os == "windows" && entry.architecture == node.platform.architecture;
+        return if same { Fit::Perhaps } else { Fit::No };
+    }
+    match rules {
+        [sure, ..] if takes(*sure) => Fit::Yes,
+        _ if rules.iter().any(|rule| takes(*rule)) => Fit::Perhaps,
+        _ => Fit::No,
+    }
+}
+
+/// Whether the kubelet checks again who may use a secret-pulled image that is on the node
+/// (KEP-2535, on by default from 1.35). An unknown version is taken to do so.
+pub(super) fn verifies_images(node: &Node) -> bool {
+    let mut numbers = node.kubelet.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(1)), Some(Ok(minor))) => minor >= 35,
+        _ => true,
+    }
+}

@@ -1,0 +1,298 @@
+//! From an object's bytes to a [`Workload`].
+
+use serde_json::value::RawValue;
+
+use super::kind::PodPath;
+use super::placement::Placement;
+use super::view::{ContainerView, HeadView, MetadataView, PodSpecView, PodView, member, text};
+
+/// The prefix of the annotations that are ours.
+const OUR_ANNOTATIONS: &str = "pullgate.dev/";
+/// The API server's mirror of a static pod; the kubelet made it after the fact.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// Why an object could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// It is not what its kind says: a wrong type somewhere.
+    #[error("failed to read the {part} of this object")]
+    Unreadable {
+        /// Which part was being read.
+        part: &'static str,
+        /// What was wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What an object is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ObjectRef {
+    /// `apiVersion`.
+    pub api_version: Box<str>,
+    /// `kind`.
+    pub kind: Box<str>,
+    /// The namespace, empty if none is given.
+    pub namespace: Box<str>,
+    /// The name; for an object that gets its name from the API server, its `generateName`.
+    pub name: Box<str>,
+}
+
+/// The controller that made an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The owner's `apiVersion`.
+    pub api_version: Box<str>,
+    /// The owner's kind.
+    pub kind: Box<str>,
+    /// The owner's name.
+    pub name: Box<str>,
+    /// The owner's uid.
+    pub uid: Box<str>,
+}
+
+/// An object that makes pods, or a pod, reduced to what decides about pulling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// What the object is called.
+    pub object: ObjectRef,
+    /// The object's uid, empty before it has one.
+    pub uid: Box<str>,
+    /// Whether it is a pod: where the truth is. Everything else is a prediction.
+    pub is_pod: bool,
+    /// Whether it mirrors a static pod: then nothing can be prevented any more.
+    pub is_mirror: bool,
+    /// The owner reference that has `controller: true`.
+    pub controller: Option<Owner>,
+    /// The annotations under `pullgate.dev/`, those of the template included.
+    pub annotations: Vec<(Box<str>, Box<str>)>,
+    /// Every image that will be pulled, in the order of the spec.
+    pub images: Vec<ContainerImage>,
+    /// The names in `imagePullSecrets`, in order, empty ones left out.
+    pub pull_secrets: Vec<Box<str>>,
+    /// The ServiceAccount that the pods will have.
+    pub service_account: Box<str>,
+    /// On which nodes the pods may land.
+    pub placement: Placement,
+}
+
+/// One image of a workload, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// What it is the image of.
+    pub kind: ContainerKind,
+    /// The container's or volume's name.
+    pub container: Box<str>,
+    /// The image as written.
+    pub image: Box<str>,
+    /// The pull policy, defaulted as the API server does.
+    pub pull_policy: PullPolicy,
+    /// The JSON pointer of the image field.
+    pub pointer: Box<str>,
+}
+
+/// What pulls an image in a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContainerKind {
+    /// `initContainers`, sidecars among them.
+    Init,
+    /// `containers`.
+    Regular,
+    /// `ephemeralContainers`.
+    Ephemeral,
+    /// A volume of type `image`.
+    ImageVolume,
+}
+
+/// When a node asks the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PullPolicy {
+    /// Every time.
+    Always,
+    /// Only if the image is not on the node.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl PullPolicy {
+    /// The policy as written in a spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+
+    /// An absent policy is defaulted as the API server does, per container: `Always` for the tag
+    /// `latest`, written or implied, else `IfNotPresent` (`SetDefaults_Container` in
+    /// `pkg/apis/core/v1/defaults.go` of kubernetes).
+    fn of(written: &str, image: &str) -> Self {
+        match written {
+            "Always" => Self::Always,
+            "Never" => Self::Never,
+            "IfNotPresent" => Self::IfNotPresent,
+            _ if crate::image::defaults_to_always(image) => Self::Always,
+            _ => Self::IfNotPresent,
+        }
+    }
+}
+
+impl Workload {
+    /// Whether the other version of this object pulls the same in the same way.
+    pub fn pulls_alike(&self, other: &Self) -> bool {
+        self.images == other.images
+            && self.pull_secrets == other.pull_secrets
+            && self.service_account == other.service_account
+            && self.placement == other.placement
+    }
+
+    /// The value of one of our annotations.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
+    }
+}
+
+/// Reads an object whose pod (template) is at `path`.
+pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractError> {
+    let head: HeadView<'_> = read(object, "head")?;
+    let mut place = Some(object);
+    for key in path.keys() {
+        place = match place {
+            Some(value) => member(value, key)
+                .map_err(|source| ExtractError::Unreadable { part: "pod template", source })?,
+            None => None,
+        };
+    }
+    let pod: PodView<'_> = match place {
+        Some(value) => read::<Option<PodView<'_>>>(value, "pod spec")?.unwrap_or_default(),
+        None => PodView::default(),
+    };
+    let metadata = head.metadata.unwrap_or_default();
+    let spec = pod.spec.unwrap_or_default();
+    let mut annotations = ours(&metadata);
+    if !path.is_pod() {
+        let template = pod.metadata.as_ref().map(ours).unwrap_or_default();
+        annotations.extend(
+            template
+                .into_iter()
+                .filter(|(key, _)| metadata_has(&metadata, key).is_none())
+                .collect::<Vec<_>>(),
+        );
+    }
+    Ok(Workload {
+        is_pod: path.is_pod(),
+        is_mirror: path.is_pod() && metadata_has(&metadata, MIRROR_ANNOTATION).is_some(),
+        uid: text(metadata.uid.as_ref()),
+        controller: controller(&metadata),
+        annotations,
+        images: images(&spec, &path.spec_pointer()),
+        pull_secrets: spec
+            .image_pull_secrets
+            .iter()
+            .flatten()
+            .map(|secret| text(secret.name.as_ref()))
+            .filter(|name| !name.is_empty())
+            .collect(),
+        service_account: service_account(&spec),
+        placement: Placement::of(&spec),
+        object: ObjectRef {
+            api_version: text(head.api_version.as_ref()),
+            kind: text(head.kind.as_ref()),
+            namespace: text(metadata.namespace.as_ref()),
+            name: match text(metadata.name.as_ref()) {
+                name if name.is_empty() => text(metadata.generate_name.as_ref()),
+                name => name,
+            },
+        },
+    })
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(
+    value: &'a RawValue,
+    part: &'static str,
+) -> Result<T, ExtractError> {
+    serde_json::from_str(value.get()).map_err(|source| ExtractError::Unreadable { part, source })
+}
+
+fn ours(metadata: &MetadataView<'_>) -> Vec<(Box<str>, Box<str>)> {
+    metadata
+        .annotations
+        .iter()
+        .flatten()
+        .filter(|(key, _)| key.0.starts_with(OUR_ANNOTATIONS))
+        .map(|(key, value)| (key.boxed(), text(value.as_ref())))
+        .collect()
+}
+
+fn metadata_has<'m>(metadata: &'m MetadataView<'_>, name: &str) -> Option<&'m str> {
+    let annotations = metadata.annotations.as_ref()?;
+    let (_, value) = annotations.iter().find(|(key, _)| key.0 == name)?;
+    Some(value.as_ref().map_or("", |value| value.0.as_ref()))
+}
+
+fn controller(metadata: &MetadataView<'_>) -> Option<Owner> {
+    let owners = metadata.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| Owner {
+            api_version: text(owner.api_version.as_ref()),
+            kind: text(owner.kind.as_ref()),
+            name: text(owner.name.as_ref()),
+            uid: text(owner.uid.as_ref()),
+        })
+        .next()
+}
+
+/// `serviceAccountName`, else its deprecated alias, else `default`, as the API server fills it in.
+fn service_account(spec: &PodSpecView<'_>) -> Box<str> {
+    [spec.service_account_name.as_ref(), spec.service_account.as_ref()]
+        .into_iter()
+        .map(text)
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "default".into())
+}
+
+fn images(spec: &PodSpecView<'_>, pointer: &str) -> Vec<ContainerImage> {
+    let lists = [
+        (ContainerKind::Init, "initContainers", &spec.init_containers),
+        (ContainerKind::Regular, "containers", &spec.containers),
+        (ContainerKind::Ephemeral, "ephemeralContainers", &spec.ephemeral_containers),
+    ];
+    let mut images = Vec::new();
+    for (kind, key, list) in lists {
+        for (index, container) in list.iter().flatten().enumerate() {
+            images.push(container_image(container, kind, format!("{pointer}/{key}/{index}/image")));
+        }
+    }
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let Some(source) = &volume.image else { continue };
+        let image = text(source.reference.as_ref());
+        let policy = text(source.pull_policy.as_ref());
+        images.push(ContainerImage {
+            kind: ContainerKind::ImageVolume,
+            container: text(volume.name.as_ref()),
+            pull_policy: PullPolicy::of(&policy, &image),
+            image,
+            pointer: format!("{pointer}/volumes/{index}/image/reference").into(),
+        });
+    }
+    images
+}
+
+fn container_image(
+    container: &ContainerView<'_>,
+    kind: ContainerKind,
+    pointer: String,
+) -> ContainerImage {
+    let image = text(container.image.as_ref());
+    let policy = text(container.image_pull_policy.as_ref());
+    ContainerImage {
+        kind,
+        container: text(container.name.as_ref()),
+        pull_policy: PullPolicy::of(&policy, &image),
+        image,
+        pointer: pointer.into(),
+    }
+}

@@ -1,0 +1,223 @@
+//! On which of the known nodes a pod may land.
+//!
+//! The scheduler's own rules for `nodeName`, `nodeSelector`, required node affinity and taints
+//! (<https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/>). Where in doubt a
+//! node is eligible: a node too many can only make a verdict milder.
+
+use super::node::{Node, Taint, TaintEffect};
+use super::view::{PodSpecView, RequirementView, TermView, TolerationView, text};
+
+/// What an object says about where its pods may land.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    node_name: Box<str>,
+    selector: Vec<(Box<str>, Box<str>)>,
+    /// Alternatives; `None` if there is no required affinity.
+    terms: Option<Vec<Term>>,
+    tolerations: Vec<Toleration>,
+    gated: bool,
+    os: Box<str>,
+}
+
+/// The nodes a pod may land on, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eligible<'n> {
+    /// The known nodes it may land on.
+    pub nodes: Vec<&'n Node>,
+    /// Whether nodes were asked for at all: not by the command line without a cluster.
+    pub asked: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Term {
+    expressions: Vec<Requirement>,
+    fields: Vec<Requirement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Requirement {
+    key: Box<str>,
+    operator: Operator,
+    values: Vec<Box<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+    Gt,
+    Lt,
+    /// An operator that is newer than this code: taken as fulfilled.
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Toleration {
+    key: Box<str>,
+    exists: bool,
+    value: Box<str>,
+    effect: Option<TaintEffect>,
+    /// An effect or operator that keeps nothing away here.
+    irrelevant: bool,
+}
+
+/// Taints under these names come and go with a node's condition: a node that has one today may
+/// take the pod tomorrow, so they do not count.
+const PASSING_TAINTS: &[&str] = &["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"];
+
+impl Placement {
+    /// Reads the constraints of a pod's spec.
+    pub(super) fn of(spec: &PodSpecView<'_>) -> Self {
+        let selector = spec
+            .node_selector
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.boxed(), text(value.as_ref())))
+            .collect();
+        let terms = spec
+            .affinity
+            .as_ref()
+            .and_then(|affinity| affinity.node_affinity.as_ref())
+            .and_then(|affinity| affinity.required.as_ref())
+            .map(|required| {
+                required.node_selector_terms.iter().flatten().map(Term::of).collect::<Vec<_>>()
+            });
+        Self {
+            node_name: text(spec.node_name.as_ref()),
+            selector,
+            terms,
+            tolerations: spec.tolerations.iter().flatten().map(Toleration::of).collect(),
+            gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
+            os: text(spec.os.as_ref().and_then(|os| os.name.as_ref())),
+        }
+    }
+
+    /// The known nodes that pods with these constraints may land on. None if scheduling gates
+    /// hold the pod: who lifts them may change its constraints.
+    pub fn eligible<'n>(&self, nodes: &'n [Node]) -> Eligible<'n> {
+        let nodes = if self.gated {
+            Vec::new()
+        } else {
+            nodes.iter().filter(|node| self.admits(node)).collect()
+        };
+        Eligible { nodes, asked: true }
+    }
+
+    fn admits(&self, node: &Node) -> bool {
+        if !self.os.is_empty() && *self.os != *node.platform.os {
+            return false;
+        }
+        if !self.node_name.is_empty() {
+            // The scheduler is passed over, and with it selectors and NoSchedule taints.
+            return *self.node_name == *node.name;
+        }
+        self.selector.iter().all(|(key, value)| label(node, key) == Some(&**value))
+            && self.terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.admits(node)))
+            && node.taints.iter().all(|taint| self.tolerates(taint))
+    }
+
+    fn tolerates(&self, taint: &Taint) -> bool {
+        PASSING_TAINTS.iter().any(|prefix| taint.key.starts_with(prefix))
+            || self.tolerations.iter().any(|toleration| toleration.covers(taint))
+    }
+}
+
+impl Eligible<'_> {
+    /// Nothing is known of nodes, and nobody asked.
+    pub const fn not_asked() -> Self {
+        Self { nodes: Vec::new(), asked: false }
+    }
+}
+
+fn label<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.labels
+        .binary_search_by(|(name, _)| (**name).cmp(key))
+        .ok()
+        .map(|found| &*node.labels[found].1)
+}
+
+impl Term {
+    fn of(view: &TermView<'_>) -> Self {
+        let read = |list: &Option<Vec<RequirementView<'_>>>| {
+            list.iter().flatten().map(Requirement::of).collect()
+        };
+        Self { expressions: read(&view.match_expressions), fields: read(&view.match_fields) }
+    }
+
+    /// An empty term matches nothing, as the API documents it.
+    fn admits(&self, node: &Node) -> bool {
+        let name = &node.name;
+        !(self.expressions.is_empty() && self.fields.is_empty())
+            && self.expressions.iter().all(|wanted| wanted.holds(label(node, &wanted.key)))
+            && self
+                .fields
+                .iter()
+                .all(|wanted| &*wanted.key != "metadata.name" || wanted.holds(Some(name)))
+    }
+}
+
+impl Requirement {
+    fn of(view: &RequirementView<'_>) -> Self {
+        let operator = match view.operator.as_ref().map(|operator| operator.0.as_ref()) {
+            Some("In") => Operator::In,
+            Some("NotIn") => Operator::NotIn,
+            Some("Exists") => Operator::Exists,
+            Some("DoesNotExist") => Operator::DoesNotExist,
+            Some("Gt") => Operator::Gt,
+            Some("Lt") => Operator::Lt,
+            _ => Operator::Unknown,
+        };
+        let values = view.values.iter().flatten().map(super::view::Text::boxed).collect();
+        Self { key: text(view.key.as_ref()), operator, values }
+    }
+
+    fn holds(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|one| &**one == value);
+        let number = |text: &str| text.parse::<i64>().ok();
+        let compare = |wanted: std::cmp::Ordering| {
+            let limit = self.values.first().and_then(|limit| number(limit));
+            value
+                .and_then(&number)
+                .zip(limit)
+                .is_some_and(|(a, b)| a.cmp(&b) == wanted)
+        };
+        match self.operator {
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => value.is_none_or(|value| !listed(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Gt => compare(std::cmp::Ordering::Greater),
+            Operator::Lt => compare(std::cmp::Ordering::Less),
+            Operator::Unknown => true,
+        }
+    }
+}
+
+impl Toleration {
+    fn of(view: &TolerationView<'_>) -> Self {
+        let effect = text(view.effect.as_ref());
+        let operator = text(view.operator.as_ref());
+        Self {
+            key: text(view.key.as_ref()),
+            exists: &*operator == "Exists",
+            value: text(view.value.as_ref()),
+            effect: match &*effect {
+                "NoSchedule" => Some(TaintEffect::NoSchedule),
+                "NoExecute" => Some(TaintEffect::NoExecute),
+                _ => None,
+            },
+            irrelevant: &*effect == "PreferNoSchedule",
+        }
+    }
+
+    /// As in <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>: an
+    /// empty key with `Exists` tolerates everything, an empty effect every effect.
+    fn covers(&self, taint: &Taint) -> bool {
+        !self.irrelevant
+            && self.effect.is_none_or(|effect| effect == taint.effect)
+            && (if self.key.is_empty() { self.exists } else { self.key == taint.key })
+            && (self.exists || self.value == taint.value)
+    }
+}
