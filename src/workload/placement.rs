@@ -178,10 +178,7 @@ impl Requirement {
         let number = |text: &str| text.parse::<i64>().ok();
         let compare = |wanted: std::cmp::Ordering| {
             let limit = self.values.first().and_then(|limit| number(limit));
-            value
-                .and_then(&number)
-                .zip(limit)
-                .is_some_and(|(a, b)| a.cmp(&b) == wanted)
+            value.and_then(&number).zip(limit).is_some_and(|(a, b)| a.cmp(&b) == wanted)
         };
         match self.operator {
             Operator::In => value.is_some_and(listed),
