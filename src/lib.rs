@@ -10,3 +10,7 @@ pub mod health;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
 pub mod review;
+// Edges: each speaks to one thing outside, and none imports another (metric handles excepted).
+pub mod telemetry;
+pub mod config;
+pub mod server;

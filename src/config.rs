@@ -1,0 +1,11 @@
+//! What an operator says on the command line and in the environment, checked once.
+//!
+//! Flags as they were typed ([`ServeFlags`]) become one [`Config`] in which nothing contradicts
+//! itself. Files are only named here; who uses a file reads it, at start, and says what is wrong
+//! with it by file, line and field.
+
+mod flags;
+mod serve;
+
+pub use flags::{ClusterFlags, RegistryFlags, ServeFlags};
+pub use serve::{CallerProof, ClusterTarget, Config, ConfigError, RegistrySettings, TlsSource};

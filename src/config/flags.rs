@@ -1,0 +1,117 @@
+//! The flags of `pullgate serve` as they are typed. Every flag is also an environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// Flags of `pullgate serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeFlags {
+    /// Where reviews are answered, over TLS
+    #[arg(
+        long,
+        env = "PULLGATE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8443"
+    )]
+    pub listen: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics are answered, without TLS
+    #[arg(
+        long,
+        env = "PULLGATE_ADMIN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub admin_listen: SocketAddr,
+
+    /// File with the secret last part of the webhook's path, by which the API server proves
+    /// itself (at least 16 characters; re-read when it changes)
+    #[arg(long, env = "PULLGATE_PATH_TOKEN_FILE", value_name = "FILE")]
+    pub path_token_file: Option<PathBuf>,
+
+    /// Authorities that sign the API server's client certificate, by which it proves itself
+    #[arg(long, env = "PULLGATE_CLIENT_CA_FILE", value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+
+    /// Serving certificate with its chain, PEM (re-read when it changes)
+    #[arg(long, env = "PULLGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the serving certificate, PEM (re-read when it changes)
+    #[arg(long, env = "PULLGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Make an authority and a certificate in this directory, keep them while they are good, and
+    /// print the caBundle: for trying out
+    #[arg(
+        long,
+        env = "PULLGATE_SELF_SIGNED",
+        value_name = "DIR",
+        conflicts_with_all = ["tls_cert", "tls_key"],
+        requires = "tls_san"
+    )]
+    pub self_signed: Option<PathBuf>,
+
+    /// A DNS name or IP address for the self-signed certificate (repeatable)
+    #[arg(long, env = "PULLGATE_TLS_SAN", value_name = "NAME", value_delimiter = ',')]
+    pub tls_san: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub cluster: ClusterFlags,
+
+    /// A PullPolicy document
+    #[arg(long, env = "PULLGATE_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub registry: RegistryFlags,
+
+    /// How log lines are written
+    #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// From which level on log lines are written
+    #[arg(long, env = "PULLGATE_LOG_LEVEL", value_enum, default_value_t)]
+    pub log_level: LogLevel,
+
+    /// Seconds to go on answering after a stop signal, while no longer ready
+    #[arg(long, env = "PULLGATE_LAME_DUCK_SECONDS", value_name = "SECONDS", default_value_t = 5)]
+    pub lame_duck_seconds: u8,
+}
+
+/// Which cluster is asked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterFlags {
+    /// Kubeconfig of the cluster (in a pod: its own ServiceAccount, if neither this nor --context
+    /// is given)
+    #[arg(long, env = "PULLGATE_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, if not its current one
+    #[arg(long, env = "PULLGATE_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RegistryFlags {
+    /// Directory with a `hosts.toml` per registry, as containerd has it on the nodes
+    #[arg(long, env = "PULLGATE_REGISTRY_HOSTS_DIR", value_name = "DIR")]
+    pub registry_hosts_dir: Option<PathBuf>,
+
+    /// Addresses that may be contacted although they are loopback, link-local or the like
+    /// (repeatable)
+    #[arg(long, env = "PULLGATE_ALLOW_ADDRESS", value_name = "CIDR", value_delimiter = ',')]
+    pub allow_address: Vec<IpNet>,
+
+    /// More authorities that sign registries' certificates, PEM
+    #[arg(long, env = "PULLGATE_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}

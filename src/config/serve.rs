@@ -1,0 +1,256 @@
+//! The checked configuration of `pullgate serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::flags::{ClusterFlags, RegistryFlags, ServeFlags};
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// Why flags cannot be used. Each names the flag and what to do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Nothing tells the API server from anybody else.
+    #[error(
+        "neither --path-token-file nor --client-ca-file is given: anybody in the cluster could \
+         send forged reviews and learn from the answers, so one of them is needed"
+    )]
+    NoProof,
+    /// There is no serving certificate.
+    #[error(
+        "there is no serving certificate: give --tls-cert and --tls-key, or --self-signed DIR \
+         with --tls-san"
+    )]
+    NoCertificate,
+    /// Only half of a certificate is given, or two sources of one.
+    #[error("give --tls-cert and --tls-key together, or --self-signed DIR with --tls-san")]
+    CertificateSource,
+}
+
+/// How callers prove that they are the API server; at least one is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerProof {
+    /// File of the path token.
+    pub token_file: Option<PathBuf>,
+    /// File of the authorities for client certificates.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSource {
+    /// Given files.
+    Files {
+        /// The chain.
+        certificate: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+    /// Made by ourselves.
+    SelfSigned {
+        /// Where it is kept.
+        directory: PathBuf,
+        /// For which names.
+        names: Vec<String>,
+    },
+}
+
+/// Which cluster is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterTarget {
+    /// The one that the pod runs in.
+    InCluster,
+    /// One of a kubeconfig.
+    Kubeconfig {
+        /// The file; the customary ones if not given.
+        path: Option<PathBuf>,
+        /// The context; the current one if not given.
+        context: Option<String>,
+    },
+}
+
+impl From<ClusterFlags> for ClusterTarget {
+    fn from(flags: ClusterFlags) -> Self {
+        let ClusterFlags { kubeconfig, context } = flags;
+        if kubeconfig.is_none() && context.is_none() {
+            return Self::InCluster;
+        }
+        Self::Kubeconfig { path: kubeconfig, context }
+    }
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// A `certs.d` directory of containerd.
+    pub hosts_directory: Option<PathBuf>,
+    /// Addresses that may be contacted whatever they are.
+    pub allowed_addresses: Vec<IpNet>,
+    /// More trusted authorities.
+    pub authorities: Option<PathBuf>,
+}
+
+impl From<RegistryFlags> for RegistrySettings {
+    fn from(flags: RegistryFlags) -> Self {
+        let RegistryFlags { registry_hosts_dir, allow_address, ca_file } = flags;
+        Self {
+            hosts_directory: registry_hosts_dir,
+            allowed_addresses: allow_address,
+            authorities: ca_file,
+        }
+    }
+}
+
+/// Everything that `pullgate serve` needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where reviews are answered.
+    pub listen: SocketAddr,
+    /// Where the admin port is.
+    pub admin_listen: SocketAddr,
+    /// Who is answered.
+    pub callers: CallerProof,
+    /// With which certificate.
+    pub tls: TlsSource,
+    /// For which cluster.
+    pub cluster: ClusterTarget,
+    /// The policy's file; the default policy if not given.
+    pub policy: Option<PathBuf>,
+    /// How registries are reached.
+    pub registry: RegistrySettings,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Which log lines are written.
+    pub log_level: LogLevel,
+    /// How long to go on answering after a stop signal.
+    pub lame_duck: Duration,
+}
+
+impl TryFrom<ServeFlags> for Config {
+    type Error = ConfigError;
+
+    fn try_from(flags: ServeFlags) -> Result<Self, ConfigError> {
+        let ServeFlags {
+            listen,
+            admin_listen,
+            path_token_file,
+            client_ca_file,
+            tls_cert,
+            tls_key,
+            self_signed,
+            tls_san,
+            cluster,
+            policy,
+            registry,
+            log_format,
+            log_level,
+            lame_duck_seconds,
+        } = flags;
+        if path_token_file.is_none() && client_ca_file.is_none() {
+            return Err(ConfigError::NoProof);
+        }
+        let tls = match (tls_cert, tls_key, self_signed) {
+            (Some(certificate), Some(key), None) => TlsSource::Files { certificate, key },
+            (None, None, Some(directory)) if !tls_san.is_empty() => {
+                TlsSource::SelfSigned { directory, names: tls_san }
+            }
+            (None, None, None) => return Err(ConfigError::NoCertificate),
+            _ => return Err(ConfigError::CertificateSource),
+        };
+        Ok(Self {
+            listen,
+            admin_listen,
+            callers: CallerProof {
+                token_file: path_token_file,
+                client_authorities: client_ca_file,
+            },
+            tls,
+            cluster: cluster.into(),
+            policy,
+            registry: registry.into(),
+            log_format,
+            log_level,
+            lame_duck: Duration::from_secs(lame_duck_seconds.into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let command = ServeFlags::augment_args(Command::new("serve").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        let flags = ServeFlags::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+        Config::try_from(flags).map_err(|e| e.to_string())
+    }
+
+    const TOKEN: [&str; 2] = ["--path-token-file", "t"];
+    const FILES: [&str; 4] = ["--tls-cert", "c", "--tls-key", "k"];
+
+    #[test]
+    fn the_least_that_starts() {
+        let config = parse(&[TOKEN.as_slice(), &FILES].concat()).unwrap();
+        assert_eq!(config.listen.port(), 8443);
+        assert_eq!(config.admin_listen.port(), 8080);
+        assert_eq!(config.cluster, ClusterTarget::InCluster);
+        assert_eq!(config.tls, TlsSource::Files { certificate: "c".into(), key: "k".into() });
+        assert_eq!(config.lame_duck, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn everything_given() {
+        let config = parse(&[
+            "--client-ca-file=ca",
+            "--self-signed=d",
+            "--tls-san=a.b.svc,127.0.0.1",
+            "--tls-san=c",
+            "--kubeconfig=k",
+            "--context=x",
+            "--allow-address=127.0.0.0/8",
+            "--allow-address=::1/128",
+            "--registry-hosts-dir=h",
+            "--ca-file=r",
+            "--policy=p",
+            "--log-format=json",
+        ])
+        .unwrap();
+        let names = ["a.b.svc", "127.0.0.1", "c"].map(str::to_owned).to_vec();
+        assert_eq!(config.tls, TlsSource::SelfSigned { directory: "d".into(), names });
+        assert_eq!(config.registry.allowed_addresses.len(), 2);
+        assert_eq!(config.log_format, LogFormat::Json);
+        let (path, context) = (Some("k".into()), Some("x".to_owned()));
+        assert_eq!(config.cluster, ClusterTarget::Kubeconfig { path, context });
+    }
+
+    #[rstest]
+    #[case::no_proof(&["--tls-cert=c", "--tls-key=k"], "neither --path-token-file nor --client-ca-file")]
+    #[case::no_certificate(&["--path-token-file=t"], "there is no serving certificate")]
+    #[case::half_a_pair(&["--path-token-file=t", "--tls-cert=c"], "--tls-key")]
+    #[case::no_names(&["--path-token-file=t", "--self-signed=d"], "--tls-san")]
+    #[case::two_sources(&["--path-token-file=t", "--self-signed=d", "--tls-san=a", "--tls-cert=c", "--tls-key=k"], "cannot be used with")]
+    #[case::no_address(&["--listen=nowhere"], "--listen")]
+    #[case::no_cidr(&["--allow-address=10.0.0.0/99"], "--allow-address")]
+    #[case::no_format(&["--log-format=xml"], "--log-format")]
+    fn what_cannot_be_used_is_named(#[case] arguments: &[&str], #[case] words: &str) {
+        let error = parse(arguments).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable() {
+        let command = ServeFlags::augment_args(Command::new("serve"));
+        for argument in command.get_arguments() {
+            let long = argument.get_long().expect("every argument has a long name");
+            let expected = format!("PULLGATE_{}", long.to_uppercase().replace('-', "_"));
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            assert_eq!(variable, Some(expected.as_str()), "--{long}");
+        }
+    }
+}

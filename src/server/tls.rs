@@ -1,0 +1,247 @@
+//! The serving certificate: loaded, checked, and swapped when the files' content changes.
+//!
+//! A pair that cannot be used, or has expired while the one in use has not, leaves the one in use
+//! and says so. Running connections keep theirs; the next handshake takes the new one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::tls_rustls::RustlsConfig;
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::watchfile::FileSet;
+use crate::telemetry::Metrics;
+
+/// Why a certificate, its key or the client authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file has no certificate, or one that does not parse.
+    #[error("failed to find a certificate in {}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A file has no private key, or one that does not parse.
+    #[error("failed to find a private key in {}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The certificate and the key do not belong together, or are of a kind that is not spoken.
+    #[error("failed to use the certificate in {} with the key in {}", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The certificate is not X.509 as we read it.
+    #[error("failed to read the validity of the certificate in {}", path.display())]
+    Validity {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The new certificate has expired already.
+    #[error("the certificate in {} expired at {expired}", path.display())]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// When.
+        expired: Timestamp,
+    },
+    /// The client authorities cannot be used.
+    #[error("failed to use the client authorities in {}", path.display())]
+    ClientAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::client::VerifierBuilderError,
+    },
+}
+
+/// Where the certificate, its key and the client authorities are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain, PEM, the server's own first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Who may sign client certificates, PEM; none if client certificates prove nothing here.
+    pub client_authorities: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.certificate.clone(), self.key.clone()];
+        paths.extend(self.client_authorities.clone());
+        paths
+    }
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        let read =
+            |path: PathBuf| std::fs::read(&path).map_err(|s| TlsError::Read { path, source: s });
+        self.paths().into_iter().map(read).collect()
+    }
+}
+
+/// A usable configuration and when its certificate expires.
+struct Usable {
+    config: Arc<ServerConfig>,
+    expires: Timestamp,
+}
+
+/// The TLS configuration in use.
+#[derive(Debug)]
+pub struct ServingTls {
+    files: TlsFiles,
+    seen: Vec<Vec<u8>>,
+    in_use: RustlsConfig,
+    expires: Timestamp,
+    metrics: Arc<Metrics>,
+}
+
+impl ServingTls {
+    /// Loads the files. An expired certificate is taken (there is nothing better) and told of.
+    pub fn load(files: TlsFiles, now: Timestamp, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
+        let seen = files.read()?;
+        let usable = parse(&files, &seen)?;
+        if usable.expires <= now {
+            tracing::error!(expired = %usable.expires, "the serving certificate has expired: API servers will refuse it");
+        }
+        metrics.certificate_expires(usable.expires.as_second());
+        let in_use = RustlsConfig::from_config(usable.config);
+        Ok(Self { files, seen, in_use, expires: usable.expires, metrics })
+    }
+
+    /// The handle that handshakes read from.
+    pub(super) fn rustls(&self) -> RustlsConfig {
+        self.in_use.clone()
+    }
+
+    /// When the certificate in use expires.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// The configuration that the next handshake takes.
+    pub fn in_use(&self) -> Arc<ServerConfig> {
+        self.in_use.get_inner()
+    }
+
+    /// A task that looks at the files at this interval and takes new content into use. Never ends.
+    pub fn keep_fresh(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let files = self.files.clone();
+        let mut watched = FileSet::new(files.paths(), self.seen.clone());
+        let (in_use, metrics, mut expires) =
+            (self.in_use.clone(), Arc::clone(&self.metrics), self.expires);
+        async move {
+            loop {
+                let contents = watched.changed(every).await;
+                #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+                let now = Timestamp::now();
+                match parse(&files, contents).and_then(|new| not_worse(new, &files, expires, now)) {
+                    Ok(new) => {
+                        expires = new.expires;
+                        in_use.reload_from_config(new.config);
+                        metrics.certificate_expires(expires.as_second());
+                        metrics.reloaded("certificate", true);
+                        tracing::info!(%expires, "took a new serving certificate into use");
+                    }
+                    Err(error) => {
+                        metrics.reloaded("certificate", false);
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the new serving certificate cannot be used, the old one stays"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn not_worse(
+    new: Usable,
+    files: &TlsFiles,
+    old_expires: Timestamp,
+    now: Timestamp,
+) -> Result<Usable, TlsError> {
+    if new.expires <= now && old_expires > now {
+        return Err(TlsError::Expired { path: files.certificate.clone(), expired: new.expires });
+    }
+    Ok(new)
+}
+
+fn parse(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<Usable, TlsError> {
+    let content = |index: usize| contents.get(index).map(Vec::as_slice).unwrap_or_default();
+    let chain = certificates(&files.certificate, content(0))?;
+    let expires = chain
+        .first()
+        .and_then(expiry)
+        .ok_or_else(|| TlsError::Validity { path: files.certificate.clone() })?;
+    let key = PrivateKeyDer::from_pem_slice(content(1))
+        .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
+    let pair = |source| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        source,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    // TLS 1.2 and 1.3: the default of rustls, which has nothing older.
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?;
+    let builder = match &files.client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(path, content(2))? {
+                roots.add(authority).map_err(pair)?;
+            }
+            // Callers without certificate get as far as a 403: no other answer, but counted.
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|s| TlsError::ClientAuthorities { path: path.clone(), source: s })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Usable { config: Arc::new(config), expires })
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |source| TlsError::Certificate { path: path.to_owned(), source };
+    let chain =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    if chain.is_empty() {
+        return Err(wrong(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(chain)
+}
+
+/// When a certificate expires.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}

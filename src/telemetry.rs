@@ -1,0 +1,10 @@
+//! Logs and metrics: what Pullgate says about itself.
+//!
+//! One log line per review, fields only: never a body, an object, a secret or the path token.
+//! Metrics carry labels from closed lists; never an image, a pod, a namespace or an error text.
+
+mod logging;
+mod metrics;
+
+pub use logging::{LogFormat, LogLevel, init};
+pub use metrics::{ApiCall, CutShort, Metrics, Refusal, Rejection};

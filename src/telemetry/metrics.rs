@@ -1,0 +1,361 @@
+//! The metrics of the process, as typed handles that edges are given.
+//!
+//! Names start with `pullgate_`, times are in seconds, labels come from closed lists.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Seconds; reviews take from microseconds (nothing to judge) up to their deadline.
+const REVIEW_SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Declares a closed list of label values.
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// The label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// Why a caller got no answer at all.
+    Refusal {
+        /// The path token is wrong or missing.
+        Token = "token",
+        /// No client certificate was presented.
+        Certificate = "certificate",
+        /// The path is none of ours.
+        Path = "path",
+    }
+}
+label_values! {
+    /// Why a proven caller's request was not a review.
+    Rejection {
+        /// It is not a readable AdmissionReview.
+        Unreadable = "unreadable",
+        /// It is larger than the limit.
+        TooLarge = "too_large",
+        /// It did not arrive in time, or broke off.
+        Incomplete = "incomplete",
+        /// It is not a POST.
+        Method = "method",
+        /// Too many requests are being read already.
+        Overload = "overload",
+    }
+}
+label_values! {
+    /// Why a review was let through without a look.
+    CutShort {
+        /// It panicked.
+        Panic = "panic",
+        /// Its deadline passed.
+        Late = "late",
+        /// Too many reviews are under way already.
+        Overload = "overload",
+    }
+}
+label_values! {
+    /// What the API server is asked by name.
+    ApiCall {
+        /// A Secret.
+        Secret = "secret",
+        /// A ServiceAccount.
+        ServiceAccount = "serviceaccount",
+        /// A SubjectAccessReview.
+        AccessReview = "subjectaccessreview",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    endpoint: &'static str,
+    decision: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: &'static str,
+    cause: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResourceLabels {
+    resource: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    resource: &'static str,
+    outcome: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: &'static str,
+    result: &'static str,
+}
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+type IntGauge = Gauge<i64, AtomicI64>;
+
+/// All metrics of the process. Shared by reference; every method is cheap and never waits.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reviews: Family<ReviewLabels, Counter>,
+    review_seconds: Family<EndpointLabels, Histogram, fn() -> Histogram>,
+    in_flight: IntGauge,
+    verdicts: Family<VerdictLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    rejected: Family<ReasonLabels, Counter>,
+    cut_short: Family<ReasonLabels, Counter>,
+    handshakes_failed: Counter,
+    reloads: Family<FileLabels, Counter>,
+    certificate_expiry: IntGauge,
+    ready: IntGauge,
+    watch_synced: Family<ResourceLabels, IntGauge>,
+    watch_contact: Family<ResourceLabels, FloatGauge>,
+    watch_failures: Family<ResourceLabels, Counter>,
+    watch_lists: Family<ResourceLabels, Counter>,
+    api_calls: Family<ApiLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric once.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("pullgate"),
+            reviews: Family::default(),
+            review_seconds: Family::new_with_constructor(|| Histogram::new(REVIEW_SECONDS)),
+            in_flight: IntGauge::default(),
+            verdicts: Family::default(),
+            refused: Family::default(),
+            rejected: Family::default(),
+            cut_short: Family::default(),
+            handshakes_failed: Counter::default(),
+            reloads: Family::default(),
+            certificate_expiry: IntGauge::default(),
+            ready: IntGauge::default(),
+            watch_synced: Family::default(),
+            watch_contact: Family::default(),
+            watch_failures: Family::default(),
+            watch_lists: Family::default(),
+            api_calls: Family::default(),
+        };
+        metrics.register_reviews();
+        metrics.register_process();
+        metrics
+    }
+
+    fn register_reviews(&mut self) {
+        let r = &mut self.registry;
+        r.register("reviews", "Reviews answered, by decision", self.reviews.clone());
+        r.register(
+            "review_duration_seconds",
+            "Time from a request's arrival to its answer",
+            self.review_seconds.clone(),
+        );
+        r.register("reviews_in_flight", "Reviews under way", self.in_flight.clone());
+        r.register("image_verdicts", "Verdicts on images under review", self.verdicts.clone());
+        r.register(
+            "callers_refused",
+            "Requests of callers that did not prove to be the API server",
+            self.refused.clone(),
+        );
+        r.register("requests_rejected", "Requests that are no reviews", self.rejected.clone());
+        r.register(
+            "reviews_cut_short",
+            "Reviews let through without a look",
+            self.cut_short.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed or took too long",
+            self.handshakes_failed.clone(),
+        );
+        r.register(
+            "file_reloads",
+            "Changed files taken into use, or refused with the old content kept",
+            self.reloads.clone(),
+        );
+        r.register(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the serving certificate expires, as Unix time",
+            self.certificate_expiry.clone(),
+        );
+        r.register("ready", "Whether /readyz says yes", self.ready.clone());
+        r.register(
+            "watch_synced",
+            "Whether the first list of the watch is in",
+            self.watch_synced.clone(),
+        );
+        r.register(
+            "watch_last_contact_timestamp_seconds",
+            "When the watch last heard of the API server, as Unix time",
+            self.watch_contact.clone(),
+        );
+        r.register("watch_failures", "Watch errors", self.watch_failures.clone());
+        r.register("watch_lists", "Complete lists taken in", self.watch_lists.clone());
+        r.register("api_calls", "Calls to the API server by name", self.api_calls.clone());
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        let build = prometheus_client::metrics::info::Info::new(version);
+        r.register("build", "The running version", build);
+    }
+
+    /// The text of all metrics in the `OpenMetrics` format.
+    pub fn render(&self) -> String {
+        let mut page = String::with_capacity(16 * 1024);
+        if text::encode(&mut page, &self.registry).is_err() {
+            page.clear();
+            let _infallible = writeln!(page, "# EOF");
+        }
+        page
+    }
+
+    /// Counts an answered review and how long it took.
+    pub fn review(&self, endpoint: &'static str, decision: &'static str, seconds: f64) {
+        self.reviews.get_or_create(&ReviewLabels { endpoint, decision }).inc();
+        self.review_seconds.get_or_create(&EndpointLabels { endpoint }).observe(seconds);
+    }
+
+    /// Counts the verdict on one image under review; `cause` is empty where it works.
+    pub fn verdict(&self, verdict: &'static str, cause: &'static str) {
+        self.verdicts.get_or_create(&VerdictLabels { verdict, cause }).inc();
+    }
+
+    /// A review begins; it ends when the guard is dropped.
+    pub fn review_begins(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a caller that got no answer.
+    pub fn refused(&self, reason: Refusal) {
+        self.refused.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a proven caller's request that is no review.
+    pub fn rejected(&self, reason: Rejection) {
+        self.rejected.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a review that was let through without a look.
+    pub fn cut_short(&self, reason: CutShort) {
+        self.cut_short.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a failed TLS handshake.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+
+    /// Counts a changed file that was taken into use (or not, and the old content kept).
+    pub fn reloaded(&self, file: &'static str, taken: bool) {
+        let result = if taken { "taken" } else { "refused" };
+        self.reloads.get_or_create(&FileLabels { file, result }).inc();
+    }
+
+    /// Notes when the serving certificate expires (Unix seconds).
+    pub fn certificate_expires(&self, at: i64) {
+        self.certificate_expiry.set(at);
+    }
+
+    /// Notes what `/readyz` says.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// Notes whether the first list of a watch is in.
+    pub fn watch_synced(&self, resource: &'static str, synced: bool) {
+        self.watch_synced.get_or_create(&ResourceLabels { resource }).set(i64::from(synced));
+    }
+
+    /// Notes when a watch last heard of the API server (Unix seconds).
+    pub fn watch_contact(&self, resource: &'static str, at: f64) {
+        self.watch_contact.get_or_create(&ResourceLabels { resource }).set(at);
+    }
+
+    /// Counts a watch error.
+    pub fn watch_failed(&self, resource: &'static str) {
+        self.watch_failures.get_or_create(&ResourceLabels { resource }).inc();
+    }
+
+    /// Counts a complete list taken in by a watch.
+    pub fn watch_listed(&self, resource: &'static str) {
+        self.watch_lists.get_or_create(&ResourceLabels { resource }).inc();
+    }
+
+    /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `refused`,
+    /// `failed`, `late`.
+    pub fn api_call(&self, call: ApiCall, outcome: &'static str) {
+        self.api_calls.get_or_create(&ApiLabels { resource: call.as_str(), outcome }).inc();
+    }
+}
+
+/// A review under way.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_prefix_and_labels_are_words() {
+        let metrics = Metrics::new();
+        metrics.review("validate", "deny", 0.2);
+        metrics.refused(Refusal::Token);
+        metrics.cut_short(CutShort::Panic);
+        metrics.watch_contact("pods", 1.5);
+        drop(metrics.review_begins());
+        let page = metrics.render();
+        for line in [
+            r#"pullgate_reviews_total{endpoint="validate",decision="deny"} 1"#,
+            r#"pullgate_callers_refused_total{reason="token"} 1"#,
+            r#"pullgate_reviews_cut_short_total{reason="panic"} 1"#,
+            r#"pullgate_watch_last_contact_timestamp_seconds{resource="pods"} 1.5"#,
+            "pullgate_reviews_in_flight 0",
+            "# EOF",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+        for line in page.lines().filter(|l| !l.starts_with('#')) {
+            assert!(line.starts_with("pullgate_"), "{line}");
+        }
+    }
+}
