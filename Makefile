@@ -1,0 +1,40 @@
+# Everything that a person or a pipeline runs. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
+export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
+
+.PHONY: help build test test-unit cluster-bin oracle fuzz bench clean need-cargo
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+build: need-cargo ## Build pullgate (debug)
+	cargo build --locked
+
+test: need-cargo ## Run everything: formatting, lints, unit, integration and cluster tests
+	@tests/all.sh
+
+test-unit: need-cargo ## Run the fast tests: no cluster, no Go
+	PULLGATE_CLUSTER_BIN= cargo test --locked
+
+cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm
+	@tests/cluster/build.sh
+
+oracle: ## Build the Go program that answers like a kubelet and its containerd
+	@if [ -f tests/oracle/go.mod ]; then tests/oracle/build.sh; else echo "the oracle is not there yet"; exit 2; fi
+
+fuzz: need-cargo ## Run the property tests with many more cases than usual
+	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop
+
+bench: need-cargo ## Measure what the README says of speed and memory
+	cargo bench --locked
+
+clean: ## Remove everything that was built, the control plane too
+	rm -rf target
+
+need-cargo:
+	@command -v cargo >/dev/null || { echo "missing: cargo. Install Rust 1.89 or newer (https://rustup.rs)." >&2; exit 2; }

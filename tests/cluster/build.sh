@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Builds the real control plane for the cluster tests and the demo from Go modules:
+# kube-apiserver, kube-controller-manager, kubectl, etcd, registry, helm.
+#
+#   tests/cluster/build.sh [OUTPUT_FOLDER]      default: target/cluster
+#
+# Programs land in OUTPUT_FOLDER/bin. A module is built again only when its files, this
+# script or the Go version changed. See README.md beside this script.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+out=${1:-$root/target/cluster}
+# `helm` renders the chart in `make test`; the demo needs it not and says so here.
+modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry helm}
+
+# --- what is needed ------------------------------------------------------------------------
+need_minor=26
+missing=0
+if ! command -v go >/dev/null; then
+  echo "missing: go. Install Go 1.$need_minor or newer (https://go.dev/dl/) and put it on PATH." >&2
+  missing=1
+else
+  # With the toolchain that is installed; nothing is fetched behind the user's back.
+  export GOTOOLCHAIN=local
+  go_version=$(go env GOVERSION)
+  minor=${go_version#go1.}
+  minor=${minor%%[!0-9]*}
+  if [[ $go_version == go1.* && ${minor:-0} -lt $need_minor ]]; then
+    echo "too old: $go_version. The modules in tests/cluster need Go 1.$need_minor or newer." >&2
+    missing=1
+  fi
+fi
+[[ $missing == 0 ]] || exit 2
+
+# Always the same flags: a change in one of them compiles everything again.
+export CGO_ENABLED=0
+jobs=${PULLGATE_BUILD_JOBS:-2}
+bin=$out/bin
+stamps=$out/stamps
+mkdir -p "$bin" "$stamps"
+
+# One builder at a time per output folder: two would race for the same files and processors.
+if command -v flock >/dev/null; then
+  exec 9>"$out/lock"
+  flock -n 9 || { echo "waiting for another build in $out" >&2; flock 9; }
+fi
+
+# --- one module --------------------------------------------------------------------------
+elapsed() { printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); }
+
+pinned() { # module path -> version in go.mod of the current folder
+  go list -m -f '{{.Version}}' "$1"
+}
+
+packages() { # folder -> "program=main package" words
+  case $1 in
+    kubernetes)
+      echo "kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver" \
+        "kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager" \
+        "kubectl=k8s.io/kubernetes/cmd/kubectl" ;;
+    etcd) echo "etcd=go.etcd.io/etcd/server/v3" ;;
+    registry) echo "registry=github.com/distribution/distribution/v3/cmd/registry" ;;
+    helm) echo "helm=helm.sh/helm/v4/cmd/helm" ;;
+    *) echo "unknown module $1" >&2; return 1 ;;
+  esac
+}
+
+link_flags() { # folder -> -ldflags; what the program says of its own version
+  local v p
+  case $1 in
+    kubernetes)
+      v=$(pinned k8s.io/kubernetes)
+      p=k8s.io/component-base/version
+      echo "-s -w -X $p.gitVersion=$v -X $p.gitMajor=1 -X $p.gitMinor=$(cut -d. -f2 <<<"$v")" ;;
+    *) echo "-s -w" ;;
+  esac
+}
+
+fingerprint() { # folder -> what the result depends on
+  { cat "$here/$1"/go.mod "$here/$1"/go.sum "$here/$1"/*.go "${BASH_SOURCE[0]}"
+    echo "$go_version"; } | cksum
+}
+
+build() { # folder
+  local folder=$1 stamp=$stamps/$1 want started programs=() word wanted
+  wanted=$(packages "$folder")
+  for word in $wanted; do programs+=("${word%%=*}"); done
+  want=$(fingerprint "$folder")
+  started=$SECONDS
+  local complete=1 program
+  for program in "${programs[@]}"; do [[ -x $bin/$program ]] || complete=0; done
+  if [[ $complete == 1 && -f $stamp && $(cat "$stamp") == "$want" ]]; then
+    echo "  ${programs[*]}: unchanged"
+    return
+  fi
+  rm -f "$stamp"
+  echo "  ${programs[*]}: building (Go module tests/cluster/$folder)"
+  # A word every half minute: a quiet terminal looks like a hung one.
+  ( trap 'kill "$!" 2>/dev/null; exit' TERM
+    while sleep 30 & wait "$!"; do
+      echo "  ... ${programs[*]}: $(elapsed $((SECONDS - started)))"
+    done ) 9>&- &
+  local ticker=$!
+  # shellcheck disable=SC2064
+  trap "kill $ticker 2>/dev/null || true" EXIT
+  local failed=0
+  (
+    cd "$here/$folder"
+    flags=$(link_flags "$folder")
+    if [[ ${#programs[@]} == 1 ]]; then
+      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -ldflags "$flags" \
+        -o "$bin/${programs[0]}" "${wanted#*=}"
+    else
+      # One command for all programs of a module: they share most of their packages.
+      # shellcheck disable=SC2046
+      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -ldflags "$flags" \
+        -o "$bin/" $(for word in $wanted; do echo "${word#*=}"; done)
+    fi
+  ) || failed=$?
+  kill "$ticker" 2>/dev/null || true
+  wait "$ticker" 2>/dev/null || true
+  trap - EXIT
+  if [[ $failed != 0 ]]; then
+    echo "failed: ${programs[*]} after $(elapsed $((SECONDS - started)))" >&2
+    exit "$failed"
+  fi
+  echo "$want" >"$stamp"
+  echo "  ${programs[*]}: built in $(elapsed $((SECONDS - started)))"
+}
+
+echo "control plane for tests ($go_version, in $bin)"
+for folder in $modules; do build "$folder"; done

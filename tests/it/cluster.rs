@@ -1,0 +1,122 @@
+//! A real cluster to test against: etcd, kube-apiserver and kube-controller-manager, real
+//! registries, `pullgate serve` beside them, everything on loopback and on free ports.
+//!
+//! The programs are built from Go modules by `tests/cluster/build.sh`; the environment variable
+//! `PULLGATE_CLUSTER_BIN` says where they are. Without it every test here prints `skipped: …`.
+//! There are no nodes: `nodes` writes Node objects and pod statuses through the API, as a kubelet
+//! would. One cluster is shared by all tests of a process (`shared`), each test has its own
+//! namespaces. Everything that was started ends with this process, however it ends (`process`).
+
+pub mod control_plane;
+pub mod images;
+pub mod kubectl;
+pub mod nodes;
+pub mod pki;
+pub mod process;
+pub mod registry;
+pub mod token_server;
+pub mod webhook;
+
+#[cfg(test)]
+mod control_plane_test;
+#[cfg(test)]
+mod registry_test;
+#[cfg(test)]
+mod webhook_test;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+use control_plane::ControlPlane;
+
+/// How long anything may take before a test gives up on it; generous, because continuous
+/// integration machines are slow and busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The environment variable that names the folder of the built programs.
+pub const BIN_VARIABLE: &str = "PULLGATE_CLUSTER_BIN";
+
+/// The folder of the programs, or why there is none.
+pub fn programs() -> Result<PathBuf, String> {
+    let Some(folder) = std::env::var_os(BIN_VARIABLE).filter(|value| !value.is_empty()) else {
+        return Err(format!("{BIN_VARIABLE} is not set (`make test` builds the programs)"));
+    };
+    // Tests are run in the folder of the package; a relative path is meant from there.
+    let folder = std::path::absolute(PathBuf::from(folder)).map_err(|error| error.to_string())?;
+    for program in ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "registry"] {
+        assert!(
+            folder.join(program).is_file(),
+            "{BIN_VARIABLE}={} but there is no {program}; build it with tests/cluster/build.sh",
+            folder.display()
+        );
+    }
+    Ok(folder)
+}
+
+/// The cluster of this test process, started by the first test that asks; `None`, after a line
+/// `skipped: …` on the terminal, when the programs are not there.
+///
+/// # Panics
+/// When the cluster cannot be started: a test that cannot run has failed.
+pub fn shared() -> Option<&'static ControlPlane> {
+    static CLUSTER: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    let folder = match programs() {
+        Ok(folder) => folder,
+        Err(reason) => {
+            skipped(&reason);
+            return None;
+        }
+    };
+    match CLUSTER.get_or_init(|| ControlPlane::start(&folder)) {
+        Ok(cluster) => Some(cluster),
+        Err(reason) => panic!("the cluster did not start: {reason}"),
+    }
+}
+
+/// Says that the test of this thread was not run, past the capturing of test output, so that a
+/// skip is never silent.
+pub fn skipped(reason: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr().lock(), "skipped: {name}: {reason}");
+}
+
+/// The threads on which the harness' own servers and clients run; tests themselves are plain
+/// functions.
+pub fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+        // The clients of this process choose their cryptography by this default.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime for the harness")
+    });
+    &RUNTIME
+}
+
+/// A port that nobody listens on right now. Somebody else may take it before it is used: what is
+/// started on it is started again with another one (`process::start_on_free_port`).
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port on loopback")
+        .port()
+}
+
+/// Asks until the answer is `Ok`, at most [`PATIENCE`]; then the last refusal is the error.
+pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Ok(value) => return Ok(value),
+            Err(reason) if started.elapsed() > PATIENCE => {
+                return Err(format!("{what}: not within {} s: {reason}", PATIENCE.as_secs()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! etcd, kube-apiserver and kube-controller-manager on loopback, with users who log in by token.
+//!
+//! No scheduler and no kubelet: pods stay pending until `nodes` plays their node. The controller
+//! manager runs the controllers that make pods of workloads, default ServiceAccounts and the
+//! aggregated roles, and no others: nothing judges the nodes that a test has written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::kubectl::Kubectl;
+use super::pki::Authority;
+use super::process::{self, Process};
+use super::{free_port, wait_until};
+
+/// The controllers that a test has a use for.
+const CONTROLLERS: &str = "serviceaccount-controller,namespace-controller,deployment-controller,\
+replicaset-controller,replicationcontroller-controller,statefulset-controller,\
+daemonset-controller,job-controller,cronjob-controller,garbage-collector-controller,\
+clusterrole-aggregation-controller";
+
+/// A user of the cluster, as the API server's token file knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    /// Its name, also the name of its kubeconfig file.
+    pub name: &'static str,
+    token: &'static str,
+    group: &'static str,
+}
+
+/// May do anything.
+pub const ADMIN: User = User { name: "admin", token: "admin-token", group: "system:masters" };
+/// May do nothing until a test gives it a role ([`ControlPlane::let_developer_edit`]).
+pub const DEVELOPER: User =
+    User { name: "developer", token: "developer-token", group: "developers" };
+/// The user that Pullgate logs in as: it has the rights of the deployed ServiceAccount and no more.
+pub const PULLGATE: User = User { name: "pullgate", token: "pullgate-token", group: "pullgate" };
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // In the order in which they have to end.
+    controller_manager: Process,
+    api_server: Process,
+    etcd: Process,
+    programs: PathBuf,
+    folder: TempDir,
+    namespaces: AtomicU32,
+}
+
+impl ControlPlane {
+    /// Starts all three and waits until the API server is ready and the `default` namespace has
+    /// its ServiceAccount; `programs` is the folder of the built programs.
+    pub fn start(programs: &Path) -> Result<Self, String> {
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(programs) {
+                Err(reason) if attempt < 3 && reason.contains("address already in use") => {
+                    attempt += 1;
+                }
+                started => return started,
+            }
+        }
+    }
+
+    fn start_once(programs: &Path) -> Result<Self, String> {
+        let folder = process::folder("cluster");
+        let at = folder.path();
+        let etcd_url = format!("http://127.0.0.1:{}", free_port());
+        let mut etcd = start_etcd(programs, at, &etcd_url)?;
+        let url = format!("https://127.0.0.1:{}", free_port());
+        let authority = Authority::new("pullgate-test-cluster");
+        write_files(at, &url, &authority)?;
+        let mut api_server = start_api_server(programs, at, &url, &etcd_url)?;
+        let admin = Kubectl::new(programs, at, ADMIN.name);
+        wait_until("the API server's /readyz", || {
+            etcd.still_runs()?;
+            api_server.still_runs()?;
+            admin.run(&["get", "--raw", "/readyz"]).ok()
+        })?;
+        let controller_manager = start_controller_manager(programs, at)?;
+        let mut started = Self {
+            controller_manager,
+            api_server,
+            etcd,
+            programs: programs.to_owned(),
+            folder,
+            namespaces: AtomicU32::new(0),
+        };
+        started.wait_for_controllers()?;
+        Ok(started)
+    }
+
+    fn wait_for_controllers(&mut self) -> Result<(), String> {
+        let admin = self.kubectl(ADMIN);
+        wait_until("the ServiceAccount of the default namespace", || {
+            self.controller_manager.still_runs()?;
+            admin.run(&["get", "serviceaccount", "default", "-n", "default"]).ok()
+        })?;
+        Ok(())
+    }
+
+    /// kubectl as it is run by `user`.
+    pub fn kubectl(&self, user: User) -> Kubectl {
+        Kubectl::new(&self.programs, self.folder.path(), user.name)
+    }
+
+    /// kubectl as the administrator runs it.
+    pub fn admin(&self) -> Kubectl {
+        self.kubectl(ADMIN)
+    }
+
+    /// The kubeconfig file of `user`.
+    pub fn kubeconfig(&self, user: User) -> PathBuf {
+        self.folder.path().join(format!("{}.kubeconfig", user.name))
+    }
+
+    /// The folder of the built programs.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// The process ids of etcd, the API server and the controller manager.
+    pub fn process_ids(&self) -> [u32; 3] {
+        [self.etcd.id(), self.api_server.id(), self.controller_manager.id()]
+    }
+
+    /// A new namespace, called `name` and a number, with `labels`; it has its ServiceAccount when
+    /// this returns, so pods can be made in it.
+    pub fn namespace(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{name}-{number}");
+        self.namespace_called(&namespace, labels);
+        namespace
+    }
+
+    /// A new namespace with exactly this name.
+    pub fn namespace_called(&self, name: &str, labels: &[(&str, &str)]) {
+        let labels: serde_json::Map<_, _> =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        self.admin().create(&json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}
+        }));
+        let admin = self.admin();
+        let account =
+            ["wait", "--for=create", "serviceaccount/default", "--timeout=60s", "-n", name];
+        admin.run(&account).ok().unwrap_or_else(|error| panic!("namespace {name}: {error}"));
+    }
+
+    /// Gives the developer the built-in role `edit` in `namespace`: workloads, pods, Secrets.
+    pub fn let_developer_edit(&self, namespace: &str) {
+        self.admin().create(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "developer", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": DEVELOPER.name}],
+        }));
+    }
+}
+
+fn start_etcd(programs: &Path, at: &Path, client_url: &str) -> Result<Process, String> {
+    let peer_url = format!("http://127.0.0.1:{}", free_port());
+    let mut command = Command::new(programs.join("etcd"));
+    command
+        .arg("--data-dir")
+        .arg(at.join("etcd"))
+        .args(["--listen-client-urls", client_url, "--advertise-client-urls", client_url])
+        .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
+        .args(["--initial-cluster", &format!("default={peer_url}")])
+        // The data is thrown away: nothing is gained by waiting for the disk.
+        .args(["--unsafe-no-fsync", "--log-level=warn"]);
+    Process::start("etcd", &mut command, at)
+}
+
+fn start_api_server(programs: &Path, at: &Path, url: &str, etcd: &str) -> Result<Process, String> {
+    let file = |flag: &str, name: &str| format!("--{flag}={}", at.join(name).display());
+    let port = url.rsplit(':').next().unwrap_or_default();
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command
+        .arg(format!("--etcd-servers={etcd}"))
+        .args(["--bind-address=127.0.0.1", &format!("--secure-port={port}")])
+        .arg(file("tls-cert-file", "server.crt"))
+        .arg(file("tls-private-key-file", "server.key"))
+        .arg(file("token-auth-file", "tokens.csv"))
+        .arg(file("service-account-key-file", "service-account.pub"))
+        .arg(file("service-account-signing-key-file", "service-account.key"))
+        .arg(file("cert-dir", "."))
+        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
+        // Never used; without it a machine without a default route is refused.
+        .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
+        // Images as volumes are extracted as well, so the server has to know them.
+        .arg("--feature-gates=ImageVolume=true");
+    Process::start("kube-apiserver", &mut command, at)
+}
+
+fn start_controller_manager(programs: &Path, at: &Path) -> Result<Process, String> {
+    let mut command = Command::new(programs.join("kube-controller-manager"));
+    command
+        .arg(format!("--kubeconfig={}", at.join("admin.kubeconfig").display()))
+        .arg(format!("--controllers={CONTROLLERS}"))
+        .args(["--leader-elect=false", "--secure-port=0"])
+        .args(["--kube-api-qps=200", "--kube-api-burst=400"]);
+    Process::start("kube-controller-manager", &mut command, at)
+}
+
+fn write_files(at: &Path, url: &str, authority: &Authority) -> Result<(), String> {
+    let write = |name: &str, text: &str| {
+        fs::write(at.join(name), text).map_err(|error| format!("{name}: {error}"))
+    };
+    let server = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"]);
+    write("server.crt", &server.certificate)?;
+    write("server.key", &server.key)?;
+    write("ca.crt", &authority.certificate())?;
+    let account_key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
+    write("service-account.key", &account_key.serialize_pem())?;
+    write("service-account.pub", &account_key.public_key_pem())?;
+    let users = [ADMIN, DEVELOPER, PULLGATE];
+    let tokens = users.map(|user| format!("{},{},{0},\"{}\"\n", user.token, user.name, user.group));
+    write("tokens.csv", &tokens.concat())?;
+    for user in users {
+        write(&format!("{}.kubeconfig", user.name), &kubeconfig(at, url, user))?;
+    }
+    Ok(())
+}
+
+fn kubeconfig(at: &Path, url: &str, user: User) -> String {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user.name}}],
+        "clusters": [{"name": "test", "cluster": {
+            "server": url, "certificate-authority": at.join("ca.crt"),
+        }}],
+        "users": [{"name": user.name, "user": {"token": user.token}}],
+    });
+    config.to_string()
+}

@@ -1,0 +1,243 @@
+//! Programs that were started, and the certainty that they end.
+//!
+//! Owns child processes: each is killed and reaped when its [`Process`] is dropped. Rust drops no
+//! statics, and a killed test process drops nothing at all, so there is a guard besides: a small
+//! shell that knows the children and the temporary folders and holds the other end of a pipe.
+//! When the pipe closes, for whatever reason this process ended, it kills and removes what is left.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// What the guard runs: it learns of children and folders line by line, and acts at the end of
+/// its input. It runs in a process group of its own, so that Ctrl-C does not reach it.
+pub const GUARD: &str = r#"
+pids= folders=
+while read -r verb value; do
+  case $verb in
+    started) pids="$pids $value" ;;
+    ended) left=; for p in $pids; do [ "$p" = "$value" ] || left="$left $p"; done; pids=$left ;;
+    folder) folders="$folders$value
+" ;;
+  esac
+done
+for p in $pids; do kill -KILL "$p" 2>/dev/null; done
+tries=0
+for p in $pids; do
+  while kill -0 "$p" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+done
+printf '%s' "$folders" | while IFS= read -r folder; do rm -rf -- "$folder"; done
+"#;
+
+struct Guard {
+    shell: Child,
+    input: Option<ChildStdin>,
+}
+
+static GUARD_SHELL: LazyLock<Mutex<Guard>> = LazyLock::new(|| {
+    let mut shell = Command::new("sh")
+        .args(["-c", GUARD])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("a shell that guards the started programs");
+    let input = shell.stdin.take();
+    Mutex::new(Guard { shell, input })
+});
+
+fn tell_guard(verb: &str, value: impl std::fmt::Display) {
+    let mut guard = GUARD_SHELL.lock().unwrap_or_else(PoisonError::into_inner);
+    let input = guard.input.as_mut().expect("the guard was dismissed");
+    writeln!(input, "{verb} {value}").expect("the guard is gone");
+}
+
+/// Closes the guard's pipe and waits until it has killed and removed what was left. For a program
+/// that ends in order; a test process just ends.
+pub fn dismiss_guard() {
+    let mut guard = GUARD_SHELL.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(guard.input.take());
+    let _ = guard.shell.wait();
+}
+
+/// A new temporary folder; gone with its value or with this process.
+pub fn folder(name: &str) -> TempDir {
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("pullgate-{name}-"))
+        .tempdir()
+        .expect("a temporary folder");
+    tell_guard("folder", folder.path().display());
+    folder
+}
+
+/// A program that runs beside the tests; its output goes to a file.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with an environment of its own (only `PATH` and a `HOME` in `folder`, so
+    /// that no proxy or credential of the person running the tests has a part in them) and its
+    /// output in `folder/name.log`.
+    pub fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self, String> {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log);
+        let output = output.map_err(|error| format!("{}: {error}", log.display()))?;
+        let errors = output.try_clone().map_err(|error| error.to_string())?;
+        clean_environment(command, folder);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
+        tell_guard("started", child.id());
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// An error with the end of its output if the program has ended.
+    pub fn still_runs(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => {
+                Err(format!("{} ended with {status}:\n{}", self.name, tail(&self.log)))
+            }
+            Err(error) => Err(format!("{}: {error}", self.name)),
+        }
+    }
+
+    /// All it has written so far.
+    pub fn output(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end (SIGTERM), and kills it if it has not within `grace`. Its exit status.
+    pub fn terminate(&mut self, grace: Duration) -> ExitStatus {
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            let asked = Instant::now();
+            while asked.elapsed() < grace && self.child.try_wait().ok().flatten().is_none() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        self.kill()
+    }
+
+    fn kill(&mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        let status = self.child.wait().expect("a child can be waited for");
+        tell_guard("ended", self.child.id());
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Leaves a program nothing of the environment but `PATH`, with `folder` as its home.
+pub fn clean_environment(command: &mut Command, folder: &Path) {
+    let set_here: Vec<_> = command
+        .get_envs()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+        .collect();
+    command.env_clear();
+    command.env("HOME", folder).env("TMPDIR", folder);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.envs(set_here);
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}
+
+/// What a program that ran to its end left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit status; -1 after a signal or when it was killed for being late.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Standard output of a program that succeeded, or everything as an error.
+    pub fn ok(self) -> Result<String, String> {
+        if self.code == 0 {
+            return Ok(self.stdout);
+        }
+        Err(format!("exit status {}\n{}{}", self.code, self.stdout, self.stderr))
+    }
+}
+
+/// Runs `command` to its end, with `input` on its standard input, for at most `limit`.
+pub fn run(command: &mut Command, input: &str, limit: Duration) -> Finished {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    std::thread::scope(|scope| {
+        // A program may end without reading all of its input: that is no fault of ours.
+        scope.spawn(move || stdin.write_all(input.as_bytes()));
+        let collect = |mut bytes: Vec<u8>, pipe: &mut dyn std::io::Read| {
+            let _ = pipe.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let out = scope.spawn(move || collect(Vec::new(), &mut stdout));
+        let err = scope.spawn(move || collect(Vec::new(), &mut stderr));
+        let started = Instant::now();
+        let mut late = false;
+        let status = loop {
+            match child.try_wait().expect("a child can be waited for") {
+                Some(status) => break status,
+                None if started.elapsed() > limit && !late => {
+                    late = true;
+                    let _ = child.kill();
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let mut errors = err.join().expect("the reader of standard error");
+        if late {
+            errors.push_str("\n(killed: it took too long)");
+        }
+        let code = if late { -1 } else { status.code().unwrap_or(-1) };
+        Finished {
+            code,
+            stdout: out.join().expect("the reader of standard output"),
+            stderr: errors,
+        }
+    })
+}
