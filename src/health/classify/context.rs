@@ -1,0 +1,108 @@
+//! What the reason that came with a message tells: whether it is about pulling at all, and what
+//! it means when its words are not known.
+
+use super::tokens::Text;
+use crate::pull::Cause;
+
+/// Reasons of events and states that are never a failure to get an image. K: kubelet events,
+/// scheduler, controllers, eviction.
+const OTHER: &[&str] = &[
+    "AddedInterface",
+    "Completed",
+    "ContainerCreating",
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "Created",
+    "DeadlineExceeded",
+    "Evicted",
+    "ExceededGracePeriod",
+    "FailedAttachVolume",
+    "FailedKillPod",
+    "FailedMount",
+    "FailedPostStartHook",
+    "FailedPreStopHook",
+    "FailedScheduling",
+    "FailedToRetrieveImagePullSecret",
+    "FreeDiskSpaceFailed",
+    "ImageGCFailed",
+    "Killing",
+    "NetworkNotReady",
+    "NodeNotReady",
+    "OOMKilled",
+    "PodInitializing",
+    "PostStartHookError",
+    "Preempted",
+    "ProbeWarning",
+    "Pulled",
+    "Pulling",
+    "RunContainerError",
+    "Scheduled",
+    "Started",
+    "SuccessfulAttachVolume",
+    "SuccessfulCreate",
+    "SuccessfulDelete",
+    "SuccessfulMountVolume",
+    "Unhealthy",
+];
+
+/// Reasons under which failures to get an image are told.
+const PULLING: &[&str] = &[
+    "BackOff",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "Failed",
+    "ImageInspectError",
+    "ImagePull",
+    "ImagePullBackOff",
+    "InspectFailed",
+    "InvalidImageName",
+    "PullImageError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+];
+
+/// Starts of words that only texts about images have.
+const IMAGE_WORDS: &[&str] =
+    &["image", "pull", "errimage", "imagepull", "manifest", "registry", "blob", "layer"];
+/// Words of a failure.
+const FAILURE_WORDS: &[&str] = &["failed", "failure", "error", "unable", "cannot", "couldn't"];
+
+/// Whether the reason says that the message is not about a failure to get an image. A reason that
+/// both kinds of failure share decides by the words.
+pub(super) fn is_other(reason: Option<&str>, text: &Text) -> bool {
+    match reason {
+        None | Some("CreateContainerError") => false,
+        Some(reason) if PULLING.contains(&reason) => false,
+        Some(reason) if OTHER.contains(&reason) || reason.starts_with("Node") => true,
+        // A raw parser error as reason is the kubelet's way to tell of a broken pull secret.
+        Some(reason) if reason.contains(' ') => false,
+        Some(_) => !speaks_of_images(text),
+    }
+}
+
+/// What the reason alone says, when no words of the message are known: never a proven cause
+/// unless the reason itself is the kubelet's word for one.
+pub(super) fn cause_of_reason(reason: Option<&str>, text: &Text) -> Cause {
+    match reason {
+        Some("InvalidImageName") => Cause::InvalidReference,
+        Some("ErrImageNeverPull") => Cause::ImageNeverPull,
+        Some("RegistryUnavailable") => Cause::ConnectionRefused,
+        Some("SignatureValidationFailed") => Cause::SignatureRejected,
+        Some("ImageInspectError" | "InspectFailed") => Cause::NodeRuntime,
+        Some("ImagePullBackOff" | "ErrImagePull") => Cause::BackOff,
+        Some(reason) if is_other(Some(reason), text) => Cause::NotAnImageFailure,
+        _ if speaks_of_images(text) && has_word(text, FAILURE_WORDS) => Cause::BackOff,
+        _ => Cause::NotAnImageFailure,
+    }
+}
+
+fn speaks_of_images(text: &Text) -> bool {
+    text.tokens().iter().any(|&token| {
+        let word = text.lower(token);
+        !token.opaque && IMAGE_WORDS.iter().any(|start| word.starts_with(start))
+    })
+}
+
+fn has_word(text: &Text, words: &[&str]) -> bool {
+    text.tokens().iter().any(|&token| words.contains(&text.lower(token)))
+}
