@@ -7,6 +7,7 @@ pub mod credential;
 pub mod workload;
 pub mod pull;
 pub mod health;
+pub mod policy;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
 pub mod review;

@@ -12,5 +12,6 @@
 #[allow(dead_code, reason = "the harness offers more than the tests of today use")]
 mod cluster;
 mod keyring;
+mod policy;
 mod references;
 mod server;

@@ -1,0 +1,67 @@
+//! What a platform team wants done: its document, and the decision about one image.
+//!
+//! Pure: documents, facts and the time come in, a ruling goes out. What the product must never do
+//! cannot be configured here: whatever a document says, only an image that certainly fails, with
+//! no escape open and a current history, is denied, and images of a registry that the team refuses.
+
+mod causes;
+mod crd;
+mod document;
+mod exception;
+mod hint;
+mod judge;
+mod parse;
+mod pattern;
+mod resolve;
+mod selector;
+mod status;
+mod value;
+
+pub use causes::{CauseActions, CauseWord};
+pub use crd::{custom_resource_definition, spec_schema};
+pub use document::{
+    AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
+    Lookups, MutationSettings, Nodes, NodesOverride, PullPolicyObject, PullPolicySpec, Registries,
+    RegistryBudget, Rule, Vouch, VouchPreloaded,
+};
+pub use exception::ExceptionUse;
+pub use judge::{Because, Decision, Matter, Ruling};
+pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
+pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
+pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
+pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
+pub use status::{Condition, PullPolicyStatus};
+pub use value::{
+    AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
+};
+
+/// A policy that can be in force: a document that was checked. The default is that of a document
+/// without a `spec`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PullPolicy {
+    name: Box<str>,
+    spec: PullPolicySpec,
+}
+
+impl Default for PullPolicy {
+    fn default() -> Self {
+        Self { name: "default".into(), spec: PullPolicySpec::default() }
+    }
+}
+
+impl PullPolicy {
+    /// Reads a document in YAML or JSON. `origin` is the file's name for messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
+        parse::parse(text, origin)
+    }
+
+    /// The document's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The document's settings.
+    pub fn spec(&self) -> &PullPolicySpec {
+        &self.spec
+    }
+}

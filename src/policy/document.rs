@@ -1,0 +1,413 @@
+//! The `PullPolicy` document: what a platform team writes, field by field.
+//!
+//! The doc comments here are what `kubectl explain` shows and what `docs/policy.md` is checked
+//! against. A field that is left out has the default of [`PullPolicySpec::default`].
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::causes::{CauseActions, CauseWord};
+use super::pattern::{ImagePattern, RegistryHost, RegistryPattern};
+use super::selector::NamespaceSelector;
+use super::status::PullPolicyStatus;
+use super::value::{
+    AccountName, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
+};
+use crate::pull;
+
+/// What the platform team vouches for, and what it wants done about images that cannot be pulled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "pullgate.dev",
+    version = "v1alpha1",
+    kind = "PullPolicy",
+    root = "PullPolicyObject",
+    doc = "A `PullPolicy` as the API server stores it.",
+    plural = "pullpolicies",
+    singular = "pullpolicy",
+    status = "PullPolicyStatus",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.defaultMode"}"#,
+    printcolumn = r#"{"name":"In force","type":"string","jsonPath":".status.conditions[?(@.type==\"InForce\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PullPolicySpec {
+    /// What the platform team vouches for about the nodes. Only what is vouched for makes a denial
+    /// possible: every other way in which a node could still succeed stays open.
+    pub nodes: Nodes,
+    /// The mode of namespaces that choose none with the label `pullgate.dev/mode`.
+    pub default_mode: Mode,
+    /// The modes that a namespace may choose with its label; a label with another one is as if it
+    /// were not there. The default mode is always possible.
+    #[schemars(length(max = 3))]
+    pub allowed_modes: Vec<Mode>,
+    /// What is done about images of which nothing, or not enough, is known.
+    pub cannot_tell: CannotTell,
+    /// What is done about images that fail, by cause. What is not named is `deny`, which denies
+    /// only what certainly fails, in namespaces that enforce.
+    pub causes: CauseActions,
+    /// On which objects a denial is made; on the others the same problem is a warning.
+    #[schemars(length(min = 1, max = 2))]
+    pub enforce_on: Vec<EnforceOn>,
+    /// Patience with images that are pushed after they are deployed.
+    pub late_push: LatePush,
+    /// Exceptions for some namespaces or images. For each setting the first rule counts that
+    /// matches and gives it.
+    #[schemars(length(max = 256))]
+    pub rules: Vec<Rule>,
+    /// What is known to be broken and let through for a while, each with an owner and an end.
+    #[schemars(length(max = 256))]
+    pub exceptions: Vec<Exception>,
+    /// How long before its end the use of an exception becomes a warning.
+    pub exception_notice: Period,
+    /// Who may get past a denial.
+    pub break_glass: BreakGlass,
+    /// Registries that are treated apart.
+    pub registries: Registries,
+    /// How long look-ups may take.
+    pub lookups: Lookups,
+    /// What the cluster's own history counts for.
+    pub history: HistorySettings,
+    /// What is suggested.
+    pub advice: AdviceSettings,
+    /// What may be changed in pods.
+    pub mutation: MutationSettings,
+    /// Kinds with a pod template that Pullgate is to read beside the built-in ones.
+    #[schemars(length(max = 64))]
+    pub extra_kinds: Vec<ExtraKind>,
+    /// ServiceAccounts, as `namespace/name`, that may be told of other namespaces than their
+    /// object's own, as far as their rights go. Name only accounts whose output nobody else reads.
+    #[schemars(length(max = 64))]
+    pub trusted_service_accounts: Vec<AccountName>,
+}
+
+impl Default for PullPolicySpec {
+    fn default() -> Self {
+        Self {
+            nodes: Nodes::default(),
+            default_mode: Mode::Warn,
+            allowed_modes: Mode::ALL.to_vec(),
+            cannot_tell: CannotTell::Allow,
+            causes: CauseActions::default(),
+            enforce_on: vec![EnforceOn::Pods],
+            late_push: LatePush::default(),
+            rules: Vec::new(),
+            exceptions: Vec::new(),
+            exception_notice: Period::from_hours(7 * 24),
+            break_glass: BreakGlass::default(),
+            registries: Registries::default(),
+            lookups: Lookups::default(),
+            history: HistorySettings::default(),
+            advice: AdviceSettings::default(),
+            mutation: MutationSettings::default(),
+            extra_kinds: Vec::new(),
+            trusted_service_accounts: Vec::new(),
+        }
+    }
+}
+
+/// What the platform team says that the nodes have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Vouch {
+    /// Nobody vouches for anything: the escape stays open.
+    #[default]
+    Unknown,
+    /// The nodes have none.
+    None,
+    /// The nodes have those that Pullgate was given, and no others.
+    Listed,
+}
+
+/// What the platform team says about images on the nodes' disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum VouchPreloaded {
+    /// Nobody vouches for anything: the escape stays open.
+    #[default]
+    Unknown,
+    /// No image is on a node unless the cluster pulled it.
+    None,
+}
+
+impl From<Vouch> for pull::Vouch {
+    fn from(vouch: Vouch) -> Self {
+        match vouch {
+            Vouch::Unknown => Self::Unknown,
+            Vouch::None => Self::None,
+            Vouch::Listed => Self::Listed,
+        }
+    }
+}
+
+impl From<VouchPreloaded> for pull::Vouch {
+    fn from(vouch: VouchPreloaded) -> Self {
+        match vouch {
+            VouchPreloaded::Unknown => Self::Unknown,
+            VouchPreloaded::None => Self::None,
+        }
+    }
+}
+
+/// What the platform team vouches for about its nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct Nodes {
+    /// Mirrors configured on the nodes: `none`, or `listed` where Pullgate was given the same
+    /// `certs.d` files (`--registry-hosts-dir`).
+    pub mirrors: Vouch,
+    /// Credentials of the nodes' own (cloud identities, `config.json`, credential providers):
+    /// `none`, or `listed` where Pullgate was given the same ones.
+    pub credentials: Vouch,
+    /// Images that are on the nodes from elsewhere (baked in, side-loaded): `none` or `unknown`.
+    pub preloaded_images: VouchPreloaded,
+}
+
+/// What a rule vouches for otherwise than the policy at large.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct NodesOverride {
+    /// As `spec.nodes.mirrors`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrors: Option<Vouch>,
+    /// As `spec.nodes.credentials`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Vouch>,
+    /// As `spec.nodes.preloadedImages`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preloaded_images: Option<VouchPreloaded>,
+}
+
+/// Patience with images that are pushed after they are deployed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct LatePush {
+    /// For so long after its ReplicaSet, Job or other controller was created, a pod with a missing
+    /// image is only warned about. Bare pods have no grace.
+    pub grace: Period,
+}
+
+/// Settings for some namespaces or images. Without selector and images it matches everything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct Rule {
+    /// A name for it, which is told where the rule decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub name: Option<String>,
+    /// The namespaces it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<NamespaceSelector>,
+    /// The images it is for, such as `registry.example.com/team/*`; any of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub images: Vec<ImagePattern>,
+    /// As `spec.defaultMode`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// As `spec.allowedModes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3))]
+    pub allowed_modes: Option<Vec<Mode>>,
+    /// As `spec.cannotTell`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot_tell: Option<CannotTell>,
+    /// As `spec.causes`.
+    #[serde(skip_serializing_if = "CauseActions::is_empty")]
+    pub causes: CauseActions,
+    /// As `spec.enforceOn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2))]
+    pub enforce_on: Option<Vec<EnforceOn>>,
+    /// As `spec.latePush.grace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Period>,
+    /// As `spec.nodes`; what is left out stays as it is there.
+    pub nodes: NodesOverride,
+}
+
+/// Something broken that is let through until a given moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Exception {
+    /// Its name, unique in the document.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Who answers for it.
+    #[schemars(length(min = 1, max = 256))]
+    pub owner: String,
+    /// Why it is there.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// When it ends: a moment, or a day, which lasts until its end in UTC.
+    pub expires: Moment,
+    /// What it is for. Namespaces or images must be given.
+    #[serde(rename = "match")]
+    pub matches: ExceptionMatch,
+}
+
+/// What an exception is for; all that is given must fit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct ExceptionMatch {
+    /// The namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<NamespaceSelector>,
+    /// The images; any of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub images: Vec<ImagePattern>,
+    /// The causes; any of them. All, if none is given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub causes: Vec<CauseWord>,
+}
+
+/// Who may get past a denial. The use is told, counted and logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct BreakGlass {
+    /// Users by name, as the API server knows them.
+    #[schemars(length(max = 64))]
+    pub users: Vec<String>,
+    /// Groups, as the API server knows them.
+    #[schemars(length(max = 64))]
+    pub groups: Vec<String>,
+    /// Whether the annotation `pullgate.dev/break-glass` on the object, with a reason as its
+    /// value, is enough. Anybody who may create the object may then get past.
+    pub annotation: bool,
+}
+
+/// Registries that are treated apart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct Registries {
+    /// Images that are never looked up, and let through without a word.
+    #[schemars(length(max = 256))]
+    pub skip: Vec<ImagePattern>,
+    /// Images that may not be used, whether they can be pulled or not. This is the one denial that
+    /// a policy can make by itself, in namespaces that enforce.
+    #[schemars(length(max = 256))]
+    pub refuse: Vec<ImagePattern>,
+    /// Registries inside the cluster, whose private addresses may be contacted.
+    #[schemars(length(max = 64))]
+    pub in_cluster: Vec<RegistryHost>,
+    /// The registry that the runtimes of this cluster take for names without one; `docker.io`
+    /// if it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<RegistryHost>,
+    /// How much may be asked of a registry; the first that fits counts.
+    #[schemars(length(max = 64))]
+    pub budgets: Vec<RegistryBudget>,
+}
+
+/// How much may be asked of a registry by one replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RegistryBudget {
+    /// The registry.
+    pub registry: RegistryPattern,
+    /// Requests in a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub requests_per_minute: Option<u32>,
+    /// Requests at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrent: Option<u32>,
+}
+
+/// How long look-ups may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct Lookups {
+    /// One look-up, all its steps together.
+    pub each: Period,
+    /// All look-ups of one review. The API server's own limit counts too, whichever is shorter.
+    pub total: Period,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { each: Period::from_millis(1_500), total: Period::from_secs(2) }
+    }
+}
+
+/// What the cluster's own history counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct HistorySettings {
+    /// How long an image is remembered after its last pod is gone.
+    pub retention: Period,
+    /// For so long, a successful pull in this cluster counts for more than a failed look-up.
+    pub window: Period,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { retention: Period::from_hours(14 * 24), window: Period::from_hours(1) }
+    }
+}
+
+/// What is suggested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in a document")]
+pub struct AdviceSettings {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Whether tags are: the last good one, the nearest one.
+    pub tags: bool,
+    /// Whether pull secrets of the object's own namespace are.
+    pub pull_secrets: bool,
+    /// Whether an Event on the owning workload gives the long form.
+    pub events: bool,
+}
+
+impl Default for AdviceSettings {
+    fn default() -> Self {
+        Self { enabled: true, tags: true, pull_secrets: true, events: false }
+    }
+}
+
+/// What may be changed in pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct MutationSettings {
+    /// The patches that a namespace or pod may ask for with the annotation `pullgate.dev/mutate`.
+    /// With none, which is the default, nothing is ever changed.
+    #[schemars(length(max = 2))]
+    pub allowed: Vec<Mutation>,
+}
+
+/// A kind with a pod template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ExtraKind {
+    /// Its API group.
+    #[schemars(length(min = 1, max = 253))]
+    pub group: String,
+    /// Its kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The keys that lead to the pod template, such as `spec.template`.
+    pub template_path: TemplatePath,
+}

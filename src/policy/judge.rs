@@ -1,0 +1,290 @@
+//! The ruling about one image: what the document wants, inside what the product permits.
+//!
+//! One chain of gates, each of which can only make a ruling milder. A denial is what has passed
+//! all of them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::PullPolicy;
+use super::exception::ExceptionUse;
+use super::resolve::{LabelUse, Subject};
+use super::value::{Action, CannotTell, EnforceOn, Mode};
+use crate::health::Asker;
+use crate::image::ImageReference;
+use crate::pull::{Cause, Escape, Verdict};
+use crate::workload::NamespaceFacts;
+
+/// What is judged: one image of one object, and all that a policy may look at.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
+pub struct Matter<'a> {
+    /// What will become of the pull.
+    pub verdict: Verdict,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// The escapes that are still open, after what the policy vouches for.
+    pub escapes: &'a [Escape],
+    /// The image; nothing if it cannot be parsed.
+    pub reference: Option<&'a ImageReference>,
+    /// The object's namespace.
+    pub namespace: &'a str,
+    /// What is known of the namespace. `None` means not known (yet), and nothing is denied then,
+    /// since its label may say otherwise; who has no cluster to ask gives empty facts.
+    pub facts: Option<&'a NamespaceFacts>,
+    /// Whether the object is a pod, not a template for pods.
+    pub is_pod: bool,
+    /// Whether a controller created the pod.
+    pub created_by_controller: bool,
+    /// When the pod's controller (ReplicaSet, Job, ...) was created. `None` for a controller's pod
+    /// means that it is not known (yet), which counts as just now.
+    pub owner_created: Option<Timestamp>,
+    /// The object's annotations under `pullgate.dev/`.
+    pub annotations: &'a [(Box<str>, Box<str>)],
+    /// Who asks.
+    pub asker: &'a Asker,
+    /// Whether the registry as a whole is in trouble.
+    pub registry_in_trouble: bool,
+    /// Whether the cluster's history may be believed, or there is none at all (command line).
+    pub history_current: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What becomes of the request, as far as this image is concerned; the worst image decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Let through without a word.
+    Allow,
+    /// Let through with a warning.
+    Warn,
+    /// Denied.
+    Deny,
+}
+
+impl Decision {
+    /// The word in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Warn => "warn",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Because {
+    /// The namespace is not looked at.
+    ModeOff,
+    /// The policy skips this image.
+    RegistrySkipped,
+    /// The image can be pulled.
+    Works,
+    /// An exception in force is for it.
+    Exception,
+    /// Nothing, or not enough, is known.
+    CannotTell,
+    /// The policy has another action than `deny` for this cause.
+    CauseAction,
+    /// The namespace only warns.
+    ModeWarn,
+    /// Nothing is known of the namespace yet.
+    NamespaceUnknown,
+    /// The cluster's history is still learning, or stale.
+    Learning,
+    /// A node could still succeed.
+    OpenEscapes,
+    /// The registry as a whole is in trouble.
+    RegistryInTrouble,
+    /// The image may still be pushed.
+    Grace,
+    /// Somebody who may asked to get past.
+    BreakGlass,
+    /// It would be denied, but not on this kind of object: its pods will be, or a template was.
+    NotEnforcedHere,
+    /// The policy refuses this image.
+    RegistryRefused,
+    /// It certainly fails.
+    Denied,
+}
+
+impl Because {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[
+        Self::ModeOff,
+        Self::RegistrySkipped,
+        Self::Works,
+        Self::Exception,
+        Self::CannotTell,
+        Self::CauseAction,
+        Self::ModeWarn,
+        Self::NamespaceUnknown,
+        Self::Learning,
+        Self::OpenEscapes,
+        Self::RegistryInTrouble,
+        Self::Grace,
+        Self::BreakGlass,
+        Self::NotEnforcedHere,
+        Self::RegistryRefused,
+        Self::Denied,
+    ];
+
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ModeOff => "mode_off",
+            Self::RegistrySkipped => "registry_skipped",
+            Self::Works => "works",
+            Self::Exception => "exception",
+            Self::CannotTell => "cannot_tell",
+            Self::CauseAction => "cause_action",
+            Self::ModeWarn => "mode_warn",
+            Self::NamespaceUnknown => "namespace_unknown",
+            Self::Learning => "learning",
+            Self::OpenEscapes => "open_escapes",
+            Self::RegistryInTrouble => "registry_in_trouble",
+            Self::Grace => "grace",
+            Self::BreakGlass => "break_glass",
+            Self::NotEnforcedHere => "not_enforced_here",
+            Self::RegistryRefused => "registry_refused",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// What is decided about one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// What becomes of it.
+    pub decision: Decision,
+    /// The mode that counted.
+    pub mode: Mode,
+    /// What became of the namespace's mode label; what is not allowed or not known is told.
+    pub label: LabelUse,
+    /// The exception that fits, also where it has ended and so decided nothing.
+    pub exception: Option<ExceptionUse>,
+    /// What decided.
+    pub because: Because,
+    /// Whether the policy refuses this image. The problem to tell is then that, and not the cause.
+    pub refused: bool,
+}
+
+impl Ruling {
+    /// Whether the namespace enforces and yet nothing is denied for want of a word about the
+    /// nodes. It is told once in an answer, plainly, whatever the kind of the object.
+    pub fn escapes_hold_back(&self) -> bool {
+        self.because == Because::OpenEscapes
+    }
+
+    /// Whether this object passes and its pods will be denied.
+    pub fn pods_will_be_denied(&self, is_pod: bool) -> bool {
+        !is_pod && self.because == Because::NotEnforcedHere
+    }
+}
+
+/// Causes under which an image that is not there yet shows itself.
+const MAYBE_NOT_PUSHED_YET: &[Cause] =
+    &[Cause::TagNotFound, Cause::RepositoryNotFound, Cause::AccessDeniedOrMissing];
+
+impl PullPolicy {
+    /// The ruling about one image.
+    pub fn judge(&self, matter: &Matter<'_>) -> Ruling {
+        let subject = Subject::new(matter.reference, matter.namespace, matter.facts);
+        let chosen = self.spec.mode_of(subject);
+        let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
+        let refused = matter.reference.is_some_and(|reference| self.refuses(reference));
+        let concerns = chosen.mode != Mode::Off && (refused || (!skipped && !works(matter)));
+        let exception =
+            concerns.then(|| self.spec.exception_for(subject, matter.cause, matter.now)).flatten();
+        let (decision, because) = if chosen.mode == Mode::Off {
+            (Decision::Allow, Because::ModeOff)
+        } else if let Some(exception) = exception.as_ref().filter(|exception| !exception.expired) {
+            let soon = exception.expiring_soon;
+            (if soon { Decision::Warn } else { Decision::Allow }, Because::Exception)
+        } else if refused {
+            self.unless_spared(matter, subject, chosen.mode, Because::RegistryRefused)
+        } else if skipped {
+            (Decision::Allow, Because::RegistrySkipped)
+        } else {
+            self.by_verdict(matter, subject, chosen.mode)
+        };
+        Ruling { decision, mode: chosen.mode, label: chosen.label, exception, because, refused }
+    }
+
+    fn by_verdict(
+        &self,
+        matter: &Matter<'_>,
+        subject: Subject<'_>,
+        mode: Mode,
+    ) -> (Decision, Because) {
+        let action = matter.cause.and_then(|cause| self.spec.action_for(subject, cause));
+        match (matter.verdict, matter.cause) {
+            (Verdict::Works, _) => (Decision::Allow, Because::Works),
+            // A failure without a cause, or for one that passes by itself, is none that a registry
+            // has confirmed; it would be a fault of ours, and is not made anybody else's.
+            (Verdict::Fails, Some(cause)) if !cause.is_transient() => {
+                match action.unwrap_or(Action::Deny) {
+                    Action::Allow => (Decision::Allow, Because::CauseAction),
+                    Action::Warn => (Decision::Warn, Because::CauseAction),
+                    Action::Deny => self.unless_spared(matter, subject, mode, Because::Denied),
+                }
+            }
+            (Verdict::CannotTell | Verdict::Fails, _) => {
+                let silent = match action {
+                    Some(action) => action == Action::Allow,
+                    None => {
+                        self.spec.cannot_tell_for(subject) == CannotTell::Allow
+                            && !matter.registry_in_trouble
+                    }
+                };
+                let warns = matter.verdict == Verdict::Fails || !silent;
+                (if warns { Decision::Warn } else { Decision::Allow }, Because::CannotTell)
+            }
+        }
+    }
+
+    /// Denies, unless one of the gates spares it; then it is a warning.
+    fn unless_spared(
+        &self,
+        matter: &Matter<'_>,
+        subject: Subject<'_>,
+        mode: Mode,
+        denied: Because,
+    ) -> (Decision, Because) {
+        let refused = denied == Because::RegistryRefused;
+        let on = if matter.is_pod { EnforceOn::Pods } else { EnforceOn::Workloads };
+        let gates = [
+            (mode != Mode::Enforce, Because::ModeWarn),
+            (matter.facts.is_none(), Because::NamespaceUnknown),
+            (!matter.history_current, Because::Learning),
+            (!refused && !matter.escapes.is_empty(), Because::OpenEscapes),
+            (!refused && matter.registry_in_trouble, Because::RegistryInTrouble),
+            (!refused && self.in_grace(matter, subject), Because::Grace),
+            (self.spec.break_glass.opens(matter.asker, matter.annotations), Because::BreakGlass),
+            (!self.spec.enforces_on(subject, on), Because::NotEnforcedHere),
+        ];
+        gates
+            .into_iter()
+            .find(|(spared, _)| *spared)
+            .map_or((Decision::Deny, denied), |(_, because)| (Decision::Warn, because))
+    }
+
+    /// Whether the image may still be pushed: its pod's controller is young.
+    fn in_grace(&self, matter: &Matter<'_>, subject: Subject<'_>) -> bool {
+        let missing = matter.cause.is_some_and(|cause| MAYBE_NOT_PUSHED_YET.contains(&cause));
+        let grace = self.spec.grace_for(subject).get();
+        if !missing || !matter.is_pod || !matter.created_by_controller || grace.is_zero() {
+            return false;
+        }
+        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+        matter.owner_created.is_none_or(|created| matter.now.duration_since(created) < grace)
+    }
+}
+
+fn works(matter: &Matter<'_>) -> bool {
+    matter.verdict == Verdict::Works
+}

@@ -1,0 +1,218 @@
+//! Which setting counts for an image in a namespace: the first rule that matches and gives it,
+//! else the document's own.
+
+use super::PullPolicy;
+use super::document::{Nodes, PullPolicySpec, RegistryBudget, Rule};
+use super::selector::NamespaceLabels;
+use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
+use crate::health::Asker;
+use crate::image::ImageReference;
+use crate::pull::{Cause, Vouches};
+use crate::workload::{NamespaceFacts, PodPath};
+
+/// The label with which a namespace chooses its mode.
+pub const MODE_LABEL: &str = "pullgate.dev/mode";
+/// The annotation with which an object asks to get past a denial; its value is the reason.
+pub const BREAK_GLASS_ANNOTATION: &str = "pullgate.dev/break-glass";
+
+/// A mode, and what became of the namespace's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChosenMode {
+    /// The mode that counts.
+    pub mode: Mode,
+    /// What became of the label.
+    pub label: LabelUse,
+}
+
+/// What became of a namespace's label `pullgate.dev/mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LabelUse {
+    /// There is none.
+    Absent,
+    /// It chose the mode.
+    Chosen,
+    /// It asks for a mode that the policy does not let this namespace choose.
+    NotAllowed,
+    /// Its value is no mode.
+    Unknown,
+}
+
+/// A kind with a pod template, and the keys that lead to the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodKind<'a> {
+    /// The API group.
+    pub group: &'a str,
+    /// The kind.
+    pub kind: &'a str,
+    /// The way to the pod template.
+    pub template: PodPath,
+}
+
+/// Kinds that are no part of Kubernetes, known without a word in the policy.
+const FOREIGN_KINDS: &[(&str, &str)] = &[
+    ("argoproj.io", "Rollout"),
+    ("serving.knative.dev", "Service"),
+    ("serving.knative.dev", "Configuration"),
+    ("apps.openshift.io", "DeploymentConfig"),
+];
+
+/// An image in a namespace: what the rules are matched against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) reference: Option<&'a ImageReference>,
+    pub(super) namespace: NamespaceLabels<'a>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(
+        reference: Option<&'a ImageReference>,
+        namespace: &'a str,
+        facts: Option<&'a NamespaceFacts>,
+    ) -> Self {
+        let labels = facts.map_or(&[][..], |facts| &facts.labels);
+        Self { reference, namespace: NamespaceLabels { name: namespace, labels } }
+    }
+}
+
+impl Rule {
+    fn matches(&self, subject: Subject<'_>) -> bool {
+        let namespace_fits = self
+            .namespace_selector
+            .as_ref()
+            .is_none_or(|selector| selector.matches(subject.namespace));
+        let image_fits = self.images.is_empty()
+            || subject
+                .reference
+                .is_some_and(|reference| self.images.iter().any(|one| one.matches(reference)));
+        namespace_fits && image_fits
+    }
+}
+
+impl PullPolicySpec {
+    /// The first value that a matching rule gives.
+    fn ruled<T>(&self, subject: Subject<'_>, give: impl Fn(&Rule) -> Option<T>) -> Option<T> {
+        self.rules
+            .iter()
+            .filter_map(|rule| give(rule).map(|value| (rule, value)))
+            .find(|(rule, _)| rule.matches(subject))
+            .map(|(_, value)| value)
+    }
+
+    pub(super) fn mode_of(&self, subject: Subject<'_>) -> ChosenMode {
+        let default = self.ruled(subject, |rule| rule.mode).unwrap_or(self.default_mode);
+        let Some(label) = subject.namespace.get(MODE_LABEL) else {
+            return ChosenMode { mode: default, label: LabelUse::Absent };
+        };
+        let Some(wanted) = Mode::from_word(label) else {
+            return ChosenMode { mode: default, label: LabelUse::Unknown };
+        };
+        let ruled = self.ruled(subject, |rule| rule.allowed_modes.clone());
+        let allowed = ruled.as_ref().unwrap_or(&self.allowed_modes);
+        if wanted == default || allowed.contains(&wanted) {
+            ChosenMode { mode: wanted, label: LabelUse::Chosen }
+        } else {
+            ChosenMode { mode: default, label: LabelUse::NotAllowed }
+        }
+    }
+
+    /// The action that is given for this cause, if one is.
+    pub(super) fn action_for(&self, subject: Subject<'_>, cause: Cause) -> Option<Action> {
+        self.ruled(subject, |rule| rule.causes.get(cause)).or_else(|| self.causes.get(cause))
+    }
+
+    pub(super) fn cannot_tell_for(&self, subject: Subject<'_>) -> CannotTell {
+        self.ruled(subject, |rule| rule.cannot_tell).unwrap_or(self.cannot_tell)
+    }
+
+    pub(super) fn enforces_on(&self, subject: Subject<'_>, on: EnforceOn) -> bool {
+        self.ruled(subject, |rule| rule.enforce_on.clone())
+            .as_ref()
+            .unwrap_or(&self.enforce_on)
+            .contains(&on)
+    }
+
+    pub(super) fn grace_for(&self, subject: Subject<'_>) -> Period {
+        self.ruled(subject, |rule| rule.grace).unwrap_or(self.late_push.grace)
+    }
+
+    fn nodes_for(&self, subject: Subject<'_>) -> Nodes {
+        Nodes {
+            mirrors: self.ruled(subject, |rule| rule.nodes.mirrors).unwrap_or(self.nodes.mirrors),
+            credentials: self
+                .ruled(subject, |rule| rule.nodes.credentials)
+                .unwrap_or(self.nodes.credentials),
+            preloaded_images: self
+                .ruled(subject, |rule| rule.nodes.preloaded_images)
+                .unwrap_or(self.nodes.preloaded_images),
+        }
+    }
+}
+
+impl PullPolicy {
+    /// The mode of a namespace at large; rules for some images do not count here.
+    pub fn mode(&self, namespace: &str, facts: Option<&NamespaceFacts>) -> ChosenMode {
+        self.spec.mode_of(Subject::new(None, namespace, facts))
+    }
+
+    /// What the team vouches for about the nodes when this image is pulled for this namespace.
+    pub fn vouches(
+        &self,
+        reference: Option<&ImageReference>,
+        namespace: &str,
+        facts: Option<&NamespaceFacts>,
+    ) -> Vouches {
+        let nodes = self.spec.nodes_for(Subject::new(reference, namespace, facts));
+        Vouches {
+            mirrors: nodes.mirrors.into(),
+            credentials: nodes.credentials.into(),
+            preloaded_images: nodes.preloaded_images.into(),
+        }
+    }
+
+    /// Whether this image is never looked up.
+    pub fn skips(&self, reference: &ImageReference) -> bool {
+        self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))
+    }
+
+    /// Whether this image may not be used, pullable or not.
+    pub fn refuses(&self, reference: &ImageReference) -> bool {
+        self.spec.registries.refuse.iter().any(|pattern| pattern.matches(reference))
+    }
+
+    /// Whether this registry is one of the cluster's own, whose private addresses are contacted.
+    pub fn is_in_cluster(&self, host: &str) -> bool {
+        self.spec.registries.in_cluster.iter().any(|registry| registry.as_str() == host)
+    }
+
+    /// The budget of a registry, if it has one.
+    pub fn budget(&self, host: &str) -> Option<&RegistryBudget> {
+        self.spec.registries.budgets.iter().find(|budget| budget.registry.matches(host))
+    }
+
+    /// Whether this account may be told of other namespaces than its object's own. Users who are
+    /// no ServiceAccounts always may, as far as their rights go.
+    pub fn trusts(&self, asker: &Asker) -> bool {
+        !asker.is_service_account()
+            || self
+                .spec
+                .trusted_service_accounts
+                .iter()
+                .any(|account| account.is_user(&asker.username))
+    }
+
+    /// The kinds with a pod template beside those of Kubernetes itself: those that the document
+    /// names first, so that it may correct the ones known without it.
+    pub fn extra_kinds(&self) -> impl Iterator<Item = PodKind<'_>> {
+        let named = self.spec.extra_kinds.iter().map(|extra| PodKind {
+            group: &extra.group,
+            kind: &extra.kind,
+            template: PodPath::new(extra.template_path.keys()),
+        });
+        let known = FOREIGN_KINDS.iter().map(|(group, kind)| PodKind {
+            group,
+            kind,
+            template: PodPath::new(["spec", "template"]),
+        });
+        named.chain(known)
+    }
+}

@@ -1,0 +1,6 @@
+//! The policy: its documents, its rulings, its definition for the API server.
+
+mod definition;
+mod document;
+mod never;
+mod ruling;

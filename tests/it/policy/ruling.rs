@@ -1,0 +1,343 @@
+//! Rulings: one table a setting, from the document to the decision.
+
+use jiff::Timestamp;
+use pullgate::health::Asker;
+use pullgate::image::ImageReference;
+use pullgate::policy::{Because, Decision, LabelUse, Matter, Mode, PullPolicy, Ruling};
+use pullgate::pull::{Cause, Escape, Verdict, Vouch};
+use pullgate::workload::NamespaceFacts;
+use rstest::rstest;
+
+const NOW: &str = "2026-06-01T12:00:00Z";
+
+fn policy(spec: &str) -> PullPolicy {
+    let text = format!(
+        "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: site}}\nspec:\n{spec}"
+    );
+    PullPolicy::parse(&text, "policy.yaml").unwrap()
+}
+
+/// A pod in an enforcing namespace with an image that certainly fails; each test changes some of it.
+struct Scene {
+    reference: Option<ImageReference>,
+    facts: Option<NamespaceFacts>,
+    asker: Asker,
+    annotations: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            reference: Some(ImageReference::parse("r.example.com/shop/api:1.2").unwrap()),
+            facts: Some(labels(&[("pullgate.dev/mode", "enforce"), ("team", "shop")])),
+            asker: Asker::default(),
+            annotations: Vec::new(),
+        }
+    }
+
+    fn judge(&self, spec: &str, change: impl FnOnce(&mut Matter<'_>)) -> Ruling {
+        let mut matter = Matter {
+            verdict: Verdict::Fails,
+            cause: Some(Cause::TagNotFound),
+            escapes: &[],
+            reference: self.reference.as_ref(),
+            namespace: "shop",
+            facts: self.facts.as_ref(),
+            is_pod: true,
+            created_by_controller: false,
+            owner_created: None,
+            annotations: &self.annotations,
+            asker: &self.asker,
+            registry_in_trouble: false,
+            history_current: true,
+            now: NOW.parse().unwrap(),
+        };
+        change(&mut matter);
+        policy(spec).judge(&matter)
+    }
+}
+
+fn labels(labels: &[(&str, &str)]) -> NamespaceFacts {
+    NamespaceFacts {
+        labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        annotations: Vec::new(),
+    }
+}
+
+fn outcome(ruling: &Ruling) -> (Decision, Because) {
+    (ruling.decision, ruling.because)
+}
+
+const NOTHING: &str = "  {}\n";
+
+#[test]
+fn what_certainly_fails_is_denied_where_the_namespace_enforces() {
+    let ruling = Scene::new().judge(NOTHING, |_| {});
+    assert_eq!(outcome(&ruling), (Decision::Deny, Because::Denied));
+    assert_eq!((ruling.mode, ruling.label), (Mode::Enforce, LabelUse::Chosen));
+}
+
+type Change = fn(&mut Matter<'_>);
+
+#[rstest]
+#[case::works(|m: &mut Matter<'_>| m.verdict = Verdict::Works, Decision::Allow, Because::Works)]
+#[case::cannot_tell(|m: &mut Matter<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Because::CannotTell)]
+#[case::cannot_tell_in_trouble(
+    |m: &mut Matter<'_>| { m.verdict = Verdict::CannotTell; m.registry_in_trouble = true; },
+    Decision::Warn, Because::CannotTell
+)]
+#[case::escape(|m: &mut Matter<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Because::OpenEscapes)]
+#[case::learning(|m: &mut Matter<'_>| m.history_current = false, Decision::Warn, Because::Learning)]
+#[case::trouble(|m: &mut Matter<'_>| m.registry_in_trouble = true, Decision::Warn, Because::RegistryInTrouble)]
+#[case::unknown_namespace(|m: &mut Matter<'_>| m.facts = None, Decision::Warn, Because::ModeWarn)]
+#[case::workload(|m: &mut Matter<'_>| m.is_pod = false, Decision::Warn, Because::NotEnforcedHere)]
+#[case::no_cause(|m: &mut Matter<'_>| m.cause = None, Decision::Warn, Because::CannotTell)]
+#[case::passing_cause(|m: &mut Matter<'_>| m.cause = Some(Cause::Timeout), Decision::Warn, Because::CannotTell)]
+#[case::unparsable(
+    |m: &mut Matter<'_>| { m.cause = Some(Cause::InvalidReference); m.reference = None; },
+    Decision::Deny, Because::Denied
+)]
+fn without_a_word_in_the_policy(
+    #[case] change: Change,
+    #[case] decision: Decision,
+    #[case] because: Because,
+) {
+    assert_eq!(outcome(&Scene::new().judge(NOTHING, change)), (decision, because));
+}
+
+#[test]
+fn a_namespace_that_is_not_known_yet_is_never_denied() {
+    let ruling = Scene::new().judge("  defaultMode: enforce\n", |m| m.facts = None);
+    assert_eq!(outcome(&ruling), (Decision::Warn, Because::NamespaceUnknown));
+}
+
+#[test]
+fn escapes_that_hold_a_denial_back_are_told_for_workloads_too() {
+    let ruling = Scene::new().judge(NOTHING, |m| {
+        m.is_pod = false;
+        m.escapes = &[Escape::NodeCredentials];
+    });
+    assert!(ruling.escapes_hold_back());
+    let ruling = Scene::new().judge(NOTHING, |m| m.is_pod = false);
+    assert!(ruling.pods_will_be_denied(false) && !ruling.escapes_hold_back());
+}
+
+#[rstest]
+#[case("warn", "  allowedModes: [off, warn, enforce]\n", Mode::Warn, LabelUse::Chosen)]
+#[case("off", "  {}\n", Mode::Off, LabelUse::Chosen)]
+#[case("off", "  allowedModes: [warn, enforce]\n", Mode::Warn, LabelUse::NotAllowed)]
+#[case("off", "  {allowedModes: [], defaultMode: enforce}\n", Mode::Enforce, LabelUse::NotAllowed)]
+#[case("warn", "  allowedModes: []\n", Mode::Warn, LabelUse::Chosen)]
+#[case("enforced", "  {}\n", Mode::Warn, LabelUse::Unknown)]
+#[case("off", "  rules: [{allowedModes: [warn]}]\n", Mode::Warn, LabelUse::NotAllowed)]
+#[case(
+    "off",
+    "  rules: [{namespaceSelector: {matchLabels: {team: other}}, allowedModes: [warn]}]\n",
+    Mode::Off,
+    LabelUse::Chosen
+)]
+#[case(
+    "off",
+    "  {allowedModes: [], rules: [{images: [r.example.com], allowedModes: [off]}]}\n",
+    Mode::Off,
+    LabelUse::Chosen
+)]
+fn a_namespace_chooses_its_mode_where_the_policy_lets_it(
+    #[case] label: &str,
+    #[case] spec: &str,
+    #[case] mode: Mode,
+    #[case] used: LabelUse,
+) {
+    let mut scene = Scene::new();
+    scene.facts = Some(labels(&[("pullgate.dev/mode", label)]));
+    let ruling = scene.judge(spec, |_| {});
+    assert_eq!((ruling.mode, ruling.label), (mode, used));
+}
+
+#[rstest]
+#[case("  causes: {tag_not_found: allow}\n", Decision::Allow, Because::CauseAction)]
+#[case("  causes: {tag_not_found: warn}\n", Decision::Warn, Because::CauseAction)]
+#[case("  causes: {unauthorized: warn}\n", Decision::Deny, Because::Denied)]
+#[case(
+    "  {causes: {tag_not_found: warn}, rules: [{images: [r.example.com/shop/*], causes: {tag_not_found: deny}}]}\n",
+    Decision::Deny,
+    Because::Denied
+)]
+#[case(
+    "  rules: [{images: [r.example.com/shop/*:2.*], causes: {tag_not_found: warn}}]\n",
+    Decision::Deny,
+    Because::Denied
+)]
+#[case(
+    "  rules: [{causes: {unauthorized: warn}}, {causes: {tag_not_found: warn}}, {causes: {tag_not_found: deny}}]\n",
+    Decision::Warn,
+    Because::CauseAction
+)]
+fn the_first_rule_that_matches_and_names_the_cause_counts(
+    #[case] spec: &str,
+    #[case] decision: Decision,
+    #[case] because: Because,
+) {
+    assert_eq!(outcome(&Scene::new().judge(spec, |_| {})), (decision, because));
+}
+
+#[rstest]
+#[case("  cannotTell: warn\n", false, Decision::Warn)]
+#[case("  {cannotTell: warn, causes: {timeout: allow}}\n", false, Decision::Allow)]
+#[case("  causes: {timeout: allow}\n", true, Decision::Allow)]
+#[case("  causes: {timeout: deny}\n", false, Decision::Warn)]
+#[case("  rules: [{images: [r.example.com], cannotTell: warn}]\n", false, Decision::Warn)]
+fn what_cannot_be_told_warns_at_most(
+    #[case] spec: &str,
+    #[case] trouble: bool,
+    #[case] decision: Decision,
+) {
+    let ruling = Scene::new().judge(spec, |m| {
+        m.verdict = Verdict::CannotTell;
+        m.cause = Some(Cause::Timeout);
+        m.registry_in_trouble = trouble;
+    });
+    assert_eq!(outcome(&ruling), (decision, Because::CannotTell));
+}
+
+#[rstest]
+#[case::young("2026-06-01T11:51:00Z", true, Cause::TagNotFound, Decision::Warn)]
+#[case::old("2026-06-01T11:49:00Z", true, Cause::TagNotFound, Decision::Deny)]
+#[case::bare("2026-06-01T11:59:00Z", false, Cause::TagNotFound, Decision::Deny)]
+#[case::forbidden("2026-06-01T11:59:00Z", true, Cause::Forbidden, Decision::Deny)]
+#[case::clock_behind("2026-06-01T12:05:00Z", true, Cause::TagNotFound, Decision::Warn)]
+fn a_late_push_has_its_grace(
+    #[case] created: &str,
+    #[case] by_controller: bool,
+    #[case] cause: Cause,
+    #[case] decision: Decision,
+) {
+    let created: Timestamp = created.parse().unwrap();
+    let ruling = Scene::new().judge("  latePush: {grace: 10m}\n", |m| {
+        m.created_by_controller = by_controller;
+        m.owner_created = Some(created);
+        m.cause = Some(cause);
+    });
+    assert_eq!(ruling.decision, decision);
+}
+
+#[test]
+fn a_controller_that_is_not_known_yet_is_young() {
+    let young: Change = |m| m.created_by_controller = true;
+    let with_grace = Scene::new().judge("  latePush: {grace: 10m}\n", young);
+    assert_eq!(outcome(&with_grace), (Decision::Warn, Because::Grace));
+    assert_eq!(Scene::new().judge(NOTHING, young).decision, Decision::Deny);
+}
+
+#[rstest]
+#[case::in_force("2026-07-01", Decision::Allow, Because::Exception, (false, false))]
+#[case::soon("2026-06-05", Decision::Warn, Because::Exception, (true, false))]
+#[case::last_day("2026-06-01", Decision::Warn, Because::Exception, (true, false))]
+#[case::over("2026-05-31", Decision::Deny, Because::Denied, (false, true))]
+fn an_exception_ends_when_it_says(
+    #[case] expires: &str,
+    #[case] decision: Decision,
+    #[case] because: Because,
+    #[case] soon_expired: (bool, bool),
+) {
+    let spec = format!(
+        "  exceptions: [{{name: legacy, owner: shop, reason: x, expires: {expires}, \
+         match: {{images: [r.example.com/shop/**], causes: [tag_not_found]}}}}]\n"
+    );
+    let ruling = Scene::new().judge(&spec, |_| {});
+    assert_eq!(outcome(&ruling), (decision, because));
+    let used = ruling.exception.unwrap();
+    assert_eq!((used.expiring_soon, used.expired), soon_expired);
+    assert_eq!((&*used.name, &*used.owner), ("legacy", "shop"));
+
+    let other_cause = Scene::new().judge(&spec, |m| m.cause = Some(Cause::Forbidden));
+    assert_eq!((other_cause.decision, other_cause.exception), (Decision::Deny, None));
+}
+
+#[rstest]
+#[case("  breakGlass: {users: [ann]}\n", "ann", "", Decision::Warn)]
+#[case("  breakGlass: {users: [ann]}\n", "bob", "", Decision::Deny)]
+#[case("  breakGlass: {groups: [sre]}\n", "ann", "", Decision::Warn)]
+#[case("  breakGlass: {annotation: true}\n", "bob", "INC-7", Decision::Warn)]
+#[case("  breakGlass: {annotation: true}\n", "bob", " ", Decision::Deny)]
+#[case("  {}\n", "bob", "INC-7", Decision::Deny)]
+fn the_glass_breaks_where_the_policy_lets_it(
+    #[case] spec: &str,
+    #[case] user: &str,
+    #[case] reason: &str,
+    #[case] decision: Decision,
+) {
+    let mut scene = Scene::new();
+    scene.asker = Asker { username: user.into(), groups: vec!["sre".into()], ..Asker::default() };
+    scene.annotations = vec![("pullgate.dev/break-glass".into(), reason.into())];
+    assert_eq!(scene.judge(spec, |_| {}).decision, decision);
+}
+
+#[rstest]
+#[case::skipped(
+    "  registries: {skip: [r.example.com]}\n",
+    Verdict::Fails,
+    Decision::Allow,
+    Because::RegistrySkipped
+)]
+#[case::refused_although_it_works(
+    "  registries: {refuse: [r.example.com]}\n",
+    Verdict::Works,
+    Decision::Deny,
+    Because::RegistryRefused
+)]
+#[case::refused_beats_skipped(
+    "  registries: {skip: [r.example.com], refuse: ['r.example.com/shop/**']}\n",
+    Verdict::CannotTell,
+    Decision::Deny,
+    Because::RegistryRefused
+)]
+#[case::other(
+    "  registries: {refuse: [docker.io]}\n",
+    Verdict::Works,
+    Decision::Allow,
+    Because::Works
+)]
+fn registries_are_skipped_and_refused(
+    #[case] spec: &str,
+    #[case] verdict: Verdict,
+    #[case] decision: Decision,
+    #[case] because: Because,
+) {
+    assert_eq!(outcome(&Scene::new().judge(spec, |m| m.verdict = verdict)), (decision, because));
+}
+
+#[test]
+fn a_workload_is_denied_only_where_the_policy_says_so() {
+    let workload: Change = |m| m.is_pod = false;
+    let both = Scene::new().judge("  enforceOn: [pods, workloads]\n", workload);
+    assert_eq!(both.decision, Decision::Deny);
+    let workloads = Scene::new().judge("  enforceOn: [workloads]\n", |_| {});
+    assert_eq!(outcome(&workloads), (Decision::Warn, Because::NotEnforcedHere));
+}
+
+#[test]
+fn rules_vouch_for_what_they_match_and_leave_the_rest() {
+    let policy = policy(
+        "  nodes: {mirrors: none}
+  rules:
+  - {images: [r.example.com], nodes: {credentials: none}}
+  - {namespaceSelector: {matchLabels: {team: shop}}, nodes: {credentials: listed, mirrors: unknown}}
+",
+    );
+    let ours = ImageReference::parse("r.example.com/shop/api:1").unwrap();
+    let facts = labels(&[("team", "shop")]);
+    let nodes = policy.vouches(Some(&ours), "shop", Some(&facts));
+    assert_eq!((nodes.credentials, nodes.mirrors), (Vouch::None, Vouch::Unknown));
+    let nodes = policy.vouches(None, "else", None);
+    assert_eq!((nodes.credentials, nodes.mirrors), (Vouch::Unknown, Vouch::None));
+}
+
+#[test]
+fn only_named_accounts_are_told_more_than_their_own_namespace() {
+    let policy = policy("  trustedServiceAccounts: [ci/reporter]\n");
+    let asker = |name: &str| Asker { username: name.into(), ..Asker::default() };
+    assert!(policy.trusts(&asker("ann")));
+    assert!(policy.trusts(&asker("system:serviceaccount:ci:reporter")));
+    assert!(!policy.trusts(&asker("system:serviceaccount:argocd:argocd-application-controller")));
+}
