@@ -4,6 +4,7 @@ mod asker;
 mod classify;
 mod explain;
 mod history;
+mod observation;
 
 pub use asker::Asker;
 pub use classify::{
@@ -12,4 +13,9 @@ pub use classify::{
 pub use explain::{ExplainError, Explanation, MessageLine, explain_line, explain_message};
 pub use history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
+};
+pub use observation::{
+    ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
+    PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
+    WaitingView, controller,
 };
