@@ -5,8 +5,10 @@
 
 mod decode;
 mod encode;
+mod line;
 mod wording;
 
 pub use decode::{AdmissionRequest, DecodeError, Operation, decode, peek_uid};
 pub use encode::{Answer, Patch, encode};
+pub use line::{Finding, escape_words, sentence};
 pub use wording::{MAX_WARNING, MAX_WARNINGS_TOTAL, clean, fit_warnings, shorten};

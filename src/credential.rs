@@ -12,6 +12,7 @@ mod go_json;
 mod go_url;
 mod identity;
 mod keyring;
+mod provider;
 mod secret;
 
 pub use docker_config::{ConfigError, DockerConfig};
@@ -19,6 +20,7 @@ pub use identity::{
     Credential, CredentialIdentity, CredentialOrigin, CredentialSource, IdentitySalt, Password,
 };
 pub use keyring::{IgnoredSecret, Keyring, KeyringError, Match, MatchRule, pattern_fits};
+pub use provider::{CacheScope, Provider, ProviderAnswer, ProviderConfig, ProviderError};
 pub use secret::{PullSecret, SecretProblem};
 
 /// The most characters of a key that are shown.

@@ -7,6 +7,7 @@ pub mod credential;
 pub mod workload;
 pub mod pull;
 pub mod health;
+pub mod advice;
 pub mod policy;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
@@ -15,3 +16,4 @@ pub mod review;
 pub mod telemetry;
 pub mod config;
 pub mod server;
+pub mod plugin;

@@ -1,11 +1,253 @@
 //! The one use case: from a workload to a decision about each of its images.
 //!
-//! The webhook and the command line share it. It defines what it needs of the outside as traits
-//! and never reaches out itself; time is an argument.
+//! The webhook and the command line share [`review`]. It defines what it needs of the outside as
+//! traits and never reaches out itself; time is an argument.
 
+mod admit;
+mod advise;
+mod gather;
 mod source;
 
+use std::time::Instant;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use crate::admission::Finding;
+use crate::advice::Advice;
+use crate::health::{Asker, Freshness, History, HistoryQuestion, Visibility};
+use crate::image::{ImageReference, ReferenceError};
+use crate::policy::{Decision, Matter, PullPolicy, Ruling};
+use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, assess};
+use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Workload};
+
+pub use admit::{AdmissionOutcome, Endpoint, ReviewRecord, Reviewer, Skip};
+use gather::Gathered;
+pub use gather::{PodSecrets, SecretsOrigin};
 pub use source::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
-    ServiceAccountFacts,
+    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
+    NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts,
 };
+
+/// Where a review gets its evidence.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The registries.
+    pub registry: &'a dyn ManifestSource,
+    /// The API server.
+    pub cluster: &'a dyn ClusterSource,
+    /// The nodes' own credentials.
+    pub nodes: &'a dyn NodeCredentialSource,
+    /// What this cluster has lived through.
+    pub health: &'a dyn HealthSource,
+    /// Who may see what.
+    pub access: &'a dyn AccessSource,
+}
+
+/// What is reviewed, for whom, under which policy, and until when.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The workload.
+    pub workload: &'a Workload,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Who asks.
+    pub asker: &'a Asker,
+    /// The policy.
+    pub policy: &'a PullPolicy,
+    /// The runtime of the nodes, if the person says it.
+    pub runtime: Option<Runtime>,
+    /// Whether the ServiceAccount's pull secrets are in the pod already, as after admission.
+    pub account_applied: bool,
+    /// The time.
+    pub now: Timestamp,
+    /// When the answer is needed.
+    pub deadline: Instant,
+}
+
+/// What was found about a workload.
+#[derive(Debug)]
+pub struct Review {
+    /// One entry for each distinct image and pull policy, in the order of the spec.
+    pub images: Vec<ImageReview>,
+    /// What became of the pull secrets.
+    pub secrets: PodSecrets,
+    /// The worst decision about any image.
+    pub decision: Decision,
+}
+
+/// What was found about one image.
+#[derive(Debug)]
+pub struct ImageReview {
+    /// The places where the workload names it.
+    pub places: Vec<ContainerImage>,
+    /// The name, parsed.
+    pub reference: Result<ImageReference, ReferenceError>,
+    /// What each credential got.
+    pub attempts: Vec<Attempt>,
+    /// What this cluster has lived through with it.
+    pub history: History,
+    /// What will become of the pull.
+    pub assessment: Assessment,
+    /// What to do about it, proven.
+    pub advice: Vec<Advice>,
+    /// What the policy makes of it.
+    pub ruling: Ruling,
+}
+
+impl Review {
+    /// What is to be said about one of its images.
+    pub fn finding<'a>(&'a self, image: &'a ImageReview) -> Finding<'a> {
+        Finding {
+            image: image.places.first().map_or("", |place| &place.image),
+            reference_error: image.reference.as_ref().err(),
+            assessment: &image.assessment,
+            attempts: &image.attempts,
+            advice: &image.advice,
+            missing_secrets: &self.secrets.missing,
+            broken_secret: self.secrets.broken(),
+            refused: image.ruling.refused,
+        }
+    }
+}
+
+/// Reviews a workload: gather, assess, advise, decide. Every image at the same time.
+pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
+    let secrets = gather::secrets(sources, subject).await;
+    let nodes = sources.cluster.nodes();
+    let eligible = match nodes.as_deref() {
+        Some(nodes) => subject.workload.placement.eligible(nodes),
+        None => Eligible::not_asked(),
+    };
+    let bench = Bench { sources, subject, secrets: &secrets, eligible: &eligible };
+    let images =
+        join_all(distinct(&subject.workload.images).into_iter().map(|p| bench.review(p))).await;
+    let decision =
+        images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
+    Review { images, secrets, decision }
+}
+
+/// What the images of one workload share while they are reviewed.
+#[derive(Clone, Copy)]
+struct Bench<'a> {
+    sources: Sources<'a>,
+    subject: Subject<'a>,
+    secrets: &'a PodSecrets,
+    eligible: &'a Eligible<'a>,
+}
+
+/// A denial is never made from an answer that is older.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Bench<'_> {
+    async fn review(self, places: Vec<ContainerImage>) -> ImageReview {
+        let image = places.first().map_or("", |place| &*place.image);
+        let parsed = ImageReference::parse(image);
+        let reference = parsed.as_ref().ok();
+        let history = self.history(reference, &Visibility::nobody());
+        let mut gathered = self.look_up(&places, reference, None).await;
+        let mut judged = self.judge(&places, &parsed, &gathered, &history);
+        let stale = gathered.attempts.iter().any(|attempt| attempt.lookup.age > FRESH);
+        if judged.1.decision == Decision::Deny && stale {
+            gathered = self.look_up(&places, reference, Some(FRESH)).await;
+            judged = self.judge(&places, &parsed, &gathered, &history);
+        }
+        let (assessment, ruling) = judged;
+        let mut review = ImageReview {
+            places,
+            reference: parsed,
+            attempts: gathered.attempts,
+            history,
+            assessment,
+            advice: Vec::new(),
+            ruling,
+        };
+        if review.ruling.decision != Decision::Allow {
+            advise::advise(self, &mut review).await;
+        }
+        review
+    }
+
+    fn history(self, reference: Option<&ImageReference>, visibility: &Visibility) -> History {
+        let health = self.sources.health;
+        let Some(reference) = reference else {
+            return History { freshness: health.freshness(), ..History::default() };
+        };
+        let question = HistoryQuestion { reference, namespace: self.subject.namespace, visibility };
+        health.history(&question, self.subject.now)
+    }
+
+    fn judge(
+        self,
+        places: &[ContainerImage],
+        reference: &Result<ImageReference, ReferenceError>,
+        gathered: &Gathered,
+        history: &History,
+    ) -> (Assessment, Ruling) {
+        let Subject { workload, namespace, asker, policy, now, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(namespace);
+        let parsed = reference.as_ref().ok();
+        let assessment = assess(&Observation {
+            reference: reference.as_ref(),
+            pull_policy: places.first().map_or(When::Always, |place| place.pull_policy),
+            secrets: self.secrets.state(parsed),
+            attempts: &gathered.attempts,
+            nodes_unclear: gathered.nodes_unclear,
+            eligible: self.eligible,
+            runtime: self.subject.runtime,
+            vouches: policy.vouches(parsed, namespace, facts.as_ref()),
+            lived: self.lived(history),
+        });
+        let controller = workload.controller.as_ref();
+        let ruling = policy.judge(&Matter {
+            verdict: assessment.verdict,
+            cause: assessment.cause,
+            escapes: &assessment.escapes,
+            reference: parsed,
+            namespace,
+            facts: facts.as_ref(),
+            is_pod: workload.is_pod,
+            created_by_controller: controller.is_some(),
+            owner_created: controller
+                .and_then(|owner| self.sources.health.created(&owner.kind, &owner.uid)),
+            annotations: &workload.annotations,
+            asker,
+            registry_in_trouble: assessment.softened.is_some(),
+            history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
+            now,
+        });
+        (assessment, ruling)
+    }
+
+    /// What history says, if it may be believed; its warnings count even when it is stale.
+    fn lived(self, history: &History) -> Lived {
+        let window = self.subject.policy.spec().history.window.get();
+        let recent = history.last_success.as_ref().is_some_and(|success| {
+            self.subject.now.duration_since(success.at).unsigned_abs() < window
+        });
+        Lived {
+            recent_success: recent,
+            seen_here: history.last_success.is_some(),
+            registry_in_trouble: history.registry.in_trouble,
+            nodes_log_in: history.registry.pulls_without_secret,
+            escapes_reopened: history.registry.escapes_reopened,
+        }
+    }
+}
+
+/// The images of a workload, those with the same name and pull policy together.
+fn distinct(images: &[ContainerImage]) -> Vec<Vec<ContainerImage>> {
+    let mut groups: Vec<Vec<ContainerImage>> = Vec::new();
+    for image in images {
+        let alike = |group: &&mut Vec<ContainerImage>| {
+            group.first().is_some_and(|first| {
+                first.image == image.image && first.pull_policy == image.pull_policy
+            })
+        };
+        match groups.iter_mut().find(alike) {
+            Some(group) => group.push(image.clone()),
+            None => groups.push(vec![image.clone()]),
+        }
+    }
+    groups
+}

@@ -27,6 +27,11 @@ pub enum Visibility {
 }
 
 impl Visibility {
+    /// Nobody: only what may be told to anybody.
+    pub const fn nobody() -> Self {
+        Self::Namespaces(Vec::new())
+    }
+
     /// Whether this namespace may be spoken of.
     pub fn includes(&self, namespace: &str) -> bool {
         match self {

@@ -83,6 +83,8 @@ pub struct Observation<'a> {
     pub secrets: SecretsState,
     /// The credentials in the kubelet's order, up to the first that worked.
     pub attempts: &'a [Attempt],
+    /// Whether the nodes may have a credential that could not be asked for.
+    pub nodes_unclear: bool,
     /// Where the pod may land.
     pub eligible: &'a Eligible<'a>,
     /// The runtime of all nodes, where none is known from the nodes themselves.
@@ -389,7 +391,10 @@ fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
     if asks_registry && !closed(seen.vouches.mirrors) {
         escapes.push(Escape::NodeMirror);
     }
-    if access && (!closed(seen.vouches.credentials) || seen.lived.nodes_log_in) {
+    let nodes_may_log_in = !closed(seen.vouches.credentials)
+        || seen.lived.nodes_log_in
+        || (seen.vouches.credentials == Vouch::Listed && seen.nodes_unclear);
+    if access && nodes_may_log_in {
         escapes.push(Escape::NodeCredentials);
     }
     if may_be_on_node(seen, cause) {

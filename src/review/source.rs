@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{Asker, History, HistoryQuestion};
+use crate::health::{Asker, Freshness, History, HistoryQuestion};
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::workload::{NamespaceFacts, Node};
@@ -51,14 +51,42 @@ pub trait ClusterSource: Send + Sync {
     /// What is known of a namespace; nothing if it is not known (yet).
     fn namespace(&self, name: &str) -> Option<NamespaceFacts>;
 
-    /// The nodes that are known; empty if none is.
-    fn nodes(&self) -> Arc<Vec<Node>>;
+    /// The nodes that are known; nothing where there is no cluster to know of.
+    fn nodes(&self) -> Option<Arc<Vec<Node>>>;
+}
+
+/// The credentials that nodes hold themselves, as far as Pullgate was given the nodes' files.
+pub trait NodeCredentialSource: Send + Sync {
+    /// The credentials that the nodes would try for this image after the pod's own.
+    fn node_credentials<'a>(
+        &'a self,
+        image: &'a ImageReference,
+        deadline: Instant,
+    ) -> BoxFuture<'a, NodeCredentials>;
+}
+
+/// What the nodes would add for an image.
+#[derive(Debug, Clone, Default)]
+pub struct NodeCredentials {
+    /// The credentials, in the kubelet's order.
+    pub credentials: Vec<Credential>,
+    /// Whether something that a node would ask could not be asked.
+    pub unclear: bool,
 }
 
 /// What this cluster has lived through.
 pub trait HealthSource: Send + Sync {
+    /// Whether history may be believed.
+    fn freshness(&self) -> Freshness;
+
     /// A copy of the few entries that the question needs. Never waits.
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History;
+
+    /// The names of the pull secrets that pods of this namespace name; the most used first.
+    fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>>;
+
+    /// When the controller of this kind (ReplicaSet, Job) and uid was created, if it is known.
+    fn created(&self, kind: &str, uid: &str) -> Option<Timestamp>;
 }
 
 /// Who may see what.

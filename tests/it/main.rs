@@ -11,7 +11,12 @@
 
 #[allow(dead_code, reason = "the harness offers more than the tests of today use")]
 mod cluster;
+mod architecture;
 mod keyring;
 mod policy;
+mod pull;
+mod workload;
 mod references;
 mod server;
+mod plugin;
+mod review;

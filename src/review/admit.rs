@@ -1,0 +1,246 @@
+//! One admission review: decode, what needs no judging, the review, the answer, the record.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use super::{
+    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource, Review,
+    Sources, Subject,
+};
+use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
+use crate::policy::{Decision, Mode, PullPolicy};
+use crate::pull::{Runtime, Verdict};
+use crate::workload::{PodPath, Workload, extract, pod_path};
+
+/// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
+const NEVER_JUDGED: &str = "kube-system";
+
+/// Which of the two webhooks was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// Warns and denies; changes nothing.
+    Validate,
+    /// Changes what the policy allows; never denies.
+    Mutate,
+}
+
+/// Everything that answers admission reviews.
+pub struct Reviewer {
+    /// The registries.
+    pub registry: Arc<dyn ManifestSource>,
+    /// The API server.
+    pub cluster: Arc<dyn ClusterSource>,
+    /// The nodes' own credentials.
+    pub nodes: Arc<dyn NodeCredentialSource>,
+    /// What this cluster has lived through.
+    pub health: Arc<dyn HealthSource>,
+    /// Who may see what.
+    pub access: Arc<dyn AccessSource>,
+    /// The policy in force.
+    pub policy: Arc<ArcSwap<PullPolicy>>,
+    /// Pullgate's own namespace, which it never judges.
+    pub own_namespace: Option<Box<str>>,
+    /// The runtime of the nodes, where the platform team says it.
+    pub runtime: Option<Runtime>,
+}
+
+/// The answer to one review, and what is recorded of it.
+#[derive(Debug)]
+pub struct AdmissionOutcome {
+    /// The body to answer with.
+    pub body: Vec<u8>,
+    /// What is recorded.
+    pub record: ReviewRecord,
+}
+
+/// What is recorded of one review: one log line, and metrics. Names only, never objects.
+#[derive(Debug, Clone, Default)]
+pub struct ReviewRecord {
+    /// The request's uid.
+    pub uid: String,
+    /// The object's kind.
+    pub kind: String,
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name, or its `generateName`.
+    pub name: String,
+    /// Whether it was a dry run.
+    pub dry_run: bool,
+    /// Why it was not judged, if it was not.
+    pub skipped: Option<Skip>,
+    /// What was decided.
+    pub decision: Option<Decision>,
+    /// Verdict and cause of each distinct image, as words.
+    pub images: Vec<(Verdict, Option<crate::pull::Cause>)>,
+}
+
+/// Why an object is let through unjudged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// Neither created nor changed.
+    Operation,
+    /// A kind without pods, or a subresource without images.
+    Kind,
+    /// A namespace that is never judged, or whose mode is off.
+    Namespace,
+    /// A mirror of a static pod.
+    MirrorPod,
+    /// Nothing about pulling changed.
+    Unchanged,
+    /// The object could not be read.
+    Unreadable,
+    /// No image in it.
+    NoImages,
+}
+
+impl Skip {
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operation => "operation",
+            Self::Kind => "kind",
+            Self::Namespace => "namespace",
+            Self::MirrorPod => "mirror_pod",
+            Self::Unchanged => "unchanged",
+            Self::Unreadable => "unreadable",
+            Self::NoImages => "no_images",
+        }
+    }
+}
+
+impl Reviewer {
+    /// Answers one review. A readable request is always answered; what cannot be judged in time
+    /// is let through.
+    pub async fn admit(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<AdmissionOutcome, DecodeError> {
+        let request = decode(body)?;
+        let mut record = ReviewRecord {
+            uid: request.uid.clone().into_owned(),
+            kind: request.kind.clone().into_owned(),
+            namespace: request.namespace.clone().into_owned(),
+            dry_run: request.dry_run,
+            ..ReviewRecord::default()
+        };
+        let policy = self.policy.load_full();
+        let answer = match self.subject(&request, &policy) {
+            Err(skip) => {
+                record.skipped = Some(skip);
+                Answer::default()
+            }
+            Ok(workload) => {
+                record.name = workload.object.name.to_string();
+                let subject = Subject {
+                    workload: &workload,
+                    namespace: &request.namespace,
+                    asker: &request.asker,
+                    policy: &policy,
+                    runtime: self.runtime,
+                    account_applied: workload.is_pod,
+                    now,
+                    deadline,
+                };
+                let review = super::review(self.sources(), subject).await;
+                record.decision = Some(review.decision);
+                record.images = review
+                    .images
+                    .iter()
+                    .map(|image| (image.assessment.verdict, image.assessment.cause))
+                    .collect();
+                match endpoint {
+                    Endpoint::Validate => answer(&review),
+                    Endpoint::Mutate => Answer::default(),
+                }
+            }
+        };
+        Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record })
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            registry: &*self.registry,
+            cluster: &*self.cluster,
+            nodes: &*self.nodes,
+            health: &*self.health,
+            access: &*self.access,
+        }
+    }
+
+    /// The workload to judge, or why there is nothing to judge.
+    fn subject(
+        &self,
+        request: &AdmissionRequest<'_>,
+        policy: &PullPolicy,
+    ) -> Result<Workload, Skip> {
+        if !matches!(request.operation, Operation::Create | Operation::Update) {
+            return Err(Skip::Operation);
+        }
+        let path = path_of(request, policy).ok_or(Skip::Kind)?;
+        let own = self.own_namespace.as_deref() == Some(request.namespace.as_ref());
+        let facts = self.cluster.namespace(&request.namespace);
+        let mode = policy.mode(&request.namespace, facts.as_ref()).mode;
+        if request.namespace == NEVER_JUDGED || own || mode == Mode::Off {
+            return Err(Skip::Namespace);
+        }
+        let read = |object| extract(object, &path).map_err(|_| Skip::Unreadable);
+        let workload = read(request.object.ok_or(Skip::Operation)?)?;
+        if workload.is_mirror {
+            return Err(Skip::MirrorPod);
+        }
+        if let (Operation::Update, Some(old)) = (request.operation, request.old_object)
+            && workload.pulls_alike(&read(old)?)
+        {
+            return Err(Skip::Unchanged);
+        }
+        if workload.images.is_empty() { Err(Skip::NoImages) } else { Ok(workload) }
+    }
+}
+
+/// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the
+/// subresources only ephemeral containers bring images.
+fn path_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPath> {
+    if !matches!(request.sub_resource.as_ref(), "" | "ephemeralcontainers") {
+        return None;
+    }
+    pod_path(&request.group, &request.kind).or_else(|| {
+        let mut kinds = policy.extra_kinds();
+        let kind = kinds.find(|kind| kind.group == request.group && kind.kind == request.kind)?;
+        Some(kind.template)
+    })
+}
+
+/// The words of a review: a denial carries the lines of what is denied, everything else warns.
+fn answer(review: &Review) -> Answer {
+    let mut answer = Answer::default();
+    let mut denials = Vec::new();
+    for image in &review.images {
+        let line = review.finding(image).line();
+        match image.ruling.decision {
+            Decision::Allow => {}
+            Decision::Warn => answer.warnings.push(line),
+            Decision::Deny => denials.push(line),
+        }
+    }
+    let held_back = review.images.iter().any(|image| image.ruling.escapes_hold_back());
+    if held_back {
+        answer.warnings.push(HELD_BACK.to_owned());
+    }
+    if !denials.is_empty() {
+        denials.push(WHERE_THE_POLICY_IS.to_owned());
+        answer.denial = Some(denials.join(" | "));
+    }
+    answer
+}
+
+/// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
+const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+/// Said at the end of every denial.
+const WHERE_THE_POLICY_IS: &str =
+    "denied by the PullPolicy of this cluster (`kubectl get pullpolicies`)";

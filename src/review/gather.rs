@@ -1,0 +1,192 @@
+//! The evidence: the pod's pull secrets, and what the registry answers to each credential.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
+use crate::credential::{Credential, Keyring, KeyringError, PullSecret};
+use crate::image::ImageReference;
+use crate::pull::{Attempt, Detail, LookupRequest, Outcome, SecretsState};
+use crate::workload::{ContainerImage, PullPolicy};
+
+/// The kubelet tries every credential that matches; more than these are not looked at.
+const MAX_CREDENTIALS: usize = 8;
+/// Docker Hub counts the GET of a manifest as a pull.
+const COUNTS_GETS: &str = "docker.io";
+
+/// Where the names of the pull secrets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretsOrigin {
+    /// The pod (template) lists them.
+    Pod,
+    /// The pod lists none, so those of its ServiceAccount count.
+    ServiceAccount(Box<str>),
+}
+
+/// The pull secrets that the kubelet will have for a workload's pods.
+#[derive(Debug)]
+pub struct PodSecrets {
+    /// Where their names come from.
+    pub origin: SecretsOrigin,
+    /// Every name, in order.
+    pub names: Vec<Box<str>>,
+    /// Names of secrets that do not exist (yet): the kubelet goes on without them.
+    pub missing: Vec<Box<str>>,
+    /// Whether one of them, or the ServiceAccount, could not be read.
+    pub unread: bool,
+    /// The keyring that the kubelet makes of them.
+    pub keyring: Result<Keyring, KeyringError>,
+}
+
+impl PodSecrets {
+    /// The secret that makes the kubelet give up, and what is wrong with it. The words are the
+    /// kubelet's own and repeat nothing of the secret.
+    pub fn broken(&self) -> Option<(&str, &'static str)> {
+        match &self.keyring {
+            Err(KeyringError::Broken { secret, .. }) => {
+                Some((secret, "its docker configuration does not parse"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is known of the credentials for this image.
+    pub(super) fn state(&self, reference: Option<&ImageReference>) -> SecretsState {
+        match &self.keyring {
+            Err(KeyringError::Broken { .. }) => SecretsState::Broken,
+            Err(KeyringError::TooLarge { .. }) => SecretsState::Unread,
+            Ok(keyring) => {
+                let disputed = reference.is_some_and(|reference| {
+                    keyring.is_disputed(reference)
+                        || keyring.explain(reference).any(|found| !found.credential.is_text())
+                        || keyring.explain(reference).count() > MAX_CREDENTIALS
+                });
+                if self.unread || disputed { SecretsState::Unread } else { SecretsState::Read }
+            }
+        }
+    }
+}
+
+/// What the registry answered for one image.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Per credential, in the kubelet's order, up to the first that worked.
+    pub attempts: Vec<Attempt>,
+    /// Whether the nodes may have a credential that could not be asked for.
+    pub nodes_unclear: bool,
+}
+
+/// Reads the pull secrets as the kubelet would: the pod's own list, else its ServiceAccount's.
+pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSecrets {
+    let workload = subject.workload;
+    let mut unread = false;
+    let (origin, names) = if !workload.pull_secrets.is_empty() || subject.account_applied {
+        (SecretsOrigin::Pod, workload.pull_secrets.clone())
+    } else {
+        let account = &workload.service_account;
+        let answer =
+            sources.cluster.service_account(subject.namespace, account, subject.deadline).await;
+        let names = match answer {
+            ServiceAccountAnswer::Found(facts) => facts.pull_secrets,
+            ServiceAccountAnswer::Missing => Vec::new(),
+            ServiceAccountAnswer::Unavailable => {
+                unread = true;
+                Vec::new()
+            }
+        };
+        (SecretsOrigin::ServiceAccount(account.clone()), names)
+    };
+    let answers = join_all(
+        names
+            .iter()
+            .map(|name| sources.cluster.pull_secret(subject.namespace, name, subject.deadline)),
+    )
+    .await;
+    let mut found: Vec<PullSecret> = Vec::new();
+    let mut missing = Vec::new();
+    for (name, answer) in names.iter().zip(answers) {
+        match answer {
+            SecretAnswer::Found(secret) => found.push(secret),
+            SecretAnswer::Missing => missing.push(name.clone()),
+            SecretAnswer::Unavailable => unread = true,
+        }
+    }
+    PodSecrets { origin, names, missing, unread, keyring: Keyring::from_secrets(&found) }
+}
+
+impl Bench<'_> {
+    /// Asks the registry with each credential in the kubelet's order until one works.
+    pub(super) async fn look_up(
+        self,
+        places: &[ContainerImage],
+        reference: Option<&ImageReference>,
+        max_age: Option<Duration>,
+    ) -> Gathered {
+        let never = places.first().is_some_and(|place| place.pull_policy == PullPolicy::Never);
+        let (Some(reference), Ok(keyring), false) = (reference, &self.secrets.keyring, never)
+        else {
+            return Gathered::default();
+        };
+        if self.is_off(reference) {
+            return Gathered::default();
+        }
+        let nodes = self.sources.nodes.node_credentials(reference, self.subject.deadline).await;
+        let own = keyring.lookup(reference).into_iter().take(MAX_CREDENTIALS);
+        let mut credentials: Vec<Option<Credential>> =
+            own.chain(nodes.credentials.into_iter().take(MAX_CREDENTIALS)).map(Some).collect();
+        if credentials.is_empty() {
+            credentials.push(None);
+        }
+        let mut attempts = Vec::with_capacity(credentials.len());
+        for credential in credentials {
+            let attempt = self.attempt(reference, credential, max_age).await;
+            let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
+            attempts.push(attempt);
+            if done {
+                break;
+            }
+        }
+        Gathered { attempts, nodes_unclear: nodes.unclear }
+    }
+
+    /// One look-up with one credential.
+    pub(super) async fn attempt(
+        self,
+        reference: &ImageReference,
+        credential: Option<Credential>,
+        max_age: Option<Duration>,
+    ) -> Attempt {
+        let source = credential.as_ref().map(|credential| credential.source().clone());
+        let request = LookupRequest {
+            reference: reference.clone(),
+            credential,
+            detail: self.detail(reference),
+            max_age,
+        };
+        let lookup = self.sources.registry.look_up(request, self.subject.deadline).await;
+        Attempt { source, lookup }
+    }
+
+    /// How much to read: without nodes to compare with, nothing of the content.
+    fn detail(self, reference: &ImageReference) -> Detail {
+        if self.eligible.nodes.is_empty() && self.eligible.asked {
+            // Whether it is an index still matters: then the nodes decide, and none is known.
+            Detail::Platforms
+        } else if self.eligible.nodes.is_empty() {
+            Detail::Presence
+        } else if reference.host() == COUNTS_GETS {
+            Detail::Platforms
+        } else {
+            Detail::Config
+        }
+    }
+
+    /// Whether nothing is asked about this image: its mode is off, or the policy skips it.
+    fn is_off(self, reference: &ImageReference) -> bool {
+        let facts = self.sources.cluster.namespace(self.subject.namespace);
+        let policy = self.subject.policy;
+        policy.skips(reference)
+            || policy.mode(self.subject.namespace, facts.as_ref()).mode == crate::policy::Mode::Off
+    }
+}

@@ -1,0 +1,184 @@
+//! The import rule: pure rooms in their order, edges that do not import each other, no orphan
+//! files, no room reached around its front door.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Pure rooms: each may use those before it.
+const PURE: &[&str] = &[
+    "image",
+    "mirror",
+    "credential",
+    "workload",
+    "pull",
+    "health",
+    "advice",
+    "policy",
+    "admission",
+];
+/// The use case: may use every pure room.
+const USE_CASE: &str = "review";
+/// Edges: may use the pure rooms and the use case's traits, never each other.
+const EDGES: &[&str] = &["registry", "plugin", "cluster", "server", "telemetry"];
+/// The wiring: may use everything.
+const WIRING: &[&str] = &["config", "cli", "main", "lib"];
+/// What no pure room and no use case may name.
+const OUTSIDE: &[&str] = &[
+    "tokio::",
+    "axum::",
+    "reqwest::",
+    "hyper::",
+    "kube::Client",
+    "kube::client",
+    "kube::runtime",
+    "tracing::",
+    "std::net::Tcp",
+    "std::fs::",
+    "SystemTime::now",
+    "Instant::now",
+    "Timestamp::now",
+];
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let inside = path.strip_prefix(&root).unwrap();
+                let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+                let room_name = first.trim_end_matches(".rs").to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source { path: inside.to_owned(), room: room_name, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// The code of a file: no comments, no unit tests.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The rooms that a file names as `crate::room` or within `use crate::{room, ...}`.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code = code(text);
+    code.match_indices("crate::")
+        .map(|(at, _)| {
+            let rest = &code[at + "crate::".len()..];
+            rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_room_is_known() {
+    for source in sources() {
+        let known = PURE.contains(&&*source.room)
+            || source.room == USE_CASE
+            || EDGES.contains(&&*source.room)
+            || WIRING.contains(&&*source.room);
+        assert!(known, "{} is in no room of the list above", source.path.display());
+    }
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let room = &*source.room;
+        for import in imports(&source.text) {
+            let import = &*import;
+            let own = import == room;
+            let pure = PURE.iter().position(|one| *one == import);
+            let allowed = own
+                || match PURE.iter().position(|one| *one == room) {
+                    Some(place) => pure.is_some_and(|other| other < place),
+                    None if room == USE_CASE => pure.is_some(),
+                    // Typed metric handles are the one thing that edges share.
+                    None if EDGES.contains(&room) => {
+                        pure.is_some()
+                            || import == USE_CASE
+                            || (import == "telemetry" && room != "telemetry")
+                    }
+                    None => true,
+                };
+            if !allowed {
+                wrong.push(format!("{} imports {import}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_rooms_never_touch_the_outside() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if PURE.contains(&&*source.room) || source.room == USE_CASE {
+            let code = code(&source.text);
+            for outside in OUTSIDE.iter().filter(|outside| code.contains(**outside)) {
+                wrong.push(format!("{} names {outside}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_file_is_an_orphan() {
+    let sources = sources();
+    for source in &sources {
+        let stem = source.path.file_stem().unwrap().to_str().unwrap();
+        let folder = source.path.parent().unwrap();
+        let parent = if folder.as_os_str().is_empty() {
+            if stem == "lib" || stem == "main" {
+                continue;
+            }
+            PathBuf::from("lib.rs")
+        } else {
+            folder.with_extension("rs")
+        };
+        let parent_text = &sources
+            .iter()
+            .find(|other| other.path == parent)
+            .unwrap_or_else(|| panic!("{} has no {}", source.path.display(), parent.display()))
+            .text;
+        let declared = parent_text.lines().any(|line| {
+            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            line == format!("mod {stem};")
+        });
+        assert!(declared, "{} is included by nobody", source.path.display());
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for source in sources() {
+        assert!(source.text.starts_with("//!"), "{} has no header", source.path.display());
+    }
+}
+
+#[test]
+fn the_front_door_decides_what_is_public() {
+    for source in sources() {
+        if source.path.components().count() == 1 && source.room != "lib" {
+            let open = source.text.lines().find(|line| line.starts_with("pub mod "));
+            assert!(open.is_none(), "{}: {}", source.path.display(), open.unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Credential plugins as real processes: what they answer, and what a bad one cannot do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pullgate::image::ImageReference;
+use pullgate::plugin::NodeFiles;
+use pullgate::review::{NodeCredentialSource, NodeCredentials};
+use rstest::rstest;
+
+const ANSWER: &str = r#"{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"KIND","cacheDuration":"1h","auth":{"reg.example.com":{"username":"u","password":"p"}}}"#;
+
+/// A folder with one plugin and its configuration.
+fn folder(script: &str, token: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("plugin");
+    fs::write(
+        &plugin,
+        format!("#!/bin/sh\necho run >> {}/runs\n{script}\n", folder.path().display()),
+    )
+    .unwrap();
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    let token = if token { "\n  tokenAttributes: {serviceAccountTokenAudience: a}" } else { "" };
+    let config = format!(
+        "apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+- name: plugin
+  matchImages: [reg.example.com]
+  defaultCacheDuration: 1m
+  apiVersion: credentialprovider.kubelet.k8s.io/v1{token}
+"
+    );
+    fs::write(folder.path().join("config.yaml"), config).unwrap();
+    folder
+}
+
+fn files(folder: &Path) -> NodeFiles {
+    NodeFiles::read(None, Some((&folder.join("config.yaml"), folder))).unwrap()
+}
+
+async fn ask(files: &NodeFiles, image: &str, patience: Duration) -> NodeCredentials {
+    let image = ImageReference::parse(image).unwrap();
+    files.node_credentials(&image, Instant::now() + patience).await
+}
+
+fn runs(folder: &Path) -> usize {
+    fs::read_to_string(folder.join("runs")).map_or(0, |text| text.lines().count())
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[rstest]
+#[case("Image", 2)]
+#[case("Registry", 1)]
+#[case("Global", 1)]
+#[tokio::test]
+async fn an_answer_serves_as_far_and_as_long_as_it_says(
+    #[case] kind: &str,
+    #[case] expected: usize,
+) {
+    let script = format!("cat > /dev/null\necho '{}'", ANSWER.replace("KIND", kind));
+    let folder = folder(&script, false);
+    let files = files(folder.path());
+    for image in ["reg.example.com/a:1", "reg.example.com/a:2", "reg.example.com/b"] {
+        let found = ask(&files, image, LONG).await;
+        assert_eq!((found.credentials.len(), found.unclear), (1, false));
+    }
+    assert_eq!(runs(folder.path()), expected);
+    assert!(ask(&files, "other.example.com/a", LONG).await.credentials.is_empty());
+}
+
+#[tokio::test]
+async fn equal_questions_at_the_same_time_run_it_once() {
+    let script = format!("sleep 0.3\necho '{}'", ANSWER.replace("KIND", "Image"));
+    let folder = folder(&script, false);
+    let files = files(folder.path());
+    let asked = (0..20).map(|_| ask(&files, "reg.example.com/a", LONG));
+    for found in futures::future::join_all(asked).await {
+        assert_eq!(found.credentials.len(), 1);
+    }
+    assert_eq!(runs(folder.path()), 1);
+}
+
+#[rstest]
+#[case::junk("echo junk")]
+#[case::fails("echo secret >&2; exit 3")]
+#[case::endless("exec cat /dev/zero")]
+#[case::other_protocol(
+    "echo '{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"cacheKeyType\":\"Image\"}'"
+)]
+#[tokio::test]
+async fn a_plugin_that_misbehaves_leaves_it_unclear(#[case] script: &str) {
+    let folder = folder(script, false);
+    let found = ask(&files(folder.path()), "reg.example.com/a", LONG).await;
+    assert!(found.credentials.is_empty() && found.unclear);
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_costs_no_more_than_the_deadline() {
+    let folder = folder("exec sleep 60", false);
+    let files = files(folder.path());
+    let found = ask(&files, "reg.example.com/a", Duration::from_millis(200)).await;
+    assert!(found.credentials.is_empty() && found.unclear);
+}
+
+#[tokio::test]
+async fn a_plugin_that_wants_a_pods_token_is_not_run() {
+    let folder = folder("echo never", true);
+    let found = ask(&files(folder.path()), "reg.example.com/a", LONG).await;
+    assert!(found.unclear);
+    assert_eq!(runs(folder.path()), 0);
+}
+
+#[test]
+fn a_plugin_that_is_not_there_stops_the_start() {
+    let folder = folder("true", false);
+    fs::remove_file(folder.path().join("plugin")).unwrap();
+    let config = folder.path().join("config.yaml");
+    let error = NodeFiles::read(None, Some((&config, folder.path()))).err().unwrap();
+    assert!(error.to_string().contains("plugin is not an executable file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_docker_configuration_of_the_nodes_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    fs::write(&path, r#"{"auths":{"reg.example.com":{"username":"u","password":"p"}}}"#).unwrap();
+    let files = NodeFiles::read(Some(&path), None).unwrap();
+    assert_eq!(ask(&files, "reg.example.com/a", LONG).await.credentials.len(), 1);
+    fs::write(&path, "{").unwrap();
+    assert!(NodeFiles::read(Some(&path), None).is_err());
+}

@@ -1,0 +1,298 @@
+//! The verdict map, row by row, and the escapes that each row leaves open.
+
+use std::time::Duration;
+
+use pullgate::image::{ImageReference, Platform};
+use pullgate::pull::{
+    Attempt, Cause, Content, ErrorCode, Escape, Found, Lived, Lookup, MediaKind, NetworkFault,
+    Observation, Outcome, Runtime, SecretsState, Softened, Step, TlsFault, Verdict, Vouch, Vouches,
+    assess,
+};
+use pullgate::workload::{Eligible, Node, PullPolicy};
+use rstest::rstest;
+
+use crate::review::fakes::{index, missing, node};
+
+use Verdict::{CannotTell, Fails, Works};
+
+const ALL: &[Escape] = Escape::ALL;
+const CODE: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
+
+struct Case {
+    image: &'static str,
+    policy: PullPolicy,
+    secrets: SecretsState,
+    outcomes: Vec<Outcome>,
+    nodes: Vec<Node>,
+    vouches: Vouches,
+    lived: Lived,
+    nodes_unclear: bool,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            image: "reg.example.com/app:1",
+            policy: PullPolicy::IfNotPresent,
+            secrets: SecretsState::Read,
+            outcomes: vec![missing()],
+            nodes: vec![node("n", "linux/amd64")],
+            vouches: Vouches::default(),
+            lived: Lived::default(),
+            nodes_unclear: false,
+        }
+    }
+}
+
+impl Case {
+    fn assess(self) -> pullgate::pull::Assessment {
+        let reference = ImageReference::parse(self.image);
+        let attempts: Vec<Attempt> = self
+            .outcomes
+            .into_iter()
+            .map(|outcome| Attempt {
+                source: None,
+                lookup: Lookup { outcome, age: Duration::ZERO, mirror: None },
+            })
+            .collect();
+        assess(&Observation {
+            reference: reference.as_ref(),
+            pull_policy: self.policy,
+            secrets: self.secrets,
+            attempts: &attempts,
+            nodes_unclear: self.nodes_unclear,
+            eligible: &Eligible { nodes: self.nodes.iter().collect(), asked: true },
+            runtime: None,
+            vouches: self.vouches,
+            lived: self.lived,
+        })
+    }
+}
+
+const VOUCHED: Vouches =
+    Vouches { mirrors: Vouch::None, credentials: Vouch::None, preloaded_images: Vouch::None };
+
+fn found(media: MediaKind, content: Content) -> Outcome {
+    Outcome::Exists(Found { digest: None, media, content })
+}
+
+#[rstest]
+#[case(found(MediaKind::Manifest, Content::Unread), Works, None, &[])]
+#[case(Outcome::TagMissing { code: CODE }, Fails, Some(Cause::TagNotFound), ALL)]
+#[case(Outcome::TagMissing { code: None }, CannotTell, Some(Cause::TagNotFound), &[])]
+#[case(Outcome::RepositoryMissing { code: CODE }, Fails, Some(Cause::RepositoryNotFound), ALL)]
+#[case(Outcome::RepositoryMissing { code: None }, CannotTell, Some(Cause::RepositoryNotFound), &[])]
+#[case(Outcome::MissingOrDenied, Fails, Some(Cause::AccessDeniedOrMissing), ALL)]
+#[case(Outcome::Unauthorized, Fails, Some(Cause::Unauthorized), ALL)]
+#[case(Outcome::Forbidden, Fails, Some(Cause::Forbidden), ALL)]
+#[case(Outcome::RefusedByStranger, CannotTell, Some(Cause::MalformedAnswer), &[])]
+#[case(Outcome::Throttled { retry_after: None }, CannotTell, Some(Cause::RateLimited), &[])]
+#[case(Outcome::RegistryError { status: 500 }, CannotTell, Some(Cause::RegistryError), &[])]
+#[case(Outcome::Network(NetworkFault::Dns), CannotTell, Some(Cause::DnsFailure), &[])]
+#[case(Outcome::Network(NetworkFault::Refused), CannotTell, Some(Cause::ConnectionRefused), &[])]
+#[case(Outcome::Network(NetworkFault::Reset), CannotTell, Some(Cause::ConnectionRefused), &[])]
+#[case(Outcome::Network(NetworkFault::Proxy), CannotTell, Some(Cause::ConnectionRefused), &[])]
+#[case(Outcome::Tls(TlsFault::Expired), CannotTell, Some(Cause::TlsFailure), &[])]
+#[case(Outcome::Timeout(Step::FirstByte), CannotTell, Some(Cause::Timeout), &[])]
+#[case(Outcome::Malformed("html"), CannotTell, Some(Cause::MalformedAnswer), &[])]
+#[case(Outcome::CorruptContent, CannotTell, Some(Cause::CorruptContent), &[])]
+#[case(Outcome::ForbiddenAddress, CannotTell, Some(Cause::ForbiddenAddress), &[])]
+#[case(Outcome::ForeignRealm, CannotTell, Some(Cause::ForeignRealm), &[])]
+#[case(Outcome::TooLate, CannotTell, Some(Cause::TooLate), &[])]
+#[case(Outcome::Overloaded, CannotTell, Some(Cause::Overloaded), &[])]
+#[case(index(&["linux/arm64"]), Fails, Some(Cause::PlatformMismatch), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(index(&["linux/arm64", "linux/amd64"]), Works, None, &[])]
+#[case(index(&["windows(10.0.1)/amd64"]), Fails, Some(Cause::PlatformMismatch), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(found(MediaKind::Manifest, Content::Config(Platform::new("linux", "arm64"))), Works, Some(Cause::PlatformMismatch), &[])]
+#[case(found(MediaKind::Manifest, Content::Artifact), Works, Some(Cause::UnsupportedManifest), &[])]
+#[case(found(MediaKind::Schema1, Content::Unread), Fails, Some(Cause::UnsupportedManifest), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(found(MediaKind::Other, Content::Unread), CannotTell, Some(Cause::UnsupportedManifest), &[])]
+fn every_outcome_has_its_row(
+    #[case] outcome: Outcome,
+    #[case] verdict: Verdict,
+    #[case] cause: Option<Cause>,
+    #[case] escapes: &[Escape],
+) {
+    let assessment = Case { outcomes: vec![outcome], ..Case::default() }.assess();
+    assert_eq!((assessment.verdict, assessment.cause), (verdict, cause));
+    assert_eq!(assessment.escapes, escapes);
+}
+
+#[test]
+fn what_is_vouched_for_closes_the_escapes() {
+    let assessment = Case { vouches: VOUCHED, ..Case::default() }.assess();
+    assert!(assessment.may_deny());
+}
+
+#[rstest]
+#[case::it_ran_here(Lived { seen_here: true, ..Lived::default() }, &[Escape::ImageOnNode])]
+#[case::nodes_log_in(Lived { nodes_log_in: true, ..Lived::default() }, &[Escape::NodeCredentials])]
+#[case::score(Lived { escapes_reopened: true, ..Lived::default() }, &[Escape::NodeMirror, Escape::NodeCredentials])]
+fn experience_reopens_what_was_vouched_for(#[case] lived: Lived, #[case] escapes: &[Escape]) {
+    let assessment = Case { vouches: VOUCHED, lived, ..Case::default() }.assess();
+    assert_eq!(assessment.escapes, escapes);
+}
+
+#[test]
+fn an_image_that_a_node_lists_keeps_its_escape_open() {
+    let mut other = node("n2", "linux/amd64");
+    other.images = vec!["reg.example.com/app:1".into()];
+    let nodes = vec![node("n", "linux/amd64"), other];
+    let assessment = Case { vouches: VOUCHED, nodes, ..Case::default() }.assess();
+    assert_eq!(assessment.escapes, [Escape::ImageOnNode]);
+}
+
+#[rstest]
+#[case(PullPolicy::IfNotPresent, "v1.34.4", Works)]
+#[case(PullPolicy::Never, "v1.34.4", Works)]
+#[case(PullPolicy::Always, "v1.34.4", Fails)]
+#[case(PullPolicy::IfNotPresent, "v1.35.0", Fails)]
+#[case(PullPolicy::Never, "v1.36.3", Fails)]
+fn an_image_on_every_eligible_node_needs_no_registry(
+    #[case] policy: PullPolicy,
+    #[case] kubelet: &str,
+    #[case] verdict: Verdict,
+) {
+    let mut node = node("n", "linux/amd64");
+    node.images = vec!["reg.example.com/app:1".into()];
+    node.kubelet = kubelet.into();
+    let assessment = Case { policy, nodes: vec![node], ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+}
+
+#[test]
+fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
+    let never = || Case { policy: PullPolicy::Never, outcomes: Vec::new(), ..Case::default() };
+    let open = never().assess();
+    assert_eq!(
+        (open.cause, &*open.escapes),
+        (Some(Cause::ImageNeverPull), &[Escape::ImageOnNode][..])
+    );
+    assert!(Case { vouches: VOUCHED, ..never() }.assess().may_deny());
+}
+
+#[rstest]
+#[case(vec![Outcome::Unauthorized, missing()], Fails, Cause::TagNotFound, 1)]
+#[case(vec![missing(), Outcome::Unauthorized], Fails, Cause::TagNotFound, 0)]
+#[case(vec![Outcome::Unauthorized, Outcome::Forbidden], Fails, Cause::Forbidden, 1)]
+#[case(vec![missing(), Outcome::TooLate], CannotTell, Cause::TooLate, 1)]
+fn several_credentials_are_weighed(
+    #[case] outcomes: Vec<Outcome>,
+    #[case] verdict: Verdict,
+    #[case] cause: Cause,
+    #[case] decisive: usize,
+) {
+    let assessment = Case { outcomes, ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+    assert_eq!((assessment.cause, assessment.decisive), (Some(cause), Some(decisive)));
+}
+
+#[test]
+fn secrets_that_could_not_be_read_leave_it_open() {
+    let assessment = Case { secrets: SecretsState::Unread, ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, CannotTell);
+}
+
+#[rstest]
+#[case(PullPolicy::Always, "v1.34.4", &[])]
+#[case(PullPolicy::IfNotPresent, "v1.34.4", &[Escape::ImageOnNode])]
+#[case(PullPolicy::IfNotPresent, "v1.36.0", &[])]
+fn a_broken_secret_stops_every_pull(
+    #[case] policy: PullPolicy,
+    #[case] kubelet: &str,
+    #[case] escapes: &[Escape],
+) {
+    let mut node = node("n", "linux/amd64");
+    node.kubelet = kubelet.into();
+    let secrets = SecretsState::Broken;
+    let case = Case { policy, secrets, outcomes: Vec::new(), nodes: vec![node], ..Case::default() };
+    let assessment = case.assess();
+    assert_eq!(assessment.cause, Some(Cause::BrokenPullSecret));
+    assert_eq!(assessment.escapes, escapes);
+}
+
+#[rstest]
+#[case("containerd://1.7.20", Works)]
+#[case("containerd://2.0.1", CannotTell)]
+#[case("containerd://2.1.0", Fails)]
+#[case("cri-o://1.33.0", Works)]
+#[case("docker://27", CannotTell)]
+fn schema_1_depends_on_the_runtime(#[case] runtime: &str, #[case] verdict: Verdict) {
+    let mut node = node("n", "linux/amd64");
+    node.runtime = runtime.into();
+    let outcomes = vec![found(MediaKind::Schema1, Content::Unread)];
+    let assessment = Case { outcomes, nodes: vec![node], ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+}
+
+#[rstest]
+#[case("nginx:1", "containerd://2.1.8", Fails)]
+#[case("nginx:1", "cri-o://1.33.0", CannotTell)]
+#[case("nginx:1", "something", CannotTell)]
+#[case("docker.io/library/nginx:1", "cri-o://1.33.0", Fails)]
+#[case("foo_bar.com/app:1", "containerd://2.1.8", CannotTell)]
+fn names_that_runtimes_read_differently(
+    #[case] image: &'static str,
+    #[case] runtime: &str,
+    #[case] verdict: Verdict,
+) {
+    let mut node = node("n", "linux/amd64");
+    node.runtime = runtime.into();
+    let assessment = Case { image, nodes: vec![node], ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+}
+
+#[test]
+fn no_eligible_node_leaves_an_index_open_but_not_a_lone_manifest() {
+    let nodes = Vec::new;
+    let outcomes = vec![index(&["linux/arm64"])];
+    assert_eq!(Case { outcomes, nodes: nodes(), ..Case::default() }.assess().verdict, CannotTell);
+    let outcomes = vec![found(MediaKind::Manifest, Content::Unread)];
+    assert_eq!(Case { outcomes, nodes: nodes(), ..Case::default() }.assess().verdict, Works);
+}
+
+#[test]
+fn windows_nodes_are_never_sure() {
+    let outcomes = vec![index(&["windows(10.0.20348.1)/amd64"])];
+    let nodes = vec![node("w", "windows/amd64")];
+    assert_eq!(Case { outcomes, nodes, ..Case::default() }.assess().verdict, CannotTell);
+}
+
+#[test]
+fn registry_trouble_softens_every_cause_that_an_outage_can_have() {
+    let lived = Lived { registry_in_trouble: true, ..Lived::default() };
+    for outcome in
+        [Outcome::Unauthorized, Outcome::Forbidden, Outcome::RegistryError { status: 503 }]
+    {
+        let assessment = Case { outcomes: vec![outcome], lived, ..Case::default() }.assess();
+        assert_eq!(assessment.softened, Some(Softened::RegistryTrouble));
+        assert_eq!(assessment.verdict, CannotTell);
+    }
+    let assessment = Case { lived, ..Case::default() }.assess();
+    assert_eq!((assessment.softened, assessment.verdict), (None, Fails));
+}
+
+#[test]
+fn a_runtime_is_read_from_what_nodes_report() {
+    assert_eq!(Runtime::parse("containerd://2.1.8"), Runtime::Containerd(2, 1));
+    assert_eq!(Runtime::parse("containerd://1.7.0-rc.1~ds1"), Runtime::Containerd(1, 7));
+    assert_eq!(Runtime::parse("cri-o://1.30.1"), Runtime::CriO);
+    assert_eq!(Runtime::parse("cri-o"), Runtime::CriO);
+    assert_eq!(Runtime::parse("junk"), Runtime::Other);
+}
+
+#[rstest]
+#[case(Vouch::Unknown, false, true)]
+#[case(Vouch::None, false, false)]
+#[case(Vouch::None, true, false)]
+#[case(Vouch::Listed, false, false)]
+#[case(Vouch::Listed, true, true)]
+fn listed_credentials_close_the_escape_only_when_all_could_be_asked(
+    #[case] credentials: Vouch,
+    #[case] nodes_unclear: bool,
+    #[case] open: bool,
+) {
+    let vouches = Vouches { credentials, ..VOUCHED };
+    let assessment = Case { vouches, nodes_unclear, ..Case::default() }.assess();
+    assert_eq!(assessment.escapes.contains(&Escape::NodeCredentials), open);
+}

@@ -1,0 +1,224 @@
+//! The review as the webhook and the command line share it, over sources that answer from tables.
+
+pub mod fakes;
+
+use std::time::{Duration, Instant};
+
+use fakes::{World, exists, index, missing, node, secret};
+use jiff::Timestamp;
+use pullgate::health::{Asker, Freshness, KnownTag, Success};
+use pullgate::image::ImageReference;
+use pullgate::policy::{Decision, PullPolicy};
+use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
+use pullgate::review::{Review, Subject, review};
+use pullgate::workload::{extract, pod_path};
+use serde_json::json;
+
+const NOW: &str = "2026-01-02T03:04:05Z";
+
+const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullPolicy
+metadata: {name: default}
+spec:
+  nodes: {mirrors: none, credentials: none, preloadedImages: none}
+";
+
+async fn run(world: &World, object: serde_json::Value, policy: &str) -> Review {
+    let raw = serde_json::value::to_raw_value(&object).unwrap();
+    let (group, kind) = match object["apiVersion"].as_str().unwrap().split_once('/') {
+        Some((group, _)) => (group, object["kind"].as_str().unwrap()),
+        None => ("", object["kind"].as_str().unwrap()),
+    };
+    let workload = extract(&raw, &pod_path(group, kind).unwrap()).unwrap();
+    let policy = if policy.is_empty() {
+        PullPolicy::default()
+    } else {
+        PullPolicy::parse(policy, "policy.yaml").unwrap()
+    };
+    let subject = Subject {
+        workload: &workload,
+        namespace: "shop",
+        asker: &Asker { username: "ann".into(), ..Asker::default() },
+        policy: &policy,
+        runtime: None,
+        account_applied: workload.is_pod,
+        now: NOW.parse().unwrap(),
+        deadline: Instant::now() + Duration::from_secs(2),
+    };
+    review(world.sources(), subject).await
+}
+
+fn pod(image: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"containers": [{"name": "app", "image": image, "imagePullPolicy": "Always"}]}})
+}
+
+fn deployment(image: &str) -> serde_json::Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": "shop"},
+        "spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}})
+}
+
+fn line(review: &Review) -> String {
+    review.finding(&review.images[0]).line()
+}
+
+#[tokio::test]
+async fn what_works_is_silent() {
+    let world = World::enforcing().answer("reg.example.com/app:1", "", exists());
+    let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Allow);
+    assert_eq!(review.images[0].assessment.verdict, Verdict::Works);
+}
+
+#[tokio::test]
+async fn a_confirmed_missing_tag_without_escapes_is_denied() {
+    let world = World::enforcing().answer("reg.example.com/app:9", "", missing());
+    let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Deny);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; Pullgate asked anonymously");
+}
+
+#[tokio::test]
+async fn nothing_is_denied_from_an_old_answer() {
+    let mut world = World::enforcing().answer("reg.example.com/app:9", "", missing());
+    world.age = Duration::from_secs(5);
+    let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Deny);
+    let asked: Vec<bool> = world.asked.lock().unwrap().iter().map(|(_, _, fresh)| *fresh).collect();
+    assert_eq!(asked, [false, true]);
+}
+
+#[tokio::test]
+async fn open_escapes_warn_and_are_named() {
+    let world = World::enforcing().answer("reg.example.com/app:9", "", missing());
+    let review = run(&world, pod("reg.example.com/app:9"), "").await;
+    assert_eq!(review.decision, Decision::Warn);
+    assert_eq!(review.images[0].assessment.escapes, [Escape::NodeMirror, Escape::NodeCredentials]);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; Pullgate asked anonymously; unless a node has a mirror or credentials of its own");
+}
+
+#[tokio::test]
+async fn nothing_is_denied_while_learning() {
+    for freshness in [Freshness::Learning, Freshness::Stale] {
+        let mut world = World::enforcing().answer("reg.example.com/app:9", "", missing());
+        world.history.freshness = freshness;
+        let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+        assert_eq!(review.decision, Decision::Warn, "{freshness:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_recent_success_here_beats_a_failed_look_up() {
+    let mut world = World::enforcing().answer("reg.example.com/app:9", "", missing());
+    world.history.last_success = Some(Success {
+        at: NOW.parse::<Timestamp>().unwrap() - Duration::from_secs(600),
+        digest: None,
+        pulled: true,
+    });
+    let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Warn);
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+}
+
+#[tokio::test]
+async fn registry_trouble_is_said_and_never_denied() {
+    let mut world = World::enforcing().answer("reg.example.com/app:9", "", Outcome::Unauthorized);
+    world.history.registry.in_trouble = true;
+    let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Warn);
+    assert!(line(&review).contains("registry trouble"), "{}", line(&review));
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_let_through_silently() {
+    let refused = Outcome::Network(NetworkFault::Refused);
+    let world = World::enforcing().answer("reg.example.com/app:9", "", refused);
+    let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Allow);
+    assert_eq!(review.images[0].assessment.cause, Some(Cause::ConnectionRefused));
+}
+
+#[tokio::test]
+async fn a_workload_is_warned_and_told_the_tag_that_runs_here() {
+    let mut world = World::enforcing().answer("reg.example.com/app:9", "", missing()).answer(
+        "reg.example.com/app:8",
+        "",
+        exists(),
+    );
+    world.known_tags = ["reg.example.com/app:7", "reg.example.com/app:8"]
+        .into_iter()
+        .enumerate()
+        .map(|(n, reference)| KnownTag {
+            reference: ImageReference::parse(reference).unwrap(),
+            pods: 3,
+            in_namespace: true,
+            last_started: Timestamp::from_second(i64::try_from(n).unwrap()).unwrap(),
+            digest: None,
+        })
+        .collect();
+    let review = run(&world, deployment("reg.example.com/app:9"), "").await;
+    assert_eq!(review.decision, Decision::Warn);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; tag `8` runs here (3 pods) and can be pulled; Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+}
+
+#[tokio::test]
+async fn the_secret_that_works_is_named_after_it_was_tried() {
+    let mut world = World::enforcing()
+        .answer("reg.example.com/app:1", "regcred", exists())
+        .secret(secret("other", "reg.example.com", "x"))
+        .secret(secret("regcred", "reg.example.com", "ann"));
+    world.secrets_in_use = vec!["gone".into(), "other".into(), "regcred".into()];
+    let review = run(&world, deployment("reg.example.com/app:1"), "").await;
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401), and no pull secret matches; secret `regcred` here was tried and works: add it to imagePullSecrets; Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+}
+
+#[tokio::test]
+async fn every_credential_is_tried_in_order_until_one_works() {
+    let mut world = World::enforcing()
+        .answer("reg.example.com/app:1", "second", exists())
+        .secret(secret("first", "reg.example.com", "x"))
+        .secret(secret("second", "reg.example.com", "y"));
+    world.account.pull_secrets = vec!["first".into(), "second".into(), "missing".into()];
+    let review = run(&world, deployment("reg.example.com/app:1"), "").await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::Works);
+    let asked: Vec<String> =
+        world.asked.lock().unwrap().iter().map(|(_, secret, _)| secret.clone()).collect();
+    assert_eq!(asked, ["first", "second"]);
+}
+
+#[tokio::test]
+async fn an_index_is_compared_with_the_nodes() {
+    let mut world = World::enforcing().answer("reg.example.com/app:1", "", index(&["linux/arm64"]));
+    world.nodes = Some(vec![node("n1", "linux/amd64")]);
+    let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Deny);
+    assert_eq!(review.images[0].assessment.cause, Some(Cause::PlatformMismatch));
+
+    world.nodes = Some(vec![node("n1", "linux/amd64"), node("n2", "linux/arm64")]);
+    let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::Works);
+    assert_eq!(review.images[0].assessment.unfit_nodes, ["n1".into()]);
+
+    world.nodes = Some(Vec::new());
+    let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+}
+
+#[tokio::test]
+async fn a_broken_secret_fails_without_any_request() {
+    let broken = pullgate::credential::PullSecret::docker_config_json("bad", b"{");
+    let mut world = World::enforcing().secret(broken);
+    world.account.pull_secrets = vec!["bad".into()];
+    let review = run(&world, deployment("reg.example.com/app:1"), "").await;
+    assert_eq!(review.images[0].assessment.cause, Some(Cause::BrokenPullSecret));
+    assert!(world.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_name_is_said_with_its_offending_part() {
+    let world = World::enforcing();
+    let review = run(&world, pod("reg.example.com/App:1"), "").await;
+    assert_eq!(review.decision, Decision::Deny);
+    insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: not a valid image name (upper case in "App"), so no node can pull it"#);
+}

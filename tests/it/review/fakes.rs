@@ -1,0 +1,202 @@
+//! Sources that answer from tables, for reviews without a registry or a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
+use pullgate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag};
+use pullgate::image::{ImageReference, Platform};
+use pullgate::pull::{
+    Content, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
+};
+use pullgate::review::{
+    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
+    NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts, Sources,
+};
+use pullgate::workload::{NamespaceFacts, Node};
+
+/// Everything a review asks, from tables.
+#[derive(Default)]
+pub struct World {
+    /// Outcomes by canonical reference and secret (`""` is anonymous).
+    pub registry: BTreeMap<(String, String), Outcome>,
+    /// How old the answers claim to be when any age is good.
+    pub age: Duration,
+    pub secrets: BTreeMap<String, PullSecret>,
+    pub account: ServiceAccountFacts,
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    pub nodes: Option<Vec<Node>>,
+    pub history: History,
+    pub known_tags: Vec<KnownTag>,
+    pub secrets_in_use: Vec<Box<str>>,
+    pub node_credentials: NodeCredentials,
+    pub may_list: bool,
+    /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
+    pub asked: Mutex<Vec<(String, String, bool)>>,
+}
+
+pub fn exists() -> Outcome {
+    Outcome::Exists(Found { digest: None, media: MediaKind::Manifest, content: Content::Unread })
+}
+
+pub fn index(platforms: &[&str]) -> Outcome {
+    let entries = platforms.iter().map(|p| Some(Platform::parse(p).unwrap())).collect();
+    Outcome::Exists(Found {
+        digest: None,
+        media: MediaKind::Index,
+        content: Content::Platforms(entries),
+    })
+}
+
+pub fn missing() -> Outcome {
+    Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) }
+}
+
+/// A pull secret with one login.
+pub fn secret(name: &str, host: &str, username: &str) -> PullSecret {
+    let config = serde_json::json!({"auths": {host: {"username": username, "password": "p"}}});
+    PullSecret::docker_config_json(name, config.to_string().as_bytes())
+}
+
+pub fn node(name: &str, platform: &str) -> Node {
+    Node {
+        name: name.into(),
+        platform: Platform::parse(platform).unwrap(),
+        labels: vec![("kubernetes.io/arch".into(), platform.split('/').nth(1).unwrap().into())],
+        taints: Vec::new(),
+        unschedulable: false,
+        runtime: "containerd://2.1.8".into(),
+        kubelet: "v1.34.4".into(),
+        images: Vec::new(),
+    }
+}
+
+impl World {
+    pub fn enforcing() -> Self {
+        Self {
+            labels: vec![("pullgate.dev/mode".into(), "enforce".into())],
+            history: History { freshness: Freshness::Current, ..History::default() },
+            may_list: true,
+            ..Self::default()
+        }
+    }
+
+    pub fn answer(mut self, reference: &str, secret: &str, outcome: Outcome) -> Self {
+        self.registry.insert((reference.to_owned(), secret.to_owned()), outcome);
+        self
+    }
+
+    pub fn secret(mut self, secret: PullSecret) -> Self {
+        self.secrets.insert(secret.name().to_owned(), secret);
+        self
+    }
+
+    pub fn sources(&self) -> Sources<'_> {
+        Sources { registry: self, cluster: self, nodes: self, health: self, access: self }
+    }
+}
+
+fn name_of(credential: Option<&Credential>) -> String {
+    match credential.map(|credential| &credential.source().origin) {
+        Some(CredentialOrigin::Secret(name)) => name.to_string(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}
+
+impl ManifestSource for World {
+    fn look_up(&self, request: LookupRequest, _: Instant) -> BoxFuture<'_, Lookup> {
+        let key = (request.reference.canonical(), name_of(request.credential.as_ref()));
+        let outcome = self.registry.get(&key).cloned().unwrap_or(Outcome::Unauthorized);
+        let fresh = request.max_age.is_some();
+        self.asked.lock().unwrap().push((key.0, key.1, fresh));
+        let age = if fresh { Duration::ZERO } else { self.age };
+        async move { Lookup { outcome, age, mirror: None } }.boxed()
+    }
+
+    fn tags(
+        &self,
+        _: &ImageReference,
+        _: Option<&Credential>,
+        _: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        async { Err(Outcome::Overloaded) }.boxed()
+    }
+}
+
+impl NodeCredentialSource for World {
+    fn node_credentials<'a>(
+        &'a self,
+        _: &'a ImageReference,
+        _: Instant,
+    ) -> BoxFuture<'a, NodeCredentials> {
+        async { self.node_credentials.clone() }.boxed()
+    }
+}
+
+impl ClusterSource for World {
+    fn pull_secret<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, SecretAnswer> {
+        let answer = self.secrets.get(name).cloned();
+        async { answer.map_or(SecretAnswer::Missing, SecretAnswer::Found) }.boxed()
+    }
+
+    fn service_account<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, ServiceAccountAnswer> {
+        async { ServiceAccountAnswer::Found(self.account.clone()) }.boxed()
+    }
+
+    fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
+        Some(NamespaceFacts { labels: self.labels.clone(), annotations: Vec::new() })
+    }
+
+    fn nodes(&self) -> Option<Arc<Vec<Node>>> {
+        self.nodes.clone().map(Arc::new)
+    }
+}
+
+impl HealthSource for World {
+    fn freshness(&self) -> Freshness {
+        self.history.freshness
+    }
+
+    fn history(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> History {
+        let told =
+            |tag: &&KnownTag| tag.in_namespace && question.visibility.includes(question.namespace);
+        History {
+            known_tags: self.known_tags.iter().filter(told).cloned().collect(),
+            ..self.history.clone()
+        }
+    }
+
+    fn pull_secrets_in_use(&self, _: &str) -> Vec<Box<str>> {
+        self.secrets_in_use.clone()
+    }
+
+    fn created(&self, _: &str, _: &str) -> Option<Timestamp> {
+        None
+    }
+}
+
+impl AccessSource for World {
+    fn may_list_pods<'a>(
+        &'a self,
+        _: &'a Asker,
+        _: Option<&'a str>,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        async { self.may_list }.boxed()
+    }
+}
