@@ -24,8 +24,10 @@ test-unit: need-cargo ## Run the fast tests: no cluster, no Go
 cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm
 	@tests/cluster/build.sh
 
-oracle: ## Build the Go program that answers like a kubelet and its containerd
-	@if [ -f tests/oracle/go.mod ]; then tests/oracle/build.sh; else echo "the oracle is not there yet"; exit 2; fi
+oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (SEED=…)
+	@tests/oracle/build.sh
+	PULLGATE_ORACLE_CASES=$(or $(N),100000) PULLGATE_ORACLE_SEED=$(or $(SEED),$$RANDOM) \
+	  cargo test --locked --test it oracle:: -- --nocapture
 
 fuzz: need-cargo ## Run the property tests with many more cases than usual
 	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop

@@ -167,11 +167,11 @@ impl Checker<'_> {
         loop {
             match self.next()? {
                 b'"' => return Ok(()),
-                b'\\' => match self.next()? {
+                b'\\' => match self.next_or_space() {
                     b'b' | b'f' | b'n' | b'r' | b't' | b'\\' | b'/' | b'"' => {}
                     b'u' => {
                         for _ in 0..4 {
-                            let byte = self.next()?;
+                            let byte = self.next_or_space();
                             if !byte.is_ascii_hexdigit() {
                                 return Err(unexpected(
                                     byte,
@@ -191,7 +191,7 @@ impl Checker<'_> {
     /// The rest of `true`, `false` or `null`, behind its first letter.
     fn word(&mut self, word: &'static str) -> Result<(), String> {
         for expected in word.bytes().skip(1) {
-            let byte = self.next()?;
+            let byte = self.next_or_space();
             if byte != expected {
                 let context = format!("in literal {word} (expecting '{}')", char::from(expected));
                 return Err(unexpected(byte, &context));
@@ -203,7 +203,7 @@ impl Checker<'_> {
     /// The rest of a number, behind its first byte.
     fn number(&mut self, first: u8) -> Result<(), String> {
         let first = match first {
-            b'-' => match self.next()? {
+            b'-' => match self.next_or_space() {
                 byte @ b'0'..=b'9' => byte,
                 byte => return Err(unexpected(byte, "in numeric literal")),
             },
@@ -214,7 +214,7 @@ impl Checker<'_> {
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
-            match self.next()? {
+            match self.next_or_space() {
                 b'0'..=b'9' => self.digits(),
                 byte => return Err(unexpected(byte, "after decimal point in numeric literal")),
             }
@@ -224,7 +224,7 @@ impl Checker<'_> {
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
             }
-            match self.next()? {
+            match self.next_or_space() {
                 b'0'..=b'9' => self.digits(),
                 byte => return Err(unexpected(byte, "in exponent of numeric literal")),
             }
@@ -252,6 +252,13 @@ impl Checker<'_> {
         let byte = self.peek().ok_or("unexpected end of JSON input")?;
         self.at += 1;
         Ok(byte)
+    }
+
+    /// Go ends the input with a space, and within a word, number or escape it complains of that.
+    fn next_or_space(&mut self) -> u8 {
+        let byte = self.peek().unwrap_or(b' ');
+        self.at += 1;
+        byte
     }
 }
 
@@ -458,6 +465,10 @@ mod tests {
     #[case("-x", "invalid character 'x' in numeric literal")]
     #[case("1.x", "invalid character 'x' after decimal point in numeric literal")]
     #[case("1ex", "invalid character 'x' in exponent of numeric literal")]
+    #[case("tru", "invalid character ' ' in literal true (expecting 'e')")]
+    #[case("-", "invalid character ' ' in numeric literal")]
+    #[case("\"\\u12", "invalid character ' ' in \\u hexadecimal character escape")]
+    #[case("\"abc", "unexpected end of JSON input")]
     #[case("01", "invalid character '1' after top-level value")]
     #[case("trve", "invalid character 'v' in literal true (expecting 'u')")]
     #[case("'", "invalid character '\\'' looking for beginning of value")]

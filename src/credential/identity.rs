@@ -97,6 +97,11 @@ impl Credential {
         String::from_utf8_lossy(&self.login.username)
     }
 
+    /// The user name as it is: what an `auth` decodes to need not be text.
+    pub fn username_bytes(&self) -> &[u8] {
+        &self.login.username
+    }
+
     /// The password, redacted until it is exposed.
     pub fn password(&self) -> Password<'_> {
         Password(&self.login.password)

@@ -229,6 +229,10 @@ fn runnable(architecture: &str, variant: &str) -> Vec<(String, String)> {
         "arm" => std::iter::once(own).chain(below(5)).collect(),
         "arm64" => {
             let mut list = runnable_arm64(variant);
+            if list.is_empty() {
+                // An unknown variant runs nothing, not even itself.
+                return list;
+            }
             let arm =
                 if variant.is_empty() || variant.starts_with("v8") || variant.starts_with("v9") {
                     "v8"
@@ -271,8 +275,10 @@ fn runnable_arm64(variant: &str) -> Vec<(String, String)> {
 
 /// Whether a Windows host of one version runs a container of another (build numbers).
 fn windows_runs(host: &str, container: &str) -> bool {
-    /// Windows Server 2022: from here on older containers run too, down to this build.
-    const STABLE: u16 = 20348;
+    /// Windows Server 2022: from here on older containers run too.
+    const LTSC_2022: u16 = 20348;
+    /// Windows Server 2025.
+    const LTSC_2025: u16 = 26100;
     let host = windows_version(host);
     if host == (0, 0, 0) || container.is_empty() {
         return true;
@@ -281,10 +287,12 @@ fn windows_runs(host: &str, container: &str) -> bool {
     if (host.0, host.1) != (container.0, container.1) {
         return false;
     }
-    if host.2 < STABLE {
+    if host.2 < LTSC_2022 {
         return host.2 == container.2;
     }
-    (STABLE..=host.2).contains(&container.2)
+    // Down to the newest long-term release before the host's own.
+    let oldest = if host.2 > LTSC_2025 { LTSC_2025 } else { LTSC_2022 };
+    (oldest..=host.2).contains(&container.2)
 }
 
 /// Major, minor, build; zeros if the text is no version.
@@ -353,6 +361,7 @@ mod tests {
     #[case("linux/arm64", "linux/arm/v5", true, false, false)]
     #[case("linux/arm64/v9.1", "linux/arm64/v8.6", true, false, false)]
     #[case("linux/arm64/v9.1", "linux/arm64/v8.7", false, false, false)]
+    #[case("linux/arm64/x", "linux/arm/v7", false, false, false)]
     #[case("linux/arm/v7", "linux/arm", true, true, true)]
     #[case("linux/arm/v7", "linux/arm/v6", true, false, true)]
     #[case("linux/arm/v6", "linux/arm/v7", false, false, false)]
@@ -391,6 +400,8 @@ mod tests {
     #[case("10.0.17763.1", "10.0.20348.1", false)]
     #[case("10.0.26100.1", "10.0.20348.1", true)]
     #[case("10.0.26100.1", "10.0.17763.1", false)]
+    #[case("10.0.27000.1", "10.0.20348.1", false)]
+    #[case("10.0.27000.1", "10.0.26100.1", true)]
     #[case("10.0.20348.1", "10.0.26100.1", false)]
     #[case("", "10.0.17763.1", true)]
     #[case("10.0.20348.1", "", true)]

@@ -16,6 +16,7 @@ mod keyring;
 mod policy;
 mod pull;
 mod workload;
+mod oracle;
 mod references;
 mod server;
 mod plugin;

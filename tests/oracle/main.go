@@ -1,0 +1,98 @@
+// The oracle answers, with the kubelet's and containerd's own code, the questions that Pullgate
+// answers with its own: JSON Lines on stdin, one answer per line on stdout. See README.md.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+
+	"github.com/sirupsen/logrus"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/klog/v2"
+)
+
+// A question. Op says which of the fields count.
+type question struct {
+	Op             string    `json:"op"`
+	Image          string    `json:"image"`
+	Secrets        []secret  `json:"secrets"`
+	ServiceAccount []secret  `json:"service_account_secrets"`
+	HostsDir       string    `json:"hosts_dir"`
+	Node           *platform `json:"node"`
+	Entry          *platform `json:"entry"`
+	Globs          []string  `json:"globs"`
+}
+
+// A Secret, as much of it as the kubelet looks at. Data is base64 on the wire.
+type secret struct {
+	Name string            `json:"name"`
+	Type string            `json:"type"`
+	Data map[string][]byte `json:"data"`
+}
+
+type platform struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+	OSVersion    string `json:"os.version"`
+}
+
+func main() {
+	// The kubelet names the secret of a credential only behind this gate.
+	if err := utilfeature.DefaultMutableFeatureGate.Set("KubeletEnsureSecretPulledImages=true"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	klog.SetLogger(klog.Logger{})
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	logrus.SetOutput(io.Discard)
+
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	out := bufio.NewWriterSize(os.Stdout, 1<<20)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	for {
+		line, err := in.ReadBytes('\n')
+		if len(line) > 0 {
+			if err := encoder.Encode(answer(line)); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(2)
+			}
+			// Whoever asks one question at a time gets the answer at once.
+			if in.Buffered() == 0 {
+				out.Flush()
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	out.Flush()
+}
+
+func answer(line []byte) any {
+	var q question
+	if err := json.Unmarshal(line, &q); err != nil {
+		return map[string]string{"unreadable": err.Error()}
+	}
+	switch q.Op {
+	case "parse":
+		return parse(q.Image)
+	case "keyring":
+		return keyring(q)
+	case "globs":
+		return globs(q)
+	case "platform":
+		return matchPlatform(q)
+	case "resolve":
+		return resolve(q)
+	}
+	return map[string]string{"unreadable": "unknown op " + q.Op}
+}
