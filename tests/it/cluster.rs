@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod nodes;
 pub mod pki;
 pub mod process;
+pub mod pullgate;
 pub mod registry;
 pub mod token_server;
 pub mod webhook;
@@ -107,16 +108,31 @@ pub fn free_port() -> u16 {
         .port()
 }
 
+/// Why [`wait_until`] has no answer yet.
+pub enum NotYet {
+    /// It may come.
+    Wait(String),
+    /// It will not come any more: what should give it has ended.
+    GiveUp(String),
+}
+
+impl From<String> for NotYet {
+    fn from(reason: String) -> Self {
+        Self::Wait(reason)
+    }
+}
+
 /// Asks until the answer is `Ok`, at most [`PATIENCE`]; then the last refusal is the error.
-pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, NotYet>) -> Result<T, String> {
     let started = Instant::now();
     loop {
         match ask() {
             Ok(value) => return Ok(value),
-            Err(reason) if started.elapsed() > PATIENCE => {
+            Err(NotYet::GiveUp(reason)) => return Err(format!("{what}: {reason}")),
+            Err(NotYet::Wait(reason)) if started.elapsed() > PATIENCE => {
                 return Err(format!("{what}: not within {} s: {reason}", PATIENCE.as_secs()));
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(NotYet::Wait(_)) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
 }

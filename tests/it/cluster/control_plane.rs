@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -39,6 +41,9 @@ pub const DEVELOPER: User =
     User { name: "developer", token: "developer-token", group: "developers" };
 /// The user that Pullgate logs in as: it has the rights of the deployed ServiceAccount and no more.
 pub const PULLGATE: User = User { name: "pullgate", token: "pullgate-token", group: "pullgate" };
+
+/// The name in the certificate with which the API server logs in at webhooks.
+pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhook-client";
 
 /// A running control plane.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ impl ControlPlane {
         wait_until("the API server's /readyz", || {
             etcd.still_runs()?;
             api_server.still_runs()?;
-            admin.run(&["get", "--raw", "/readyz"]).ok()
+            Ok(admin.run(&["get", "--raw", "/readyz"]).ok()?)
         })?;
         let controller_manager = start_controller_manager(programs, at)?;
         let mut started = Self {
@@ -99,7 +104,7 @@ impl ControlPlane {
         let admin = self.kubectl(ADMIN);
         wait_until("the ServiceAccount of the default namespace", || {
             self.controller_manager.still_runs()?;
-            admin.run(&["get", "serviceaccount", "default", "-n", "default"]).ok()
+            Ok(admin.run(&["get", "serviceaccount", "default", "-n", "default"]).ok()?)
         })?;
         Ok(())
     }
@@ -117,6 +122,12 @@ impl ControlPlane {
     /// The kubeconfig file of `user`.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         self.folder.path().join(format!("{}.kubeconfig", user.name))
+    }
+
+    /// The file with the authority of the cluster's certificates: the API server's own, and the
+    /// one that it shows to webhooks.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
     }
 
     /// The folder of the built programs.
@@ -189,6 +200,7 @@ fn start_api_server(programs: &Path, at: &Path, url: &str, etcd: &str) -> Result
         .arg(file("service-account-key-file", "service-account.pub"))
         .arg(file("service-account-signing-key-file", "service-account.key"))
         .arg(file("cert-dir", "."))
+        .arg(file("admission-control-config-file", "admission.json"))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
         // Never used; without it a machine without a default route is refused.
@@ -219,6 +231,8 @@ fn write_files(at: &Path, url: &str, authority: &Authority) -> Result<(), String
     let account_key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
     write("service-account.key", &account_key.serialize_pem())?;
     write("service-account.pub", &account_key.public_key_pem())?;
+    write("admission.json", &admission_configuration(at))?;
+    write("webhooks.kubeconfig", &webhook_log_in(authority))?;
     let users = [ADMIN, DEVELOPER, PULLGATE];
     let tokens = users.map(|user| format!("{},{},{0},\"{}\"\n", user.token, user.name, user.group));
     write("tokens.csv", &tokens.concat())?;
@@ -226,6 +240,31 @@ fn write_files(at: &Path, url: &str, authority: &Authority) -> Result<(), String
         write(&format!("{}.kubeconfig", user.name), &kubeconfig(at, url, user))?;
     }
     Ok(())
+}
+
+/// Where the API server finds how it logs in at webhooks.
+fn admission_configuration(at: &Path) -> String {
+    let plugins = ["ValidatingAdmissionWebhook", "MutatingAdmissionWebhook"].map(|plugin| {
+        json!({"name": plugin, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": at.join("webhooks.kubeconfig"),
+        }})
+    });
+    let version = "apiserver.config.k8s.io/v1";
+    json!({"apiVersion": version, "kind": "AdmissionConfiguration", "plugins": plugins}).to_string()
+}
+
+/// The client certificate that the API server shows to every webhook that asks for one.
+fn webhook_log_in(authority: &Authority) -> String {
+    let identity = authority.client(WEBHOOK_CLIENT);
+    json!({
+        "apiVersion": "v1", "kind": "Config",
+        "users": [{"name": "*", "user": {
+            "client-certificate-data": STANDARD.encode(identity.certificate),
+            "client-key-data": STANDARD.encode(identity.key),
+        }}],
+    })
+    .to_string()
 }
 
 fn kubeconfig(at: &Path, url: &str, user: User) -> String {

@@ -33,7 +33,11 @@ fn a_developer_may_do_what_the_roles_say_and_no_more() {
     };
     // The built-in roles are put together by a controller, a moment after the start.
     wait_until("the role edit", || {
-        if may("create", "deployments", &granted) { Ok(()) } else { Err("not yet".to_owned()) }
+        if may("create", "deployments", &granted) {
+            Ok(())
+        } else {
+            Err("not yet".to_owned().into())
+        }
     })
     .unwrap();
     assert!(may("get", "secrets", &granted));

@@ -79,7 +79,11 @@ pub fn wait_for_pods(
             .flatten()
             .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
             .collect();
-        if names.len() == count { Ok(names) } else { Err(format!("{} of {count}", names.len())) }
+        if names.len() == count {
+            Ok(names)
+        } else {
+            Err(format!("{} of {count}", names.len()).into())
+        }
     })
     .unwrap_or_else(|error| panic!("{selector} in {namespace}: {error}"))
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::NotYet;
+
 /// What the guard runs: it learns of children and folders line by line, and acts at the end of
 /// its input. It runs in a process group of its own, so that Ctrl-C does not reach it.
 pub const GUARD: &str = r#"
@@ -28,11 +30,14 @@ while read -r verb value; do
   esac
 done
 for p in $pids; do kill -KILL "$p" 2>/dev/null; done
-tries=0
-for p in $pids; do
-  while kill -0 "$p" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+printf '%s' "$folders" | while IFS= read -r folder; do
+  tries=0
+  # A program that is being killed may still write a file into a folder that is being removed.
+  until rm -rf -- "$folder" 2>/dev/null || [ "$tries" -ge 30 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
 done
-printf '%s' "$folders" | while IFS= read -r folder; do rm -rf -- "$folder"; done
 "#;
 
 struct Guard {
@@ -53,10 +58,21 @@ static GUARD_SHELL: LazyLock<Mutex<Guard>> = LazyLock::new(|| {
     Mutex::new(Guard { shell, input })
 });
 
-fn tell_guard(verb: &str, value: impl std::fmt::Display) {
+/// Does something that the guard has to know of, and tells it, in one go: nothing is started that
+/// a guard on its way out would miss. Once it is dismissed this process is about to end, and
+/// whoever comes here waits for that.
+fn guarded<T>(act: impl FnOnce() -> T, told: impl FnOnce(&T) -> Option<String>) -> T {
     let mut guard = GUARD_SHELL.lock().unwrap_or_else(PoisonError::into_inner);
-    let input = guard.input.as_mut().expect("the guard was dismissed");
-    writeln!(input, "{verb} {value}").expect("the guard is gone");
+    while guard.input.is_none() {
+        drop(guard);
+        std::thread::park();
+        guard = GUARD_SHELL.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+    let done = act();
+    if let (Some(input), Some(line)) = (&mut guard.input, told(&done)) {
+        writeln!(input, "{line}").expect("the guard is gone");
+    }
+    done
 }
 
 /// Closes the guard's pipe and waits until it has killed and removed what was left. For a program
@@ -69,12 +85,9 @@ pub fn dismiss_guard() {
 
 /// A new temporary folder; gone with its value or with this process.
 pub fn folder(name: &str) -> TempDir {
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("pullgate-{name}-"))
-        .tempdir()
-        .expect("a temporary folder");
-    tell_guard("folder", folder.path().display());
-    folder
+    let make = || tempfile::Builder::new().prefix(&format!("pullgate-{name}-")).tempdir();
+    guarded(make, |made| Some(format!("folder {}", made.as_ref().ok()?.path().display())))
+        .expect("a temporary folder")
 }
 
 /// A program that runs beside the tests; its output goes to a file.
@@ -95,26 +108,23 @@ impl Process {
         let output = output.map_err(|error| format!("{}: {error}", log.display()))?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
         clean_environment(command, folder);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
-        tell_guard("started", child.id());
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let child = guarded(
+            || command.spawn(),
+            |child| Some(format!("started {}", child.as_ref().ok()?.id())),
+        )
+        .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
         Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// An error with the end of its output if the program has ended.
-    pub fn still_runs(&mut self) -> Result<(), String> {
-        match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => {
-                Err(format!("{} ended with {status}:\n{}", self.name, tail(&self.log)))
-            }
-            Err(error) => Err(format!("{}: {error}", self.name)),
-        }
+    pub fn still_runs(&mut self) -> Result<(), NotYet> {
+        let reason = match self.child.try_wait() {
+            Ok(None) => return Ok(()),
+            Ok(Some(status)) => format!("{} ended with {status}:\n{}", self.name, tail(&self.log)),
+            Err(error) => format!("{}: {error}", self.name),
+        };
+        Err(NotYet::GiveUp(reason))
     }
 
     /// All it has written so far.
@@ -141,10 +151,12 @@ impl Process {
     }
 
     fn kill(&mut self) -> ExitStatus {
-        let _ = self.child.kill();
-        let status = self.child.wait().expect("a child can be waited for");
-        tell_guard("ended", self.child.id());
-        status
+        let id = self.child.id();
+        let end = || {
+            let _ = self.child.kill();
+            self.child.wait().expect("a child can be waited for")
+        };
+        guarded(end, |_| Some(format!("ended {id}")))
     }
 }
 

@@ -123,7 +123,7 @@ impl Registry {
             let answer = send(self.client.get(self.url("/v2/")))?;
             match answer.0 {
                 StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-                status => Err(format!("{status}")),
+                status => Err(format!("{status}").into()),
             }
         })?;
         self.process = Some(process);

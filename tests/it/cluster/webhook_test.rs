@@ -25,7 +25,7 @@ fn warnings_and_denials_reach_the_person_at_kubectl() {
     };
     wait_until("the webhook", || match run(&namespace, "warn:1", &[]) {
         warned if warned.stderr.contains("Warning") => Ok(()),
-        other => Err(format!("{other:?}")),
+        other => Err(format!("{other:?}").into()),
     })
     .unwrap();
 

@@ -1,0 +1,174 @@
+//! `pullgate serve` as a child process, the real binary with the flags of its documentation.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::control_plane::{ControlPlane, PULLGATE};
+use super::process::{self, Process};
+use super::webhook::Registration;
+use super::{free_port, runtime, wait_until};
+
+/// The secret last part of the webhook's path.
+const PATH_TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// The binary that belongs to these tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_pullgate") {
+        return PathBuf::from(path);
+    }
+    // The demo is built beside it: target/debug/examples/demo, target/debug/pullgate.
+    let mut path = std::env::current_exe().expect("the path of this program");
+    path.pop();
+    path.pop();
+    path.join("pullgate")
+}
+
+/// How the API server proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the secret last part of the path.
+    PathToken,
+    /// By a client certificate of the cluster's authority.
+    ClientCertificate,
+}
+
+/// A running webhook server.
+#[derive(Debug)]
+pub struct PullgateServer {
+    process: Process,
+    folder: TempDir,
+    listen: u16,
+    admin: u16,
+    proof: Proof,
+}
+
+impl PullgateServer {
+    /// Starts it against `cluster`, with `policy` (a `PullPolicy` document) if given, and waits
+    /// until it says that it is ready.
+    pub fn start(
+        cluster: &ControlPlane,
+        policy: Option<&str>,
+        proof: Proof,
+    ) -> Result<Self, String> {
+        for _ in 1..3 {
+            match Self::start_once(cluster, policy, proof) {
+                Err(reason) if reason.contains("in use") => {}
+                started => return started,
+            }
+        }
+        Self::start_once(cluster, policy, proof)
+    }
+
+    fn start_once(
+        cluster: &ControlPlane,
+        policy: Option<&str>,
+        proof: Proof,
+    ) -> Result<Self, String> {
+        let folder = process::folder("serve");
+        let (listen, admin) = (free_port(), free_port());
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).map(|()| path).map_err(|error| format!("{name}: {error}"))
+        };
+        let mut command = Command::new(binary());
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{listen}")])
+            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
+            .arg("--self-signed")
+            .arg(folder.path().join("tls"))
+            .args(["--tls-san", "127.0.0.1"])
+            .arg("--kubeconfig")
+            .arg(cluster.kubeconfig(PULLGATE))
+            // The registries of the tests are on loopback, which is refused otherwise.
+            .args(["--allow-address", "127.0.0.0/8"]);
+        match proof {
+            Proof::PathToken => {
+                command.arg("--path-token-file").arg(file("path-token", PATH_TOKEN)?);
+            }
+            Proof::ClientCertificate => {
+                command.arg("--client-ca-file").arg(cluster.authority());
+            }
+        }
+        if let Some(policy) = policy {
+            command.arg("--policy").arg(file("policy.yaml", policy)?);
+        }
+        let process = Process::start("pullgate", &mut command, folder.path())?;
+        let mut server = Self { process, folder, listen, admin, proof };
+        wait_until("/readyz of pullgate", || {
+            server.process.still_runs()?;
+            let (status, page) = server.admin_page("readyz")?;
+            if status == 200 { Ok(()) } else { Err(page.into()) }
+        })?;
+        Ok(server)
+    }
+
+    /// Registers it for the namespaces with this label.
+    pub fn register(&self, cluster: &ControlPlane, name: &str, namespaces: (&str, &str)) {
+        let token = if self.proof == Proof::PathToken { PATH_TOKEN } else { "" };
+        let url = format!("https://127.0.0.1:{}/validate/{token}", self.listen);
+        Registration {
+            name,
+            url: url.trim_end_matches('/'),
+            authority: &self.authority(),
+            namespaces,
+            failure_policy: "Ignore",
+        }
+        .create(cluster);
+    }
+
+    /// The certificate authority that it made for itself, PEM.
+    pub fn authority(&self) -> String {
+        let path = self.folder.path().join("tls/ca.crt");
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Status and text of a page of the admin port (`readyz`, `metrics`).
+    pub fn admin_page(&self, page: &str) -> Result<(u16, String), String> {
+        let url = format!("http://127.0.0.1:{}/{page}", self.admin);
+        runtime().block_on(async {
+            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
+            let client = client.map_err(|error| error.to_string())?;
+            let answer = client.get(url).send().await.map_err(|error| error.to_string())?;
+            let status = answer.status().as_u16();
+            answer.text().await.map(|text| (status, text)).map_err(|error| error.to_string())
+        })
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Asks it to stop and waits; its exit status.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        self.process.terminate(super::PATIENCE)
+    }
+}
+
+/// Gives the user `pullgate` the rights that the server needs, and no more.
+pub fn grant_rights(cluster: &ControlPlane) {
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
+    let watched = ["list", "watch"];
+    let api = "rbac.authorization.k8s.io";
+    cluster.admin().create(&json!({
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": PULLGATE.name},
+        "rules": [
+            rule(&[""], &["pods", "nodes", "namespaces"], &watched),
+            rule(&["apps"], &["replicasets"], &watched),
+            rule(&["batch"], &["jobs"], &watched),
+            rule(&[""], &["secrets", "serviceaccounts"], &["get"]),
+            rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+        ],
+    }));
+    cluster.admin().create(&json!({
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": {"name": PULLGATE.name},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": PULLGATE.name},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": PULLGATE.name}],
+    }));
+}
