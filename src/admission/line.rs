@@ -56,7 +56,7 @@ impl Finding<'_> {
     /// The cause in words, with how sure it is.
     fn cause(&self) -> String {
         let Some(cause) = self.assessment.cause else {
-            return self.unfit();
+            return "nothing is known against it".to_owned();
         };
         let said = match cause {
             Cause::InvalidReference => {
@@ -68,6 +68,7 @@ impl Finding<'_> {
                 format!("pull secret `{name}` is broken ({why}), so the kubelet pulls nothing")
             }
             Cause::TlsFailure => self.tls(),
+            Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(),
             Cause::Unauthorized if self.is_anonymous() => {
                 "the registry wants a login (401), and no pull secret matches".to_owned()
             }
@@ -90,15 +91,14 @@ impl Finding<'_> {
         self.attempts.iter().all(|attempt| attempt.source.is_none())
     }
 
-    /// It works on some nodes only.
+    /// It is pulled, and does not run on these nodes.
     fn unfit(&self) -> String {
-        let nodes = &self.assessment.unfit_nodes;
-        match nodes.as_slice() {
-            [] => "nothing is known against it".to_owned(),
-            [one] => format!("has no build for node `{one}`, where its pods may land"),
-            [first, ..] => format!(
-                "has no build for {} of the nodes where its pods may land, such as `{first}`",
-                nodes.len()
+        match self.assessment.unfit_nodes.as_slice() {
+            [] => String::new(),
+            [one] => format!("is not built for node `{one}`, where its pods may land"),
+            [first, rest @ ..] => format!(
+                "is not built for {} nodes where its pods may land, such as `{first}`",
+                rest.len() + 1
             ),
         }
     }
@@ -189,7 +189,7 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         Cause::Forbidden => "the registry forbids these credentials to pull it (403)",
         Cause::RateLimited => "the registry's pull limit is used up (429)",
         Cause::PlatformMismatch if matches!(verdict, Verdict::Works) => {
-            "can be pulled but is built for another platform than the nodes, so it will not start"
+            "can be pulled but is not built for some of the nodes, where it will not start"
         }
         Cause::PlatformMismatch if fails => {
             "has no build for the platform of any node where its pods may land"

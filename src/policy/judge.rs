@@ -223,7 +223,12 @@ impl PullPolicy {
     ) -> (Decision, Because) {
         let action = matter.cause.and_then(|cause| self.spec.action_for(subject, cause));
         match (matter.verdict, matter.cause) {
-            (Verdict::Works, _) => (Decision::Allow, Because::Works),
+            (Verdict::Works, None) => (Decision::Allow, Because::Works),
+            // It is pulled, and then does not run, or not everywhere: worth a word, never a denial.
+            (Verdict::Works, Some(_)) => match action {
+                Some(Action::Allow) => (Decision::Allow, Because::CauseAction),
+                _ => (Decision::Warn, Because::Works),
+            },
             // A failure without a cause, or for one that passes by itself, is none that a registry
             // has confirmed; it would be a fault of ours, and is not made anybody else's.
             (Verdict::Fails, Some(cause)) if !cause.is_transient() => {
@@ -286,5 +291,5 @@ impl PullPolicy {
 }
 
 fn works(matter: &Matter<'_>) -> bool {
-    matter.verdict == Verdict::Works
+    matter.verdict == Verdict::Works && matter.cause.is_none()
 }

@@ -108,7 +108,7 @@ pub struct Assessment {
     pub decisive: Option<usize>,
     /// The digest behind the reference, where it is known.
     pub digest: Option<Digest>,
-    /// Nodes the pod may land on that cannot run it, where others can.
+    /// Nodes the pod may land on that cannot run it, although it can be pulled.
     pub unfit_nodes: Vec<Box<str>>,
     /// What in this cluster's history softened the verdict.
     pub softened: Option<Softened>,
@@ -270,9 +270,8 @@ fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
         }),
         // A lone manifest is never compared: it is pulled, and dies with an exec format error.
         (Content::Config(platform), _) => {
-            let fits = |node: &&Node| fit(node, Some(platform)) != Fit::No;
-            let mismatch = !nodes.is_empty() && !nodes.iter().any(fits);
-            Assessment::of(Verdict::Works, mismatch.then_some(Cause::PlatformMismatch))
+            let unfit = nodes.iter().filter(|node| fit(node, Some(platform)) == Fit::No);
+            pulled_but_unfit(unfit.map(|node| node.name.clone()).collect())
         }
         (Content::Artifact, _) => by_runtime(&runtimes(), Runtime::takes_artifact, true),
         (Content::Unread, MediaKind::Schema1) => {
@@ -289,6 +288,12 @@ fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
     assessment
 }
 
+/// It works, but not on these nodes.
+fn pulled_but_unfit(unfit_nodes: Vec<Box<str>>) -> Assessment {
+    let cause = (!unfit_nodes.is_empty()).then_some(Cause::PlatformMismatch);
+    Assessment { unfit_nodes, ..Assessment::of(Verdict::Works, cause) }
+}
+
 /// Denied only if no node that the pod may land on can take it, and at least one is known.
 fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessment {
     let nodes = &seen.eligible.nodes;
@@ -301,14 +306,12 @@ fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessme
     }
     let fits: Vec<(Fit, &Node)> = nodes.iter().map(|node| (fits(node), *node)).collect();
     match fits.iter().map(|(fit, _)| *fit).max() {
-        Some(Fit::Yes) => Assessment {
-            unfit_nodes: fits
-                .iter()
+        Some(Fit::Yes) => pulled_but_unfit(
+            fits.iter()
                 .filter(|(fit, _)| *fit == Fit::No)
                 .map(|(_, node)| node.name.clone())
                 .collect(),
-            ..Assessment::of(Verdict::Works, None)
-        },
+        ),
         Some(Fit::Perhaps) => Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch)),
         Some(Fit::No) | None => Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch)),
     }

@@ -198,7 +198,8 @@ async fn an_index_is_compared_with_the_nodes() {
     world.nodes = Some(vec![node("n1", "linux/amd64"), node("n2", "linux/arm64")]);
     let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::Works);
-    assert_eq!(review.images[0].assessment.unfit_nodes, ["n1".into()]);
+    assert_eq!(review.decision, Decision::Warn);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: is not built for node `n1`, where its pods may land");
 
     world.nodes = Some(Vec::new());
     let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;

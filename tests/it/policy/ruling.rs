@@ -80,7 +80,16 @@ fn what_certainly_fails_is_denied_where_the_namespace_enforces() {
 type Change = fn(&mut Matter<'_>);
 
 #[rstest]
-#[case::works(|m: &mut Matter<'_>| m.verdict = Verdict::Works, Decision::Allow, Because::Works)]
+#[case::works(
+    |m: &mut Matter<'_>| { m.verdict = Verdict::Works; m.cause = None; },
+    Decision::Allow,
+    Because::Works
+)]
+#[case::works_and_will_not_run(
+    |m: &mut Matter<'_>| { m.verdict = Verdict::Works; m.cause = Some(Cause::PlatformMismatch); },
+    Decision::Warn,
+    Because::Works
+)]
 #[case::cannot_tell(|m: &mut Matter<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Because::CannotTell)]
 #[case::cannot_tell_in_trouble(
     |m: &mut Matter<'_>| { m.verdict = Verdict::CannotTell; m.registry_in_trouble = true; },
@@ -295,7 +304,7 @@ fn the_glass_breaks_where_the_policy_lets_it(
 #[case::other(
     "  registries: {refuse: [docker.io]}\n",
     Verdict::Works,
-    Decision::Allow,
+    Decision::Warn,
     Because::Works
 )]
 fn registries_are_skipped_and_refused(
