@@ -1,5 +1,38 @@
 //! Pullgate says, before anything is rolled out, whether the nodes of a cluster will be able to
 //! pull the images it names, why not, and what to use instead.
+//!
+//! It is a Kubernetes admission webhook and a command line on one engine.
+//!
+//! # The line
+//!
+//! One request goes one way, and nothing goes back:
+//!
+//! ```text
+//! bytes → decode  → AdmissionRequest
+//!       → extract → Workload    every image it will pull, with its place
+//!       → gather  → Evidence    what this cluster has lived through, and what the registry
+//!                               answered to each of the pod's own credentials
+//!       → assess  → Assessment  works, fails or cannot tell; the cause; the open escapes
+//!       → advise  → Advice      what to use instead, tried before it is said
+//!       → decide  → Decision    allow, warn or deny, as the policy has it
+//!       → encode  → AdmissionResponse → record → bytes
+//! ```
+//!
+//! From the workload to the decision it is one function, [`review::review`], which the webhook
+//! and `pullgate check` share.
+//!
+//! # The import rule
+//!
+//! Pure rooms take and return plain values: no tokio, no sockets, no clock, no logging. Each uses
+//! only those above it in the list below. The edges speak to one outside thing each, implement
+//! the traits that [`review`] defines, and never import each other. A test holds the source to
+//! this (`tests/it/architecture.rs`).
+//!
+//! # What it must never do
+//!
+//! Deny what a node could have pulled. Only a *fails* that the registry itself confirmed to
+//! exactly the pod's own credentials, with no way left in which a node could still succeed, may
+//! deny ([`pull::assess`]); the policy can make that milder, never harsher ([`policy`]).
 
 // Pure rooms, each using only those above it: no tokio, no sockets, no clock, no logging.
 pub mod image;
