@@ -1,7 +1,9 @@
 //! The tables of the kubelet's keyring: which keys serve which image, and in which order.
 
+use proptest::prelude::*;
 use pullgate::credential::{
-    ConfigError, Keyring, KeyringError, MatchRule, PullSecret, SecretProblem, pattern_fits,
+    ConfigError, DockerConfig, Keyring, KeyringError, MatchRule, PullSecret, SecretProblem,
+    pattern_fits,
 };
 use pullgate::image::ImageReference;
 use serde_json::json;
@@ -132,4 +134,34 @@ fn plugin_patterns_follow_the_same_rules() {
     assert!(pattern_fits("*.dkr.ecr.*.amazonaws.com", &ecr));
     assert!(!pattern_fits("*.amazonaws.com", &ecr));
     assert!(!pattern_fits("[", &ecr));
+}
+
+proptest! {
+    #[test]
+    fn prop_any_secret_is_read_and_never_shown(
+        content in prop_oneof![
+            any::<Vec<u8>>(),
+            "(\\{\"auths\":\\{\"(ghcr\\.io|[!-~]{0,9})\":\\{\"auth\":\"[A-Za-z0-9+/=]{0,9}\"\\}\\}\\}|[\\[\\]{}:,\"a0 ]{0,20})"
+                .prop_map(String::into_bytes),
+        ]
+    ) {
+        let secret = PullSecret::docker_config_json("s", &content);
+        let keyring = Keyring::from_secrets(std::slice::from_ref(&secret));
+        if let Ok(keyring) = keyring {
+            for credential in keyring.lookup(&image("ghcr.io/org/app")) {
+                let password = String::from_utf8_lossy(credential.password().expose());
+                let shown = format!("{credential:?} {keyring:?} {secret:?}");
+                prop_assert!(password.len() < 6 || !shown.contains(&*password));
+            }
+        }
+    }
+
+    #[test]
+    fn prop_what_others_take_for_json_is_json(text in "[\\[\\]{}:,\"\\\\ua0-9.eE+ -]{0,24}") {
+        // Go is laxer than serde_json, never stricter: whatever the latter takes must not be
+        // called a syntax error.
+        let taken = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+        let fault = DockerConfig::parse(text.as_bytes()).err();
+        prop_assert!(!taken || !matches!(fault, Some(ConfigError::Syntax(_))), "{:?}", fault);
+    }
 }

@@ -1,5 +1,6 @@
 //! The table of image references: what the kubelet and the runtimes make of each.
 
+use proptest::prelude::*;
 use pullgate::image::{ImageReference, defaults_to_always};
 
 const TABLE: &str = include_str!("../fixtures/references.tsv");
@@ -70,5 +71,26 @@ fn short_names_are_those_that_crio_resolves() {
         ("[::1]/app", false),
     ] {
         assert_eq!(ImageReference::parse(image).unwrap().is_short(), short, "{image}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn prop_any_text_is_a_stable_reference_or_says_what_is_wrong(
+        image in "([a-zA-Z0-9._:/@\\[\\]-]|\\PC|[ \n\t]){0,40}"
+    ) {
+        match ImageReference::parse(&image) {
+            Ok(reference) => {
+                let again = ImageReference::parse(&reference.canonical()).unwrap();
+                prop_assert_eq!(again.canonical(), reference.canonical());
+                prop_assert_eq!(again.name(), reference.name());
+                prop_assert!(reference.name().is_ascii());
+            }
+            Err(error) => {
+                prop_assert!(!error.offending().is_empty());
+                prop_assert!(!error.offending().contains(char::is_control));
+                prop_assert!(!defaults_to_always(&image));
+            }
+        }
     }
 }
