@@ -14,6 +14,7 @@ mod cluster;
 mod architecture;
 mod keyring;
 mod policy;
+mod model;
 mod pull;
 mod workload;
 mod oracle;

@@ -23,7 +23,7 @@ spec:
   nodes: {mirrors: none, credentials: none, preloadedImages: none}
 ";
 
-async fn run(world: &World, object: serde_json::Value, policy: &str) -> Review {
+pub async fn run(world: &World, object: serde_json::Value, policy: &str) -> Review {
     let raw = serde_json::value::to_raw_value(&object).unwrap();
     let (group, kind) = match object["apiVersion"].as_str().unwrap().split_once('/') {
         Some((group, _)) => (group, object["kind"].as_str().unwrap()),

@@ -1,0 +1,168 @@
+//! A model of nodes that know more than Pullgate was told: mirrors, credentials, cached images.
+//! Whatever they know, and whatever of it the policy truly vouches for: nothing that a node could
+//! have pulled is ever denied.
+
+use proptest::prelude::*;
+use pullgate::health::{Freshness, Success};
+use pullgate::policy::Decision;
+use pullgate::pull::{ErrorCode, NetworkFault, Outcome, Verdict};
+use pullgate::review::NodeCredentials;
+use serde_json::json;
+
+use crate::review::fakes::{World, exists, node, secret};
+use crate::review::run;
+
+const IMAGE: &str = "reg.example.com/team/app:1";
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum OnNode {
+    No,
+    SideLoaded,
+    PulledBefore,
+}
+
+/// What the nodes and the registry really are.
+#[derive(Debug, Clone)]
+struct Truth {
+    pull_policy: &'static str,
+    anonymous: Outcome,
+    pod_credentials: Vec<Outcome>,
+    node_credential: Option<Outcome>,
+    mirror_has_it: Option<bool>,
+    on_node: OnNode,
+    kubelet: &'static str,
+    /// What the team vouches for, where it is true.
+    vouch_mirrors: bool,
+    vouch_credentials: bool,
+    vouch_preloaded: bool,
+    missing_secret: bool,
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        3 => Just(exists()),
+        // Some registries answer 404 to who may not see it.
+        3 => Just(Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) }),
+        1 => Just(Outcome::RepositoryMissing { code: Some(ErrorCode::NameUnknown) }),
+        2 => Just(Outcome::Unauthorized),
+        1 => Just(Outcome::Forbidden),
+        1 => Just(Outcome::MissingOrDenied),
+        1 => Just(Outcome::Throttled { retry_after: None }),
+        1 => Just(Outcome::Network(NetworkFault::Dns)),
+    ]
+}
+
+fn truth() -> impl Strategy<Value = Truth> {
+    let nodes = (
+        proptest::option::of(outcome()),
+        proptest::option::of(any::<bool>()),
+        prop_oneof![3 => Just(OnNode::No), 1 => Just(OnNode::SideLoaded), 1 => Just(OnNode::PulledBefore)],
+        prop_oneof![Just("v1.34.4"), Just("v1.36.3")],
+    );
+    let pod = (
+        prop_oneof![Just("Always"), Just("IfNotPresent"), Just("Never")],
+        outcome(),
+        proptest::collection::vec(outcome(), 0..4),
+        any::<bool>(),
+    );
+    let vouched = (any::<bool>(), any::<bool>(), any::<bool>());
+    (nodes, pod, vouched).prop_map(|(nodes, pod, vouched)| Truth {
+        node_credential: nodes.0,
+        mirror_has_it: nodes.1,
+        on_node: nodes.2,
+        kubelet: nodes.3,
+        pull_policy: pod.0,
+        anonymous: pod.1,
+        pod_credentials: pod.2,
+        missing_secret: pod.3,
+        vouch_mirrors: vouched.0,
+        vouch_credentials: vouched.1,
+        vouch_preloaded: vouched.2,
+    })
+}
+
+impl Truth {
+    /// Whether the node could run it, by the kubelet's order: disk, mirrors, the pod's
+    /// credentials, its own; anonymous only without any.
+    fn node_succeeds(&self) -> bool {
+        let gets = |outcome: &Outcome| matches!(outcome, Outcome::Exists(_));
+        let on_disk = self.on_node != OnNode::No;
+        if self.pull_policy == "Never" {
+            return on_disk;
+        }
+        let anonymous = self.pod_credentials.is_empty()
+            && self.node_credential.is_none()
+            && gets(&self.anonymous);
+        (on_disk && self.pull_policy == "IfNotPresent")
+            || self.mirror_has_it == Some(true)
+            || self.pod_credentials.iter().any(gets)
+            || self.node_credential.as_ref().is_some_and(gets)
+            || anonymous
+    }
+
+    fn policy(&self) -> String {
+        let word = |vouched: bool| if vouched { "none" } else { "unknown" };
+        format!(
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}}}\n",
+            word(self.vouch_mirrors && self.mirror_has_it.is_none()),
+            word(self.vouch_credentials && self.node_credential.is_none()),
+            word(self.vouch_preloaded && self.on_node != OnNode::SideLoaded),
+        )
+    }
+
+    fn world(&self) -> World {
+        let mut world = World::enforcing().answer(IMAGE, "", self.anonymous.clone());
+        for (index, outcome) in self.pod_credentials.iter().enumerate() {
+            let name = format!("s{index}");
+            world = world.answer(IMAGE, &name, outcome.clone()).secret(secret(
+                &name,
+                "reg.example.com",
+                &name,
+            ));
+        }
+        let mut node = node("n", "linux/amd64");
+        node.kubelet = self.kubelet.into();
+        world.nodes = Some(vec![node]);
+        world.history.freshness = Freshness::Current;
+        if self.on_node == OnNode::PulledBefore {
+            world.history.last_success = Some(Success {
+                at: "2025-12-01T00:00:00Z".parse().unwrap(),
+                digest: None,
+                pulled: true,
+            });
+        }
+        // Pullgate was told of none of the nodes' credentials.
+        world.node_credentials = NodeCredentials::default();
+        world
+    }
+
+    fn pod(&self) -> serde_json::Value {
+        let mut secrets: Vec<_> =
+            (0..self.pod_credentials.len()).map(|n| json!({"name": format!("s{n}")})).collect();
+        if self.missing_secret {
+            secrets.insert(0, json!({"name": "not-there"}));
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"imagePullSecrets": secrets, "containers": [
+                {"name": "c", "image": IMAGE, "imagePullPolicy": self.pull_policy}]}})
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn what_a_node_could_have_pulled_is_never_denied(truth in truth()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let review = runtime.block_on(run(&truth.world(), truth.pod(), &truth.policy()));
+        let assessment = &review.images[0].assessment;
+        if truth.node_succeeds() {
+            prop_assert_ne!(review.decision, Decision::Deny, "{:?}", assessment);
+            prop_assert!(!assessment.may_deny(), "{:?}", assessment);
+        }
+        // A node with a login of its own makes no anonymous attempt; nobody can know that.
+        if assessment.verdict == Verdict::Works && truth.node_credential.is_none() {
+            prop_assert!(truth.node_succeeds(), "{:?}", assessment);
+        }
+    }
+}
