@@ -48,5 +48,6 @@ pub mod review;
 // Edges: each speaks to one thing outside, and none imports another (metric handles excepted).
 pub mod telemetry;
 pub mod config;
+pub mod cluster;
 pub mod server;
 pub mod plugin;

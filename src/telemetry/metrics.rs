@@ -136,6 +136,7 @@ pub struct Metrics {
     watch_contact: Family<ResourceLabels, FloatGauge>,
     watch_failures: Family<ResourceLabels, Counter>,
     watch_lists: Family<ResourceLabels, Counter>,
+    watch_undecodable: Family<ResourceLabels, Counter>,
     api_calls: Family<ApiLabels, Counter>,
 }
 
@@ -165,6 +166,7 @@ impl Metrics {
             watch_contact: Family::default(),
             watch_failures: Family::default(),
             watch_lists: Family::default(),
+            watch_undecodable: Family::default(),
             api_calls: Family::default(),
         };
         metrics.register_reviews();
@@ -225,6 +227,11 @@ impl Metrics {
         );
         r.register("watch_failures", "Watch errors", self.watch_failures.clone());
         r.register("watch_lists", "Complete lists taken in", self.watch_lists.clone());
+        r.register(
+            "watch_undecodable_objects",
+            "Watched objects that could not be read and were left out",
+            self.watch_undecodable.clone(),
+        );
         r.register("api_calls", "Calls to the API server by name", self.api_calls.clone());
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         let build = prometheus_client::metrics::info::Info::new(version);
@@ -312,6 +319,11 @@ impl Metrics {
     /// Counts a complete list taken in by a watch.
     pub fn watch_listed(&self, resource: &'static str) {
         self.watch_lists.get_or_create(&ResourceLabels { resource }).inc();
+    }
+
+    /// Counts a watched object that could not be read.
+    pub fn watch_undecodable(&self, resource: &'static str) {
+        self.watch_undecodable.get_or_create(&ResourceLabels { resource }).inc();
     }
 
     /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `refused`,

@@ -11,6 +11,7 @@
 
 #[allow(dead_code, reason = "the harness offers more than the tests of today use")]
 mod cluster;
+mod cluster_edge;
 mod architecture;
 mod keyring;
 mod policy;

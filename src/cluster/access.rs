@@ -1,0 +1,118 @@
+//! Who may see what: a SubjectAccessReview for the user of a review.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::client::Connection;
+use super::named::{Fetched, Kept, Named};
+use crate::health::Asker;
+use crate::telemetry::{ApiCall, Metrics};
+
+/// Long enough for the pods of one answer, short against a right that was withdrawn.
+const LIFETIME: Duration = Duration::from_secs(10);
+const BYTES: u64 = 4 << 20;
+const PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
+/// Asks the API server's authorizer.
+pub(super) struct Accesses {
+    client: kube::Client,
+    named: Named<(Asker, Option<Box<str>>), bool>,
+}
+
+impl Accesses {
+    pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
+        let named = Named::new(ApiCall::AccessReview, BYTES, metrics);
+        Self { client: connection.client().clone(), named }
+    }
+
+    /// Whether the asker may list pods there; `false` if that could not be found out in time.
+    pub(super) async fn may_list_pods(
+        &self,
+        asker: &Asker,
+        namespace: Option<&str>,
+        deadline: Instant,
+    ) -> bool {
+        let key = (asker.clone(), namespace.map(Box::from));
+        let ask = ask(self.client.clone(), asker.clone(), namespace.map(Box::from));
+        matches!(self.named.get(key, deadline, ask).await, Fetched::Found(true))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewWire<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    spec: SpecWire<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecWire<'a> {
+    user: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    groups: &'a [Box<str>],
+    extra: BTreeMap<&'a str, &'a [Box<str>]>,
+    resource_attributes: AttributesWire<'a>,
+}
+
+#[derive(Serialize)]
+struct AttributesWire<'a> {
+    /// Empty for all namespaces.
+    namespace: &'a str,
+    verb: &'static str,
+    version: &'static str,
+    resource: &'static str,
+}
+
+#[derive(Deserialize)]
+struct AnsweredWire {
+    #[serde(default)]
+    status: Option<StatusWire>,
+}
+
+#[derive(Deserialize)]
+struct StatusWire {
+    #[serde(default)]
+    allowed: bool,
+    #[serde(default)]
+    denied: bool,
+}
+
+async fn ask(client: kube::Client, asker: Asker, namespace: Option<Box<str>>) -> Kept<bool> {
+    let review = ReviewWire {
+        api_version: "authorization.k8s.io/v1",
+        kind: "SubjectAccessReview",
+        spec: SpecWire {
+            user: &asker.username,
+            uid: &asker.uid,
+            groups: &asker.groups,
+            extra: asker.extra.iter().map(|(key, values)| (&**key, &**values)).collect(),
+            resource_attributes: AttributesWire {
+                namespace: namespace.as_deref().unwrap_or_default(),
+                verb: "list",
+                version: "v1",
+                resource: "pods",
+            },
+        },
+    };
+    let answered = async {
+        let body = serde_json::to_vec(&review).ok()?;
+        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let request =
+            kube::core::Request::new(PATH).create(&kube::api::PostParams::default(), body);
+        let text = client.request_text(request.ok()?).await.ok()?;
+        let status = serde_json::from_str::<AnsweredWire>(&text).ok()?.status?;
+        Some((status.allowed && !status.denied, bytes))
+    };
+    if let Some((allowed, bytes)) = answered.await {
+        Kept { answer: Fetched::Found(allowed), bytes, lifetime: LIFETIME }
+    } else {
+        tracing::warn!("the API server could not be asked what a user may see");
+        Kept::unavailable()
+    }
+}

@@ -1,0 +1,53 @@
+//! Names that may stand in a path to the API server.
+//!
+//! A pod names its secrets as it likes: the API server does not check these names, and a name such
+//! as `../../other/secrets/x` must not become a path.
+
+/// Whether this can be the name of a Secret or ServiceAccount: a DNS subdomain as in RFC 1123
+/// (`validation.IsDNS1123Subdomain` of apimachinery).
+pub(super) fn is_object_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().next_back()];
+        ends.iter().all(|end| end.is_some_and(|b| b != b'-'))
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+/// Whether this can be the name of a namespace: a DNS label as in RFC 1123.
+pub(super) fn is_namespace_name(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_object_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("regcred", true)]
+    #[case("a.b-c.0", true)]
+    #[case("", false)]
+    #[case(".", false)]
+    #[case("..", false)]
+    #[case("a..b", false)]
+    #[case("-a", false)]
+    #[case("a-", false)]
+    #[case("A", false)]
+    #[case("../../other/secrets/x", false)]
+    #[case("a/b", false)]
+    #[case("a?x", false)]
+    #[case("a%2fb", false)]
+    #[case("a b", false)]
+    #[case("ä", false)]
+    fn object_names(#[case] name: &str, #[case] good: bool) {
+        assert_eq!(is_object_name(name), good);
+    }
+
+    #[test]
+    fn lengths() {
+        assert!(is_object_name(&"a".repeat(253)) && !is_object_name(&"a".repeat(254)));
+        assert!(is_namespace_name(&"a".repeat(63)) && !is_namespace_name(&"a".repeat(64)));
+        assert!(!is_namespace_name("a.b") && !is_namespace_name(""));
+    }
+}

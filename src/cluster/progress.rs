@@ -1,0 +1,111 @@
+//! How far a watch has got, and whether it is still in contact.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::health::Freshness;
+use crate::telemetry::Metrics;
+
+/// A watch that has not heard of the API server for so long is stale. Bookmarks come about every
+/// minute, and every watch is renewed after a few minutes.
+pub const STALE_AFTER: Duration = Duration::from_secs(6 * 60);
+
+/// How far one watch has got.
+#[derive(Debug)]
+pub struct WatchProgress {
+    resource: &'static str,
+    started: Instant,
+    synced: AtomicBool,
+    /// Milliseconds from `started` to the last contact.
+    contact: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+impl WatchProgress {
+    /// A watch that has not begun.
+    pub fn new(resource: &'static str, metrics: Arc<Metrics>) -> Self {
+        metrics.watch_synced(resource, false);
+        let (synced, contact) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { resource, started: Instant::now(), synced, contact, metrics }
+    }
+
+    /// What is watched, such as `nodes`.
+    pub fn resource(&self) -> &'static str {
+        self.resource
+    }
+
+    /// Whether the first list was taken in.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// How long ago the API server was last heard of.
+    pub fn silent_for(&self) -> Duration {
+        let contact = Duration::from_millis(self.contact.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(contact)
+    }
+
+    /// The API server was heard of.
+    pub(super) fn contact(&self) {
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.contact.store(since, Ordering::Relaxed);
+        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+        let now = jiff::Timestamp::now();
+        self.metrics.watch_contact(self.resource, now.as_duration().as_secs_f64());
+    }
+
+    /// A complete list was taken in.
+    pub(super) fn listed(&self) {
+        self.contact();
+        self.synced.store(true, Ordering::Release);
+        self.metrics.watch_synced(self.resource, true);
+        self.metrics.watch_listed(self.resource);
+    }
+
+    /// The watch failed.
+    pub(super) fn failed(&self) {
+        self.metrics.watch_failed(self.resource);
+    }
+
+    /// An object could not be decoded.
+    pub(super) fn undecodable(&self) {
+        self.metrics.watch_undecodable(self.resource);
+    }
+}
+
+/// Whether what all these watches told may be believed.
+pub(super) fn freshness(watches: &[Arc<WatchProgress>]) -> Freshness {
+    if watches.iter().any(|watch| !watch.is_synced()) {
+        Freshness::Learning
+    } else if watches.iter().any(|watch| watch.silent_for() > STALE_AFTER) {
+        Freshness::Stale
+    } else {
+        Freshness::Current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn learning_until_all_lists_are_in_then_current_then_stale_when_one_is_silent() {
+        let metrics = Arc::new(Metrics::new());
+        let watches =
+            ["a", "b"].map(|resource| Arc::new(WatchProgress::new(resource, Arc::clone(&metrics))));
+        watches[0].listed();
+        assert_eq!(freshness(&watches), Freshness::Learning);
+        watches[1].listed();
+        assert_eq!(freshness(&watches), Freshness::Current);
+        tokio::time::advance(STALE_AFTER).await;
+        watches[0].contact();
+        assert_eq!(freshness(&watches), Freshness::Current);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(freshness(&watches), Freshness::Stale);
+        watches[1].contact();
+        assert_eq!(freshness(&watches), Freshness::Current);
+    }
+}

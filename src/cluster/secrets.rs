@@ -1,0 +1,75 @@
+//! Pull secrets, read by name in the namespace of the pod; never listed, never watched.
+//!
+//! Kept for one second: long enough for the pods of a rollout to share a read, short enough that
+//! no verdict stands on a password that was just replaced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::ByteString;
+use serde::Deserialize;
+
+use super::client::Connection;
+use super::named::{Fetched, Kept, Named, get_text};
+use super::names::{is_namespace_name, is_object_name};
+use crate::credential::PullSecret;
+use crate::review::SecretAnswer;
+use crate::telemetry::{ApiCall, Metrics};
+
+const LIFETIME: Duration = Duration::from_secs(1);
+/// Secrets kept in memory, in bytes.
+const BYTES: u64 = 16 << 20;
+
+/// Reads pull secrets.
+pub(super) struct Secrets {
+    client: kube::Client,
+    named: Named<(Box<str>, Box<str>), PullSecret>,
+}
+
+impl Secrets {
+    pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
+        let named = Named::new(ApiCall::Secret, BYTES, metrics);
+        Self { client: connection.client().clone(), named }
+    }
+
+    pub(super) async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> SecretAnswer {
+        if !is_namespace_name(namespace) || !is_object_name(name) {
+            return SecretAnswer::Missing;
+        }
+        let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
+        let ask = read(self.client.clone(), key.clone());
+        match self.named.get(key, deadline, ask).await {
+            Fetched::Found(secret) => SecretAnswer::Found(secret),
+            Fetched::Missing => SecretAnswer::Missing,
+            Fetched::Unavailable => SecretAnswer::Unavailable,
+        }
+    }
+}
+
+/// No `Debug`: it holds what must not be shown.
+#[derive(Deserialize)]
+struct SecretWire {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    data: Option<BTreeMap<String, ByteString>>,
+}
+
+async fn read(client: kube::Client, (namespace, name): (Box<str>, Box<str>)) -> Kept<PullSecret> {
+    let text = match get_text(client, &namespace, "secrets", &name).await {
+        Fetched::Found(text) => text,
+        Fetched::Missing => {
+            return Kept { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
+        }
+        Fetched::Unavailable => return Kept::unavailable(),
+    };
+    let Ok(wire) = serde_json::from_str::<SecretWire>(&text) else {
+        // The error would quote the secret.
+        tracing::warn!("the API server sent a Secret that could not be read");
+        return Kept::unavailable();
+    };
+    let secret = PullSecret::new(&name, &wire.kind, &wire.data.unwrap_or_default());
+    let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    Kept { answer: Fetched::Found(secret), bytes, lifetime: LIFETIME }
+}

@@ -1,0 +1,330 @@
+//! Lists and watches one kind of object, for ever.
+//!
+//! Written out rather than taken from a watcher library for what that hides: bookmarks and renewed
+//! connections are contact too, a 410 at the start of a watch must lead to a new list, a page of a
+//! list has a time limit, and one object that does not decode must not end the stream.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use kube::api::{ListParams, WatchParams};
+use kube::core::Request;
+use tokio::time::{Instant, timeout};
+
+use super::client::Connection;
+use super::progress::WatchProgress;
+use super::wire::{Line, Page, StatusLine, Versioned};
+
+/// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
+const LONGEST_LINE: u64 = 16 << 20;
+/// So many failures in a row from one version, then a new list.
+const PATIENCE: u32 = 3;
+
+/// Takes in what is listed and watched of one kind of object.
+pub(super) trait Feed: Send + 'static {
+    /// Where the objects are, such as `/api/v1/nodes`.
+    const PATH: &'static str;
+    /// Whether the metadata alone is enough.
+    const METADATA_ONLY: bool;
+    /// A field selector, where not all objects are wanted.
+    const FIELDS: Option<&'static str> = None;
+
+    /// A complete list begins (again): what is not in it is gone when it ends.
+    fn list_begins(&mut self);
+    /// An object of the list.
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error>;
+    /// The list is complete.
+    fn list_ends(&mut self);
+    /// An object is new or has changed.
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error>;
+    /// An object is gone.
+    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error>;
+}
+
+/// Times and sizes of watches.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchTuning {
+    /// Objects in one page of a list.
+    pub page: u32,
+    /// How long one page may take.
+    pub page_time: Duration,
+    /// How long a watch runs before it is renewed; a quarter is added at random, so that not all
+    /// are renewed at once.
+    pub watch_time: Duration,
+    /// After a failure, the first pause; it doubles up to `longest_pause`.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for WatchTuning {
+    fn default() -> Self {
+        Self {
+            page: 500,
+            page_time: Duration::from_secs(60),
+            watch_time: Duration::from_secs(180),
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a list or a watch came to an end.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The API server refused, failed or could not be reached.
+    #[error("the API server did not answer as hoped")]
+    Api(#[source] Box<kube::Error>),
+    /// The request could not be written.
+    #[error("failed to write the request")]
+    Request(#[source] Box<kube::core::request::Error>),
+    /// The connection broke off.
+    #[error("the connection broke off")]
+    Read(#[source] std::io::Error),
+    /// A page or a line is not what a list or a watch consists of.
+    #[error("failed to read what the API server sent")]
+    Decode(#[source] serde_json::Error),
+    /// A list came without a version to watch from.
+    #[error("the list has no resourceVersion")]
+    NoVersion,
+    /// A line is longer than any object can be.
+    #[error("a line of the watch is too long")]
+    TooLong,
+    /// A page took too long.
+    #[error("a page of the list took too long")]
+    Late,
+    /// The watch was ended by the API server with this status.
+    #[error("the API server ended the watch with status {0}")]
+    Ended(u16),
+}
+
+impl WatchError {
+    /// Whether the version that was asked from is too old: a new list is needed.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Api(error) => matches!(&**error, kube::Error::Api(status) if status.code == 410),
+            Self::Ended(code) => *code == 410,
+            _ => false,
+        }
+    }
+}
+
+/// Pauses that grow, and differ between processes.
+struct Backoff {
+    tuning: WatchTuning,
+    failures: u32,
+}
+
+impl Backoff {
+    async fn pause(&mut self) {
+        let doubled = self.tuning.first_pause * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let pause = doubled.min(self.tuning.longest_pause);
+        tokio::time::sleep(pause.mul_f64(0.5 + random() / 2.0)).await;
+    }
+}
+
+/// From 0 to 1, of the kind that spreads load; not for secrets.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    f64::from(u16::try_from(RandomState::new().hash_one(0_u8) & 0xffff).unwrap_or_default())
+        / 65535.0
+}
+
+/// Lists, then watches, and begins again whenever that ends. Never returns.
+pub(super) async fn run<F: Feed>(
+    connection: Connection,
+    mut feed: F,
+    progress: Arc<WatchProgress>,
+    tuning: WatchTuning,
+) {
+    let mut backoff = Backoff { tuning, failures: 0 };
+    loop {
+        let version = match list(&connection, &mut feed, tuning, Some(&progress)).await {
+            Ok(version) => version,
+            Err(error) => {
+                told(&progress, &error);
+                backoff.pause().await;
+                continue;
+            }
+        };
+        progress.listed();
+        backoff.failures = 0;
+        watch_from(&connection, &mut feed, version, &progress, tuning).await;
+        // Not at once: a server that loses every watch must not be listed in a tight loop.
+        backoff.pause().await;
+    }
+}
+
+fn told(progress: &WatchProgress, error: &WatchError) {
+    progress.failed();
+    tracing::warn!(
+        resource = progress.resource(),
+        error = error as &dyn std::error::Error,
+        "a watch failed and will begin again"
+    );
+}
+
+/// Takes in a complete list, page by page; returns the version to watch from.
+pub(super) async fn list<F: Feed>(
+    connection: &Connection,
+    feed: &mut F,
+    tuning: WatchTuning,
+    progress: Option<&WatchProgress>,
+) -> Result<String, WatchError> {
+    let mut params = ListParams::default().limit(tuning.page);
+    params.field_selector = F::FIELDS.map(str::to_owned);
+    let path = Request::new(F::PATH);
+    feed.list_begins();
+    loop {
+        let request =
+            if F::METADATA_ONLY { path.list_metadata(&params) } else { path.list(&params) };
+        let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
+        let text = timeout(tuning.page_time, connection.client().request_text(request))
+            .await
+            .map_err(|_late| WatchError::Late)?
+            .map_err(|error| WatchError::Api(Box::new(error)))?;
+        progress.inspect(|progress| progress.contact());
+        let page: Page<'_> = serde_json::from_str(&text).map_err(WatchError::Decode)?;
+        for object in page.items.unwrap_or_default() {
+            if let Err(error) = feed.listed(object.get()) {
+                progress.inspect(|progress| progress.undecodable());
+                undecodable(F::PATH, &error);
+            }
+        }
+        let more = page.metadata.continue_token.filter(|token| !token.is_empty());
+        let Some(token) = more else {
+            let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+            let version = version.ok_or(WatchError::NoVersion)?;
+            feed.list_ends();
+            return Ok(version.into_owned());
+        };
+        params.continue_token = Some(token.into_owned());
+    }
+}
+
+/// The kind of fault and its place, never the text: it could quote the object.
+fn undecodable(path: &str, error: &serde_json::Error) {
+    tracing::warn!(
+        path,
+        kind = ?error.classify(),
+        column = error.column(),
+        "an object of the API server could not be read and is left out"
+    );
+}
+
+/// Watches from a version on, renewing the watch whenever it ends, until a new list is needed.
+async fn watch_from<F: Feed>(
+    connection: &Connection,
+    feed: &mut F,
+    mut version: String,
+    progress: &WatchProgress,
+    tuning: WatchTuning,
+) {
+    let mut backoff = Backoff { tuning, failures: 0 };
+    while backoff.failures < PATIENCE {
+        let began = Instant::now();
+        let ended = watch_once(connection, feed, &mut version, progress, tuning).await;
+        if let Err(error) = &ended {
+            told(progress, error);
+            if error.is_gone() {
+                return;
+            }
+        }
+        // A watch that ran for a while was a good one, however it ended.
+        if began.elapsed() >= tuning.watch_time / 4 {
+            backoff.failures = 0;
+        }
+        if ended.is_err() || began.elapsed() < tuning.watch_time / 4 {
+            backoff.pause().await;
+        }
+    }
+}
+
+/// One watch, until the API server ends it or the connection is lost.
+async fn watch_once<F: Feed>(
+    connection: &Connection,
+    feed: &mut F,
+    version: &mut String,
+    progress: &WatchProgress,
+    tuning: WatchTuning,
+) -> Result<(), WatchError> {
+    let time = tuning.watch_time.mul_f64(1.0 + random() / 4.0);
+    let params = WatchParams {
+        timeout: Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
+        bookmarks: true,
+        field_selector: F::FIELDS.map(str::to_owned),
+        ..WatchParams::default()
+    };
+    let path = Request::new(F::PATH);
+    let request = if F::METADATA_ONLY {
+        path.watch_metadata(&params, version)
+    } else {
+        path.watch(&params, version)
+    };
+    let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
+    let opened = timeout(tuning.page_time, connection.client().request_stream(request));
+    let stream = opened
+        .await
+        .map_err(|_late| WatchError::Late)?
+        .map_err(|error| WatchError::Api(Box::new(error)))?;
+    progress.contact();
+    let mut stream = pin!(stream);
+    let mut line = Vec::new();
+    // The API server ends the watch in time; if not even that is heard, nobody is there.
+    let last_call = Instant::now() + time + tuning.page_time;
+    loop {
+        line.clear();
+        let read = tokio::time::timeout_at(last_call, read_line(&mut stream, &mut line));
+        let Ok(read) = read.await else { return Ok(()) };
+        if !read? {
+            return Ok(());
+        }
+        progress.contact();
+        take(feed, &line, version, progress)?;
+    }
+}
+
+/// Reads a line; `false` at the end of the stream, or if it breaks off within a line.
+async fn read_line(
+    stream: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> Result<bool, WatchError> {
+    let mut bounded = stream.take(LONGEST_LINE);
+    bounded.read_until(b'\n', line).await.map_err(WatchError::Read)?;
+    if line.len() as u64 >= LONGEST_LINE {
+        return Err(WatchError::TooLong);
+    }
+    Ok(line.ends_with(b"\n"))
+}
+
+/// Takes in one line of a watch, and notes its version.
+fn take<F: Feed>(
+    feed: &mut F,
+    line: &[u8],
+    version: &mut String,
+    progress: &WatchProgress,
+) -> Result<(), WatchError> {
+    let line: Line<'_> = serde_json::from_slice(line).map_err(WatchError::Decode)?;
+    let object = line.object.get();
+    let taken = match line.kind.as_ref() {
+        "ADDED" | "MODIFIED" => feed.applied(object),
+        "DELETED" => feed.deleted(object),
+        "BOOKMARK" => Ok(()),
+        _ => {
+            let status: StatusLine = serde_json::from_str(object).unwrap_or_default();
+            return Err(WatchError::Ended(status.code));
+        }
+    };
+    if let Err(error) = taken {
+        progress.undecodable();
+        undecodable(F::PATH, &error);
+    }
+    if let Ok(versioned) = serde_json::from_str::<Versioned<'_>>(object) {
+        version.clear();
+        version.push_str(&versioned.metadata.resource_version);
+    }
+    Ok(())
+}
