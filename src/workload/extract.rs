@@ -11,6 +11,9 @@ const OUR_ANNOTATIONS: &str = "pullgate.dev/";
 /// The API server's mirror of a static pod; the kubelet made it after the fact.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
+/// What injectors (Istio's gateways) have in templates where they put the image into the pod.
+const PLACEHOLDER: &str = "auto";
+
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -187,7 +190,10 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         uid: text(metadata.uid.as_ref()),
         controller: controller(&metadata),
         annotations,
-        images: images(&spec, &path.spec_pointer()),
+        images: images(&spec, &path.spec_pointer())
+            .into_iter()
+            .filter(|image| path.is_pod() || &*image.image != PLACEHOLDER)
+            .collect(),
         pull_secrets: spec
             .image_pull_secrets
             .iter()

@@ -23,6 +23,7 @@ enum OnNode {
 
 /// What the nodes and the registry really are.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Truth {
     pull_policy: &'static str,
     anonymous: Outcome,

@@ -84,6 +84,14 @@ fn a_wrong_type_is_an_error_that_names_the_part() {
 }
 
 #[test]
+fn a_placeholder_of_an_injector_is_an_image_only_in_a_pod() {
+    let spec = json!({"containers": [{"name": "c", "image": "auto"}]});
+    let template = around(&["spec", "template"], spec.clone());
+    assert!(read(&template, &pod_path("apps", "Deployment").unwrap()).images.is_empty());
+    assert_eq!(read(&around(&[], spec), &pod_path("", "Pod").unwrap()).images.len(), 1);
+}
+
+#[test]
 fn accounts_secrets_owner_and_mirror() {
     let object = json!({"metadata": {"generateName": "web-", "annotations": {
             "kubernetes.io/config.mirror": "x", "pullgate.dev/mutate": "digest"},

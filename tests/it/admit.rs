@@ -1,0 +1,146 @@
+//! One admission review from bytes to bytes: what is skipped, what is answered to odd input, and
+//! the words in the answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use pullgate::policy::PullPolicy;
+use pullgate::review::{Endpoint, Reviewer, Skip};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::review::fakes::{World, exists, missing};
+
+const APP: &str = "reg.example.com/app";
+
+fn reviewer(world: World, policy: &str) -> Reviewer {
+    let world = Arc::new(world);
+    let policy = match policy {
+        "" => PullPolicy::default(),
+        text => PullPolicy::parse(text, "policy.yaml").unwrap(),
+    };
+    Reviewer {
+        registry: world.clone(),
+        cluster: world.clone(),
+        nodes: world.clone(),
+        health: world.clone(),
+        access: world,
+        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        own_namespace: Some("pullgate".into()),
+        runtime: None,
+    }
+}
+
+fn world() -> World {
+    World::enforcing().answer(&format!("{APP}:1"), "", exists()).answer(
+        &format!("{APP}:9"),
+        "",
+        missing(),
+    )
+}
+
+const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullPolicy
+metadata: {name: default}
+spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none}}
+";
+
+fn pod(image: &str) -> Value {
+    json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": image, "imagePullPolicy": "Always"}]}})
+}
+
+fn request(object: &Value) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE",
+        "namespace": "shop", "userInfo": {"username": "ann"}, "object": object}})
+}
+
+async fn answer(reviewer: &Reviewer, request: &Value) -> (Value, Option<Skip>) {
+    let body = serde_json::to_vec(request).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    let outcome = reviewer.admit(Endpoint::Validate, &body, now, deadline).await.unwrap();
+    (serde_json::from_slice(&outcome.body).unwrap(), outcome.record.skipped)
+}
+
+#[tokio::test]
+async fn a_denial_carries_the_line_and_where_the_policy_is() {
+    let reviewer = reviewer(world(), VOUCHED);
+    let (answer, _) = answer(&reviewer, &request(&pod(&format!("{APP}:9")))).await;
+    let response = &answer["response"];
+    assert_eq!(response["allowed"], json!(false));
+    assert_eq!(response["status"]["code"], json!(403));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("image reg.example.com/app:9: the registry has no such tag"));
+    assert!(message.contains("kubectl get pullpolicies"), "{message}");
+}
+
+#[tokio::test]
+async fn an_enforcing_namespace_is_told_once_why_nothing_is_denied() {
+    let reviewer = reviewer(world(), "");
+    let object = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "a", "image": format!("{APP}:9"), "imagePullPolicy": "Always"},
+        {"name": "b", "image": format!("{APP}:8"), "imagePullPolicy": "Always"}]}});
+    let (answer, _) = answer(&reviewer, &request(&object)).await;
+    assert_eq!(answer["response"]["allowed"], json!(true));
+    let warnings = answer["response"]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 3);
+    assert!(warnings[2].as_str().unwrap().contains("not denied although this namespace enforces"));
+}
+
+#[rstest]
+#[case::delete(|r: &mut Value| { r["request"]["operation"] = json!("DELETE"); r["request"]["object"] = Value::Null; }, Skip::Operation)]
+#[case::no_object(|r: &mut Value| r["request"]["object"] = Value::Null, Skip::Operation)]
+#[case::connect(|r: &mut Value| r["request"]["operation"] = json!("CONNECT"), Skip::Operation)]
+#[case::unknown_kind(|r: &mut Value| r["request"]["kind"]["kind"] = json!("ConfigMap"), Skip::Kind)]
+#[case::no_kind(|r: &mut Value| r["request"]["kind"] = Value::Null, Skip::Kind)]
+#[case::status(|r: &mut Value| r["request"]["subResource"] = json!("status"), Skip::Kind)]
+#[case::kube_system(|r: &mut Value| r["request"]["namespace"] = json!("kube-system"), Skip::Namespace)]
+#[case::own_namespace(|r: &mut Value| r["request"]["namespace"] = json!("pullgate"), Skip::Namespace)]
+#[case::mirror(|r: &mut Value| r["request"]["object"]["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"}), Skip::MirrorPod)]
+#[case::no_images(|r: &mut Value| r["request"]["object"]["spec"] = json!({}), Skip::NoImages)]
+#[case::junk_spec(|r: &mut Value| r["request"]["object"]["spec"] = json!("junk"), Skip::Unreadable)]
+#[case::unchanged(|r: &mut Value| { r["request"]["operation"] = json!("UPDATE"); r["request"]["oldObject"] = r["request"]["object"].clone(); }, Skip::Unchanged)]
+#[tokio::test]
+async fn what_needs_no_judging_is_let_through(#[case] change: fn(&mut Value), #[case] skip: Skip) {
+    let reviewer = reviewer(world(), VOUCHED);
+    let mut request = request(&pod(&format!("{APP}:9")));
+    change(&mut request);
+    let (answer, skipped) = answer(&reviewer, &request).await;
+    assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
+    assert_eq!(skipped, Some(skip));
+}
+
+#[rstest]
+#[case("")]
+#[case(" ")]
+#[case("UPPER/case/X")]
+#[case("a b")]
+#[case("a\u{1b}[31m\nb\u{202e}")]
+#[case(&"x".repeat(5000))]
+#[case(&format!("{APP}@sha256:zz"))]
+#[tokio::test]
+async fn odd_images_get_a_well_formed_answer(#[case] image: &str) {
+    let reviewer = reviewer(world(), "");
+    let mut request = request(&pod(image));
+    request["request"]["uid"] = json!("odd \u{7f}\"<uid>\u{202e}");
+    let (answer, _) = answer(&reviewer, &request).await;
+    assert_eq!(answer["response"]["uid"], request["request"]["uid"]);
+    for warning in answer["response"]["warnings"].as_array().into_iter().flatten() {
+        let text = warning.as_str().unwrap();
+        assert!(text.chars().count() <= 256 && !text.chars().any(char::is_control), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_mutating_webhook_neither_warns_nor_denies() {
+    let reviewer = reviewer(world(), VOUCHED);
+    let body = serde_json::to_vec(&request(&pod(&format!("{APP}:9")))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    let outcome = reviewer.admit(Endpoint::Mutate, &body, now, deadline).await.unwrap();
+    let answer: Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
+}
