@@ -4,7 +4,10 @@ mod asker;
 mod classify;
 mod explain;
 mod history;
+mod index;
 mod observation;
+mod report;
+mod score;
 
 pub use asker::Asker;
 pub use classify::{
@@ -14,8 +17,16 @@ pub use explain::{ExplainError, Explanation, MessageLine, explain_line, explain_
 pub use history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
+pub use index::{
+    HealthIndex, IndexSize, Limits, OwnerKind, Rewrite, SnapshotError, Trend, TroubleKind,
+};
 pub use observation::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
     PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
     WaitingView, controller,
 };
+pub use report::{
+    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
+    WorkloadLine,
+};
+pub use score::{FIRST_REOPENING, GivenVerdict, NodeOutcome, Recheck, RegistryScore, Score};

@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 
 pub use next_step::next_step;
 use phrase::Phrase;
+pub(super) use registry::canonical_host;
 use rules::Rule;
 use tokens::{Text, Token};
 

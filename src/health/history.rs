@@ -98,8 +98,8 @@ pub struct KnownTag {
     pub digest: Option<Digest>,
 }
 
-/// The pods of one registry, in the whole cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One registry. The counts are of namespaces that may be told of; the rest is of the whole cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RegistryHealth {
     /// Containers that run an image of this registry.
     pub healthy: u32,

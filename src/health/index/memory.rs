@@ -1,0 +1,183 @@
+//! What passes with time: registries are judged, images forgotten, names swept.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::names::{Id, Marks, NONE};
+use super::record::{Seconds, State, seconds};
+use super::registries::{MAX_LOOKED_AT, Spread, TroubleKind};
+use super::{HealthIndex, pods};
+
+/// How often unused names are swept out, in seconds.
+const SWEEP: Seconds = 3600;
+
+impl HealthIndex {
+    /// To be called every few seconds: judges registries and the score, forgets what is old.
+    pub fn tick(&mut self, now: Timestamp) {
+        let now = seconds(now);
+        let registries: Vec<Id> = self.images.registries().map(|(id, _)| id).collect();
+        for id in registries {
+            let trouble = self.images.registry(id).is_some_and(|registry| {
+                registry.trouble.is_some() || registry.changed || registry.failing > 0
+            });
+            if trouble {
+                self.judge(id, now);
+            }
+            if let Some(registry) = self.images.registry_mut(id) {
+                registry.sample(now);
+            }
+        }
+        self.score.tick(now);
+        if now >= self.swept.saturating_add(SWEEP) {
+            self.swept = now;
+            self.forget_old(now);
+            self.sweep();
+        }
+    }
+
+    /// Judges the registries in which something changed, each at most once a second.
+    pub(super) fn judge_due(&mut self, now: Seconds) {
+        if now <= self.judged {
+            return;
+        }
+        self.judged = now;
+        // Names that come and go fast must not wait for the hourly round.
+        if self.images.len() > self.limits.images.saturating_add(self.limits.images / 4) {
+            self.forget_old(now);
+        }
+        let due: Vec<Id> = self
+            .images
+            .registries()
+            .filter(|(_, registry)| registry.is_due(now))
+            .map(|(id, _)| id)
+            .collect();
+        for id in due {
+            self.judge(id, now);
+        }
+    }
+
+    fn judge(&mut self, id: Id, now: Seconds) {
+        let kinds = self.spread(id);
+        let nodes = self.nodes.len();
+        if let Some(registry) = self.images.registry_mut(id) {
+            registry.judge(&kinds, nodes, now);
+        }
+    }
+
+    /// How widespread the failures of a registry are, by kind of trouble.
+    pub(super) fn spread(&self, id: Id) -> Vec<(TroubleKind, Spread)> {
+        let Some(registry) = self.images.registry(id) else { return Vec::new() };
+        if registry.failing == 0 {
+            return Vec::new();
+        }
+        let mut seen: [Sets; 3] = Default::default();
+        for slot in registry.failing_pods.keys().take(MAX_LOOKED_AT) {
+            self.look_at(*slot, id, &mut seen);
+        }
+        [TroubleKind::Outage, TroubleKind::Limit, TroubleKind::Login]
+            .into_iter()
+            .zip(seen)
+            .map(|(kind, sets)| (kind, sets.spread()))
+            .filter(|(_, spread)| spread.containers > 0)
+            .collect()
+    }
+
+    fn look_at(&self, slot: pods::Slot, registry: Id, seen: &mut [Sets; 3]) {
+        let Some(pod) = self.pods.get(slot) else { return };
+        for container in pod.containers.as_slice() {
+            if container.state != State::Failing {
+                continue;
+            }
+            let Some(kind) = container.cause().and_then(TroubleKind::of) else { continue };
+            let Some(image) = self.images.get(container.image) else { continue };
+            let Some(repository) = self.images.repository(image.repository) else { continue };
+            if repository.registry != registry {
+                continue;
+            }
+            let sets = &mut seen[kind as usize];
+            sets.containers += 1;
+            sets.namespaces.insert(pod.namespace);
+            if pod.node != NONE {
+                sets.nodes.insert(pod.node);
+            }
+            if sets.repositories.insert(image.repository)
+                && repository.images.iter().any(|image| {
+                    self.images.get(*image).is_some_and(|image| image.last_success() > 0)
+                })
+            {
+                sets.proven += 1;
+            }
+        }
+    }
+
+    /// Forgets images of which nothing was heard for the retention, and the oldest beyond the
+    /// bound. Those with pods or on a node's list stay.
+    pub(super) fn forget_old(&mut self, now: Seconds) {
+        let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
+        let mut idle: Vec<(Seconds, Id)> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.pods.is_empty() && image.nodes == 0)
+            .map(|(id, image)| (image.heard, id))
+            .collect();
+        idle.sort_unstable();
+        let excess = self.images.len().saturating_sub(self.limits.images);
+        let gone: Vec<Id> = idle
+            .into_iter()
+            .enumerate()
+            .filter(|(nth, (heard, _))| *nth < excess || heard.saturating_add(retention) < now)
+            .map(|(_, (_, id))| id)
+            .collect();
+        self.pending.forget_images(&gone);
+        self.images.forget(&gone);
+    }
+
+    /// Forgets names, digests and workloads that nothing uses any more.
+    pub(super) fn sweep(&mut self) {
+        let mut names = Marks::new(self.names.bound());
+        let mut workloads = Marks::new(self.workloads.bound());
+        let mut digests = Marks::new(self.digests.0.bound());
+        for (_, pod) in self.pods.iter() {
+            names.set(pod.namespace);
+            names.set(pod.node);
+            workloads.set(pod.workload);
+            if let super::record::PodName::Whole(name) = pod.name {
+                names.set(name);
+            }
+            for container in pod.containers.as_slice() {
+                digests.set(container.digest);
+            }
+        }
+        for (_, image) in self.images.iter() {
+            digests.set(image.started_digest);
+            image.digests.iter().for_each(|used| digests.set(used.digest));
+        }
+        self.nodes.keys().for_each(|node| names.set(*node));
+        self.workloads.sweep(&workloads, &mut names);
+        self.names.sweep(names.as_slice());
+        self.digests.0.sweep(digests.as_slice());
+    }
+}
+
+/// Whom one kind of trouble meets.
+#[derive(Default)]
+struct Sets {
+    containers: u32,
+    proven: usize,
+    repositories: HashSet<Id>,
+    namespaces: HashSet<Id>,
+    nodes: HashSet<Id>,
+}
+
+impl Sets {
+    fn spread(&self) -> Spread {
+        Spread {
+            containers: self.containers,
+            repositories: self.repositories.len(),
+            proven_repositories: self.proven,
+            namespaces: self.namespaces.len(),
+            nodes: self.nodes.len(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Where the pod records live: in chunks that never move, found by uid.
+
+use std::collections::HashMap;
+
+use super::record::PodRecord;
+
+/// Records of a chunk: growing by chunks never needs twice the memory.
+const CHUNK: usize = 1024;
+
+/// The number of a pod's place.
+pub(super) type Slot = u32;
+
+/// All pods.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pods {
+    chunks: Vec<Vec<Option<PodRecord>>>,
+    free: Vec<Slot>,
+    by_uid: HashMap<[u8; 16], Slot>,
+}
+
+impl Pods {
+    pub(super) fn len(&self) -> usize {
+        self.by_uid.len()
+    }
+
+    pub(super) fn slot(&self, uid: &[u8; 16]) -> Option<Slot> {
+        self.by_uid.get(uid).copied()
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&PodRecord> {
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut PodRecord> {
+        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
+    }
+
+    /// Puts a new pod in; its uid must not be there yet.
+    pub(super) fn insert(&mut self, record: PodRecord) -> Slot {
+        let uid = record.uid;
+        let slot = if let Some(slot) = self.free.pop() {
+            if let Some(place) = self
+                .chunks
+                .get_mut(slot as usize / CHUNK)
+                .and_then(|chunk| chunk.get_mut(slot as usize % CHUNK))
+            {
+                *place = Some(record);
+            }
+            slot
+        } else {
+            if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                self.chunks.push(Vec::with_capacity(CHUNK));
+            }
+            let before = (self.chunks.len() - 1) * CHUNK;
+            let within = self.chunks.last_mut().map_or(0, |chunk| {
+                chunk.push(Some(record));
+                chunk.len() - 1
+            });
+            Slot::try_from(before + within).unwrap_or(Slot::MAX)
+        };
+        self.by_uid.insert(uid, slot);
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<PodRecord> {
+        let chunk = self.chunks.get_mut(slot as usize / CHUNK)?;
+        let record = chunk.get_mut(slot as usize % CHUNK)?.take()?;
+        self.by_uid.remove(&record.uid);
+        self.free.push(slot);
+        Some(record)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &PodRecord)> {
+        self.chunks.iter().flatten().enumerate().filter_map(|(at, record)| {
+            Some((Slot::try_from(at).unwrap_or(Slot::MAX), record.as_ref()?))
+        })
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PodRecord> {
+        self.chunks.iter_mut().flatten().flatten()
+    }
+}

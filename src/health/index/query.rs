@@ -1,0 +1,171 @@
+//! What a review asks: the few facts about one image, its repository and its registry.
+
+use jiff::Timestamp;
+
+use super::HealthIndex;
+use super::images::{Image, Space};
+use super::names::Id;
+use super::record::{Seconds, seconds, timestamp};
+use crate::health::history::{
+    Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
+};
+use crate::pull::Cause;
+
+/// Images of a repository that are looked at for one answer.
+const MAX_LOOKED_AT: usize = 512;
+/// Most other tags in one answer.
+const MAX_TAGS: usize = 32;
+/// A start this long after a fresh pull, in seconds, is still that pull's.
+const PULL_TO_START: Seconds = 600;
+
+impl HealthIndex {
+    /// What is known of an image, at once. While the index is learning or stale the answer holds
+    /// that and nothing else: silence is not health.
+    pub fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
+        let mut history = History { freshness: self.freshness, ..History::default() };
+        if self.freshness != Freshness::Current {
+            return history;
+        }
+        let visible = Visible::new(self, question.visibility);
+        if let Some(image) =
+            self.images.find(question.reference).and_then(|image| self.images.get(image))
+        {
+            history.last_success = self.success(image);
+            history.failures = failures(image, &visible);
+        }
+        let name = self.images.repository_name(question.reference);
+        if let Some(repository) = self.images.repository_named(&name) {
+            let namespace = self.names.find(question.namespace);
+            history.known_tags = self.known_tags(&repository.images, &visible, namespace);
+        }
+        history.registry =
+            self.health_for(name.split('/').next().unwrap_or_default(), &visible, now);
+        history
+    }
+
+    fn success(&self, image: &Image) -> Option<Success> {
+        let at = image.last_success();
+        (at > 0).then(|| Success {
+            at: timestamp(at),
+            digest: self.digests.get(image.started_digest).cloned(),
+            pulled: image.pulled > 0 && image.pulled.saturating_add(PULL_TO_START) >= at,
+        })
+    }
+
+    fn known_tags(&self, images: &[Id], visible: &Visible, namespace: Option<Id>) -> Vec<KnownTag> {
+        let mut tags: Vec<KnownTag> = images
+            .iter()
+            .rev()
+            .take(MAX_LOOKED_AT)
+            .filter_map(|image| self.images.get(*image))
+            .filter(|image| image.running > 0)
+            .filter_map(|image| self.known_tag(image, visible, namespace))
+            .collect();
+        tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
+        tags.truncate(MAX_TAGS);
+        tags
+    }
+
+    fn known_tag(
+        &self,
+        image: &Image,
+        visible: &Visible,
+        namespace: Option<Id>,
+    ) -> Option<KnownTag> {
+        let (mut pods, mut newest, mut in_namespace) = (0, 0, false);
+        for space in visible.spaces(image).filter(|space| space.running > 0) {
+            pods += space.running;
+            newest = newest.max(space.newest);
+            in_namespace |= Some(space.namespace) == namespace;
+        }
+        (pods > 0).then(|| KnownTag {
+            reference: image.reference.clone(),
+            pods,
+            in_namespace,
+            last_started: timestamp(newest),
+            digest: image.common_digest().and_then(|digest| self.digests.get(digest)).cloned(),
+        })
+    }
+
+    /// How a registry is doing in the whole cluster; all zero for one that nobody uses.
+    pub fn registry_health(&self, host: &str, now: Timestamp) -> RegistryHealth {
+        self.health_for(host, &Visible::All, now)
+    }
+
+    /// The same with counts of namespaces that may be told of only; what is said of the registry
+    /// itself tells nothing of anybody in particular and is bound by nobody's rights.
+    pub(super) fn health_for(
+        &self,
+        host: &str,
+        visible: &Visible,
+        now: Timestamp,
+    ) -> RegistryHealth {
+        let reopened = self.score.escapes_reopened(host, now);
+        let Some(registry) =
+            self.images.find_registry(host).and_then(|registry| self.images.registry(registry))
+        else {
+            return RegistryHealth { escapes_reopened: reopened, ..RegistryHealth::default() };
+        };
+        let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
+        let (healthy, failing) = match visible {
+            Visible::All => (registry.healthy, registry.failing),
+            Visible::Some(ids) => ids
+                .iter()
+                .filter_map(|id| registry.spaces.get(id))
+                .fold((0, 0), |sum, space| (sum.0 + space.0, sum.1 + space.1)),
+        };
+        RegistryHealth {
+            healthy,
+            failing,
+            main_cause: registry.main_cause(),
+            in_trouble: registry.trouble.is_some(),
+            pulls_without_secret: registry.without_secret > 0
+                && registry.without_secret.saturating_add(retention) >= seconds(now),
+            escapes_reopened: reopened,
+        }
+    }
+}
+
+/// Why pods of this image fail, in namespaces that may be told of; the most frequent first.
+pub(super) fn failures(image: &Image, visible: &Visible) -> Vec<(Cause, u32)> {
+    let mut causes: Vec<(Cause, u32)> = Vec::new();
+    for space in visible.spaces(image) {
+        for (cause, count) in &space.causes {
+            match causes.iter_mut().find(|(known, _)| known == cause) {
+                Some((_, total)) => *total += count,
+                None => causes.push((*cause, *count)),
+            }
+        }
+    }
+    causes.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    causes
+}
+
+/// A [`Visibility`] by the numbers of the namespaces.
+pub(super) enum Visible {
+    All,
+    Some(Vec<Id>),
+}
+
+impl Visible {
+    pub(super) fn new(index: &HealthIndex, visibility: &Visibility) -> Self {
+        match visibility {
+            Visibility::Cluster => Self::All,
+            Visibility::Namespaces(names) => {
+                Self::Some(names.iter().filter_map(|name| index.names.find(&**name)).collect())
+            }
+        }
+    }
+
+    pub(super) fn includes(&self, namespace: Id) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(ids) => ids.contains(&namespace),
+        }
+    }
+
+    /// The namespaces of an image that may be told of.
+    pub(super) fn spaces<'i>(&'i self, image: &'i Image) -> impl Iterator<Item = &'i Space> {
+        image.spaces.iter().filter(|space| self.includes(space.namespace))
+    }
+}

@@ -1,0 +1,310 @@
+//! A registry as a whole: who fails and who is well, and whether that is the registry's doing.
+//!
+//! **In trouble** is defined here. Failing containers are grouped by what kind of trouble their
+//! cause is: an *outage* (DNS, refused, time-out, TLS, server error), a *limit* (429), or a
+//! *login* problem (401, 403, denied). A registry gets into trouble when of one kind
+//! - at least [`ENTER_PODS`] containers fail, of at least [`ENTER_REPOSITORIES`] repositories, and
+//!   they are more than half of all that fail with it,
+//! - fewer containers freshly pulled from it in the last ten minutes than fail,
+//! - for an outage or a limit: on at least two nodes, unless only one node is known,
+//! - for a login problem: in at least two namespaces, counting only repositories that worked here
+//!   before (so that no tenant can bring it about with names that never worked).
+//!
+//! It stays in trouble while at least [`STAY_PODS`] fail so and fresh pulls are fewer than twice
+//! as many: what flickers around the limit is not told anew every minute.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::names::Id;
+use super::pods::Slot;
+use super::record::Seconds;
+use crate::pull::Cause;
+
+/// Failing containers from which on a registry may be in trouble.
+pub(super) const ENTER_PODS: u32 = 3;
+/// Repositories of which they must be.
+pub(super) const ENTER_REPOSITORIES: usize = 2;
+/// Failing containers with which trouble stays.
+pub(super) const STAY_PODS: u32 = 2;
+/// How long a fresh pull counts against trouble, in seconds.
+pub(super) const RECENT: Seconds = 600;
+/// Failing pods that are looked at to find out how widespread the trouble is.
+pub(super) const MAX_LOOKED_AT: usize = 4096;
+/// Samples of the number of failing containers, one a minute.
+const MAX_SAMPLES: usize = 16;
+
+/// The kinds of trouble that a whole registry can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// It cannot be reached, or answers with errors.
+    Outage,
+    /// Its pull limit is used up.
+    Limit,
+    /// It no longer accepts credentials that it accepted before.
+    Login,
+}
+
+impl TroubleKind {
+    /// The kind of trouble that a cause is, if it can be one of a whole registry.
+    pub(super) const fn of(cause: Cause) -> Option<Self> {
+        match cause {
+            Cause::DnsFailure
+            | Cause::ConnectionRefused
+            | Cause::Timeout
+            | Cause::TlsFailure
+            | Cause::RegistryError => Some(Self::Outage),
+            Cause::RateLimited => Some(Self::Limit),
+            Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing => {
+                Some(Self::Login)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where the number of failing containers is going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trend {
+    /// More than a quarter of an hour ago.
+    Rising,
+    /// Fewer than a quarter of an hour ago.
+    Falling,
+    /// About as many.
+    Steady,
+}
+
+/// A registry that is in trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) kind: TroubleKind,
+    pub(super) since: Seconds,
+}
+
+/// How widespread one kind of trouble is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spread {
+    /// Containers that fail so.
+    pub(super) containers: u32,
+    /// Of so many repositories.
+    pub(super) repositories: usize,
+    /// Of which so many worked here before.
+    pub(super) proven_repositories: usize,
+    /// In so many namespaces.
+    pub(super) namespaces: usize,
+    /// On so many nodes.
+    pub(super) nodes: usize,
+}
+
+/// All images of one host.
+#[derive(Debug, Clone)]
+pub(super) struct Registry {
+    pub(super) host: Arc<str>,
+    /// Repositories that are known.
+    pub(super) repositories: u32,
+    /// Containers that run or at least got their image.
+    pub(super) healthy: u32,
+    /// Containers that cannot get it.
+    pub(super) failing: u32,
+    /// The same by namespace: healthy, failing.
+    pub(super) spaces: HashMap<Id, (u32, u32)>,
+    /// Why the failing ones fail.
+    pub(super) causes: Vec<(Cause, u32)>,
+    /// Pods with failing containers, and how many.
+    pub(super) failing_pods: HashMap<Slot, u32>,
+    /// When a node last pulled freshly from it.
+    pub(super) pulled: Seconds,
+    /// When a pod without any pull secret last pulled freshly from it.
+    pub(super) without_secret: Seconds,
+    pub(super) trouble: Option<Trouble>,
+    /// Whether anything changed since it was last judged.
+    pub(super) changed: bool,
+    judged: Seconds,
+    /// Fresh pulls: of the ten minutes that began then, and of those before.
+    window: (Seconds, u32, u32),
+    /// How many failed, minute by minute; the newest last.
+    samples: Vec<(Seconds, u32)>,
+}
+
+impl Registry {
+    pub(super) fn new(host: Arc<str>) -> Self {
+        Self {
+            host,
+            repositories: 0,
+            healthy: 0,
+            failing: 0,
+            spaces: HashMap::new(),
+            causes: Vec::new(),
+            failing_pods: HashMap::new(),
+            pulled: 0,
+            without_secret: 0,
+            trouble: None,
+            changed: false,
+            judged: 0,
+            window: (0, 0, 0),
+            samples: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_healthy(&mut self, namespace: Id) {
+        self.healthy += 1;
+        self.spaces.entry(namespace).or_default().0 += 1;
+    }
+
+    pub(super) fn subtract_healthy(&mut self, namespace: Id) {
+        self.healthy = self.healthy.saturating_sub(1);
+        self.subtract_space(namespace, 1, 0);
+    }
+
+    fn subtract_space(&mut self, namespace: Id, healthy: u32, failing: u32) {
+        if let Some(space) = self.spaces.get_mut(&namespace) {
+            *space = (space.0.saturating_sub(healthy), space.1.saturating_sub(failing));
+            if *space == (0, 0) {
+                self.spaces.remove(&namespace);
+            }
+        }
+    }
+
+    pub(super) fn add_failing(&mut self, slot: Slot, namespace: Id, cause: Cause) {
+        self.changed = true;
+        self.failing += 1;
+        self.spaces.entry(namespace).or_default().1 += 1;
+        *self.failing_pods.entry(slot).or_default() += 1;
+        match self.causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, count)) => *count += 1,
+            None => self.causes.push((cause, 1)),
+        }
+    }
+
+    pub(super) fn subtract_failing(&mut self, slot: Slot, namespace: Id, cause: Cause) {
+        self.changed = true;
+        self.subtract_space(namespace, 0, 1);
+        self.failing = self.failing.saturating_sub(1);
+        if let Some(count) = self.failing_pods.get_mut(&slot) {
+            *count -= 1;
+            if *count == 0 {
+                self.failing_pods.remove(&slot);
+            }
+        }
+        if let Some(at) = self.causes.iter().position(|(known, _)| *known == cause) {
+            self.causes[at].1 -= 1;
+            if self.causes[at].1 == 0 {
+                self.causes.swap_remove(at);
+            }
+        }
+    }
+
+    /// A node pulled freshly from it.
+    pub(super) fn count_pull(&mut self, at: Seconds, without_secret: bool) {
+        // Starts of long ago come in with the first list: they say nothing of now.
+        if at >= self.window.0 {
+            self.roll(at);
+            self.window.1 = self.window.1.saturating_add(1);
+        } else if at.saturating_add(RECENT) >= self.window.0 {
+            self.window.2 = self.window.2.saturating_add(1);
+        }
+        self.changed = true;
+        self.pulled = self.pulled.max(at);
+        if without_secret {
+            self.without_secret = self.without_secret.max(at);
+        }
+    }
+
+    fn roll(&mut self, now: Seconds) {
+        let (start, current, _) = self.window;
+        if now >= start.saturating_add(2 * RECENT) {
+            self.window = (now, 0, 0);
+        } else if now >= start.saturating_add(RECENT) {
+            self.window = (start + RECENT, 0, current);
+        }
+    }
+
+    /// Fresh pulls in about the last ten minutes.
+    pub(super) fn recent_pulls(&self, now: Seconds) -> u32 {
+        let (start, current, before) = self.window;
+        if now >= start.saturating_add(2 * RECENT) {
+            0
+        } else if now >= start.saturating_add(RECENT) {
+            current
+        } else {
+            current + before
+        }
+    }
+
+    /// The cause that more than half of the failing ones share.
+    pub(super) fn main_cause(&self) -> Option<Cause> {
+        let (cause, count) = self.causes.iter().max_by_key(|(cause, count)| (*count, *cause))?;
+        (count * 2 > self.failing).then_some(*cause)
+    }
+
+    /// Whether it is time to judge it again: at most once a second.
+    pub(super) fn is_due(&self, now: Seconds) -> bool {
+        self.changed && now > self.judged
+    }
+
+    /// Judges it by how widespread each kind of trouble is.
+    pub(super) fn judge(&mut self, kinds: &[(TroubleKind, Spread)], nodes: usize, now: Seconds) {
+        self.changed = false;
+        self.judged = now;
+        self.roll(now);
+        let pulls = self.recent_pulls(now);
+        if let Some(trouble) = self.trouble {
+            let stays = kinds.iter().any(|(kind, spread)| {
+                *kind == trouble.kind
+                    && spread.containers >= STAY_PODS
+                    && pulls < spread.containers.saturating_mul(2)
+            });
+            if stays {
+                return;
+            }
+        }
+        self.trouble = kinds
+            .iter()
+            .filter(|(kind, spread)| self.enters(*kind, spread, nodes, pulls))
+            .max_by_key(|(_, spread)| spread.containers)
+            .map(|(kind, _)| Trouble { kind: *kind, since: now });
+    }
+
+    fn enters(&self, kind: TroubleKind, spread: &Spread, nodes: usize, pulls: u32) -> bool {
+        let wide = match kind {
+            TroubleKind::Outage | TroubleKind::Limit => {
+                spread.repositories >= ENTER_REPOSITORIES && (spread.nodes >= 2 || nodes <= 1)
+            }
+            TroubleKind::Login => {
+                spread.proven_repositories >= ENTER_REPOSITORIES && spread.namespaces >= 2
+            }
+        };
+        wide && spread.containers >= ENTER_PODS
+            && spread.containers * 2 > self.failing
+            && pulls < spread.containers
+    }
+
+    /// Takes the minute's sample.
+    pub(super) fn sample(&mut self, now: Seconds) {
+        if self.samples.last().is_some_and(|(at, _)| now < at.saturating_add(60)) {
+            return;
+        }
+        if self.samples.len() == MAX_SAMPLES {
+            self.samples.remove(0);
+        }
+        self.samples.push((now, self.failing));
+    }
+
+    /// Where the number of failing containers is going; nothing before there is enough to compare.
+    pub(super) fn trend(&self) -> Option<Trend> {
+        let (_, before) = *self.samples.first()?;
+        if self.samples.len() < 2 {
+            return None;
+        }
+        let margin = (before / 10).max(1);
+        Some(if self.failing > before + margin {
+            Trend::Rising
+        } else if self.failing + margin < before {
+            Trend::Falling
+        } else {
+            Trend::Steady
+        })
+    }
+}

@@ -1,0 +1,697 @@
+//! The index against small clusters, made of pods as the API server would show them.
+
+use proptest::prelude::*;
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::health::history::{HistoryQuestion, KnownTag, Visibility};
+use crate::health::report::{Spread, Subject};
+use crate::image::ImageReference;
+use crate::pull::Cause;
+
+const NOT_FOUND: &str = "manifest unknown: manifest unknown";
+const TIMEOUT: &str = r#"Get "https://r.example/v2/": dial tcp 10.0.0.1:443: i/o timeout"#;
+const DENIED: &str = "unauthorized: authentication required";
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
+}
+
+/// A pod in the making.
+#[derive(Clone, Debug)]
+struct Pod {
+    nth: u32,
+    namespace: String,
+    owner: String,
+    node: String,
+    images: Vec<(String, What)>,
+    secrets: bool,
+    policy: &'static str,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Runs(i64),
+    RunsAs(i64, char),
+    Fails(&'static str, &'static str),
+    Waits,
+    Ended(i64),
+}
+
+fn pod(nth: u32, image: &str, what: What) -> Pod {
+    Pod {
+        nth,
+        namespace: "shop".into(),
+        owner: format!("web-{}", nth % 7),
+        node: format!("node-{}", nth % 3),
+        images: vec![(image.into(), what)],
+        secrets: true,
+        policy: "IfNotPresent",
+    }
+}
+
+impl Pod {
+    fn uid(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012x}", self.nth)
+    }
+
+    fn view(&self) -> PodView {
+        let (mut containers, mut statuses) = (Vec::new(), Vec::new());
+        for (nth, (image, what)) in self.images.iter().enumerate() {
+            containers.push(
+                json!({"name": nth.to_string(), "image": image, "imagePullPolicy": self.policy}),
+            );
+            let digest = |letter: char| format!("x@sha256:{}", letter.to_string().repeat(64));
+            let (id, state) = match what {
+                What::Runs(minute) => {
+                    (digest('a'), json!({"running": {"startedAt": at(*minute).to_string()}}))
+                }
+                What::RunsAs(minute, letter) => {
+                    (digest(*letter), json!({"running": {"startedAt": at(*minute).to_string()}}))
+                }
+                What::Ended(minute) => (
+                    digest('a'),
+                    json!({"terminated": {"startedAt": at(*minute).to_string(), "exitCode": 0}}),
+                ),
+                What::Fails(reason, message) => {
+                    (String::new(), json!({"waiting": {"reason": reason, "message": message}}))
+                }
+                What::Waits => (String::new(), json!({"waiting": {"reason": "ContainerCreating"}})),
+            };
+            statuses.push(json!({"name": nth.to_string(), "imageID": id, "state": state}));
+        }
+        let secrets = if self.secrets { json!([{"name": "s"}]) } else { json!([]) };
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": format!("{}-x{}", self.owner, self.nth), "namespace": self.namespace,
+                "uid": self.uid(), "creationTimestamp": at(-10).to_string(),
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": self.owner,
+                    "uid": "u", "controller": true}],
+            },
+            "spec": {"nodeName": self.node, "containers": containers, "imagePullSecrets": secrets},
+            "status": {"containerStatuses": statuses},
+        }))
+        .unwrap()
+    }
+
+    fn event(&self, reason: &str, message: &str, minute: i64) -> EventView {
+        serde_json::from_value(json!({
+            "metadata": {"name": "e"}, "reason": reason, "message": message,
+            "involvedObject": {"kind": "Pod", "namespace": self.namespace, "uid": self.uid()},
+            "lastTimestamp": at(minute).to_string(),
+        }))
+        .unwrap()
+    }
+}
+
+fn index(pods: &[Pod]) -> HealthIndex {
+    let mut index = HealthIndex::default();
+    for pod in pods {
+        index.apply_pod(&pod.view(), at(0));
+    }
+    index.set_freshness(Freshness::Current);
+    index
+}
+
+fn ask(index: &HealthIndex, image: &str, visibility: &Visibility) -> super::super::History {
+    let reference = ImageReference::parse(image).unwrap();
+    index.history(&HistoryQuestion { reference: &reference, namespace: "shop", visibility }, at(1))
+}
+
+fn tags(known: &[KnownTag]) -> Vec<(String, u32)> {
+    known.iter().map(|tag| (tag.reference.to_string(), tag.pods)).collect()
+}
+
+/// The investigator's example: one tag fails in two workloads, the one before runs in three, the
+/// rest of the registry is well.
+fn investigation() -> Vec<Pod> {
+    let mut pods: Vec<Pod> = (0..2)
+        .map(|n| pod(n, "my-registry.io/app:v2.3.1", What::Fails("ImagePullBackOff", NOT_FOUND)))
+        .collect();
+    pods.extend(
+        (2..5).map(|n| pod(n, "my-registry.io/app:v2.3.0", What::Runs(-60 + i64::from(n)))),
+    );
+    pods.extend((5..9).map(|n| pod(n, "my-registry.io/other:1", What::Runs(-90))));
+    pods
+}
+
+#[test]
+fn a_missing_tag_is_told_from_a_registry_in_trouble() {
+    let index = index(&investigation());
+    let history = ask(&index, "my-registry.io/app:v2.3.1", &Visibility::Cluster);
+    assert_eq!(history.last_success, None);
+    assert_eq!(history.failures, [(Cause::TagNotFound, 2)]);
+    assert_eq!(tags(&history.known_tags), [("my-registry.io/app:v2.3.0".to_owned(), 3)]);
+    let registry = history.registry;
+    assert_eq!((registry.healthy, registry.failing), (7, 2));
+    assert_eq!(registry.main_cause, Some(Cause::TagNotFound));
+    assert!(!registry.in_trouble);
+    let good = ask(&index, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+    let success = good.last_success.unwrap();
+    assert_eq!(success.at, at(-56));
+    assert!(!success.pulled);
+    assert_eq!(success.digest.unwrap().as_str(), format!("sha256:{}", "a".repeat(64)));
+}
+
+#[test]
+fn while_learning_or_stale_nothing_is_told() {
+    let mut index = index(&investigation());
+    for freshness in [Freshness::Learning, Freshness::Stale] {
+        index.set_freshness(freshness);
+        let history = ask(&index, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+        assert_eq!(history, super::super::History { freshness, ..Default::default() });
+        let subject = Subject::Registry("my-registry.io".into());
+        let report = index.report(&subject, &Visibility::Cluster, at(1));
+        assert_eq!((report.scope.pods, report.registry.health.healthy), (0, 0));
+    }
+}
+
+#[test]
+fn only_namespaces_that_may_be_told_of_are_counted() {
+    let mut pods = investigation();
+    pods[0].namespace = "hidden".into();
+    pods[2].namespace = "hidden".into();
+    let index = index(&pods);
+    let shop = Visibility::Namespaces(vec!["shop".into(), "unknown".into()]);
+    let history = ask(&index, "my-registry.io/app:v2.3.1", &shop);
+    assert_eq!(history.failures, [(Cause::TagNotFound, 1)]);
+    assert_eq!(tags(&history.known_tags), [("my-registry.io/app:v2.3.0".to_owned(), 2)]);
+    let nobody = Visibility::Namespaces(Vec::new());
+    let history = ask(&index, "my-registry.io/app:v2.3.1", &nobody);
+    assert_eq!((history.failures.len(), history.known_tags.len()), (0, 0));
+    let subject = Subject::Repository(ImageReference::parse("my-registry.io/app").unwrap());
+    let report = index.report(&subject, &shop, at(1));
+    assert!(report.partial);
+    assert_eq!(report.scope.pods, 3);
+    assert!(!serde_json::to_string(&report).unwrap().contains("hidden"));
+    let empty = index.report(&subject, &nobody, at(1));
+    assert_eq!((empty.scope.pods, empty.tags.len(), empty.last_success), (0, 0, None));
+}
+
+#[test]
+fn a_pod_that_moves_on_is_counted_once() {
+    let mut index = index(&[]);
+    let image = "my-registry.io/app:1";
+    let steps = [
+        What::Waits,
+        What::Fails("ErrImagePull", TIMEOUT),
+        What::Fails("ImagePullBackOff", NOT_FOUND),
+        What::Runs(0),
+        What::Ended(0),
+    ];
+    let expected = [(0, 0), (0, 1), (0, 1), (1, 0), (0, 0)];
+    for (what, counts) in steps.into_iter().zip(expected) {
+        index.apply_pod(&pod(1, image, what).view(), at(1));
+        let registry = index.registry_health("my-registry.io", at(1));
+        assert_eq!((registry.healthy, registry.failing), counts);
+    }
+    index.delete_pod(&pod(1, image, What::Waits).uid(), at(2));
+    assert_eq!(index.size().pods, 0);
+    // The success outlives the pod.
+    assert_eq!(ask(&index, image, &Visibility::Cluster).last_success.unwrap().at, at(0));
+}
+
+#[rstest]
+#[case::docker_hub("nginx:1", "registry-1.docker.io/library/nginx:2", "docker.io")]
+#[case::old_hub("index.docker.io/bitnami/redis:1", "docker.io/bitnami/redis:2", "docker.io")]
+#[case::mirror("ghcr.io/org/app:1", "mirror.example/gh/org/app:2", "ghcr.io")]
+fn one_repository_under_several_names_is_one(
+    #[case] one: &str,
+    #[case] other: &str,
+    #[case] host: &str,
+) {
+    let rewrites = vec![Rewrite { from: "mirror.example/gh/".into(), to: "ghcr.io/".into() }];
+    let mut index = HealthIndex::new(Limits { rewrites, ..Limits::default() });
+    index.set_freshness(Freshness::Current);
+    index.apply_pod(&pod(1, one, What::Runs(0)).view(), at(0));
+    index.apply_pod(&pod(2, other, What::Runs(1)).view(), at(0));
+    assert_eq!(ask(&index, one, &Visibility::Cluster).known_tags.len(), 2);
+    assert_eq!(ask(&index, other, &Visibility::Cluster).registry.healthy, 2);
+    assert_eq!(index.registry_health(host, at(0)).healthy, 2);
+}
+
+#[test]
+fn a_back_off_without_a_cause_keeps_the_cause_of_the_attempt() {
+    let image = "my-registry.io/app:1";
+    let mut index = index(&[pod(1, image, What::Fails("ErrImagePull", DENIED))]);
+    let back_off = pod(1, image, What::Fails("ImagePullBackOff", "Back-off pulling image \"x\""));
+    index.apply_pod(&back_off.view(), at(1));
+    assert_eq!(ask(&index, image, &Visibility::Cluster).failures, [(Cause::Unauthorized, 1)]);
+    index.apply_pod(&back_off.view(), at(2));
+    assert_eq!(ask(&index, image, &Visibility::Cluster).failures, [(Cause::Unauthorized, 1)]);
+}
+
+#[rstest]
+#[case::event_first(true)]
+#[case::pod_first(false)]
+fn an_event_names_the_cause_that_a_back_off_does_not(#[case] event_first: bool) {
+    let image = "my-registry.io/app:1";
+    let pod = pod(1, image, What::Fails("ImagePullBackOff", "Back-off pulling image"));
+    let message = format!("Failed to pull image \"{image}\": {DENIED}");
+    let event = pod.event("Failed", &message, 0);
+    let mut index = index(&[]);
+    if event_first {
+        index.apply_event(&event, at(0));
+        index.apply_pod(&pod.view(), at(0));
+    } else {
+        index.apply_pod(&pod.view(), at(0));
+        index.apply_event(&event, at(0));
+    }
+    assert_eq!(ask(&index, image, &Visibility::Cluster).failures, [(Cause::Unauthorized, 1)]);
+    assert_eq!(
+        index.registry_health("my-registry.io", at(0)).main_cause,
+        Some(Cause::Unauthorized)
+    );
+}
+
+#[rstest]
+#[case::event_first(true)]
+#[case::pod_first(false)]
+fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first: bool) {
+    let image = "my-registry.io/app:1";
+    let mut running = pod(1, image, What::Runs(0));
+    running.secrets = false;
+    let event = running.event("Pulled", &format!("Successfully pulled image \"{image}\" in 2s"), 0);
+    let mut index = index(&[]);
+    if event_first {
+        index.apply_event(&event, at(1));
+        index.apply_pod(&running.view(), at(1));
+    } else {
+        index.apply_pod(&running.view(), at(1));
+        assert!(!index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+        index.apply_event(&event, at(1));
+    }
+    assert!(index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+    assert!(ask(&index, image, &Visibility::Cluster).last_success.unwrap().pulled);
+    // Not for ever.
+    assert!(!index.registry_health("my-registry.io", at(60 * 24 * 15)).pulls_without_secret);
+}
+
+#[test]
+fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
+    let image = "my-registry.io/app:1";
+    let mut present = pod(1, image, What::Runs(0));
+    present.secrets = false;
+    let mut index = index(std::slice::from_ref(&present));
+    let already = format!("Container image \"{image}\" already present on machine");
+    index.apply_event(&present.event("Pulled", &already, 0), at(1));
+    assert!(!index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+    // Somebody who may write events claims a pull of what the pod cannot get.
+    let failing = pod(2, "my-registry.io/other:1", What::Fails("ErrImagePull", DENIED));
+    index.apply_pod(&failing.view(), at(1));
+    let claim = failing.event("Pulled", "Successfully pulled image \"my-registry.io/other:1\"", 1);
+    index.apply_event(&claim, at(1));
+    assert_eq!(ask(&index, "my-registry.io/other:1", &Visibility::Cluster).last_success, None);
+}
+
+#[rstest]
+#[case::no_secret(false, "Always", true)]
+#[case::with_secret(true, "Always", false)]
+#[case::from_disk(false, "IfNotPresent", false)]
+fn with_the_policy_always_every_start_asked_the_registry(
+    #[case] secrets: bool,
+    #[case] policy: &'static str,
+    #[case] proves: bool,
+) {
+    let mut running = pod(1, "my-registry.io/app:1", What::Runs(0));
+    running.secrets = secrets;
+    running.policy = policy;
+    let index = index(&[running]);
+    assert_eq!(index.registry_health("my-registry.io", at(0)).pulls_without_secret, proves);
+}
+
+/// Failing pods of several repositories, namespaces and nodes.
+fn outage(message: &'static str, count: u32) -> Vec<Pod> {
+    (0..count)
+        .map(|n| {
+            let image = format!("r.example/app{}:1", n % 3);
+            let mut pod = pod(n, &image, What::Fails("ErrImagePull", message));
+            pod.namespace = format!("ns{}", n % 2);
+            pod
+        })
+        .collect()
+}
+
+#[test]
+fn a_registry_that_fails_everywhere_is_in_trouble_until_it_recovers() {
+    let mut index = index(&outage(TIMEOUT, 2));
+    index.tick(at(1));
+    assert!(!index.registry_health("r.example", at(1)).in_trouble, "two are not enough");
+    let pods = outage(TIMEOUT, 4);
+    for pod in &pods {
+        index.apply_pod(&pod.view(), at(2));
+    }
+    index.tick(at(2));
+    assert!(index.registry_health("r.example", at(2)).in_trouble);
+    let report = index.registry_report("r.example", at(2));
+    assert_eq!((report.trouble, report.repositories), (Some(TroubleKind::Outage), 3));
+    assert!(report.statement().contains("4 of 4 containers"), "{}", report.statement());
+    // Two of them get well: it stays.
+    for pod in &pods[..2] {
+        let mut well = pod.clone();
+        well.images[0].1 = What::Runs(3);
+        index.apply_pod(&well.view(), at(3));
+    }
+    index.tick(at(3));
+    assert!(index.registry_health("r.example", at(3)).in_trouble, "hysteresis");
+    index.delete_pod(&pods[2].uid(), at(4));
+    index.tick(at(4));
+    assert!(!index.registry_health("r.example", at(4)).in_trouble);
+}
+
+#[rstest]
+#[case::one_repository(|n: u32| ("r.example/app:1".to_owned(), n, n))]
+#[case::one_node(|n: u32| (format!("r.example/app{n}:1"), n, 0))]
+fn trouble_of_one_image_or_one_node_is_not_the_registrys(
+    #[case] shape: fn(u32) -> (String, u32, u32),
+) {
+    let pods: Vec<Pod> = (0..6)
+        .map(|n| {
+            let (image, namespace, node) = shape(n);
+            let mut pod = pod(n, &image, What::Fails("ErrImagePull", TIMEOUT));
+            pod.namespace = format!("ns{namespace}");
+            pod.node = format!("node-{node}");
+            pod
+        })
+        .collect();
+    let mut index = index(&pods);
+    index.apply_node("node-0", [], at(0));
+    index.apply_node("node-1", [], at(0));
+    index.tick(at(1));
+    assert!(!index.registry_health("r.example", at(1)).in_trouble);
+}
+
+#[test]
+fn pods_that_freshly_pull_speak_against_trouble() {
+    let mut pods = outage(TIMEOUT, 4);
+    for n in 10..15 {
+        let mut well = pod(n, "r.example/well:1", What::Runs(0));
+        well.policy = "Always";
+        pods.push(well);
+    }
+    let mut index = index(&pods);
+    index.tick(at(1));
+    assert!(!index.registry_health("r.example", at(1)).in_trouble);
+    index.tick(at(30));
+    assert!(index.registry_health("r.example", at(30)).in_trouble, "half an hour later");
+}
+
+#[test]
+fn names_that_never_worked_make_no_log_in_trouble() {
+    let mut fresh = index(&outage(DENIED, 6));
+    fresh.tick(at(1));
+    assert!(!fresh.registry_health("r.example", at(1)).in_trouble);
+    // The same repositories had worked before: now it is the registry's log-in.
+    let mut index = HealthIndex::default();
+    for mut pod in outage(DENIED, 6) {
+        pod.images[0].1 = What::Runs(-60);
+        index.apply_pod(&pod.view(), at(-60));
+        index.delete_pod(&pod.uid(), at(-50));
+    }
+    for pod in outage(DENIED, 6) {
+        index.apply_pod(&pod.view(), at(0));
+    }
+    index.tick(at(1));
+    let report = index.registry_report("r.example", at(1));
+    assert_eq!(report.trouble, Some(TroubleKind::Login));
+}
+
+#[test]
+fn owners_are_followed_to_the_deployment() {
+    let mut index = index(&investigation());
+    for n in 0..7 {
+        let owner: OwnerView = serde_json::from_value(json!({"metadata": {
+            "name": format!("web-{n}"), "namespace": "shop",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web",
+                "uid": "u", "controller": true}]}}))
+        .unwrap();
+        index.apply_owner(OwnerKind::ReplicaSet, &owner);
+    }
+    let subject = Subject::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
+    let report = index.report(&subject, &Visibility::Cluster, at(1));
+    assert_eq!(report.scope.workloads.len(), 1);
+    assert_eq!(report.scope.workloads[0].kind, "Deployment");
+    assert_eq!(report.scope.spread, Spread::OneWorkload);
+    assert_eq!(report.last_good.as_deref(), Some("my-registry.io/app:v2.3.0"));
+    assert_eq!(report.failures.pods, ["shop/web-0-x0", "shop/web-1-x1"]);
+    index.begin_owners(OwnerKind::ReplicaSet);
+    index.end_owners(OwnerKind::ReplicaSet);
+    let report = index.report(&subject, &Visibility::Cluster, at(1));
+    assert_eq!(report.scope.workloads[0].kind, "ReplicaSet");
+}
+
+#[test]
+fn different_content_behind_one_tag_is_seen() {
+    let index = index(&[
+        pod(1, "r.example/app:1", What::RunsAs(0, 'a')),
+        pod(2, "r.example/app:1", What::RunsAs(1, 'b')),
+    ]);
+    let history = ask(&index, "r.example/app:1", &Visibility::Cluster);
+    assert_eq!(history.known_tags[0].digest, None);
+    let subject = Subject::Image(ImageReference::parse("r.example/app:1").unwrap());
+    let report = index.report(&subject, &Visibility::Cluster, at(2));
+    assert!(report.tags[0].differs);
+    let digest = Digest::parse(&format!("sha256:{}", "b".repeat(64))).unwrap();
+    let report = index.report(&Subject::Digest(digest), &Visibility::Cluster, at(2));
+    assert_eq!(report.scope.pods, 1);
+}
+
+#[test]
+fn what_ran_is_remembered_for_the_retention_and_no_longer() {
+    let mut index = index(&[pod(1, "r.example/app:1", What::Runs(0))]);
+    index.delete_pod(&pod(1, "", What::Waits).uid(), at(1));
+    index.tick(at(60 * 24 * 13));
+    assert!(ask(&index, "r.example/app:1", &Visibility::Cluster).last_success.is_some());
+    index.tick(at(60 * 24 * 15));
+    assert_eq!(ask(&index, "r.example/app:1", &Visibility::Cluster).last_success, None);
+    assert_eq!(index.size(), IndexSize::default());
+}
+
+#[test]
+fn the_number_of_remembered_images_is_bounded() {
+    let mut index = HealthIndex::new(Limits { images: 100, ..Limits::default() });
+    index.apply_pod(&pod(0, "r.example/kept:1", What::Runs(0)).view(), at(0));
+    for n in 1..1000 {
+        let gone = pod(n, &format!("r{}.example/app:{n}", n % 300), What::Runs(0));
+        index.apply_pod(&gone.view(), at(i64::from(n)));
+        index.delete_pod(&gone.uid(), at(i64::from(n)));
+        assert!(index.size().images <= 127);
+    }
+    index.tick(at(2000));
+    assert!(index.size().images <= 100);
+    assert!(index.images.find(&ImageReference::parse("r.example/kept:1").unwrap()).is_some());
+    assert!(index.images.registries().filter(|(_, r)| r.repositories > 0).count() <= 101);
+}
+
+#[test]
+fn nodes_tell_which_images_they_have() {
+    let mut index = index(&[]);
+    index.apply_node("n1", ["docker.io/library/nginx:1", "docker.io/library/nginx:1"], at(0));
+    index.apply_node("n2", ["docker.io/library/nginx:1"], at(0));
+    let subject = Subject::Image(ImageReference::parse("nginx:1").unwrap());
+    let listing = |index: &HealthIndex| {
+        index.report(&subject, &Visibility::Cluster, at(0)).scope.nodes_listing
+    };
+    assert_eq!(listing(&index), 2);
+    index.apply_node("n1", [], at(0));
+    index.delete_node("n3");
+    assert_eq!(listing(&index), 1);
+}
+
+#[test]
+fn the_memory_survives_a_restart() {
+    let mut before = index(&investigation());
+    let mut open = pod(20, "open.example/x:1", What::Runs(-1));
+    (open.secrets, open.policy) = (false, "Always");
+    before.apply_pod(&open.view(), at(0));
+    let bytes = before.encode_snapshot("cluster-1").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore_snapshot(&bytes, "cluster-1", at(5)).unwrap();
+    after.set_freshness(Freshness::Current);
+    let history = ask(&after, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+    let old = ask(&before, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+    assert_eq!(history.last_success, old.last_success);
+    assert_eq!((history.known_tags.len(), history.registry.healthy), (0, 0));
+    assert!(after.registry_health("open.example", at(5)).pulls_without_secret);
+    // Nothing of whom it belonged to.
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(!text.contains("shop") && !text.contains("node-") && !text.contains("web-"));
+}
+
+#[rstest]
+#[case::damaged(|bytes: &mut Vec<u8>| bytes[200] ^= 1, "damaged")]
+#[case::cut_off(|bytes: &mut Vec<u8>| bytes.truncate(250), "damaged")]
+#[case::foreign(|bytes: &mut Vec<u8>| bytes[0] = b'x', "not a snapshot")]
+#[case::empty(|bytes: &mut Vec<u8>| bytes.clear(), "not a snapshot")]
+#[case::version(|bytes: &mut Vec<u8>| bytes[16] = b'9', "another version")]
+#[case::cluster(|bytes: &mut Vec<u8>| bytes[18] = b'x', "another cluster")]
+fn a_bad_snapshot_is_refused_whole(#[case] spoil: fn(&mut Vec<u8>), #[case] says: &str) {
+    let mut bytes = index(&investigation()).encode_snapshot("cluster-1").unwrap();
+    spoil(&mut bytes);
+    let mut after = HealthIndex::default();
+    let error = after.restore_snapshot(&bytes, "cluster-1", at(5)).unwrap_err();
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(after.size().images, 0);
+}
+
+/// Everything that a list of the same pods must bring about again.
+fn picture(index: &HealthIndex) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, image) in index.images.iter() {
+        if image.pods.is_empty() {
+            assert_eq!((image.running, image.failing, image.spaces.len()), (0, 0, 0));
+            continue;
+        }
+        let mut spaces: Vec<_> = image
+            .spaces
+            .iter()
+            .map(|space| {
+                let mut causes = space.causes.clone();
+                causes.sort_unstable();
+                let namespace = index.text(space.namespace);
+                (namespace, space.running, space.failing, space.others, causes)
+            })
+            .collect();
+        spaces.sort();
+        let mut digests: Vec<_> = image
+            .digests
+            .iter()
+            .filter(|used| used.containers > 0)
+            .map(|used| (index.digests.get(used.digest).unwrap().as_str(), used.containers))
+            .collect();
+        digests.sort_unstable();
+        lines.push(format!(
+            "{} {} {} {} {spaces:?} {digests:?}",
+            image.reference,
+            image.pods.len(),
+            image.running,
+            image.failing
+        ));
+        for (place, slot) in image.pods.iter().enumerate() {
+            let pod = index.pods.get(*slot).expect("a listed pod is there");
+            assert!(
+                pod.containers.as_slice().iter().any(|container| {
+                    container.image == id && container.place as usize == place
+                })
+            );
+        }
+    }
+    for (_, registry) in index.images.registries() {
+        let mut causes = registry.causes.clone();
+        causes.sort_unstable();
+        let pods: u32 = registry.failing_pods.values().sum();
+        if registry.healthy + registry.failing > 0 {
+            let (host, healthy, failing) = (&registry.host, registry.healthy, registry.failing);
+            lines.push(format!("{host} {healthy} {failing} {pods} {causes:?}"));
+        }
+    }
+    for (_, pod) in index.pods.iter() {
+        let workload = index.workloads.top(pod.workload).map(|top| index.text(top.name));
+        let (namespace, node) = (index.text(pod.namespace), index.text(pod.node));
+        let suffix = pod.name.suffix();
+        lines.push(format!("{:?} {namespace} {node} {workload:?} {suffix}", pod.uid));
+    }
+    lines.sort();
+    lines
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Pod),
+    Delete(u32),
+    /// A list that shows only pods with an even number, and breaks off once before.
+    List(bool),
+    Tick,
+}
+
+fn a_pod() -> impl Strategy<Value = Pod> {
+    let what = prop_oneof![
+        Just(What::Waits),
+        (0i64..9).prop_map(What::Runs),
+        (0i64..9, prop_oneof![Just('a'), Just('b')]).prop_map(|(m, d)| What::RunsAs(m, d)),
+        Just(What::Fails("ErrImagePull", NOT_FOUND)),
+        Just(What::Fails("ErrImagePull", TIMEOUT)),
+        Just(What::Fails("InvalidImageName", "couldn't parse image name")),
+        Just(What::Fails("CrashLoopBackOff", "back-off")),
+        Just(What::Ended(1)),
+    ];
+    let image = prop_oneof![
+        Just("nginx"),
+        Just("docker.io/library/nginx:latest"),
+        Just("r.example/app:1"),
+        Just("r.example/app:2"),
+        Just("q.example/x:1"),
+        Just("Not/Valid"),
+    ];
+    let images = proptest::collection::vec((image.prop_map(str::to_owned), what), 0..4);
+    (0u32..12, 0u32..3, 0u32..3, images, any::<bool>()).prop_map(
+        |(nth, namespace, node, images, secrets)| Pod {
+            nth,
+            namespace: format!("ns{namespace}"),
+            owner: format!("owner-{}", nth % 4),
+            node: format!("node-{node}"),
+            images,
+            secrets,
+            policy: if secrets { "Always" } else { "IfNotPresent" },
+        },
+    )
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => a_pod().prop_map(Step::Apply),
+        2 => (0u32..12).prop_map(Step::Delete),
+        1 => any::<bool>().prop_map(Step::List),
+        1 => Just(Step::Tick),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever came in whatever order, the index is that of a fresh list.
+    #[test]
+    fn any_sequence_of_watch_events_ends_as_a_fresh_list(
+        steps in proptest::collection::vec(a_step(), 0..60)
+    ) {
+        let mut index = HealthIndex::default();
+        let mut cluster: std::collections::BTreeMap<u32, Pod> = std::collections::BTreeMap::new();
+        for (minute, step) in (0i64..).zip(steps) {
+            match step {
+                Step::Apply(pod) => {
+                    index.apply_pod(&pod.view(), at(minute));
+                    cluster.insert(pod.nth, pod);
+                }
+                Step::Delete(nth) => {
+                    index.delete_pod(&pod(nth, "", What::Waits).uid(), at(minute));
+                    cluster.remove(&nth);
+                }
+                Step::List(breaks_off) => {
+                    if breaks_off {
+                        index.begin_pods();
+                        for pod in cluster.values().take(2) {
+ index.apply_pod(&pod.view(), at(minute));
+}
+                    }
+                    let before = cluster.len();
+                    cluster.retain(|nth, _| nth % 2 == 0);
+                    index.begin_pods();
+                    for pod in cluster.values() {
+ index.apply_pod(&pod.view(), at(minute));
+}
+                    prop_assert_eq!(index.end_pods(at(minute)), before - cluster.len());
+                }
+                Step::Tick => {
+                    index.sweep();
+                    index.tick(at(minute));
+                }
+            }
+        }
+        let mut fresh = HealthIndex::default();
+        for pod in cluster.values() {
+            fresh.apply_pod(&pod.view(), at(99));
+        }
+        prop_assert_eq!(picture(&index), picture(&fresh));
+    }
+}
