@@ -10,6 +10,7 @@ mod events;
 mod images;
 mod memory;
 mod names;
+mod nodes;
 mod pods;
 mod query;
 mod record;
@@ -22,7 +23,6 @@ mod workloads;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,7 +34,7 @@ pub use snapshot::SnapshotError;
 use super::history::Freshness;
 use super::observation::{EventView, OwnerView, PodView, controller};
 use super::score::Score;
-use crate::image::Digest;
+use crate::image::{Digest, ImageReference};
 use images::Images;
 use names::{Id, NONE, Table};
 use pods::Pods;
@@ -103,8 +103,7 @@ pub struct HealthIndex {
     pods: Pods,
     images: Images,
     pending: events::Pending,
-    /// The images that each node lists.
-    nodes: HashMap<Id, Box<[Id]>>,
+    nodes: nodes::Nodes,
     score: Score,
     judged: Seconds,
     swept: Seconds,
@@ -129,7 +128,7 @@ impl HealthIndex {
             pods: Pods::default(),
             images,
             pending: events::Pending::default(),
-            nodes: HashMap::new(),
+            nodes: nodes::Nodes::default(),
             score: Score::default(),
             judged: 0,
             swept: 0,
@@ -245,42 +244,21 @@ impl HealthIndex {
 
     /// A node was listed or changed: the images that it lists (`status.images`, names and
     /// digests). They prove presence; absence proves nothing.
-    pub fn apply_node<'n>(
-        &mut self,
-        name: &str,
-        images: impl IntoIterator<Item = &'n str>,
-        now: Timestamp,
-    ) {
-        self.delete_node(name);
-        let now = seconds(now);
+    pub fn apply_node<'n>(&mut self, name: &str, images: impl IntoIterator<Item = &'n str>) {
         let node = self.names.intern(name, |name| name.into());
-        let mut listed: Vec<Id> = images
-            .into_iter()
-            .take(512)
-            .map(|image| self.images.intern(image, now))
-            .filter(|image| *image != NONE)
-            .collect();
-        listed.sort_unstable();
-        listed.dedup();
-        for image in &listed {
-            if let Some(image) = self.images.get_mut(*image) {
-                image.nodes = image.nodes.saturating_add(1);
-                image.heard = image.heard.max(now);
-            }
-        }
-        self.nodes.insert(node, listed.into());
+        self.nodes.apply(node, images);
     }
 
     /// A node is gone.
     pub fn delete_node(&mut self, name: &str) {
-        let Some(listed) = self.names.find(name).and_then(|node| self.nodes.remove(&node)) else {
-            return;
-        };
-        for image in listed {
-            if let Some(image) = self.images.get_mut(image) {
-                image.nodes = image.nodes.saturating_sub(1);
-            }
+        if let Some(node) = self.names.find(name) {
+            self.nodes.delete(node);
         }
+    }
+
+    /// How many nodes list this image among theirs.
+    pub fn nodes_listing(&self, reference: &ImageReference) -> u32 {
+        self.nodes.listing(reference)
     }
 
     /// How verdicts compare with what nodes did.

@@ -122,14 +122,21 @@ impl HealthIndex {
             return false;
         }
         let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let mut fresh = false;
         if let Some(entry) = self.images.get_mut(image) {
+            // The same event comes again with every list.
+            fresh = at > entry.pulled;
             entry.pulled = entry.pulled.max(at);
             entry.heard = entry.heard.max(at);
         }
         if let Some(registry) = self.images.registry_of(image)
             && let Some(registry) = self.images.registry_mut(registry)
         {
-            registry.count_pull(at, without_secrets);
+            if fresh {
+                registry.count_pull(at, without_secrets);
+            } else if without_secrets {
+                registry.without_secret = registry.without_secret.max(at);
+            }
         }
         self.score_pull(uid, image, at);
         true

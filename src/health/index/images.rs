@@ -69,8 +69,6 @@ pub(super) struct Image {
     pub(super) failed: Option<(Seconds, Cause)>,
     /// When anything was last heard of it.
     pub(super) heard: Seconds,
-    /// How many nodes list it among their images.
-    pub(super) nodes: u16,
 }
 
 /// What is known of a repository.
@@ -208,7 +206,6 @@ impl Images {
                 started_digest: NONE,
                 failed: None,
                 heard: now,
-                nodes: 0,
             });
         }
         if let Some(Some(entry)) = self.repositories.get_mut(repository as usize) {

@@ -112,13 +112,13 @@ impl HealthIndex {
     }
 
     /// Forgets images of which nothing was heard for the retention, and the oldest beyond the
-    /// bound. Those with pods or on a node's list stay.
+    /// bound. Those with pods stay.
     pub(super) fn forget_old(&mut self, now: Seconds) {
         let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
         let mut idle: Vec<(Seconds, Id)> = self
             .images
             .iter()
-            .filter(|(_, image)| image.pods.is_empty() && image.nodes == 0)
+            .filter(|(_, image)| image.pods.is_empty())
             .map(|(id, image)| (image.heard, id))
             .collect();
         idle.sort_unstable();
@@ -153,7 +153,7 @@ impl HealthIndex {
             digests.set(image.started_digest);
             image.digests.iter().for_each(|used| digests.set(used.digest));
         }
-        self.nodes.keys().for_each(|node| names.set(*node));
+        self.nodes.ids().for_each(|node| names.set(node));
         self.workloads.sweep(&workloads, &mut names);
         self.names.sweep(names.as_slice());
         self.digests.0.sweep(digests.as_slice());

@@ -46,7 +46,9 @@ impl HealthIndex {
             if at > 0 && visibility == &Visibility::Cluster {
                 report.last_success = report.last_success.max(Some(timestamp(at)));
             }
-            report.scope.nodes_listing = report.scope.nodes_listing.max(u32::from(image.nodes));
+        }
+        if let Subject::Image(reference) = subject {
+            report.scope.nodes_listing = self.nodes_listing(reference);
         }
         let repository = match subject {
             Subject::Image(reference) | Subject::Repository(reference) => {

@@ -376,8 +376,8 @@ fn trouble_of_one_image_or_one_node_is_not_the_registrys(
         })
         .collect();
     let mut index = index(&pods);
-    index.apply_node("node-0", [], at(0));
-    index.apply_node("node-1", [], at(0));
+    index.apply_node("node-0", []);
+    index.apply_node("node-1", []);
     index.tick(at(1));
     assert!(!index.registry_health("r.example", at(1)).in_trouble);
 }
@@ -487,14 +487,14 @@ fn the_number_of_remembered_images_is_bounded() {
 #[test]
 fn nodes_tell_which_images_they_have() {
     let mut index = index(&[]);
-    index.apply_node("n1", ["docker.io/library/nginx:1", "docker.io/library/nginx:1"], at(0));
-    index.apply_node("n2", ["docker.io/library/nginx:1"], at(0));
+    index.apply_node("n1", ["docker.io/library/nginx:1", "docker.io/library/nginx:1"]);
+    index.apply_node("n2", ["docker.io/library/nginx:1"]);
     let subject = Subject::Image(ImageReference::parse("nginx:1").unwrap());
     let listing = |index: &HealthIndex| {
         index.report(&subject, &Visibility::Cluster, at(0)).scope.nodes_listing
     };
     assert_eq!(listing(&index), 2);
-    index.apply_node("n1", [], at(0));
+    index.apply_node("n1", []);
     index.delete_node("n3");
     assert_eq!(listing(&index), 1);
 }
