@@ -36,6 +36,7 @@
 
 // Pure rooms, each using only those above it: no tokio, no sockets, no clock, no logging.
 pub mod image;
+pub mod mirror;
 pub mod credential;
 pub mod workload;
 pub mod pull;
@@ -49,5 +50,6 @@ pub mod review;
 pub mod telemetry;
 pub mod config;
 pub mod cluster;
+pub mod registry;
 pub mod server;
 pub mod plugin;

@@ -168,6 +168,7 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::CorruptContent => (CannotTell, Some(Cause::CorruptContent)),
         Outcome::ForbiddenAddress => (CannotTell, Some(Cause::ForbiddenAddress)),
         Outcome::ForeignRealm => (CannotTell, Some(Cause::ForeignRealm)),
+        Outcome::NoHost => (CannotTell, Some(Cause::UnknownNodes)),
         Outcome::TooLate => (CannotTell, Some(Cause::TooLate)),
         Outcome::Overloaded => (CannotTell, Some(Cause::Overloaded)),
     }

@@ -90,6 +90,8 @@ pub enum Outcome {
     ForbiddenAddress,
     /// The registry asks for credentials on a host that they do not belong to.
     ForeignRealm,
+    /// The mirror configuration lists no host that serves this reference.
+    NoHost,
     /// The caller's deadline came first; the look-up goes on in the background.
     TooLate,
     /// Our own bounds: too many look-ups, or the budget of this registry is used up.

@@ -24,3 +24,5 @@ mod references;
 mod server;
 mod plugin;
 mod review;
+mod mirror;
+mod registry;

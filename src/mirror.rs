@@ -1,0 +1,20 @@
+//! Which hosts serve a registry: what containerd's `hosts.toml`, k3s' `registries.yaml` and
+//! CRI-O's `registries.conf` say, in one form.
+//!
+//! A platform team hands Pullgate the very files that its nodes use. Pure: text goes in, routes
+//! come out; reading directories and dialling are done elsewhere.
+
+mod error;
+mod hosts_toml;
+mod pattern;
+mod registries_conf;
+mod registries_yaml;
+mod route;
+mod toml_reader;
+
+pub use error::{MirrorError, MirrorFault};
+pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory};
+pub use pattern::{Pattern, Rename, Way};
+pub use registries_conf::parse_registries_conf;
+pub use registries_yaml::parse_registries_yaml;
+pub use route::{Client, Endpoint, RegistryHosts, Route, TlsSettings, default_endpoint};

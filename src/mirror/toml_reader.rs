@@ -1,0 +1,139 @@
+//! Takes a TOML document apart with the place of every value, so that a fault names its line.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::error::{MirrorError, MirrorFault};
+
+/// A document and its name.
+pub(super) struct Document<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+}
+
+/// A table of a document, with its dotted path.
+#[derive(Clone)]
+pub(super) struct Section<'d, 'a> {
+    document: &'d Document<'a>,
+    table: &'d DeTable<'a>,
+    path: String,
+}
+
+/// A value of a document, with its dotted path.
+#[derive(Clone)]
+pub(super) struct Field<'d, 'a> {
+    document: &'d Document<'a>,
+    value: &'d Spanned<DeValue<'a>>,
+    path: String,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, MirrorError> {
+        DeTable::parse(self.text).map_err(|error| {
+            let fault = MirrorFault::Syntax(error.message().into());
+            self.fault(error.span().unwrap_or_default(), "-", fault)
+        })
+    }
+
+    pub(super) fn section<'d>(&'d self, table: &'d DeTable<'a>) -> Section<'d, 'a> {
+        Section { document: self, table, path: String::new() }
+    }
+
+    fn fault(&self, span: Range<usize>, field: &str, fault: MirrorFault) -> MirrorError {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        MirrorError {
+            file: self.file.into(),
+            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            field: field.into(),
+            fault,
+        }
+    }
+}
+
+impl<'d, 'a> Section<'d, 'a> {
+    pub(super) fn get(&self, name: &str) -> Option<Field<'d, 'a>> {
+        let value = self.table.get(name)?;
+        Some(Field { document: self.document, value, path: join(&self.path, name) })
+    }
+
+    /// All fields in the order of the file.
+    pub(super) fn in_order(&self) -> Vec<(&'d str, Field<'d, 'a>)> {
+        let mut all: Vec<(&'d Spanned<DeString<'a>>, &'d Spanned<DeValue<'a>>)> =
+            self.table.iter().collect();
+        all.sort_by_key(|(name, _)| name.span().start);
+        all.into_iter()
+            .map(|(name, value)| {
+                let name: &'d str = name.get_ref();
+                (name, Field { document: self.document, value, path: join(&self.path, name) })
+            })
+            .collect()
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'d str>, MirrorError> {
+        self.get(name).map(|field| field.text()).transpose()
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, MirrorError> {
+        self.get(name).map_or(Ok(false), |field| field.flag())
+    }
+}
+
+impl<'d, 'a> Field<'d, 'a> {
+    pub(super) fn fault(&self, fault: MirrorFault) -> MirrorError {
+        self.document.fault(self.value.span(), &self.path, fault)
+    }
+
+    pub(super) fn text(&self) -> Result<&'d str, MirrorError> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            _ => Err(self.fault(MirrorFault::Kind("a string"))),
+        }
+    }
+
+    pub(super) fn flag(&self) -> Result<bool, MirrorError> {
+        match self.value.get_ref() {
+            DeValue::Boolean(flag) => Ok(*flag),
+            _ => Err(self.fault(MirrorFault::Kind("true or false"))),
+        }
+    }
+
+    pub(super) fn section(&self) -> Result<Section<'d, 'a>, MirrorError> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => {
+                Ok(Section { document: self.document, table, path: self.path.clone() })
+            }
+            _ => Err(self.fault(MirrorFault::Kind("a table"))),
+        }
+    }
+
+    /// The elements of a list; nothing for another kind.
+    pub(super) fn elements(&self) -> Option<Vec<Self>> {
+        let DeValue::Array(array) = self.value.get_ref() else { return None };
+        let element = |(at, value)| Field {
+            document: self.document,
+            value,
+            path: format!("{}[{at}]", self.path),
+        };
+        Some(array.iter().enumerate().map(element).collect())
+    }
+
+    /// The elements of a list that must be one.
+    pub(super) fn list(&self) -> Result<Vec<Self>, MirrorError> {
+        self.elements().ok_or_else(|| self.fault(MirrorFault::Kind("a list")))
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn texts(&self) -> Result<Vec<&'d str>, MirrorError> {
+        match self.elements() {
+            Some(elements) => elements.iter().map(Self::text).collect(),
+            None => Ok(vec![self.text()?]),
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    let name = if name.contains(['.', '/', ':']) { format!("{name:?}") } else { name.to_owned() };
+    if path.is_empty() { name } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,206 @@
+//! The registry client: answers of registries, asked for kindly and believed cautiously.
+//!
+//! An edge. It speaks HTTP to registries, their token services and listed mirrors, and to nothing
+//! else; it owns tokens, connections, kept answers and the state of each registry. What a
+//! registry says is data ([`Outcome`]), and none of its words leave this room.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "an outcome is data that is moved a few times per request; a box would buy nothing"
+)]
+
+mod address;
+mod cache;
+mod challenge;
+mod classify;
+mod decode;
+mod error;
+mod exchange;
+mod fault;
+mod hosts;
+mod limits;
+mod link;
+mod lookup;
+mod manifest;
+mod metrics;
+mod options;
+mod proof;
+mod realm;
+mod resolver;
+mod spoken;
+mod tags;
+mod tls;
+mod token;
+mod transport;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures::future::{BoxFuture, FutureExt as _};
+use moka::future::Cache;
+use ring::rand::SecureRandom as _;
+
+pub use address::{AddressPolicy, Forbidden};
+pub use challenge::{Challenge, Scheme, parse as parse_challenges};
+pub use classify::confirmed_missing;
+pub use decode::{ConfigLink, body_kind, config_link, config_platform, platforms};
+pub use error::RegistryError;
+pub use hosts::{HostsError, HostsSource};
+pub use limits::{Breaker, RegistryStatus};
+pub use link::next_page;
+pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
+pub use options::{
+    CacheLimits, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, StepLimits,
+};
+pub use realm::RealmPair;
+pub use resolver::NameResolver;
+
+use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
+use crate::image::ImageReference;
+use crate::mirror::RegistryHosts;
+use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::review::ManifestSource;
+use cache::{Answers, Key};
+use lookup::Desk;
+
+/// How long a list of tags is kept.
+const TAGS_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Asks registries. One per process; cheap to share.
+pub struct RegistryClient {
+    desk: Arc<Desk>,
+    answers: Answers,
+    tags: Cache<Key, Arc<TagList>>,
+    hosts: ArcSwap<RegistryHosts>,
+    salt: IdentitySalt,
+    limits: StepLimits,
+    metrics: Arc<RegistryMetrics>,
+}
+
+impl RegistryClient {
+    /// Builds the client; loads every certificate that the options name.
+    pub fn new(options: RegistryOptions) -> Result<Arc<Self>, RegistryError> {
+        let mut random = [0; 32];
+        ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
+        let metrics = Arc::new(RegistryMetrics::default());
+        let transport = transport::Transport::new(&options)?;
+        let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
+        let desk = Arc::new(Desk {
+            means: exchange::Means::new(transport, tokens, Arc::clone(&metrics), &options.limits),
+            limits: limits::Limits::new(options.load.clone(), Arc::clone(&metrics)),
+            contents: manifest::Contents::new(options.cache.content_bytes, &options.limits),
+            salt: IdentitySalt::new(random),
+        });
+        Ok(Arc::new(Self {
+            desk,
+            answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
+            tags: Cache::builder().max_capacity(200).time_to_live(TAGS_LIFETIME).build(),
+            hosts: ArcSwap::from_pointee(options.hosts),
+            salt: IdentitySalt::new(random),
+            limits: options.limits,
+            metrics,
+        }))
+    }
+
+    /// Puts other hosts in the place of those that were listed, and forgets kept answers; answers
+    /// whether anything changed. If one of them cannot be used, the old ones stay.
+    pub fn take_hosts(&self, hosts: RegistryHosts) -> Result<bool, RegistryError> {
+        if **self.hosts.load() == hosts {
+            return Ok(false);
+        }
+        self.desk.means.transport.check_hosts(&hosts)?;
+        self.hosts.store(Arc::new(hosts));
+        self.answers.forget();
+        self.tags.invalidate_all();
+        Ok(true)
+    }
+
+    /// What is known of a registry's reachability; nothing if it was not asked lately. The host
+    /// as it stands in image names.
+    pub fn status(&self, host: &str) -> Option<RegistryStatus> {
+        let hosts = self.hosts.load();
+        let route = hosts.routes(host, "", false).pop()?;
+        self.desk.limits.status(&lookup::host_of(&route))
+    }
+
+    /// The metrics, to be registered once.
+    pub fn metrics(&self) -> &Arc<RegistryMetrics> {
+        &self.metrics
+    }
+
+    fn key(&self, reference: &ImageReference, credential: Option<&Credential>) -> Key {
+        Key {
+            reference: reference.canonical().into(),
+            by_digest: reference.digest().is_some(),
+            identity: CredentialIdentity::of(credential, &self.salt),
+        }
+    }
+
+    async fn look(&self, request: LookupRequest, deadline: Instant) -> Lookup {
+        let key = self.key(&request.reference, request.credential.as_ref());
+        let (detail, max_age) = (request.detail, request.max_age);
+        let desk = Arc::clone(&self.desk);
+        let hosts = self.hosts.load_full();
+        let whole = self.limits.whole;
+        let ask = move |known| {
+            let look = async move {
+                let reference = &request.reference;
+                let by_digest = reference.digest().is_some();
+                let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
+                let deadline = tokio::time::Instant::now() + whole;
+                match known {
+                    Some(known) => desk.deepen(&request, &routes, known, deadline).await,
+                    None => desk.ask(&request, &routes, deadline).await,
+                }
+            };
+            look.boxed()
+        };
+        self.answers.get(key, detail, max_age, deadline.into(), ask).await
+    }
+
+    async fn list_tags(
+        &self,
+        repository: ImageReference,
+        credential: Option<Credential>,
+        deadline: Instant,
+    ) -> Result<Arc<TagList>, Outcome> {
+        let key = Key {
+            reference: repository.name().into(),
+            by_digest: false,
+            identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
+        };
+        let hosts = self.hosts.load_full();
+        let whole = tokio::time::Instant::now() + self.limits.whole;
+        let deadline = tokio::time::Instant::from(deadline);
+        let read = async {
+            // Mirrors seldom list what they do not hold, so the registry itself is asked.
+            let route = hosts
+                .routes(repository.host(), repository.repository(), false)
+                .pop()
+                .ok_or(Outcome::NoHost)?;
+            let until = whole.min(deadline);
+            self.desk.list_tags(&repository, credential.as_ref(), &route, &self.limits, until).await
+        };
+        let listed = self.tags.try_get_with(key, read.boxed());
+        match tokio::time::timeout_at(deadline, listed).await {
+            Ok(listed) => listed.map_err(|outcome| Outcome::clone(&outcome)),
+            Err(_) => Err(Outcome::TooLate),
+        }
+    }
+}
+
+impl ManifestSource for RegistryClient {
+    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
+        Box::pin(self.look(request, deadline))
+    }
+
+    fn tags(
+        &self,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        Box::pin(self.list_tags(repository.clone(), credential.cloned(), deadline))
+    }
+}

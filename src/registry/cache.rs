@@ -1,0 +1,280 @@
+//! Kept answers, and look-ups under way: equal questions are asked once.
+//!
+//! Keyed by canonical reference and credential identity, so that tenants never share. A look-up
+//! runs in a task of its own: it survives its callers and fills the cache.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::lookup::Answered;
+use super::manifest;
+use super::metrics::{CacheAnswer, RegistryMetrics};
+use super::options::CacheLimits;
+use crate::credential::CredentialIdentity;
+use crate::pull::{Content, Detail, Lookup, MediaKind, Outcome};
+
+/// Whose answer about what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) reference: Box<str>,
+    pub(super) by_digest: bool,
+    pub(super) identity: CredentialIdentity,
+}
+
+/// An answer and how long it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) answered: Answered,
+    at: Instant,
+    lifetime: Duration,
+    detail: Detail,
+    /// Failures in a row, this one included.
+    failures: u32,
+}
+
+type Flights = HashMap<(Key, Detail), watch::Receiver<Option<Kept>>>;
+
+/// The answers.
+pub(super) struct Answers {
+    kept: Cache<Key, Kept>,
+    limits: CacheLimits,
+    flights: Arc<Mutex<Flights>>,
+    most_flights: usize,
+    metrics: Arc<RegistryMetrics>,
+}
+
+impl Kept {
+    fn serves(&self, detail: Detail, max_age: Option<Duration>, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.at);
+        age < self.lifetime
+            && max_age.is_none_or(|max_age| age <= max_age)
+            && (self.detail >= detail || self.has_all(detail))
+    }
+
+    /// Whether the outcome says all that this detail asks for, although less was asked.
+    fn has_all(&self, detail: Detail) -> bool {
+        let Outcome::Exists(found) = &self.answered.outcome else { return true };
+        match found.media {
+            MediaKind::Index => detail < Detail::Platforms || found.content != Content::Unread,
+            MediaKind::Manifest => detail < Detail::Config || found.content != Content::Unread,
+            MediaKind::Schema1 | MediaKind::Other => true,
+        }
+    }
+
+    fn to_lookup(&self) -> Lookup {
+        Lookup {
+            outcome: self.answered.outcome.clone(),
+            age: Instant::now().saturating_duration_since(self.at),
+            mirror: self.answered.mirror.clone(),
+        }
+    }
+}
+
+impl Answers {
+    pub(super) fn new(
+        limits: CacheLimits,
+        most_flights: usize,
+        metrics: Arc<RegistryMetrics>,
+    ) -> Self {
+        let longest = [limits.by_digest, limits.by_tag, limits.unreachable_longest]
+            .into_iter()
+            .max()
+            .unwrap_or_default()
+            .max(Duration::from_secs(900));
+        Self {
+            kept: Cache::builder()
+                .max_capacity(limits.outcome_bytes)
+                .weigher(|key: &Key, kept: &Kept| {
+                    let content = match &kept.answered.outcome {
+                        Outcome::Exists(found) => &found.content,
+                        _ => &Content::Unread,
+                    };
+                    manifest::weight(key.reference.len() + 300, content)
+                })
+                .time_to_live(longest)
+                .build(),
+            limits,
+            flights: Arc::default(),
+            most_flights,
+            metrics,
+        }
+    }
+
+    /// Forgets every answer: they came from hosts that are no longer listed.
+    pub(super) fn forget(&self) {
+        self.kept.invalidate_all();
+    }
+
+    /// A kept answer, one that is under way, or a new one by `ask`; never later than `deadline`.
+    pub(super) async fn get<F>(
+        &self,
+        key: Key,
+        detail: Detail,
+        max_age: Option<Duration>,
+        deadline: Instant,
+        ask: impl FnOnce(Option<Answered>) -> F,
+    ) -> Lookup
+    where
+        F: Future<Output = Answered> + Send + 'static,
+    {
+        let kept = self.kept.get(&key).await;
+        if let Some(kept) =
+            kept.as_ref().filter(|kept| kept.serves(detail, max_age, Instant::now()))
+        {
+            self.metrics.cache(CacheAnswer::Hit);
+            return kept.to_lookup();
+        }
+        let Some(mut flight) = self.join_or_start(key, detail, max_age, kept, ask) else {
+            self.metrics.shed();
+            return unanswered(Outcome::Overloaded);
+        };
+        let landed = tokio::time::timeout_at(deadline, flight.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(kept)) => kept.as_ref().map_or_else(broken, Kept::to_lookup),
+            Ok(Err(_)) => broken(),
+            Err(_) => unanswered(Outcome::TooLate),
+        }
+    }
+
+    fn join_or_start<F>(
+        &self,
+        key: Key,
+        detail: Detail,
+        max_age: Option<Duration>,
+        earlier: Option<Kept>,
+        ask: impl FnOnce(Option<Answered>) -> F,
+    ) -> Option<watch::Receiver<Option<Kept>>>
+    where
+        F: Future<Output = Answered> + Send + 'static,
+    {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        for deep in [Detail::Presence, Detail::Platforms, Detail::Config] {
+            if deep >= detail
+                && let Some(flight) = flights.get(&(key.clone(), deep))
+            {
+                self.metrics.cache(CacheAnswer::Joined);
+                return Some(flight.clone());
+            }
+        }
+        if flights.len() >= self.most_flights {
+            return None;
+        }
+        self.metrics.cache(CacheAnswer::Miss);
+        let (sender, receiver) = watch::channel(None);
+        flights.insert((key.clone(), detail), receiver.clone());
+        drop(flights);
+        let now = Instant::now();
+        // An answer that only lacks content is carried on; anything older is asked anew.
+        let known = earlier.as_ref().filter(|kept| {
+            let age = now.saturating_duration_since(kept.at);
+            age < kept.lifetime && max_age.is_none_or(|max_age| age <= max_age)
+        });
+        let future = ask(known.map(|kept| kept.answered.clone()));
+        let landing = Landing { flights: Arc::clone(&self.flights), key: (key.clone(), detail) };
+        let task = Task {
+            kept: self.kept.clone(),
+            limits: self.limits.clone(),
+            metrics: Arc::clone(&self.metrics),
+            key,
+            detail,
+            max_age,
+            earlier,
+        };
+        tokio::spawn(async move {
+            let landing = landing;
+            let kept = task.run(future).await;
+            drop(landing);
+            sender.send_replace(Some(kept));
+        });
+        Some(receiver)
+    }
+}
+
+/// Takes a look-up off the list, also when it panics.
+struct Landing {
+    flights: Arc<Mutex<Flights>>,
+    key: (Key, Detail),
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+struct Task {
+    kept: Cache<Key, Kept>,
+    limits: CacheLimits,
+    metrics: Arc<RegistryMetrics>,
+    key: Key,
+    detail: Detail,
+    max_age: Option<Duration>,
+    earlier: Option<Kept>,
+}
+
+impl Task {
+    async fn run(self, future: impl Future<Output = Answered>) -> Kept {
+        // Another look-up may have landed between the question to the cache and this one's start.
+        let now = Instant::now();
+        let landed = self.kept.get(&self.key).await;
+        if let Some(kept) = landed.filter(|kept| kept.serves(self.detail, self.max_age, now)) {
+            return kept;
+        }
+        let answered = future.await;
+        self.metrics.finished(&answered.outcome);
+        let failures = match &self.earlier {
+            Some(earlier) if is_unreachable(&answered.outcome) => earlier.failures + 1,
+            _ => 1,
+        };
+        let lifetime = lifetime(&answered.outcome, self.key.by_digest, failures, &self.limits);
+        let kept = Kept { answered, at: Instant::now(), lifetime, detail: self.detail, failures };
+        if lifetime > Duration::ZERO {
+            self.kept.insert(self.key, kept.clone()).await;
+        }
+        kept
+    }
+}
+
+/// How long an outcome holds.
+fn lifetime(outcome: &Outcome, by_digest: bool, failures: u32, limits: &CacheLimits) -> Duration {
+    match outcome {
+        Outcome::Exists(_) if by_digest => limits.by_digest,
+        Outcome::Exists(_) => limits.by_tag,
+        Outcome::TagMissing { .. }
+        | Outcome::RepositoryMissing { .. }
+        | Outcome::MissingOrDenied
+        | Outcome::Unauthorized
+        | Outcome::Forbidden
+        | Outcome::RefusedByStranger => limits.negative,
+        Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
+        outcome if is_unreachable(outcome) => limits
+            .unreachable
+            .saturating_mul(1 << failures.saturating_sub(1).min(10))
+            .min(limits.unreachable_longest),
+        Outcome::TooLate | Outcome::Overloaded => Duration::ZERO,
+        _ => limits.odd,
+    }
+}
+
+fn is_unreachable(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Network(_) | Outcome::Tls(_) | Outcome::Timeout(_) | Outcome::RegistryError { .. }
+    )
+}
+
+/// A look-up that broke off, by a defect of ours: nothing is known.
+fn broken() -> Lookup {
+    tracing::error!("a look-up broke off");
+    unanswered(Outcome::Overloaded)
+}
+
+fn unanswered(outcome: Outcome) -> Lookup {
+    Lookup { outcome, age: Duration::ZERO, mirror: None }
+}

@@ -1,0 +1,467 @@
+//! Says which outcome an answer is: status, headers and error envelope in, outcome out.
+//!
+//! Registries differ in what they hide; the differences stand in one table of families. Pure,
+//! and the only place where an answer is judged. What a registry sent is read here and goes no
+//! further: outcomes carry closed words only.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::challenge::{Challenge, Scheme};
+use super::decode;
+use crate::pull::{ErrorCode, Outcome};
+
+/// Registries that answer in ways of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    DockerHub,
+    Ghcr,
+    /// Artifact Registry and Container Registry.
+    Google,
+    Quay,
+    GitLab,
+    Harbor,
+    Artifactory,
+    /// Those that answer as the specification has it, and those we do not know: distribution,
+    /// zot, ECR, ACR, Nexus.
+    Plain,
+}
+
+impl Family {
+    /// Recognises a registry by its host, its challenge and its headers.
+    pub(super) fn of(host: &str, challenge: Option<&Challenge>, headers: &HeaderMap) -> Self {
+        let realm = challenge.and_then(|c| c.realm.as_deref()).unwrap_or_default();
+        let service = challenge.and_then(|c| c.service.as_deref()).unwrap_or_default();
+        let under = |domain: &str| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if under("docker.io") || realm.starts_with("https://auth.docker.io/") {
+            Self::DockerHub
+        } else if host == "ghcr.io" || realm.starts_with("https://ghcr.io/") {
+            Self::Ghcr
+        } else if under("pkg.dev") || under("gcr.io") {
+            Self::Google
+        } else if host == "quay.io" || realm.ends_with("/v2/auth") {
+            Self::Quay
+        } else if realm.ends_with("/jwt/auth") {
+            Self::GitLab
+        } else if service == "harbor-registry" {
+            Self::Harbor
+        } else if headers.contains_key("x-jfrog-version")
+            || headers.contains_key("x-artifactory-id")
+        {
+            Self::Artifactory
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Whether a refusal of the token service hides what one may not see.
+    fn token_refusal_hides(self, status: StatusCode) -> bool {
+        match self {
+            Self::Ghcr | Self::Google | Self::GitLab => true,
+            Self::Quay => status == StatusCode::FORBIDDEN,
+            Self::DockerHub | Self::Harbor | Self::Artifactory | Self::Plain => false,
+        }
+    }
+
+    /// Whether a 403 of the registry itself hides what one may not see.
+    fn forbidden_hides(self) -> bool {
+        matches!(self, Self::Ghcr | Self::Google | Self::GitLab | Self::Artifactory)
+    }
+}
+
+/// How the request that was answered had proven itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Not at all.
+    Nothing,
+    /// User name and password.
+    Basic,
+    /// A token that the token service gave.
+    Token,
+}
+
+/// The outcome of an answer that is not a success. `body` is that of a GET; a HEAD has none.
+pub(super) fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    challenges: &[Challenge],
+    proof: Proof,
+    family: Family,
+    body: Option<&[u8]>,
+) -> Outcome {
+    let envelope = body.map(Envelope::read).unwrap_or_default();
+    match status {
+        StatusCode::NOT_FOUND => missing(&envelope),
+        StatusCode::UNAUTHORIZED => unauthorized(challenges, proof, family, &envelope),
+        StatusCode::FORBIDDEN if envelope.is_throttling() => throttled(headers),
+        StatusCode::FORBIDDEN => {
+            if challenges.is_empty() && !envelope.is_registry() {
+                Outcome::RefusedByStranger
+            } else if family.forbidden_hides() {
+                Outcome::MissingOrDenied
+            } else {
+                Outcome::Forbidden
+            }
+        }
+        StatusCode::TOO_MANY_REQUESTS => throttled(headers),
+        // A retry date on a 503 is a request to come back later, not an outage.
+        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(http::header::RETRY_AFTER) => {
+            throttled(headers)
+        }
+        status if status.is_redirection() => Outcome::Malformed("a redirect without a target"),
+        status if status.is_success() || status.is_informational() => {
+            Outcome::Malformed("a success that is none")
+        }
+        status => Outcome::RegistryError { status: status.as_u16() },
+    }
+}
+
+/// The code in the body of a 404 that confirms that something is missing, if there is one.
+pub fn confirmed_missing(body: &[u8]) -> Option<ErrorCode> {
+    Envelope::read(body).missing_code()
+}
+
+fn missing(envelope: &Envelope) -> Outcome {
+    match envelope.missing_code() {
+        code @ Some(ErrorCode::NameUnknown) => Outcome::RepositoryMissing { code },
+        code => Outcome::TagMissing { code },
+    }
+}
+
+fn unauthorized(
+    challenges: &[Challenge],
+    proof: Proof,
+    family: Family,
+    envelope: &Envelope,
+) -> Outcome {
+    let usable = challenges.iter().find(|c| c.scheme != Scheme::Other);
+    match (usable, proof) {
+        (None, _) if !envelope.is_registry() => Outcome::RefusedByStranger,
+        // The token service knew us, and the registry still says no: it does not say whether
+        // there is anything to see.
+        (_, Proof::Token) => Outcome::MissingOrDenied,
+        _ if family == Family::Quay => Outcome::MissingOrDenied,
+        _ => Outcome::Unauthorized,
+    }
+}
+
+/// The outcome of a token service that gave no token.
+pub(super) fn token_refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    family: Family,
+    body: &[u8],
+) -> Outcome {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let own = headers.contains_key(http::header::WWW_AUTHENTICATE) || is_json_object(body);
+            if !own {
+                Outcome::RefusedByStranger
+            } else if family.token_refusal_hides(status) {
+                Outcome::MissingOrDenied
+            } else if status == StatusCode::UNAUTHORIZED {
+                Outcome::Unauthorized
+            } else {
+                Outcome::Forbidden
+            }
+        }
+        StatusCode::TOO_MANY_REQUESTS => throttled(headers),
+        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(http::header::RETRY_AFTER) => {
+            throttled(headers)
+        }
+        status if status.is_redirection() => Outcome::Malformed("the token service redirects"),
+        status => Outcome::RegistryError { status: status.as_u16() },
+    }
+}
+
+fn throttled(headers: &HeaderMap) -> Outcome {
+    Outcome::Throttled { retry_after: retry_after(headers) }
+}
+
+/// `Retry-After` in seconds, or as a date, which is held against the answer's own `Date`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = text(http::header::RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let wait = date(after)?.duration_since(date(text(http::header::DATE)?)?);
+    Duration::try_from(wait).ok()
+}
+
+fn is_json_object(body: &[u8]) -> bool {
+    decode::object::<serde::de::IgnoredAny>(body).is_some()
+}
+
+/// The codes of an error envelope of the distribution specification.
+#[derive(Debug, Default)]
+struct Envelope {
+    codes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope {
+    errors: Vec<RawError>,
+}
+
+#[derive(Deserialize)]
+struct RawError {
+    #[serde(default)]
+    code: serde_json::Value,
+}
+
+impl Envelope {
+    /// Reads what can be read; a body that is no envelope has no codes.
+    fn read(body: &[u8]) -> Self {
+        let codes = decode::object::<RawEnvelope>(body)
+            .map(|raw| {
+                let codes = raw.errors.into_iter().take(16).filter_map(|error| match error.code {
+                    serde_json::Value::String(code) => Some(code.to_ascii_uppercase()),
+                    _ => None,
+                });
+                codes.collect()
+            })
+            .unwrap_or_default();
+        Self { codes }
+    }
+
+    fn has(&self, code: &str) -> bool {
+        self.codes.iter().any(|c| c == code)
+    }
+
+    fn missing_code(&self) -> Option<ErrorCode> {
+        if self.has("NAME_UNKNOWN") {
+            Some(ErrorCode::NameUnknown)
+        } else if self.has("MANIFEST_UNKNOWN") {
+            Some(ErrorCode::ManifestUnknown)
+        } else if self.has("NOT_FOUND") {
+            Some(ErrorCode::NotFound)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a registry wrote it: at least one code in the specification's form.
+    fn is_registry(&self) -> bool {
+        self.codes.iter().any(|code| {
+            !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        })
+    }
+
+    fn is_throttling(&self) -> bool {
+        self.has("TOOMANYREQUESTS")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+    use http::{HeaderName, HeaderValue};
+    use rstest::rstest;
+
+    use super::super::challenge;
+    use super::*;
+
+    /// One answer of a registry to a GET, as D.5 of the facts has it.
+    struct Shape {
+        host: &'static str,
+        status: u16,
+        challenge: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+        body: &'static str,
+        proof: Proof,
+    }
+
+    impl Default for Shape {
+        fn default() -> Self {
+            let proof = Proof::Nothing;
+            Self { host: "r.example", status: 401, challenge: "", headers: &[], body: "", proof }
+        }
+    }
+
+    impl Shape {
+        fn headers(&self) -> HeaderMap {
+            let mut map = HeaderMap::new();
+            if !self.challenge.is_empty() {
+                map.insert(WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
+            }
+            for (name, value) in self.headers {
+                map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            map
+        }
+
+        fn outcome(&self) -> Outcome {
+            let headers = self.headers();
+            let challenges = challenge::parse([self.challenge.as_bytes()]);
+            let family = Family::of(self.host, challenges.first(), &headers);
+            let status = StatusCode::from_u16(self.status).unwrap();
+            refusal(status, &headers, &challenges, self.proof, family, Some(self.body.as_bytes()))
+        }
+    }
+
+    const DENIED: &str = r#"{"errors":[{"code":"DENIED","message":"m"}]}"#;
+    const UNAUTHORIZED: &str = r#"{"errors":[{"code":"UNAUTHORIZED","message":"m"}]}"#;
+    const MANIFEST_UNKNOWN: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"m"}]}"#;
+    const NAME_UNKNOWN: &str = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"m"}]}"#;
+    const HTML: &str = "<html><body>403 Forbidden</body></html>";
+
+    #[rstest]
+    #[case::hub_missing_or_private(
+        Shape { host: "registry-1.docker.io", body: UNAUTHORIZED, proof: Proof::Token,
+            challenge: r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull",error="insufficient_scope""#,
+            ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::hub_missing_tag(
+        Shape { host: "registry-1.docker.io", status: 404, body: MANIFEST_UNKNOWN, proof: Proof::Token, ..Shape::default() },
+        Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) })]
+    #[case::google_denied(
+        Shape { host: "europe-docker.pkg.dev", status: 403, body: DENIED, proof: Proof::Token, ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::gcr_denied(
+        Shape { host: "eu.gcr.io", status: 403, body: DENIED, ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::ecr_no_login(
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", challenge: r#"Basic realm="https://1.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com""#, ..Shape::default() },
+        Outcome::Unauthorized)]
+    #[case::ecr_no_repository(
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 404, body: NAME_UNKNOWN, proof: Proof::Basic, ..Shape::default() },
+        Outcome::RepositoryMissing { code: Some(ErrorCode::NameUnknown) })]
+    #[case::ecr_denied(
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 403, body: DENIED, proof: Proof::Basic, ..Shape::default() },
+        Outcome::Forbidden)]
+    #[case::acr_missing(
+        Shape { host: "x.azurecr.io", status: 404, body: MANIFEST_UNKNOWN, proof: Proof::Token, ..Shape::default() },
+        Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) })]
+    #[case::quay_refuses(
+        Shape { host: "quay.io", body: UNAUTHORIZED, proof: Proof::Token, challenge: r#"Bearer realm="https://quay.io/v2/auth",service="quay.io""#, ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::harbor_empty_actions(
+        Shape { host: "h.example", body: UNAUTHORIZED, proof: Proof::Token, challenge: r#"Bearer realm="https://h.example/service/token",service="harbor-registry""#, ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::harbor_missing(
+        Shape { status: 404, body: r#"{"errors":[{"code":"NOT_FOUND","message":"artifact a/b:c not found"}]}"#, proof: Proof::Token, ..Shape::default() },
+        Outcome::TagMissing { code: Some(ErrorCode::NotFound) })]
+    #[case::artifactory_forbidden(
+        Shape { status: 403, body: DENIED, proof: Proof::Basic, headers: &[("x-jfrog-version", "Artifactory/7")], ..Shape::default() },
+        Outcome::MissingOrDenied)]
+    #[case::nexus_no_login(
+        Shape { challenge: r#"BASIC realm="Sonatype Nexus Repository Manager""#, body: UNAUTHORIZED, ..Shape::default() },
+        Outcome::Unauthorized)]
+    #[case::distribution_wrong_password(
+        Shape { challenge: r#"Basic realm="registry""#, body: UNAUTHORIZED, proof: Proof::Basic, ..Shape::default() },
+        Outcome::Unauthorized)]
+    #[case::distribution_missing(
+        Shape { status: 404, body: MANIFEST_UNKNOWN, ..Shape::default() },
+        Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) })]
+    #[case::zot_missing_repository(
+        Shape { status: 404, body: NAME_UNKNOWN, ..Shape::default() },
+        Outcome::RepositoryMissing { code: Some(ErrorCode::NameUnknown) })]
+    #[case::ingress_without_backend(
+        Shape { status: 404, body: "default backend - 404", ..Shape::default() },
+        Outcome::TagMissing { code: None })]
+    #[case::kubernetes_blocked_source(
+        Shape { host: "registry.k8s.io", status: 403, body: HTML, ..Shape::default() },
+        Outcome::RefusedByStranger)]
+    #[case::proxy_login_page(
+        Shape { status: 401, body: HTML, ..Shape::default() },
+        Outcome::RefusedByStranger)]
+    #[case::proxy_negotiate(
+        Shape { status: 401, challenge: "Negotiate", body: HTML, ..Shape::default() },
+        Outcome::RefusedByStranger)]
+    #[case::hub_limit(
+        Shape { status: 429, body: r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"m"}]}"#, ..Shape::default() },
+        Outcome::Throttled { retry_after: None })]
+    #[case::seconds(
+        Shape { status: 429, headers: &[("retry-after", "17")], ..Shape::default() },
+        Outcome::Throttled { retry_after: Some(Duration::from_secs(17)) })]
+    #[case::date(
+        Shape { status: 503, headers: &[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"), ("date", "Sun, 06 Nov 1994 08:49:37 GMT")], ..Shape::default() },
+        Outcome::Throttled { retry_after: Some(Duration::from_secs(30)) })]
+    #[case::past_date(
+        Shape { status: 429, headers: &[("retry-after", "Sun, 06 Nov 1994 08:40:07 GMT"), ("date", "Sun, 06 Nov 1994 08:49:37 GMT")], ..Shape::default() },
+        Outcome::Throttled { retry_after: None })]
+    #[case::throttled_as_forbidden(
+        Shape { status: 403, body: r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, ..Shape::default() },
+        Outcome::Throttled { retry_after: None })]
+    #[case::broken(Shape { status: 500, ..Shape::default() }, Outcome::RegistryError { status: 500 })]
+    #[case::odd(Shape { status: 418, ..Shape::default() }, Outcome::RegistryError { status: 418 })]
+    #[case::no_content(Shape { status: 204, ..Shape::default() }, Outcome::Malformed("a success that is none"))]
+    fn of_registries(#[case] shape: Shape, #[case] expected: Outcome) {
+        assert_eq!(shape.outcome(), expected);
+    }
+
+    #[rstest]
+    #[case::hub_bad_login(
+        "registry-1.docker.io",
+        "",
+        401,
+        r#"{"details":"incorrect username or password"}"#,
+        Outcome::Unauthorized
+    )]
+    #[case::ghcr("ghcr.io", "", 401, UNAUTHORIZED, Outcome::MissingOrDenied)]
+    #[case::ghcr_old("ghcr.io", "", 403, DENIED, Outcome::MissingOrDenied)]
+    #[case::google("europe-docker.pkg.dev", "", 403, DENIED, Outcome::MissingOrDenied)]
+    #[case::gitlab(
+        "registry.gitlab.com",
+        r#"Bearer realm="https://gitlab.com/jwt/auth",service="container_registry""#,
+        403,
+        DENIED,
+        Outcome::MissingOrDenied
+    )]
+    #[case::acr("x.azurecr.io", "", 401, UNAUTHORIZED, Outcome::Unauthorized)]
+    #[case::quay_bad_login("quay.io", "", 401, r#"{"error":"m"}"#, Outcome::Unauthorized)]
+    #[case::plain_forbidden("r.example", "", 403, DENIED, Outcome::Forbidden)]
+    #[case::stranger("r.example", "", 403, HTML, Outcome::RefusedByStranger)]
+    #[case::throttled("r.example", "", 429, "", Outcome::Throttled { retry_after: None })]
+    #[case::broken("r.example", "", 500, "", Outcome::RegistryError { status: 500 })]
+    #[case::gone("r.example", "", 404, HTML, Outcome::RegistryError { status: 404 })]
+    #[case::redirect("r.example", "", 302, "", Outcome::Malformed("the token service redirects"))]
+    fn of_token_services(
+        #[case] host: &str,
+        #[case] challenge: &'static str,
+        #[case] status: u16,
+        #[case] body: &str,
+        #[case] expected: Outcome,
+    ) {
+        let challenges = challenge::parse([challenge.as_bytes()]);
+        let headers = HeaderMap::new();
+        let family = Family::of(host, challenges.first(), &headers);
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(token_refusal(status, &headers, family, body.as_bytes()), expected);
+    }
+
+    #[rstest]
+    #[case::not_json("<html>")]
+    #[case::no_list(r#"{"errors":"MANIFEST_UNKNOWN"}"#)]
+    #[case::no_code(r#"{"errors":[{"message":"MANIFEST_UNKNOWN"}]}"#)]
+    #[case::other_code(r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)]
+    #[case::number(r#"{"errors":[{"code":404}]}"#)]
+    #[case::bare_list(r#"[{"code":"MANIFEST_UNKNOWN"}]"#)]
+    #[case::truncated(r#"{"errors":[{"code":"MANIFEST_UNKNOWN""#)]
+    fn confirms_nothing(#[case] body: &str) {
+        let shape = Shape { status: 404, ..Shape::default() };
+        let found = refusal(
+            StatusCode::NOT_FOUND,
+            &shape.headers(),
+            &[],
+            Proof::Nothing,
+            Family::Plain,
+            Some(body.as_bytes()),
+        );
+        assert_eq!(found, Outcome::TagMissing { code: None });
+    }
+
+    #[test]
+    fn a_head_confirms_nothing() {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
+        let found =
+            refusal(StatusCode::NOT_FOUND, &headers, &[], Proof::Token, Family::Plain, None);
+        assert_eq!(found, Outcome::TagMissing { code: None });
+    }
+}

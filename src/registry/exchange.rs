@@ -1,0 +1,392 @@
+//! One conversation with one endpoint: proves itself when challenged, follows redirects of
+//! content, and keeps credentials at the host that they belong to.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::challenge::{self, Challenge, Scheme};
+use super::classify::{self, Family, Proof};
+use super::limits::HostLimits;
+use super::metrics::{Kind, RegistryMetrics};
+use super::proof::Secret;
+use super::token::{Application, TokenKey, Tokens};
+use super::transport::{Answer, Asked, Lane, Outgoing, Transport};
+use crate::credential::CredentialIdentity;
+use crate::mirror::Endpoint;
+use crate::pull::{NetworkFault, Outcome, TlsFault};
+
+/// The most registries of which it is remembered how they want to be spoken to.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// What all conversations share.
+pub(super) struct Means {
+    pub(super) transport: Transport,
+    pub(super) tokens: Tokens,
+    pub(super) metrics: Arc<RegistryMetrics>,
+    pub(super) redirects: usize,
+    pub(super) error_bytes: usize,
+    habits: Mutex<Habits>,
+}
+
+/// What was learned of registries' ways; losing it costs a request.
+#[derive(Default)]
+struct Habits {
+    /// Registries that took a credential by Basic.
+    basic: HashSet<(Box<str>, CredentialIdentity)>,
+    /// Registries that speak no TLS although it was tried first.
+    plain: HashSet<Box<str>>,
+}
+
+/// One conversation.
+pub(super) struct Session<'a> {
+    pub(super) means: &'a Means,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) host: &'a HostLimits,
+    pub(super) repository: &'a str,
+    /// The registry's name, told to mirrors.
+    pub(super) registry: &'a str,
+    pub(super) identity: CredentialIdentity,
+    pub(super) secret: Option<Secret>,
+    pub(super) deadline: Instant,
+}
+
+/// What came of a request, redirects and challenges behind it.
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    proof: Proof,
+    family: Family,
+    challenges: Vec<Challenge>,
+}
+
+/// How the next request proves itself.
+struct Proving {
+    header: Option<HeaderValue>,
+    proof: Proof,
+    /// Whether it was got for this very request: then a 401 is the last word.
+    fresh: bool,
+}
+
+impl Means {
+    pub(super) fn new(
+        transport: Transport,
+        tokens: Tokens,
+        metrics: Arc<RegistryMetrics>,
+        limits: &super::options::StepLimits,
+    ) -> Self {
+        Self {
+            transport,
+            tokens,
+            metrics,
+            redirects: limits.redirects,
+            error_bytes: limits.error_bytes,
+            habits: Mutex::new(Habits::default()),
+        }
+    }
+
+    fn habits<T>(&self, with: impl FnOnce(&mut Habits) -> T) -> T {
+        with(&mut self.habits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Session<'_> {
+    /// The address of something in the repository: `manifests/…`, `blobs/…`, `tags/list`.
+    pub(super) fn url(&self, rest: &str) -> Asked<Url> {
+        let mut url = self.endpoint.url.clone();
+        let plain = origin(&url);
+        if self.endpoint.falls_back_to_http
+            && self.means.habits(|habits| habits.plain.contains(&plain))
+        {
+            to_plain(&mut url)?;
+        }
+        let path = format!("{}/{}/{rest}", url.path().trim_end_matches('/'), self.repository);
+        url.set_path(&path);
+        if self.endpoint.told_registry && self.endpoint.is_mirror {
+            url.query_pairs_mut().append_pair("ns", self.registry);
+        }
+        Ok(url)
+    }
+
+    /// Asks, once plainly and at most once more with proof, along at most a few redirects.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        mut url: Url,
+        accept: &'static str,
+        kind: Kind,
+    ) -> Asked<Reply> {
+        let mut redirects = 0;
+        let mut proving = None;
+        loop {
+            let home = self.is_home(&url);
+            let warm = match proving.take() {
+                Some(proving) => proving,
+                None => self.warm(&url, home).await,
+            };
+            let answer = match self.send(&method, &url, accept, kind, &warm).await {
+                Err(outcome) if home && self.falls_back(&url, &outcome) => {
+                    to_plain(&mut url)?;
+                    continue;
+                }
+                sent => sent?,
+            };
+            if let Some(next) = redirect_target(&answer, &url)? {
+                redirects += 1;
+                if redirects > self.means.redirects {
+                    return Err(Outcome::Malformed("too many redirects"));
+                }
+                url = next;
+                continue;
+            }
+            let challenges = challenges_of(&answer);
+            let family =
+                Family::of(url.host_str().unwrap_or_default(), challenges.first(), &answer.headers);
+            if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
+                proving = self.prove(&url, home, &challenges, family, warm.proof).await?;
+                if proving.is_some() {
+                    continue;
+                }
+            }
+            return Ok(Reply { answer, proof: warm.proof, family, challenges });
+        }
+    }
+
+    fn is_home(&self, url: &Url) -> bool {
+        let own = &self.endpoint.url;
+        let same_place = own.host() == url.host();
+        let upgraded = self.endpoint.falls_back_to_http && own.port() == url.port();
+        same_place
+            && (own.scheme() == url.scheme() || upgraded)
+            && (own.port_or_known_default() == url.port_or_known_default() || upgraded)
+    }
+
+    fn secret_for(&self, home: bool) -> Option<&Secret> {
+        self.secret.as_ref().filter(|_| home && self.endpoint.takes_credentials)
+    }
+
+    fn identity_for(&self, home: bool) -> CredentialIdentity {
+        if home && self.endpoint.takes_credentials {
+            self.identity
+        } else {
+            CredentialIdentity::ANONYMOUS
+        }
+    }
+
+    fn lane(&self, home: bool) -> Lane {
+        let tls = self.endpoint.tls.clone().filter(|_| home);
+        Lane { identity: self.identity_for(home), tls }
+    }
+
+    fn token_key(&self, url: &Url, home: bool) -> TokenKey {
+        // Elsewhere the repository has another name: what is asked for stands in the path.
+        let repository = if home { self.repository } else { url.path() };
+        TokenKey {
+            registry: origin(url),
+            identity: self.identity_for(home),
+            repository: repository.into(),
+        }
+    }
+
+    /// What is kept from earlier conversations of the same credential.
+    async fn warm(&self, url: &Url, home: bool) -> Proving {
+        if let Some(token) = self.means.tokens.kept(&self.token_key(url, home)).await {
+            return Proving { header: Some(token.header), proof: Proof::Token, fresh: false };
+        }
+        let key = (origin(url), self.identity_for(home));
+        if let Some(Secret::Basic(value)) = self.secret_for(home)
+            && self.means.habits(|habits| habits.basic.contains(&key))
+        {
+            return Proving { header: Some(value.clone()), proof: Proof::Basic, fresh: false };
+        }
+        Proving { header: None, proof: Proof::Nothing, fresh: false }
+    }
+
+    /// Answers a challenge; nothing if there is nothing to answer with.
+    async fn prove(
+        &self,
+        url: &Url,
+        home: bool,
+        challenges: &[Challenge],
+        family: Family,
+        tried: Proof,
+    ) -> Asked<Option<Proving>> {
+        let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
+        if let Some(challenge) = offered(Scheme::Bearer) {
+            let key = self.token_key(url, home);
+            if tried == Proof::Token {
+                self.means.tokens.forget(&key).await;
+            }
+            let application = Application {
+                registry: url,
+                challenge,
+                repository: home.then_some(self.repository),
+                secret: self.secret_for(home),
+                lane: &self.lane(home),
+                family,
+                deadline: self.deadline,
+            };
+            let token = self.means.tokens.obtain(key, &self.means.transport, application).await;
+            if let Err(Outcome::Throttled { retry_after }) = &token {
+                self.host.throttled(self.identity, *retry_after);
+            }
+            let header = Some(token?.header);
+            return Ok(Some(Proving { header, proof: Proof::Token, fresh: true }));
+        }
+        if offered(Scheme::Basic).is_some()
+            && tried != Proof::Basic
+            && let Some(Secret::Basic(value)) = self.secret_for(home)
+        {
+            let key = (origin(url), self.identity_for(home));
+            self.means.habits(|habits| {
+                if habits.basic.len() >= MAX_REMEMBERED {
+                    habits.basic.clear();
+                }
+                habits.basic.insert(key);
+            });
+            let header = Some(value.clone());
+            return Ok(Some(Proving { header, proof: Proof::Basic, fresh: true }));
+        }
+        Ok(None)
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        accept: &'static str,
+        kind: Kind,
+        proving: &Proving,
+    ) -> Asked<Answer> {
+        let home = self.is_home(url);
+        let mut headers = HeaderMap::new();
+        if home {
+            for (name, value) in &self.endpoint.headers {
+                if let (Ok(name), Ok(value)) =
+                    (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+                {
+                    headers.append(name, value);
+                }
+            }
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        if let Some(value) = &proving.header {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        self.host.spend()?;
+        self.means.metrics.request(kind);
+        let lane = self.lane(home);
+        let request = Outgoing { method: method.clone(), url, headers, form: None };
+        let sent = self.means.transport.send(&lane, request, self.deadline).await;
+        if home {
+            match &sent {
+                Ok(answer) => self.learn(answer),
+                Err(outcome) if self.falls_back(url, outcome) => {}
+                Err(outcome) => self.host.failed(outcome),
+            }
+        }
+        sent
+    }
+
+    fn learn(&self, answer: &Answer) {
+        self.host.answered();
+        if self.endpoint.url.host_str() == Some("registry-1.docker.io")
+            && let Some(remaining) = answer.header("ratelimit-remaining")
+            && let Ok(remaining) = remaining.split(';').next().unwrap_or_default().trim().parse()
+        {
+            self.means.metrics.hub_remaining(remaining);
+        }
+    }
+
+    /// Whether plain HTTP is next, as the runtime has it for this endpoint.
+    fn falls_back(&self, url: &Url, outcome: &Outcome) -> bool {
+        let plain = matches!(
+            outcome,
+            Outcome::Tls(TlsFault::PlainHttp) | Outcome::Network(NetworkFault::Refused)
+        );
+        if !plain || !self.endpoint.falls_back_to_http || url.scheme() != "https" {
+            return false;
+        }
+        if matches!(outcome, Outcome::Tls(_)) {
+            self.means.habits(|habits| {
+                if habits.plain.len() < MAX_REMEMBERED {
+                    habits.plain.insert(origin(&self.endpoint.url));
+                }
+            });
+        }
+        true
+    }
+
+    /// The outcome of a reply that is no success; reads the body of a GET.
+    pub(super) async fn refuse(&self, reply: Reply, with_body: bool) -> Outcome {
+        let Reply { answer, proof, family, challenges } = reply;
+        let (status, headers) = (answer.status, answer.headers.clone());
+        let body = if with_body && status.is_client_error() {
+            match answer.body(self.means.error_bytes).await {
+                Ok(body) => Some(body),
+                // The status is there; a body that cannot be read confirms nothing.
+                Err(Outcome::Malformed(_)) => None,
+                Err(outcome) => return outcome,
+            }
+        } else {
+            None
+        };
+        let mut outcome =
+            classify::refusal(status, &headers, &challenges, proof, family, body.as_deref());
+        if let Outcome::Throttled { retry_after } = &mut outcome {
+            *retry_after = Some(self.host.throttled(self.identity, *retry_after));
+        }
+        tracing::debug!(
+            host = self.endpoint.url.host_str(),
+            status = status.as_u16(),
+            outcome = super::metrics::word(&outcome),
+            said = super::spoken::cut(body.as_deref().unwrap_or_default()),
+            "a registry refused"
+        );
+        outcome
+    }
+}
+
+impl Reply {
+    /// Whether the registry showed in the headers that the answer is its own.
+    pub(super) fn is_challenged(&self) -> bool {
+        !self.challenges.is_empty()
+    }
+}
+
+fn challenges_of(answer: &Answer) -> Vec<Challenge> {
+    challenge::parse(answer.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
+}
+
+/// Where a redirect leads; nothing if the answer is none.
+fn redirect_target(answer: &Answer, from: &Url) -> Asked<Option<Url>> {
+    let moved = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    if !moved {
+        return Ok(None);
+    }
+    let Some(location) = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
+    let mut target =
+        from.join(location).map_err(|_| Outcome::Malformed("a redirect to no address"))?;
+    if from.scheme() == "https" && target.scheme() != "https" {
+        return Err(Outcome::Malformed("a redirect from https to something else"));
+    }
+    if !target.username().is_empty() || target.password().is_some() {
+        return Err(Outcome::Malformed("a redirect with credentials in the address"));
+    }
+    target.set_fragment(None);
+    Ok(Some(target))
+}
+
+/// Scheme, host and port.
+pub(super) fn origin(url: &Url) -> Box<str> {
+    url.origin().ascii_serialization().into()
+}
+
+fn to_plain(url: &mut Url) -> Asked<()> {
+    url.set_scheme("http").map_err(|()| Outcome::Malformed("an address that cannot be asked"))
+}

@@ -1,0 +1,296 @@
+//! Kindness to registries, and walls between them: concurrency, budget, back-off and breaker of
+//! each, so that no registry's trouble delays another's answers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::metrics::RegistryMetrics;
+use super::options::LoadLimits;
+use crate::credential::CredentialIdentity;
+use crate::pull::Outcome;
+
+/// The most registries whose state is kept; those at rest longest are forgotten first.
+const MAX_HOSTS: usize = 2048;
+/// The most credentials per registry whose back-off is kept.
+const MAX_BACKOFFS: usize = 256;
+/// How long a registry is left alone that says 429 and not for how long.
+const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// All registries' states.
+pub(super) struct Limits {
+    load: LoadLimits,
+    metrics: Arc<RegistryMetrics>,
+    hosts: Mutex<HashMap<Box<str>, Arc<HostLimits>>>,
+}
+
+/// One registry's state.
+pub(super) struct HostLimits {
+    name: Box<str>,
+    load: LoadLimits,
+    metrics: Arc<RegistryMetrics>,
+    slots: Arc<Semaphore>,
+    entered: AtomicUsize,
+    state: Mutex<State>,
+}
+
+struct State {
+    used: Instant,
+    budget: f64,
+    refilled: Instant,
+    failures: u32,
+    open: Option<Open>,
+    throttled: HashMap<CredentialIdentity, Instant>,
+    last_answer: Option<Instant>,
+}
+
+struct Open {
+    until: Instant,
+    delay: Duration,
+    probing: bool,
+    outcome: Outcome,
+}
+
+/// What is known of a registry's reachability, for health queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryStatus {
+    /// Whether it is left alone, or being probed.
+    pub breaker: Breaker,
+    /// How long some credential is still throttled.
+    pub throttled_for: Option<Duration>,
+    /// How long ago it last gave any answer.
+    pub last_answer: Option<Duration>,
+}
+
+/// The state of a circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Breaker {
+    /// Requests are made.
+    Closed,
+    /// No requests are made.
+    Open,
+    /// One look-up is under way, or may be made, to see whether it is back.
+    HalfOpen,
+}
+
+/// The right to ask one registry now; given back when dropped.
+pub(super) struct Pass {
+    host: Arc<HostLimits>,
+    probe: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Limits {
+    pub(super) fn new(load: LoadLimits, metrics: Arc<RegistryMetrics>) -> Self {
+        Self { load, metrics, hosts: Mutex::new(HashMap::new()) }
+    }
+
+    pub(super) fn host(&self, name: &str) -> Arc<HostLimits> {
+        let mut hosts = lock(&self.hosts);
+        if let Some(host) = hosts.get(name) {
+            return Arc::clone(host);
+        }
+        if hosts.len() >= MAX_HOSTS {
+            let at_rest = hosts
+                .iter()
+                .filter(|(_, host)| Arc::strong_count(host) == 1)
+                .min_by_key(|(_, host)| lock(&host.state).used)
+                .map(|(name, _)| name.clone());
+            if let Some(name) = at_rest {
+                hosts.remove(&name);
+            }
+        }
+        let host = Arc::new(HostLimits::new(name, &self.load, Arc::clone(&self.metrics)));
+        hosts.insert(name.into(), Arc::clone(&host));
+        host
+    }
+
+    /// What is known of a registry; nothing if it was not asked lately.
+    pub(super) fn status(&self, name: &str) -> Option<RegistryStatus> {
+        let host = lock(&self.hosts).get(name).cloned()?;
+        let now = Instant::now();
+        let state = lock(&host.state);
+        let breaker = match &state.open {
+            None => Breaker::Closed,
+            Some(open) if open.probing || open.until <= now => Breaker::HalfOpen,
+            Some(_) => Breaker::Open,
+        };
+        let throttled = state.throttled.values().max().filter(|until| **until > now);
+        Some(RegistryStatus {
+            breaker,
+            throttled_for: throttled.map(|until| *until - now),
+            last_answer: state.last_answer.map(|at| now - at),
+        })
+    }
+}
+
+impl HostLimits {
+    fn new(name: &str, load: &LoadLimits, metrics: Arc<RegistryMetrics>) -> Self {
+        let now = Instant::now();
+        Self {
+            name: name.into(),
+            load: load.clone(),
+            metrics,
+            slots: Arc::new(Semaphore::new(load.concurrency_per_registry.max(1))),
+            entered: AtomicUsize::new(0),
+            state: Mutex::new(State {
+                used: now,
+                budget: f64::from(load.request_burst),
+                refilled: now,
+                failures: 0,
+                open: None,
+                throttled: HashMap::new(),
+                last_answer: None,
+            }),
+        }
+    }
+
+    /// Waits for the right to ask; the outcome says why there is none.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        identity: CredentialIdentity,
+        deadline: Instant,
+    ) -> Result<Pass, Outcome> {
+        self.check(identity)?;
+        let entered = self.entered.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(&self.entered);
+        if entered >= self.load.lookups_per_registry {
+            self.metrics.shed();
+            return Err(Outcome::Overloaded);
+        }
+        let slots = Arc::clone(&self.slots);
+        let Ok(Ok(slot)) = tokio::time::timeout_at(deadline, slots.acquire_owned()).await else {
+            self.metrics.shed();
+            return Err(Outcome::Overloaded);
+        };
+        drop(counted);
+        // What was learned while we waited holds for us too.
+        self.check(identity)?;
+        let probe = self.claim_probe()?;
+        Ok(Pass { host: Arc::clone(self), probe, _slot: slot })
+    }
+
+    fn check(&self, identity: CredentialIdentity) -> Result<(), Outcome> {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        state.used = now;
+        if let Some(until) = state.throttled.get(&identity).copied() {
+            if until > now {
+                return Err(Outcome::Throttled { retry_after: Some(until - now) });
+            }
+            state.throttled.remove(&identity);
+        }
+        match &state.open {
+            Some(open) if open.until > now || open.probing => Err(open.outcome.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn claim_probe(&self) -> Result<bool, Outcome> {
+        match &mut lock(&self.state).open {
+            None => Ok(false),
+            Some(open) if open.probing => Err(open.outcome.clone()),
+            Some(open) => {
+                open.probing = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes one request out of the budget.
+    pub(super) fn spend(&self) -> Result<(), Outcome> {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let rate = f64::from(self.load.requests_per_second);
+        let gained = (now - state.refilled).as_secs_f64() * rate;
+        state.refilled = now;
+        state.budget = (state.budget + gained).min(f64::from(self.load.request_burst));
+        if state.budget < 1.0 {
+            drop(state);
+            self.metrics.shed();
+            return Err(Outcome::Overloaded);
+        }
+        state.budget -= 1.0;
+        Ok(())
+    }
+
+    /// The registry answered something: it is there.
+    pub(super) fn answered(&self) {
+        let mut state = lock(&self.state);
+        state.failures = 0;
+        state.last_answer = Some(Instant::now());
+        if state.open.take().is_some() {
+            self.metrics.breaker(&self.name, false);
+        }
+    }
+
+    /// The registry could not be reached.
+    pub(super) fn failed(&self, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Network(_) | Outcome::Tls(_) | Outcome::Timeout(_)) {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.failures = state.failures.saturating_add(1);
+        let delay = match &state.open {
+            Some(open) => (open.delay * 2).min(self.load.breaker_longest),
+            None if state.failures >= self.load.breaker_threshold => self.load.breaker_first,
+            None => return,
+        };
+        if let Some(open) = &state.open
+            && !open.probing
+            && open.until > Instant::now()
+        {
+            // A look-up that began before the breaker opened: it tells nothing new.
+            return;
+        }
+        let until = Instant::now() + delay;
+        state.open = Some(Open { until, delay, probing: false, outcome: outcome.clone() });
+        self.metrics.breaker(&self.name, true);
+    }
+
+    /// The registry wants this credential to wait; the answer is for how long, capped.
+    pub(super) fn throttled(
+        &self,
+        identity: CredentialIdentity,
+        retry_after: Option<Duration>,
+    ) -> Duration {
+        let wait = retry_after.unwrap_or(UNSAID_RETRY_AFTER).min(self.load.longest_retry_after);
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        if state.throttled.len() >= MAX_BACKOFFS {
+            state.throttled.retain(|_, until| *until > now);
+        }
+        if state.throttled.len() < MAX_BACKOFFS {
+            state.throttled.insert(identity, now + wait);
+        }
+        wait
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.probe
+            && let Some(open) = &mut lock(&self.host.state).open
+        {
+            // A probe that ended without a word leaves the next one to another look-up.
+            open.probing = false;
+        }
+    }
+}
+
+/// Counts one less when dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,178 @@
+//! One look-up: the hosts that serve a reference, asked in the runtime's order, and what their
+//! answers come to together.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::exchange::{Means, Session};
+use super::limits::Limits;
+use super::manifest::{self, Contents, Wanted};
+use super::options::StepLimits;
+use super::{proof, tags};
+use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
+use crate::image::ImageReference;
+use crate::mirror::Route;
+use crate::pull::{Detail, LookupRequest, Outcome, TagList};
+
+/// What one look-up came to.
+#[derive(Debug, Clone)]
+pub(super) struct Answered {
+    pub(super) outcome: Outcome,
+    /// The mirror that decided, if one did.
+    pub(super) mirror: Option<Box<str>>,
+}
+
+/// What every look-up uses.
+pub(super) struct Desk {
+    pub(super) means: Means,
+    pub(super) limits: Limits,
+    pub(super) contents: Contents,
+    pub(super) salt: IdentitySalt,
+}
+
+impl Desk {
+    /// Asks one host after the other until one has it.
+    pub(super) async fn ask(
+        &self,
+        request: &LookupRequest,
+        routes: &[Route],
+        deadline: Instant,
+    ) -> Answered {
+        let mut heard: Vec<Answered> = Vec::new();
+        for route in routes {
+            let outcome = self.ask_one(request, route, deadline).await;
+            let mirror = route.endpoint.is_mirror.then(|| host_of(route));
+            let found = matches!(outcome, Outcome::Exists(_));
+            let answered = Answered { outcome, mirror };
+            if found {
+                return answered;
+            }
+            heard.push(answered);
+        }
+        settle(heard)
+    }
+
+    /// Brings the content of a manifest that is known to be there, from where it was found.
+    pub(super) async fn deepen(
+        &self,
+        request: &LookupRequest,
+        routes: &[Route],
+        known: Answered,
+        deadline: Instant,
+    ) -> Answered {
+        let route = routes.iter().find(|route| {
+            let mirror = route.endpoint.is_mirror.then(|| host_of(route));
+            mirror == known.mirror
+        });
+        let (Some(route), Outcome::Exists(found)) = (route, &known.outcome) else {
+            return self.ask(request, routes, deadline).await;
+        };
+        let found = found.clone();
+        let deeper = self
+            .with_session(request, route, deadline, async |session| {
+                match manifest::deepen(session, found, request.detail, &self.contents).await {
+                    Ok(found) => Outcome::Exists(found),
+                    Err(outcome) => outcome,
+                }
+            })
+            .await;
+        match deeper {
+            Ok(outcome) => Answered { outcome, ..known },
+            // There is no asking now; what is known stays known.
+            Err(_) => known,
+        }
+    }
+
+    async fn ask_one(&self, request: &LookupRequest, route: &Route, deadline: Instant) -> Outcome {
+        let reference = &request.reference;
+        let wanted = Wanted {
+            reference: reference.manifest_reference(),
+            digest: reference.digest(),
+            detail: request.detail,
+        };
+        self.with_session(request, route, deadline, async |session| {
+            manifest::look(session, &wanted, &self.contents).await
+        })
+        .await
+        .unwrap_or_else(|outcome| outcome)
+    }
+
+    /// The tags of a repository at one host.
+    pub(super) async fn list_tags(
+        &self,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
+        route: &Route,
+        limits: &StepLimits,
+        deadline: Instant,
+    ) -> Result<Arc<TagList>, Outcome> {
+        let request = LookupRequest {
+            reference: repository.clone(),
+            credential: credential.cloned(),
+            detail: Detail::Presence,
+            max_age: None,
+        };
+        self.with_session(&request, route, deadline, async |session| {
+            tags::list(session, repository, limits).await.map(Arc::new)
+        })
+        .await?
+    }
+
+    /// Waits for the right to ask, and speaks with the host; the outcome says why it may not.
+    async fn with_session<T>(
+        &self,
+        request: &LookupRequest,
+        route: &Route,
+        deadline: Instant,
+        speak: impl AsyncFnOnce(&Session<'_>) -> T,
+    ) -> Result<T, Outcome> {
+        let host = self.limits.host(&host_of(route));
+        let credential = request.credential.as_ref().filter(|_| route.endpoint.takes_credentials);
+        let identity = CredentialIdentity::of(credential, &self.salt);
+        let pass = host.enter(identity, deadline).await?;
+        let session = Session {
+            means: &self.means,
+            endpoint: &route.endpoint,
+            host: &host,
+            repository: &route.repository,
+            registry: request.reference.host(),
+            identity,
+            secret: credential.and_then(proof::secret_of),
+            deadline,
+        };
+        let spoken = speak(&session).await;
+        drop(pass);
+        Ok(spoken)
+    }
+}
+
+/// Host and port of an endpoint.
+pub(super) fn host_of(route: &Route) -> Box<str> {
+    let url = &route.endpoint.url;
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}").into(),
+        None => host.into(),
+    }
+}
+
+/// What several refusals come to: the first that leaves room for doubt, else the last, which is
+/// the registry's own.
+fn settle(heard: Vec<Answered>) -> Answered {
+    let doubtful = heard.iter().position(|answered| !is_word(&answered.outcome));
+    let index = doubtful.unwrap_or(heard.len().saturating_sub(1));
+    heard.into_iter().nth(index).unwrap_or(Answered { outcome: Outcome::NoHost, mirror: None })
+}
+
+/// Whether it is the registry's own word that the image cannot be had.
+fn is_word(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::TagMissing { code: Some(_) }
+            | Outcome::RepositoryMissing { code: Some(_) }
+            | Outcome::MissingOrDenied
+            | Outcome::Unauthorized
+            | Outcome::Forbidden
+    )
+}

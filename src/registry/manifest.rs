@@ -1,0 +1,249 @@
+//! Asks one endpoint for one manifest: HEAD, and GET only where the content is needed.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use moka::future::Cache;
+
+use super::decode::{self, ConfigLink};
+use super::exchange::{Reply, Session, origin};
+use super::metrics::Kind;
+use super::options::StepLimits;
+use super::transport::Asked;
+use crate::image::Digest;
+use crate::pull::{Content, Detail, Found, MediaKind, Outcome};
+
+/// What containerd accepts, in its order. Fewer types would turn an index into a 404.
+const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, */*";
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// Registry, path prefix, repository and digest.
+type ContentKey = Arc<str>;
+
+/// Contents by registry, repository and digest: what was once read there need not be read again.
+pub(super) struct Contents {
+    kept: Cache<ContentKey, Content>,
+    manifest_bytes: usize,
+    config_bytes: usize,
+}
+
+impl Contents {
+    pub(super) fn new(bytes: u64, limits: &StepLimits) -> Self {
+        Self {
+            kept: Cache::builder()
+                .max_capacity(bytes)
+                .weigher(|key: &ContentKey, content| weight(key.len(), content))
+                .build(),
+            manifest_bytes: limits.manifest_bytes,
+            config_bytes: limits.config_bytes,
+        }
+    }
+
+    async fn keep(&self, key: ContentKey, content: Content) -> Content {
+        if content != Content::Unread {
+            self.kept.insert(key, content.clone()).await;
+        }
+        content
+    }
+}
+
+/// About how many bytes a kept content takes.
+pub(super) fn weight(key: usize, content: &Content) -> u32 {
+    let platforms = match content {
+        Content::Platforms(platforms) => platforms.len(),
+        Content::Config(_) => 1,
+        Content::Unread | Content::Artifact => 0,
+    };
+    u32::try_from(key + 100 + platforms * 160).unwrap_or(u32::MAX)
+}
+
+/// What is wanted of one endpoint.
+pub(super) struct Wanted<'a> {
+    /// A digest, or a tag.
+    pub(super) reference: &'a str,
+    /// The digest, if that is what it is.
+    pub(super) digest: Option<&'a Digest>,
+    pub(super) detail: Detail,
+}
+
+/// Looks for the manifest.
+pub(super) async fn look(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> Outcome {
+    find(session, wanted, kept).await.unwrap_or_else(|outcome| outcome)
+}
+
+async fn find(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> Asked<Outcome> {
+    let url = session.url(&format!("manifests/{}", wanted.reference))?;
+    let reply = session.ask(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
+    match reply.answer.status {
+        StatusCode::OK => {
+            if let Some(found) = announced(&reply, wanted)? {
+                return deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists);
+            }
+        }
+        // Refuses HEAD, or says no without a body that would show whose word it is.
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND => {}
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED if !reply.is_challenged() => {}
+        _ => return Ok(session.refuse(reply, false).await),
+    }
+    let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
+    if reply.answer.status != StatusCode::OK {
+        return Ok(session.refuse(reply, true).await);
+    }
+    let found = read(session, reply, wanted, kept).await?;
+    deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists)
+}
+
+/// What the headers of a HEAD say; nothing if they do not say enough.
+fn announced(reply: &Reply, wanted: &Wanted<'_>) -> Asked<Option<Found>> {
+    let kind = reply.answer.header("content-type").and_then(decode::media_kind);
+    let digest = reply.answer.header(DIGEST_HEADER).and_then(|text| Digest::parse(text).ok());
+    let (Some(media), Some(digest)) = (kind, digest) else { return Ok(None) };
+    if wanted
+        .digest
+        .is_some_and(|wanted| wanted.algorithm() == digest.algorithm() && *wanted != digest)
+    {
+        return Err(Outcome::CorruptContent);
+    }
+    let digest = wanted.digest.cloned().unwrap_or(digest);
+    Ok(Some(Found { digest: Some(digest), media, content: Content::Unread }))
+}
+
+/// Reads the manifest that a GET brought.
+async fn read(
+    session: &Session<'_>,
+    reply: Reply,
+    wanted: &Wanted<'_>,
+    kept: &Contents,
+) -> Asked<Found> {
+    let content_type = reply.answer.header("content-type").unwrap_or_default().to_owned();
+    let announced = reply.answer.header(DIGEST_HEADER).and_then(|text| Digest::parse(text).ok());
+    let body = reply.answer.body(kept.manifest_bytes).await?;
+    let media = decode::body_kind(&content_type, &body).map_err(Outcome::Malformed)?;
+    let digest = wanted.digest.cloned().or(announced).unwrap_or_else(|| Digest::of_sha256(&body));
+    if !digest.verify(&body) {
+        return Err(Outcome::CorruptContent);
+    }
+    let key = content_key(session, &digest);
+    let content = match media {
+        MediaKind::Index => {
+            let content = decode::platforms(&body).map_err(Outcome::Malformed)?;
+            kept.keep(key, content).await
+        }
+        MediaKind::Manifest if wanted.detail >= Detail::Config => {
+            follow_config(session, &body, key, kept).await?
+        }
+        _ => Content::Unread,
+    };
+    Ok(Found { digest: Some(digest), media, content })
+}
+
+/// Brings what the detail asks for beyond presence.
+pub(super) async fn deepen(
+    session: &Session<'_>,
+    mut found: Found,
+    detail: Detail,
+    kept: &Contents,
+) -> Asked<Found> {
+    let needed = match found.media {
+        MediaKind::Index => detail >= Detail::Platforms,
+        MediaKind::Manifest => detail >= Detail::Config,
+        MediaKind::Schema1 | MediaKind::Other => false,
+    };
+    let Some(digest) = found.digest.clone().filter(|_| needed && found.content == Content::Unread)
+    else {
+        return Ok(found);
+    };
+    if let Some(content) = kept.kept.get(&content_key(session, &digest)).await {
+        found.content = content;
+        return Ok(found);
+    }
+    match fetch(session, &digest, found.media, kept).await {
+        Ok(content) => found.content = content,
+        // It is there; that its content cannot be had just now does not change that.
+        Err(
+            Outcome::Throttled { .. }
+            | Outcome::RegistryError { .. }
+            | Outcome::Network(_)
+            | Outcome::Tls(_)
+            | Outcome::Timeout(_)
+            | Outcome::Overloaded,
+        ) => {}
+        Err(outcome) => return Err(outcome),
+    }
+    Ok(found)
+}
+
+async fn fetch(
+    session: &Session<'_>,
+    digest: &Digest,
+    media: MediaKind,
+    kept: &Contents,
+) -> Asked<Content> {
+    let url = session.url(&format!("manifests/{digest}"))?;
+    let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
+    if reply.answer.status != StatusCode::OK {
+        return Err(contradiction(session.refuse(reply, true).await));
+    }
+    let content_type = reply.answer.header("content-type").unwrap_or_default().to_owned();
+    let body = reply.answer.body(kept.manifest_bytes).await?;
+    if !digest.verify(&body) {
+        return Err(Outcome::CorruptContent);
+    }
+    let read = decode::body_kind(&content_type, &body).map_err(Outcome::Malformed)?;
+    if read != media {
+        return Err(Outcome::Malformed("GET brought another kind of manifest than HEAD announced"));
+    }
+    let key = content_key(session, digest);
+    if media == MediaKind::Index {
+        let content = decode::platforms(&body).map_err(Outcome::Malformed)?;
+        return Ok(kept.keep(key, content).await);
+    }
+    follow_config(session, &body, key, kept).await
+}
+
+async fn follow_config(
+    session: &Session<'_>,
+    manifest: &[u8],
+    key: ContentKey,
+    kept: &Contents,
+) -> Asked<Content> {
+    let digest = match decode::config_link(manifest).map_err(Outcome::Malformed)? {
+        ConfigLink::Image(digest) => digest,
+        ConfigLink::Artifact => return Ok(kept.keep(key, Content::Artifact).await),
+    };
+    let url = session.url(&format!("blobs/{digest}"))?;
+    let reply = session.ask(Method::GET, url, "*/*", Kind::Blob).await?;
+    if reply.answer.status != StatusCode::OK {
+        return Err(contradiction(session.refuse(reply, true).await));
+    }
+    let body = reply.answer.body(kept.config_bytes).await?;
+    if !digest.verify(&body) {
+        return Err(Outcome::CorruptContent);
+    }
+    let content = decode::config_platform(&body).map_err(Outcome::Malformed)?;
+    Ok(kept.keep(key, content).await)
+}
+
+/// A refusal of what was announced a moment ago proves nothing about the image.
+fn contradiction(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TagMissing { .. }
+        | Outcome::RepositoryMissing { .. }
+        | Outcome::MissingOrDenied
+        | Outcome::Unauthorized
+        | Outcome::Forbidden
+        | Outcome::RefusedByStranger => {
+            Outcome::Malformed("what HEAD announced was refused to GET")
+        }
+        outcome => outcome,
+    }
+}
+
+fn content_key(session: &Session<'_>, digest: &Digest) -> ContentKey {
+    let registry = origin(&session.endpoint.url);
+    let prefix = session.endpoint.url.path();
+    format!("{registry}{prefix}/{}@{digest}", session.repository).into()
+}

@@ -1,0 +1,192 @@
+//! What the client counts about itself: typed handles, closed labels, hosts under a cap.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::pull::Outcome;
+
+/// The most registry hosts that appear as labels; the rest are counted as `other`.
+const MAX_HOSTS: usize = 100;
+
+/// What a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Kind {
+    /// HEAD of a manifest.
+    Head,
+    /// GET of a manifest.
+    Get,
+    /// GET of an image configuration.
+    Blob,
+    /// A page of tags.
+    Tags,
+    /// A token.
+    Token,
+}
+
+/// How the cache answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum CacheAnswer {
+    /// A kept answer was good enough.
+    Hit,
+    /// An equal look-up was under way already.
+    Joined,
+    /// A look-up was started.
+    Miss,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    answer: CacheAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HostLabel {
+    registry: String,
+}
+
+/// The client's metrics.
+#[derive(Debug, Default)]
+pub struct RegistryMetrics {
+    requests: Family<KindLabel, Counter>,
+    lookups: Family<OutcomeLabel, Counter>,
+    cache: Family<CacheLabel, Counter>,
+    shed: Counter,
+    hub_remaining: Gauge,
+    breaker_open: Family<HostLabel, Gauge>,
+    hosts: Mutex<HashSet<Box<str>>>,
+}
+
+impl RegistryMetrics {
+    /// Registers everything; the prefix is the registry's.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "registry_requests",
+            "Requests sent to registries and token services",
+            self.requests.clone(),
+        );
+        registry.register("lookups", "Look-ups finished, by outcome", self.lookups.clone());
+        registry.register(
+            "lookup_cache",
+            "Look-ups asked for, by how the cache answered",
+            self.cache.clone(),
+        );
+        registry.register(
+            "lookups_shed",
+            "Look-ups refused because a bound of ours was reached",
+            self.shed.clone(),
+        );
+        registry.register(
+            "docker_hub_pulls_remaining",
+            "Pulls that Docker Hub has left for this address, as it last said",
+            self.hub_remaining.clone(),
+        );
+        registry.register(
+            "registry_breaker_open",
+            "1 while a registry that cannot be reached is left alone",
+            self.breaker_open.clone(),
+        );
+    }
+
+    /// Requests of this kind so far.
+    pub fn requests_of(&self, kind: Kind) -> u64 {
+        self.requests.get_or_create(&KindLabel { kind }).get()
+    }
+
+    /// Look-ups asked for that the cache answered this way.
+    pub fn cache_answers(&self, answer: CacheAnswer) -> u64 {
+        self.cache.get_or_create(&CacheLabel { answer }).get()
+    }
+
+    /// Look-ups that ended with an outcome of this word.
+    pub fn lookups_of(&self, outcome: &'static str) -> u64 {
+        self.lookups.get_or_create(&OutcomeLabel { outcome }).get()
+    }
+
+    /// Look-ups refused because a bound of ours was reached.
+    pub fn shed_count(&self) -> u64 {
+        self.shed.get()
+    }
+
+    /// Pulls that Docker Hub has left, as it last said; 0 if it never did.
+    pub fn docker_hub_remaining(&self) -> i64 {
+        self.hub_remaining.get()
+    }
+
+    pub(super) fn request(&self, kind: Kind) {
+        self.requests.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(super) fn cache(&self, answer: CacheAnswer) {
+        self.cache.get_or_create(&CacheLabel { answer }).inc();
+    }
+
+    pub(super) fn finished(&self, outcome: &Outcome) {
+        self.lookups.get_or_create(&OutcomeLabel { outcome: word(outcome) }).inc();
+    }
+
+    pub(super) fn shed(&self) {
+        self.shed.inc();
+    }
+
+    pub(super) fn hub_remaining(&self, remaining: i64) {
+        self.hub_remaining.set(remaining);
+    }
+
+    pub(super) fn breaker(&self, host: &str, open: bool) {
+        let label = HostLabel { registry: self.label_of(host).to_owned() };
+        self.breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    fn label_of<'a>(&self, host: &'a str) -> &'a str {
+        let mut hosts = self.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if hosts.contains(host) {
+            return host;
+        }
+        if hosts.len() >= MAX_HOSTS {
+            return "other";
+        }
+        hosts.insert(host.into());
+        host
+    }
+}
+
+/// The word for an outcome in metrics: closed, without anything that a registry sent.
+pub(super) fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Exists(_) => "exists",
+        Outcome::TagMissing { .. } => "tag_missing",
+        Outcome::RepositoryMissing { .. } => "repository_missing",
+        Outcome::MissingOrDenied => "missing_or_denied",
+        Outcome::Unauthorized => "unauthorized",
+        Outcome::Forbidden => "forbidden",
+        Outcome::RefusedByStranger => "refused_by_stranger",
+        Outcome::Throttled { .. } => "throttled",
+        Outcome::RegistryError { .. } => "registry_error",
+        Outcome::Network(_) => "network",
+        Outcome::Tls(_) => "tls",
+        Outcome::Timeout(_) => "timeout",
+        Outcome::Malformed(_) => "malformed",
+        Outcome::CorruptContent => "corrupt_content",
+        Outcome::ForbiddenAddress => "forbidden_address",
+        Outcome::ForeignRealm => "foreign_realm",
+        Outcome::NoHost => "no_host",
+        Outcome::TooLate => "too_late",
+        Outcome::Overloaded => "overloaded",
+    }
+}

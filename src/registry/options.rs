@@ -1,0 +1,219 @@
+//! What the registry client is told: plain values, with defaults that suit a webhook.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::realm::RealmPair;
+use super::resolver::NameResolver;
+use crate::mirror::RegistryHosts;
+
+/// Options of a [`RegistryClient`](super::RegistryClient).
+#[derive(Clone)]
+pub struct RegistryOptions {
+    /// Addresses that are opened although they are on the forbidden list; never metadata services.
+    pub allow: Vec<IpNet>,
+    /// Whether loopback may be contacted: the command line, run by a person for themselves.
+    pub contact_loopback: bool,
+    /// The service and pod ranges of this cluster, closed to registries that are not declared.
+    pub cluster_ranges: Vec<IpNet>,
+    /// Registries that are served from within the cluster.
+    pub in_cluster_hosts: InClusterHosts,
+    /// What the nodes' mirror configuration says.
+    pub hosts: RegistryHosts,
+    /// Certificate authorities beside the system's, PEM.
+    pub ca_files: Vec<PathBuf>,
+    /// Pairs of registry and token service beside those built in.
+    pub realms: Vec<RealmPair>,
+    /// The proxy, if any.
+    pub proxy: ProxyOptions,
+    /// How long each step may take.
+    pub limits: StepLimits,
+    /// How many requests may be under way, and how often.
+    pub load: LoadLimits,
+    /// How much is kept.
+    pub cache: CacheLimits,
+    /// The `User-Agent` of every request.
+    pub user_agent: String,
+    /// The way names are resolved; the system's if nothing is given.
+    pub resolver: Option<Arc<dyn NameResolver>>,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            contact_loopback: false,
+            cluster_ranges: Vec::new(),
+            in_cluster_hosts: InClusterHosts::default(),
+            hosts: RegistryHosts::default(),
+            ca_files: Vec::new(),
+            realms: Vec::new(),
+            proxy: ProxyOptions::default(),
+            limits: StepLimits::default(),
+            load: LoadLimits::default(),
+            cache: CacheLimits::default(),
+            user_agent: concat!("pullgate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            resolver: None,
+        }
+    }
+}
+
+/// How long each step may take, and how much each answer may hold.
+#[derive(Debug, Clone)]
+pub struct StepLimits {
+    /// Name resolution.
+    pub resolve: Duration,
+    /// Connection and TLS handshake, name resolution included.
+    pub connect: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// The body of one answer.
+    pub body: Duration,
+    /// A whole look-up, mirrors and token included.
+    pub whole: Duration,
+    /// Redirects that are followed for one request.
+    pub redirects: usize,
+    /// Bytes of a manifest, as containerd has it.
+    pub manifest_bytes: usize,
+    /// Bytes of an image configuration.
+    pub config_bytes: usize,
+    /// Bytes of a token answer.
+    pub token_bytes: usize,
+    /// Bytes of an error answer that are read.
+    pub error_bytes: usize,
+    /// Bytes of one page of tags.
+    pub tag_page_bytes: usize,
+    /// Pages of tags.
+    pub tag_pages: usize,
+}
+
+impl Default for StepLimits {
+    fn default() -> Self {
+        Self {
+            resolve: Duration::from_secs(3),
+            connect: Duration::from_secs(4),
+            first_byte: Duration::from_secs(6),
+            body: Duration::from_secs(5),
+            whole: Duration::from_secs(10),
+            redirects: 5,
+            manifest_bytes: 4 << 20,
+            config_bytes: 4 << 20,
+            token_bytes: 64 << 10,
+            error_bytes: 64 << 10,
+            tag_page_bytes: 4 << 20,
+            tag_pages: 10,
+        }
+    }
+}
+
+/// How many look-ups and requests are made.
+#[derive(Debug, Clone)]
+pub struct LoadLimits {
+    /// Look-ups under way or waiting, over all registries.
+    pub lookups: usize,
+    /// Look-ups under way or waiting at one registry.
+    pub lookups_per_registry: usize,
+    /// Look-ups under way at one registry.
+    pub concurrency_per_registry: usize,
+    /// Requests per second to one registry, over time.
+    pub requests_per_second: u32,
+    /// Requests that one registry may get at once after a quiet time.
+    pub request_burst: u32,
+    /// Failures to connect in a row after which a registry is left alone for a while.
+    pub breaker_threshold: u32,
+    /// How long a registry is left alone the first time; doubled for each failed probe.
+    pub breaker_first: Duration,
+    /// The longest time a registry is left alone without a probe.
+    pub breaker_longest: Duration,
+    /// The longest `Retry-After` that is honoured.
+    pub longest_retry_after: Duration,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        Self {
+            lookups: 2048,
+            lookups_per_registry: 512,
+            concurrency_per_registry: 32,
+            requests_per_second: 100,
+            request_burst: 1000,
+            breaker_threshold: 3,
+            breaker_first: Duration::from_secs(2),
+            breaker_longest: Duration::from_secs(60),
+            longest_retry_after: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone)]
+pub struct CacheLimits {
+    /// Bytes of kept outcomes, about.
+    pub outcome_bytes: u64,
+    /// Bytes of kept manifest contents, about.
+    pub content_bytes: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// A manifest found by digest.
+    pub by_digest: Duration,
+    /// A manifest found by tag.
+    pub by_tag: Duration,
+    /// Missing, unauthorized, forbidden.
+    pub negative: Duration,
+    /// Unreachable, the first time; doubled for each failure in a row.
+    pub unreachable: Duration,
+    /// Unreachable, at most.
+    pub unreachable_longest: Duration,
+    /// Everything else that is not ours.
+    pub odd: Duration,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self {
+            outcome_bytes: 32 << 20,
+            content_bytes: 16 << 20,
+            tokens: 10_000,
+            by_digest: Duration::from_secs(3600),
+            by_tag: Duration::from_secs(60),
+            negative: Duration::from_secs(15),
+            unreachable: Duration::from_secs(5),
+            unreachable_longest: Duration::from_secs(60),
+            odd: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A proxy, in the words of the usual environment variables.
+#[derive(Clone, Default)]
+pub struct ProxyOptions {
+    /// `HTTPS_PROXY`.
+    pub https: Option<String>,
+    /// `HTTP_PROXY`.
+    pub http: Option<String>,
+    /// `NO_PROXY`.
+    pub no_proxy: String,
+}
+
+/// Registries that are served from within the cluster: host names, or `*.` and a domain.
+#[derive(Debug, Clone, Default)]
+pub struct InClusterHosts(pub Vec<Box<str>>);
+
+impl InClusterHosts {
+    /// Whether this host, without port, is declared.
+    pub fn contains(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.');
+        self.0.iter().any(|pattern| match pattern.strip_prefix("*.") {
+            Some(domain) => host.len().checked_sub(domain.len() + 1).is_some_and(|at| {
+                at > 0
+                    && host.is_char_boundary(at)
+                    && host[at..].starts_with('.')
+                    && host[at + 1..].eq_ignore_ascii_case(domain)
+            }),
+            None => pattern.eq_ignore_ascii_case(host),
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! TLS settings: whose certificates are trusted, for which endpoint, and who we say we are.
+//!
+//! Roots are the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` honoured), the files named on the
+//! command line, and per endpoint those of its `hosts.toml`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::error::RegistryError;
+use crate::mirror::{Client, TlsSettings};
+
+/// What every endpoint's settings start from.
+pub(super) struct TlsBase {
+    provider: Arc<CryptoProvider>,
+    roots: RootCertStore,
+    plain: ClientConfig,
+}
+
+impl TlsBase {
+    pub(super) fn load(ca_files: &[PathBuf]) -> Result<Self, RegistryError> {
+        let mut roots = RootCertStore::empty();
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "a system certificate could not be read");
+        }
+        roots.add_parsable_certificates(native.certs);
+        add_files(&mut roots, ca_files)?;
+        if roots.is_empty() {
+            tracing::warn!("no certificate authority is trusted: https will fail everywhere");
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let plain = build(&provider, &roots, &TlsSettings::default())?;
+        Ok(Self { provider, roots, plain })
+    }
+
+    /// The configuration for one endpoint; for most of them nothing is special.
+    pub(super) fn config(
+        &self,
+        settings: Option<&TlsSettings>,
+    ) -> Result<ClientConfig, RegistryError> {
+        match settings {
+            Some(settings) => build(&self.provider, &self.roots, settings),
+            None => Ok(self.plain.clone()),
+        }
+    }
+}
+
+fn build(
+    provider: &Arc<CryptoProvider>,
+    roots: &RootCertStore,
+    settings: &TlsSettings,
+) -> Result<ClientConfig, RegistryError> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(RegistryError::Tls)?;
+    let builder = if settings.skip_verify {
+        let unseen = Arc::new(TakenUnseen { provider: Arc::clone(provider) });
+        builder.dangerous().with_custom_certificate_verifier(unseen)
+    } else {
+        let mut roots = roots.clone();
+        add_files(&mut roots, &settings.ca_files)?;
+        builder.with_root_certificates(roots)
+    };
+    let mut config = match settings.clients.first() {
+        Some(client) => {
+            let (chain, key) = load_client(client)?;
+            builder.with_client_auth_cert(chain, key).map_err(RegistryError::Tls)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn add_files(roots: &mut RootCertStore, files: &[PathBuf]) -> Result<(), RegistryError> {
+    for path in files {
+        for certificate in load_chain(path, "certificate authorities")? {
+            roots.add(certificate).map_err(RegistryError::Tls)?;
+        }
+    }
+    Ok(())
+}
+
+fn load_chain(
+    path: &Path,
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, RegistryError> {
+    let failed = |source| RegistryError::Pem { what, path: path.to_owned(), source };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    if chain.is_empty() {
+        return Err(RegistryError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(chain)
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn load_client(client: &Client) -> Result<Identity, RegistryError> {
+    let chain = load_chain(&client.certificate, "a client certificate")?;
+    let path = client.key.as_ref().unwrap_or(&client.certificate);
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|source| RegistryError::Pem {
+        what: "a client key",
+        path: path.clone(),
+        source,
+    })?;
+    Ok((chain, key))
+}
+
+/// `skip_verify`: the nodes do not look at this certificate either.
+#[derive(Debug)]
+struct TakenUnseen {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for TakenUnseen {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

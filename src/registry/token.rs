@@ -1,0 +1,217 @@
+//! Tokens: asked of the token service that the registry names, kept for whoever they were given to.
+//!
+//! Kept per registry, credential identity and repository, so that what one credential obtained
+//! never serves another. Where a credential may be sent is decided by `realm`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use moka::future::Cache;
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::classify::{self, Family};
+use super::decode;
+use super::metrics::{Kind, RegistryMetrics};
+use super::options::RegistryOptions;
+use super::proof::Secret;
+use super::realm::{self, RealmPair};
+use super::transport::{Asked, Lane, Outgoing, Transport};
+use crate::credential::CredentialIdentity;
+use crate::pull::Outcome;
+
+/// What the specification has where a token service does not say (seconds).
+const DEFAULT_LIFETIME: u64 = 60;
+/// A token is not used in its last seconds: it must arrive before it expires.
+const MARGIN: Duration = Duration::from_secs(5);
+/// The longest that any token is kept (seconds).
+const LONGEST_LIFETIME: u64 = 3600;
+/// What we are to OAuth 2 token services.
+const CLIENT_ID: &str = "pullgate";
+
+/// Whose token, for what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct TokenKey {
+    /// Scheme, host and port of the registry.
+    pub(super) registry: Box<str>,
+    pub(super) identity: CredentialIdentity,
+    pub(super) repository: Box<str>,
+}
+
+/// A token, ready to be sent.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    pub(super) good_until: Instant,
+}
+
+/// What a token is asked with.
+pub(super) struct Application<'a> {
+    pub(super) registry: &'a Url,
+    pub(super) challenge: &'a Challenge,
+    /// The repository at the registry itself; nothing where a redirect led elsewhere.
+    pub(super) repository: Option<&'a str>,
+    pub(super) secret: Option<&'a Secret>,
+    pub(super) lane: &'a Lane,
+    pub(super) family: Family,
+    pub(super) deadline: Instant,
+}
+
+/// The kept tokens.
+pub(super) struct Tokens {
+    kept: Cache<TokenKey, Token>,
+    listed: Vec<RealmPair>,
+    cap: usize,
+    metrics: Arc<RegistryMetrics>,
+}
+
+impl Tokens {
+    pub(super) fn new(options: &RegistryOptions, metrics: Arc<RegistryMetrics>) -> Self {
+        Self {
+            kept: Cache::builder()
+                .max_capacity(options.cache.tokens)
+                .time_to_live(Duration::from_secs(LONGEST_LIFETIME))
+                .build(),
+            listed: options.realms.clone(),
+            cap: options.limits.token_bytes,
+            metrics,
+        }
+    }
+
+    /// A token that is still good.
+    pub(super) async fn kept(&self, key: &TokenKey) -> Option<Token> {
+        self.kept.get(key).await.filter(|token| token.good_until > Instant::now())
+    }
+
+    /// Forgets a token that the registry no longer takes.
+    pub(super) async fn forget(&self, key: &TokenKey) {
+        self.kept.invalidate(key).await;
+    }
+
+    /// A token for this key; equal questions under way collapse into one.
+    pub(super) async fn obtain(
+        &self,
+        key: TokenKey,
+        transport: &Transport,
+        application: Application<'_>,
+    ) -> Asked<Token> {
+        if self.kept.get(&key).await.is_some_and(|token| token.good_until <= Instant::now()) {
+            self.kept.invalidate(&key).await;
+        }
+        self.kept
+            .try_get_with(key, self.ask(transport, application))
+            .await
+            .map_err(|outcome| Outcome::clone(&outcome))
+    }
+
+    async fn ask(&self, transport: &Transport, application: Application<'_>) -> Asked<Token> {
+        let realm = application
+            .challenge
+            .realm
+            .as_deref()
+            .and_then(|realm| Url::parse(realm).ok())
+            .ok_or(Outcome::Malformed("a challenge without a usable realm"))?;
+        let anonymous = application.secret.is_none();
+        if !realm::may_ask(application.registry, &realm, anonymous, &self.listed) {
+            return Err(Outcome::ForeignRealm);
+        }
+        let (status, headers, body) = self.exchange(transport, &application, realm).await?;
+        if status != StatusCode::OK {
+            return Err(classify::token_refusal(status, &headers, application.family, &body));
+        }
+        read_token(&body)
+    }
+
+    async fn exchange(
+        &self,
+        transport: &Transport,
+        application: &Application<'_>,
+        mut realm: Url,
+    ) -> Asked<(StatusCode, HeaderMap, bytes::Bytes)> {
+        let scopes = scopes(application.repository, application.challenge.scope.as_deref());
+        let service = application.challenge.service.as_deref();
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut form = None;
+        let method = if let Some(Secret::Identity(token)) = application.secret {
+            let mut fields = vec![
+                ("grant_type", "refresh_token".to_owned()),
+                ("refresh_token", token.to_string()),
+                ("client_id", CLIENT_ID.to_owned()),
+                ("scope", scopes.join(" ")),
+            ];
+            fields.extend(service.map(|service| ("service", service.to_owned())));
+            form = Some(fields);
+            Method::POST
+        } else {
+            if let Some(Secret::Basic(value)) = application.secret {
+                headers.insert(AUTHORIZATION, value.clone());
+            }
+            let mut query = realm.query_pairs_mut();
+            query.extend_pairs(service.map(|service| ("service", service)));
+            query.extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+            drop(query);
+            Method::GET
+        };
+        self.metrics.request(Kind::Token);
+        let request = Outgoing { method, url: &realm, headers, form };
+        let answer = transport.send(application.lane, request, application.deadline).await?;
+        let (status, headers) = (answer.status, answer.headers.clone());
+        let body = answer.body(self.cap).await?;
+        Ok((status, headers, body))
+    }
+}
+
+/// What is asked for: to pull this repository, and what the challenge names beside it, cut down
+/// to pulling. containerd asks for both too.
+fn scopes(repository: Option<&str>, challenged: Option<&str>) -> Vec<String> {
+    let own = repository.map(|repository| format!("repository:{repository}:pull"));
+    let mut scopes: Vec<_> = own.into_iter().collect();
+    for scope in challenged.unwrap_or_default().split_ascii_whitespace().take(8) {
+        let Some((resource, actions)) = scope.rsplit_once(':') else { continue };
+        if !resource.starts_with("repository:") || !actions.split(',').any(|a| a == "pull") {
+            continue;
+        }
+        let pull = format!("{resource}:pull");
+        if !scopes.contains(&pull) {
+            scopes.push(pull);
+        }
+    }
+    scopes
+}
+
+#[derive(Deserialize)]
+struct RawToken {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<serde_json::Value>,
+}
+
+fn read_token(body: &[u8]) -> Asked<Token> {
+    let raw: RawToken =
+        decode::object(body).ok_or(Outcome::Malformed("the token answer cannot be read"))?;
+    // As containerd has it, `access_token` wins.
+    let text = [raw.access_token, raw.token]
+        .into_iter()
+        .flatten()
+        .find(|token| !token.is_empty())
+        .ok_or(Outcome::Malformed("the token answer has no token"))?;
+    let mut header = HeaderValue::from_str(&format!("Bearer {text}"))
+        .map_err(|_| Outcome::Malformed("the token cannot stand in a header"))?;
+    header.set_sensitive(true);
+    let seconds = match raw.expires_in {
+        Some(serde_json::Value::Number(number)) => {
+            number.as_u64().or_else(|| number.as_f64().map(|_| 0)).unwrap_or(DEFAULT_LIFETIME)
+        }
+        _ => DEFAULT_LIFETIME,
+    };
+    let lifetime = Duration::from_secs(seconds.min(LONGEST_LIFETIME));
+    Ok(Token { header, good_until: Instant::now() + lifetime.saturating_sub(MARGIN) })
+}

@@ -1,0 +1,290 @@
+//! Sends one request and reads one answer, each step bounded and each address checked.
+//!
+//! There is one HTTP client, and so one pool of connections, per credential identity and TLS
+//! setting: what one credential opened never carries another's requests. Redirects are not
+//! followed here and nothing is tried twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use super::address::AddressPolicy;
+use super::error::RegistryError;
+use super::fault;
+use super::options::{InClusterHosts, ProxyOptions, RegistryOptions, StepLimits};
+use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames};
+use super::tls::TlsBase;
+use crate::credential::CredentialIdentity;
+use crate::mirror::{RegistryHosts, TlsSettings};
+use crate::pull::{Outcome, Step};
+
+/// A step that came to something, or the outcome that ended it.
+pub(super) type Asked<T> = Result<T, Outcome>;
+
+/// The most HTTP clients that are kept; each holds its own idle connections.
+const MAX_CLIENTS: usize = 512;
+
+/// Whose connection a request travels on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) identity: CredentialIdentity,
+    pub(super) tls: Option<Arc<TlsSettings>>,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) headers: HeaderMap,
+    pub(super) form: Option<Vec<(&'static str, String)>>,
+}
+
+/// The head of one answer; its body is read on demand.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    response: reqwest::Response,
+    proxied: bool,
+    limit: Duration,
+    deadline: Instant,
+}
+
+/// HTTP clients by lane and proxy, each with the time of its last use.
+type Clients = HashMap<(Lane, Option<Box<str>>), (reqwest::Client, Instant)>;
+
+/// Everything that sends.
+pub(super) struct Transport {
+    base: TlsBase,
+    policy: Arc<AddressPolicy>,
+    in_cluster: Arc<InClusterHosts>,
+    names: Arc<dyn NameResolver>,
+    proxies: Matcher,
+    proxy: ProxyOptions,
+    proxy_hosts: Vec<Box<str>>,
+    limits: StepLimits,
+    user_agent: HeaderValue,
+    clients: Mutex<Clients>,
+}
+
+impl Transport {
+    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
+        let mut proxies = Matcher::builder().no(options.proxy.no_proxy.as_str());
+        let mut proxy_hosts = Vec::new();
+        if let Some(https) = &options.proxy.https {
+            proxies = proxies.https(https.as_str());
+        }
+        if let Some(http) = &options.proxy.http {
+            proxies = proxies.http(http.as_str());
+        }
+        for proxy in options.proxy.https.iter().chain(&options.proxy.http) {
+            proxy_hosts.push(proxy_host(proxy).ok_or(RegistryError::Proxy)?);
+        }
+        let transport = Self {
+            base: TlsBase::load(&options.ca_files)?,
+            policy: Arc::new(AddressPolicy {
+                allow: options.allow.clone(),
+                loopback: options.contact_loopback,
+                cluster: options.cluster_ranges.clone(),
+            }),
+            in_cluster: Arc::new(options.in_cluster_hosts.clone()),
+            names: options.resolver.clone().unwrap_or_else(|| Arc::new(SystemNames::new())),
+            proxies: proxies.build(),
+            proxy: options.proxy.clone(),
+            proxy_hosts,
+            limits: options.limits.clone(),
+            user_agent: HeaderValue::from_str(&options.user_agent)
+                .unwrap_or_else(|_| HeaderValue::from_static("pullgate")),
+            clients: Mutex::new(HashMap::new()),
+        };
+        transport.check_hosts(&options.hosts)?;
+        Ok(transport)
+    }
+
+    /// Whether the certificates that these hosts name can be loaded and their headers sent.
+    pub(super) fn check_hosts(&self, hosts: &RegistryHosts) -> Result<(), RegistryError> {
+        for endpoint in hosts.endpoints() {
+            if endpoint.tls.is_some() {
+                self.base.config(endpoint.tls.as_deref())?;
+            }
+            for (name, value) in &endpoint.headers {
+                let fits = HeaderName::from_bytes(name.as_bytes()).is_ok()
+                    && HeaderValue::from_str(value).is_ok();
+                if !fits {
+                    return Err(RegistryError::Header {
+                        host: endpoint.url.host_str().unwrap_or_default().to_owned(),
+                        name: name.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one request; an answer with any status is an answer.
+    pub(super) async fn send(
+        &self,
+        lane: &Lane,
+        request: Outgoing<'_>,
+        deadline: Instant,
+    ) -> Asked<Answer> {
+        self.check_address(request.url)?;
+        let proxy = self.proxy_for(request.url);
+        let proxied = proxy.is_some();
+        let client = self
+            .client(lane, proxy)
+            .map_err(|_| Outcome::Malformed("no HTTP client can be set up for this host"))?;
+        let mut builder = client
+            .request(request.method, request.url.clone())
+            .headers(request.headers)
+            .header(http::header::USER_AGENT, self.user_agent.clone());
+        if let Some(form) = &request.form {
+            builder = builder.form(form);
+        }
+        let now = Instant::now();
+        let patience = now + self.limits.connect + self.limits.first_byte;
+        let sent = tokio::time::timeout_at(patience.min(deadline), builder.send()).await;
+        match sent {
+            Ok(Ok(response)) => Ok(Answer {
+                status: response.status(),
+                headers: response.headers().clone(),
+                response,
+                proxied,
+                limit: self.limits.body,
+                deadline,
+            }),
+            Ok(Err(error)) => {
+                let outcome = fault::outcome_of(&error, proxied);
+                tracing::debug!(?outcome, host = request.url.host_str(), "a request failed");
+                Err(outcome)
+            }
+            Err(_) if deadline <= patience => Err(Outcome::Timeout(Step::Whole)),
+            Err(_) => Err(Outcome::Timeout(Step::FirstByte)),
+        }
+    }
+
+    /// Literal addresses are dialled without a question to any resolver, so they are checked here.
+    fn check_address(&self, url: &Url) -> Asked<()> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Outcome::Malformed("an address that is neither http nor https"));
+        }
+        let (address, name) = match url.host() {
+            Some(Host::Ipv4(v4)) => (v4.into(), v4.to_string()),
+            Some(Host::Ipv6(v6)) => (v6.into(), v6.to_string()),
+            Some(Host::Domain(_)) => return Ok(()),
+            None => return Err(Outcome::Malformed("an address without a host")),
+        };
+        self.policy
+            .check(address, self.in_cluster.contains(&name))
+            .map_err(|_| Outcome::ForbiddenAddress)
+    }
+
+    /// The proxy that a request to this address goes through, if any.
+    fn proxy_for(&self, url: &Url) -> Option<&str> {
+        let uri: http::Uri = url.as_str().parse().ok()?;
+        self.proxies.intercept(&uri)?;
+        match url.scheme() {
+            "https" => self.proxy.https.as_deref(),
+            _ => self.proxy.http.as_deref(),
+        }
+    }
+
+    fn client(&self, lane: &Lane, proxy: Option<&str>) -> Result<reqwest::Client, RegistryError> {
+        let key = (lane.clone(), proxy.map(Into::into));
+        let now = Instant::now();
+        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((client, used)) = clients.get_mut(&key) {
+            *used = now;
+            return Ok(client.clone());
+        }
+        if clients.len() >= MAX_CLIENTS {
+            let oldest = clients.iter().min_by_key(|(_, (_, used))| *used).map(|(k, _)| k.clone());
+            if let Some(oldest) = oldest {
+                clients.remove(&oldest);
+            }
+        }
+        let client = self.build_client(lane, proxy)?;
+        clients.insert(key, (client.clone(), now));
+        Ok(client)
+    }
+
+    fn build_client(
+        &self,
+        lane: &Lane,
+        proxy: Option<&str>,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.base.config(lane.tls.as_deref())?)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(self.limits.connect)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(8)
+            .http1_max_headers(100)
+            .http2_max_header_list_size(64 << 10)
+            .no_proxy();
+        let timeout = self.limits.resolve;
+        let names = Arc::clone(&self.names);
+        let builder = match proxy {
+            Some(proxy) => builder
+                .proxy(reqwest::Proxy::all(proxy).map_err(RegistryError::Client)?)
+                .dns_resolver(ProxyResolver { names, hosts: self.proxy_hosts.clone(), timeout }),
+            None => builder.dns_resolver(GuardedResolver {
+                names,
+                policy: Arc::clone(&self.policy),
+                in_cluster: Arc::clone(&self.in_cluster),
+                timeout,
+            }),
+        };
+        builder.build().map_err(RegistryError::Client)
+    }
+}
+
+impl Answer {
+    /// The text of a header, if it is there once and readable.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads the body, up to `cap` bytes; a longer one is malformed.
+    pub(super) async fn body(mut self, cap: usize) -> Asked<Bytes> {
+        let encoded = self
+            .header("content-encoding")
+            .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+        if encoded {
+            return Err(Outcome::Malformed("a compressed answer nobody asked for"));
+        }
+        let announced = self.response.content_length().unwrap_or(0);
+        if usize::try_from(announced).map_or(true, |announced| announced > cap) {
+            return Err(Outcome::Malformed("the answer is too large"));
+        }
+        let patience = Instant::now() + self.limit;
+        let until = patience.min(self.deadline);
+        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+        loop {
+            match tokio::time::timeout_at(until, self.response.chunk()).await {
+                Ok(Ok(Some(chunk))) if body.len() + chunk.len() > cap => {
+                    return Err(Outcome::Malformed("the answer is too large"));
+                }
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                Ok(Ok(None)) => return Ok(body.into()),
+                Ok(Err(error)) => return Err(fault::outcome_of(&error, self.proxied)),
+                Err(_) if self.deadline <= patience => return Err(Outcome::Timeout(Step::Whole)),
+                Err(_) => return Err(Outcome::Timeout(Step::Body)),
+            }
+        }
+    }
+}
+
+fn proxy_host(proxy: &str) -> Option<Box<str>> {
+    let with_scheme =
+        if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    Url::parse(&with_scheme).ok()?.host_str().map(Into::into)
+}

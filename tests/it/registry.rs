@@ -1,0 +1,10 @@
+//! The registry client against registries that follow a script, and against real ones.
+
+mod addresses;
+mod basics;
+mod bounds;
+mod credentials;
+mod economy;
+mod mirrors;
+mod scripted;
+mod tls;

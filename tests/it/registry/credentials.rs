@@ -1,0 +1,279 @@
+//! What one credential got never serves another, and nobody lures a credential away.
+
+use std::sync::{Arc, Mutex};
+
+use pullgate::credential::{Credential, CredentialOrigin};
+use pullgate::pull::Outcome;
+use pullgate::registry::{RealmPair, RegistryClient};
+use rstest::rstest;
+
+use super::scripted::*;
+
+fn exists(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Exists(_))
+}
+
+fn two_tenants() -> Vec<User> {
+    vec![user("alice", "a", &["alice/app"]), user("bob", "b", &["bob/app"])]
+}
+
+#[rstest]
+#[case::tokens_good_first(true, true)]
+#[case::tokens_bad_first(true, false)]
+#[case::basic_good_first(false, true)]
+#[case::basic_bad_first(false, false)]
+#[tokio::test]
+async fn what_one_credential_got_never_serves_another(
+    #[case] tokens: bool,
+    #[case] good_first: bool,
+) {
+    let registry = Scripted::start().await;
+    let access = if tokens { Access::Token } else { Access::Basic };
+    registry.access(access(two_tenants()));
+    registry.put_image("alice/app", "v1", "linux", "amd64");
+    let client = client(&[&registry]);
+    let reference = registry.reference("alice/app:v1");
+    let alice = credential("alice", "a");
+    let bob = credential("bob", "b");
+    let order = if good_first { [&alice, &bob] } else { [&bob, &alice] };
+    for _ in 0..2 {
+        for who in order {
+            let found = exists(&look(&client, &reference, Some(who)).await.outcome);
+            assert_eq!(found, who.username() == "alice", "{}", who.username());
+        }
+        let anonymous = look(&client, &reference, None).await;
+        assert!(!exists(&anonymous.outcome), "{anonymous:?}");
+    }
+    let stolen = registry
+        .calls()
+        .into_iter()
+        .filter(|call| call.path.contains("alice/app"))
+        .filter(|call| call.proof().is_some_and(|proof| proof.contains("bob")))
+        .count();
+    assert!(stolen > 0, "bob asked with his own proof");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_look_ups_at_once_keep_credentials_apart() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(two_tenants()));
+    for tag in 0..10 {
+        registry.put_image("alice/app", &format!("v{tag}"), "linux", "amd64");
+        registry.put_image("bob/app", &format!("v{tag}"), "linux", "amd64");
+    }
+    let client = client(&[&registry]);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let client = Arc::clone(&client);
+        let (who, password) = if n % 2 == 0 { ("alice", "a") } else { ("bob", "b") };
+        let of = if n % 4 < 2 { "alice" } else { "bob" };
+        let reference = registry.reference(&format!("{of}/app:v{}", n % 10));
+        tasks.spawn(async move {
+            let credential = credential(who, password);
+            let lookup = look(&client, &reference, Some(&credential)).await;
+            (who == of, exists(&lookup.outcome))
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        let (may, could) = task.unwrap();
+        assert_eq!(may, could);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_password_is_a_new_identity_at_once() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("alice", "new", &["*"])]));
+    registry.put_image("team/app", "v1", "linux", "amd64");
+    let client = client(&[&registry]);
+    let reference = registry.reference("team/app:v1");
+    let old = look(&client, &reference, Some(&credential("alice", "old"))).await;
+    assert_eq!(old.outcome, Outcome::Unauthorized);
+    let new = look(&client, &reference, Some(&credential("alice", "new"))).await;
+    assert!(exists(&new.outcome), "{new:?}");
+}
+
+/// A registry that sends its visitors to a token service of its choice.
+async fn with_realm(realm: String) -> Scripted {
+    let registry = Scripted::start().await;
+    registry.replies(move |_| {
+        let challenge =
+            format!(r#"Bearer realm="{realm}",service="s",scope="repository:a/b:pull""#);
+        Some(challenged(401, &challenge, "UNAUTHORIZED"))
+    });
+    registry
+}
+
+#[tokio::test]
+async fn a_foreign_realm_gets_neither_credential_nor_request() {
+    let thief = Scripted::start().await;
+    // The same address under another name: a foreign host all the same.
+    let realm = format!("http://localhost:{}/token", thief.host().rsplit_once(':').unwrap().1);
+    let registry = with_realm(realm).await;
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    for who in [Some(credential("alice", "secret")), None] {
+        let lookup = look(&client, &reference, who.as_ref()).await;
+        assert_eq!(lookup.outcome, Outcome::ForeignRealm);
+    }
+    assert_eq!(thief.log(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_listed_pair_may_have_the_credential() {
+    let service = Scripted::start().await;
+    service.access(Access::Token(vec![user("alice", "pw", &["*"])]));
+    let port = service.host().rsplit_once(':').unwrap().1.to_owned();
+    let registry = with_realm(format!("http://localhost:{port}/token")).await;
+    // Pairs are of names, so the registry needs one too.
+    let mut options = options(&[&registry]);
+    let host = format!("localhost:{}", registry.host().rsplit_once(':').unwrap().1);
+    options.hosts.insert(host.clone(), vec![endpoint(&host)]);
+    options.realms = vec![RealmPair { registry: "localhost".into(), realm: "localhost".into() }];
+    let client = RegistryClient::new(options).unwrap();
+    let reference = format!("{host}/a/b:v1").parse().unwrap();
+    look(&client, &reference, Some(&credential("alice", "pw"))).await;
+    assert_eq!(service.log(), ["GET /token 200 alice"]);
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_carries_no_authorization() {
+    let thief = Scripted::start().await;
+    let registry = Scripted::start().await;
+    thief.put_image("a/b", "v1", "linux", "amd64");
+    let target = format!("http://{}", thief.host());
+    registry.replies(move |call| {
+        if call.proof().is_none() {
+            return Some(challenged(401, r#"Basic realm="r""#, "UNAUTHORIZED"));
+        }
+        let location = format!("{target}{}", call.path);
+        Some(reply(307, &[("location", &location)], ""))
+    });
+    let client = client(&[&registry]);
+    let lookup =
+        look(&client, &registry.reference("a/b:v1"), Some(&credential("alice", "pw"))).await;
+    assert!(exists(&lookup.outcome), "{lookup:?}");
+    assert_eq!(thief.log(), ["HEAD /v2/a/b/manifests/v1 200"]);
+    assert!(thief.calls().iter().all(|call| call.proof().is_none()));
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_that_asks_for_a_login_gets_none() {
+    let thief = Scripted::start().await;
+    thief.access(Access::Basic(vec![user("alice", "pw", &["*"])]));
+    let registry = Scripted::start().await;
+    let target = format!("http://{}", thief.host());
+    registry.replies(move |call| {
+        let location = format!("{target}{}", call.path);
+        Some(reply(302, &[("location", &location)], ""))
+    });
+    let client = client(&[&registry]);
+    let alice = credential("alice", "pw");
+    look(&client, &registry.reference("a/b:v1"), Some(&alice)).await;
+    assert!(thief.calls().iter().all(|call| call.proof().is_none()), "{:?}", thief.log());
+}
+
+#[tokio::test]
+async fn redirects_are_bounded() {
+    let registry = Scripted::start().await;
+    registry.replies(|call| Some(reply(302, &[("location", &format!("{}x", call.path))], "")));
+    let client = client(&[&registry]);
+    let lookup = look(&client, &registry.reference("a/b:v1"), None).await;
+    assert_eq!(lookup.outcome, Outcome::Malformed("too many redirects"));
+    assert_eq!(registry.log().len(), 6);
+}
+
+#[tokio::test]
+async fn an_identity_token_is_posted_and_never_sent_to_the_registry() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let host = registry.host();
+    let forms = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&forms);
+    registry.replies(move |call| {
+        if call.path == "/token" {
+            seen.lock().unwrap().push((call.method.to_string(), call.body.clone()));
+            assert_eq!(call.proof(), None);
+            return Some(reply(200, &[], r#"{"access_token":"tok-x","expires_in":300}"#));
+        }
+        match call.proof().as_deref() {
+            Some("tok-x") => None,
+            _ => {
+                let challenge = format!(r#"Bearer realm="http://{host}/token",service="s""#);
+                Some(challenged(401, &challenge, "UNAUTHORIZED"))
+            }
+        }
+    });
+    let client = client(&[&registry]);
+    let person = Credential::new("<token>", "refresh me", CredentialOrigin::User);
+    let lookup = look(&client, &registry.reference("a/b:v1"), Some(&person)).await;
+    assert!(exists(&lookup.outcome), "{lookup:?}");
+    let forms = forms.lock().unwrap();
+    assert_eq!(
+        *forms,
+        [(
+            "POST".to_owned(),
+            "grant_type=refresh_token&refresh_token=refresh+me&client_id=pullgate\
+             &scope=repository%3Aa%2Fb%3Apull&service=s"
+                .to_owned()
+        )]
+    );
+}
+
+#[tokio::test]
+async fn only_pulling_is_asked_for_whatever_the_challenge_says() {
+    let registry = Scripted::start().await;
+    let host = registry.host();
+    registry.replies(move |call| {
+        if call.path == "/token" {
+            return Some(reply(200, &[], r#"{"token":"tok-x"}"#));
+        }
+        let scope = "repository:a/b:pull,push,delete repository:other/c:push registry:catalog:*";
+        let challenge =
+            format!(r#"Bearer realm="http://{host}/token",service="s",scope="{scope}""#);
+        Some(challenged(401, &challenge, "UNAUTHORIZED"))
+    });
+    let client = client(&[&registry]);
+    look(&client, &registry.reference("a/b:v1"), None).await;
+    let token = registry.calls().into_iter().find(|call| call.path == "/token").unwrap();
+    assert_eq!(token.query, "service=s&scope=repository%3Aa%2Fb%3Apull");
+}
+
+#[tokio::test]
+async fn a_stale_token_is_renewed_once() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("", "", &["*"])]));
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.put_image("a/b", "v2", "linux", "amd64");
+    let client = client(&[&registry]);
+    look(&client, &registry.reference("a/b:v1"), None).await;
+    registry.take_log();
+    let host = registry.host();
+    registry.replies(move |call| {
+        let stale = call.proof().as_deref() == Some("tok-#1");
+        stale.then(|| {
+            let challenge =
+                format!(r#"Bearer realm="http://{host}/token",service="s",error="invalid_token""#);
+            challenged(401, &challenge, "UNAUTHORIZED")
+        })
+    });
+    let lookup = look(&client, &registry.reference("a/b:v2"), None).await;
+    assert!(exists(&lookup.outcome), "{lookup:?}");
+    assert_eq!(
+        registry.log(),
+        ["HEAD /v2/a/b/manifests/v2 401", "GET /token 200", "HEAD /v2/a/b/manifests/v2 200",]
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_opens_nothing_is_the_last_word() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("", "", &[])]));
+    let client = client(&[&registry]);
+    let lookup = look(&client, &registry.reference("a/b:v1"), None).await;
+    assert_eq!(lookup.outcome, Outcome::MissingOrDenied);
+    assert_eq!(
+        registry.log(),
+        ["HEAD /v2/a/b/manifests/v1 401", "GET /token 200", "HEAD /v2/a/b/manifests/v1 401",]
+    );
+}

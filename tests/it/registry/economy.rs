@@ -1,0 +1,407 @@
+//! Requests are few, answers are kept as long as they hold, and trouble stays where it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pullgate::image::ImageReference;
+use pullgate::pull::{Content, Detail, ErrorCode, Lookup, NetworkFault, Outcome};
+use pullgate::registry::{Breaker, CacheAnswer, Kind, RegistryClient, RegistryOptions};
+use pullgate::review::ManifestSource as _;
+use rstest::rstest;
+
+use super::scripted::*;
+
+/// Lets the clock jump without waiting.
+async fn jump(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+/// Asks the same question many times at once.
+async fn crowd(
+    client: &Arc<RegistryClient>,
+    references: &[ImageReference],
+    times: usize,
+    detail: Detail,
+) -> Vec<Lookup> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..times {
+        let client = Arc::clone(client);
+        let reference = references[n % references.len()].clone();
+        tasks.spawn(async move { client.look_up(request(&reference, None, detail), soon()).await });
+    }
+    tasks.join_all().await
+}
+
+#[tokio::test]
+async fn five_hundred_reviews_of_a_cold_image_are_three_requests() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("", "", &["*"])])).delay(Duration::from_millis(20));
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let client = client(&[&registry]);
+    let lookups = crowd(&client, &[registry.reference("a/b:v1")], 500, Detail::Platforms).await;
+    assert!(lookups.iter().all(|lookup| matches!(lookup.outcome, Outcome::Exists(_))));
+    assert_eq!(
+        registry.log(),
+        ["HEAD /v2/a/b/manifests/v1 401", "GET /token 200", "HEAD /v2/a/b/manifests/v1 200",]
+    );
+    let metrics = client.metrics();
+    assert_eq!(metrics.cache_answers(CacheAnswer::Miss), 1);
+    let shared =
+        metrics.cache_answers(CacheAnswer::Joined) + metrics.cache_answers(CacheAnswer::Hit);
+    assert_eq!(shared, 499);
+    assert_eq!((metrics.requests_of(Kind::Head), metrics.requests_of(Kind::Token)), (2, 1));
+    assert_eq!(metrics.lookups_of("exists"), 1);
+}
+
+#[tokio::test]
+async fn ten_thousand_reviews_of_fifty_lone_manifests_are_fifty_heads() {
+    let registry = Scripted::start().await;
+    let references: Vec<_> = (0..50)
+        .map(|n| {
+            registry.put_image(&format!("team/app{n}"), "v1", "linux", "amd64");
+            registry.reference(&format!("team/app{n}:v1"))
+        })
+        .collect();
+    let client = client(&[&registry]);
+    let lookups = crowd(&client, &references, 10_000, Detail::Platforms).await;
+    assert!(lookups.iter().all(|lookup| matches!(lookup.outcome, Outcome::Exists(_))));
+    assert_eq!((registry.count("HEAD"), registry.log().len()), (50, 50));
+}
+
+#[tokio::test]
+async fn ten_thousand_reviews_of_fifty_indexes_are_fifty_gets_more() {
+    let registry = Scripted::start().await;
+    let references: Vec<_> = (0..50)
+        .map(|n| {
+            let architecture = format!("arch{n}");
+            let index = index(&[("linux", "amd64"), ("linux", &architecture)]);
+            registry.put(&format!("team/app{n}"), "v1", INDEX, index.as_bytes());
+            registry.reference(&format!("team/app{n}:v1"))
+        })
+        .collect();
+    let client = client(&[&registry]);
+    // First the admission of workloads that need presence only, then of those that need more.
+    crowd(&client, &references, 2_000, Detail::Presence).await;
+    let lookups = crowd(&client, &references, 8_000, Detail::Platforms).await;
+    for lookup in lookups {
+        let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
+        assert!(matches!(found.content, Content::Platforms(ref p) if p.len() == 2));
+    }
+    assert_eq!((registry.count("HEAD"), registry.count("GET")), (50, 50));
+    // A minute later the tags are asked for again; the digests are known.
+    jump(Duration::from_secs(61)).await;
+    crowd(&client, &references, 1_000, Detail::Platforms).await;
+    assert_eq!((registry.count("HEAD"), registry.count("GET")), (100, 50));
+}
+
+#[rstest]
+#[case::missing(None, 2, 15)]
+#[case::unauthorized(Some(401), 1, 15)]
+#[case::broken(Some(500), 1, 5)]
+#[tokio::test]
+async fn a_bad_answer_is_asked_for_once_per_lifetime(
+    #[case] status: Option<u16>,
+    #[case] requests: usize,
+    #[case] seconds: u64,
+) {
+    let registry = Scripted::start().await;
+    if let Some(status) = status {
+        registry.replies(move |_| {
+            Some(match status {
+                401 => challenged(401, r#"Basic realm="r""#, "UNAUTHORIZED"),
+                status => envelope(status, "UNKNOWN"),
+            })
+        });
+    }
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    crowd(&client, &[reference.clone()], 50, Detail::Presence).await;
+    assert_eq!(registry.log().len(), requests, "{:?}", registry.log());
+    jump(Duration::from_secs(seconds) - Duration::from_millis(500)).await;
+    look(&client, &reference, None).await;
+    assert_eq!(registry.log().len(), requests);
+    jump(Duration::from_secs(1)).await;
+    look(&client, &reference, None).await;
+    assert_eq!(registry.log().len(), 2 * requests);
+}
+
+#[tokio::test]
+async fn a_late_push_heals_within_the_lifetime_of_missing() {
+    let registry = Scripted::start().await;
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    let before = look(&client, &reference, None).await;
+    let code = Some(ErrorCode::ManifestUnknown);
+    assert_eq!(before.outcome, Outcome::TagMissing { code });
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    jump(Duration::from_secs(16)).await;
+    let after = look(&client, &reference, None).await;
+    assert!(matches!(after.outcome, Outcome::Exists(_)), "{after:?}");
+}
+
+#[tokio::test]
+async fn an_answer_older_than_asked_for_is_looked_up_again_once_for_all() {
+    let registry = Scripted::start().await;
+    registry.delay(Duration::from_millis(20));
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    look(&client, &reference, None).await;
+    jump(Duration::from_secs(3)).await;
+    let kept = look(&client, &reference, None).await;
+    assert!(kept.age >= Duration::from_secs(3), "{:?}", kept.age);
+    assert_eq!(registry.take_log().len(), 2);
+    let mut fresh = request(&reference, None, Detail::Presence);
+    fresh.max_age = Some(Duration::from_secs(1));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (client, fresh) = (Arc::clone(&client), fresh.clone());
+        tasks.spawn(async move { client.look_up(fresh, soon()).await.age });
+    }
+    for age in tasks.join_all().await {
+        assert!(age < Duration::from_secs(1), "{age:?}");
+    }
+    assert_eq!(registry.log().len(), 2, "{:?}", registry.log());
+}
+
+#[tokio::test]
+async fn after_429_nothing_is_asked_until_the_time_said() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v2", "linux", "amd64");
+    registry.replies(|_| Some(reply(429, &[("retry-after", "40")], "")));
+    let client = client(&[&registry]);
+    let first = look(&client, &registry.reference("a/b:v1"), None).await;
+    let wait = Duration::from_secs(40);
+    assert_eq!(first.outcome, Outcome::Throttled { retry_after: Some(wait) });
+    registry.remove_script();
+    // Neither this image nor another of the same registry, however fresh it has to be.
+    let mut other = request(&registry.reference("a/b:v2"), None, Detail::Presence);
+    other.max_age = Some(Duration::ZERO);
+    let second = client.look_up(other.clone(), soon()).await;
+    assert!(matches!(second.outcome, Outcome::Throttled { retry_after: Some(_) }), "{second:?}");
+    assert_eq!(registry.log().len(), 1);
+    let status = client.status(&registry.host()).unwrap();
+    assert!(status.throttled_for.is_some_and(|left| left <= wait));
+    // Another credential is not throttled by it.
+    let alice = credential("alice", "pw");
+    let third = look(&client, &registry.reference("a/b:v2"), Some(&alice)).await;
+    assert!(matches!(third.outcome, Outcome::Exists(_)), "{third:?}");
+    jump(Duration::from_secs(41)).await;
+    let healed = client.look_up(other, soon()).await;
+    assert!(matches!(healed.outcome, Outcome::Exists(_)), "{healed:?}");
+}
+
+#[tokio::test]
+async fn a_retry_after_of_a_year_is_capped() {
+    let registry = Scripted::start().await;
+    registry.replies(|_| Some(reply(429, &[("retry-after", "31536000")], "")));
+    let client = client(&[&registry]);
+    let lookup = look(&client, &registry.reference("a/b:v1"), None).await;
+    let capped = Duration::from_secs(600);
+    assert_eq!(lookup.outcome, Outcome::Throttled { retry_after: Some(capped) });
+}
+
+#[tokio::test]
+async fn a_look_up_survives_its_caller() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.delay(Duration::from_millis(150));
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    let deadline = tokio::time::Instant::now().into_std() + Duration::from_millis(30);
+    let late = client.look_up(request(&reference, None, Detail::Presence), deadline).await;
+    assert_eq!(late.outcome, Outcome::TooLate);
+    // Dropped in mid air: the same look-up goes on and serves the next caller.
+    let next = look(&client, &reference, None).await;
+    assert!(matches!(next.outcome, Outcome::Exists(_)), "{next:?}");
+    assert_eq!(registry.log().len(), 1);
+}
+
+/// A port that nobody listens on.
+async fn dead() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn at(host: &str, rest: &str) -> ImageReference {
+    ImageReference::parse(&format!("{host}/{rest}")).unwrap()
+}
+
+#[tokio::test]
+async fn the_breaker_opens_probes_and_closes() {
+    let host = dead().await;
+    let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
+    options.hosts.insert(host.clone(), vec![endpoint(&host)]);
+    let client = RegistryClient::new(options).unwrap();
+    let refused = Outcome::Network(NetworkFault::Refused);
+    for n in 0..3 {
+        let lookup = look(&client, &at(&host, &format!("a/b:v{n}")), None).await;
+        assert_eq!(lookup.outcome, refused);
+    }
+    assert_eq!(client.metrics().requests_of(Kind::Head), 3);
+    let state = |client: &RegistryClient| client.status(&host).unwrap().breaker;
+    assert_eq!(state(&client), Breaker::Open);
+    // Open: the price of a dead registry has been paid.
+    for n in 3..20 {
+        let lookup = look(&client, &at(&host, &format!("a/b:v{n}")), None).await;
+        assert_eq!(lookup.outcome, refused);
+    }
+    assert_eq!(client.metrics().requests_of(Kind::Head), 3);
+    // Half open: one probe, however many ask.
+    jump(Duration::from_secs(3)).await;
+    assert_eq!(state(&client), Breaker::HalfOpen);
+    let many: Vec<_> = (20..40).map(|n| at(&host, &format!("a/b:v{n}"))).collect();
+    crowd(&client, &many, 20, Detail::Presence).await;
+    assert_eq!(client.metrics().requests_of(Kind::Head), 4);
+    assert_eq!(state(&client), Breaker::Open);
+    // Back again: the next probe closes it.
+    let listener = tokio::net::TcpListener::bind(&host).await.unwrap();
+    let router = axum::Router::new().fallback(async || envelope(404, "MANIFEST_UNKNOWN"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    jump(Duration::from_secs(61)).await;
+    let back = look(&client, &at(&host, "a/b:v50"), None).await;
+    assert!(matches!(back.outcome, Outcome::TagMissing { code: Some(_) }), "{back:?}");
+    assert_eq!(state(&client), Breaker::Closed);
+}
+
+#[tokio::test]
+async fn one_registrys_trouble_does_not_delay_another() {
+    let stuck = Scripted::start().await;
+    stuck.delay(Duration::from_secs(30));
+    let well = Scripted::start().await;
+    well.put_image("a/b", "v1", "linux", "amd64");
+    let client = client(&[&stuck, &well]);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..600 {
+        let (client, reference) = (Arc::clone(&client), stuck.reference(&format!("a/b:v{n}")));
+        tasks.spawn(async move { look(&client, &reference, None).await });
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = tokio::time::Instant::now();
+    let lookup = look(&client, &well.reference("a/b:v1"), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn too_many_look_ups_are_shed() {
+    let registry = Scripted::start().await;
+    registry.delay(Duration::from_millis(300));
+    let mut options = options(&[&registry]);
+    options.load.lookups = 10;
+    let client = RegistryClient::new(options).unwrap();
+    let references: Vec<_> = (0..20).map(|n| registry.reference(&format!("a/b:v{n}"))).collect();
+    let lookups = crowd(&client, &references, 20, Detail::Presence).await;
+    let shed = lookups.iter().filter(|lookup| lookup.outcome == Outcome::Overloaded).count();
+    assert_eq!(shed, 10);
+    assert_eq!(client.metrics().shed_count(), 10);
+    // Nothing of that is kept.
+    registry.delay(Duration::ZERO);
+    let lookups = crowd(&client, &references[..5], 5, Detail::Presence).await;
+    assert!(lookups.iter().all(|lookup| lookup.outcome != Outcome::Overloaded));
+}
+
+#[tokio::test]
+async fn a_registrys_budget_is_bounded() {
+    let registry = Scripted::start().await;
+    let mut options = options(&[&registry]);
+    options.load.request_burst = 4;
+    options.load.requests_per_second = 1;
+    let client = RegistryClient::new(options).unwrap();
+    let mut outcomes = Vec::new();
+    for n in 0..4 {
+        outcomes.push(look(&client, &registry.reference(&format!("a/b:v{n}")), None).await.outcome);
+    }
+    let missing = Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) };
+    assert_eq!(outcomes, [missing.clone(), missing, Outcome::Overloaded, Outcome::Overloaded]);
+    assert_eq!(registry.log().len(), 4);
+}
+
+#[tokio::test]
+async fn concurrency_at_one_registry_is_bounded() {
+    let registry = Scripted::start().await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (inside, peak) = (Arc::clone(&now), Arc::clone(&most));
+    registry.script(move |_| {
+        let inside = Arc::clone(&inside);
+        peak.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Some(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            inside.fetch_sub(1, Ordering::SeqCst);
+            envelope(500, "UNKNOWN")
+        })
+    });
+    let client = client(&[&registry]);
+    let references: Vec<_> = (0..200).map(|n| registry.reference(&format!("a/b:v{n}"))).collect();
+    crowd(&client, &references, 200, Detail::Presence).await;
+    assert!(most.load(Ordering::SeqCst) <= 32, "{}", most.load(Ordering::SeqCst));
+    assert_eq!(registry.log().len(), 200);
+}
+
+#[tokio::test]
+async fn a_throttled_index_still_exists() {
+    let registry = Scripted::start().await;
+    registry.put("a/b", "v1", INDEX, index(&[("linux", "amd64")]).as_bytes());
+    registry.replies(|call| (call.method == "GET").then(|| reply(429, &[], "")));
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    for _ in 0..3 {
+        let lookup = client.look_up(request(&reference, None, Detail::Platforms), soon()).await;
+        let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
+        assert_eq!(found.content, Content::Unread);
+    }
+    assert_eq!((registry.count("HEAD"), registry.count("GET")), (1, 1));
+}
+
+#[tokio::test]
+async fn tags_are_read_page_by_page() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("", "", &["*"])]));
+    registry.replies(|call| {
+        if call.path != "/v2/a/b/tags/list" || call.proof().is_none() {
+            return None;
+        }
+        let (body, next) = match call.query.as_str() {
+            "n=1000" => (r#"{"name":"a/b","tags":["v1","v2","bad tag\n"]}"#, Some("v2")),
+            "n=2&last=v2" => (r#"{"tags":["v3"]}"#, Some("v3")),
+            _ => (r#"{"tags":null}"#, None),
+        };
+        let link = next.map(|last| format!("</v2/a/b/tags/list?n=2&last={last}>; rel=\"next\""));
+        let headers: Vec<_> = link.iter().map(|link| ("link", link.as_str())).collect();
+        Some(reply(200, &headers, body))
+    });
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    for _ in 0..2 {
+        let list = client.tags(&reference, None, soon()).await.unwrap();
+        assert_eq!(list.tags, ["v1", "v2", "v3"].map(Box::from));
+        assert!(!list.truncated);
+    }
+    assert_eq!(registry.log().len(), 5, "{:?}", registry.log());
+}
+
+#[tokio::test]
+async fn pages_of_tags_without_end_are_cut_off() {
+    let registry = Scripted::start().await;
+    let page = AtomicUsize::new(0);
+    registry.replies(move |_| {
+        let n = page.fetch_add(1, Ordering::SeqCst);
+        let link = format!("</v2/a/b/tags/list?last={n}>; rel=\"next\"");
+        Some(reply(200, &[("link", &link)], format!(r#"{{"tags":["v{n}"]}}"#)))
+    });
+    let client = client(&[&registry]);
+    let list = client.tags(&registry.reference("a/b:v1"), None, soon()).await.unwrap();
+    assert_eq!((list.tags.len(), list.truncated), (10, true));
+    assert_eq!(registry.log().len(), 10);
+}
+
+#[tokio::test]
+async fn tags_that_cannot_be_had_are_an_outcome() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Basic(Vec::new()));
+    let client = client(&[&registry]);
+    let listed = client.tags(&registry.reference("a/b:v1"), None, soon()).await;
+    assert_eq!(listed, Err(Outcome::Unauthorized));
+}

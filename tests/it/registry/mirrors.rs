@@ -1,0 +1,191 @@
+//! Listed hosts are asked in the runtime's order, and doubt anywhere is doubt about the whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullgate::image::ImageReference;
+use pullgate::mirror::{Endpoint, RegistryHosts};
+use pullgate::pull::{ErrorCode, Outcome};
+use pullgate::registry::{HostsError, HostsSource, RegistryClient, RegistryOptions};
+use rstest::rstest;
+
+use super::scripted::*;
+
+/// A registry that is only reached through these hosts, the last of which is its own.
+fn behind(hosts: &[&Scripted]) -> Arc<RegistryClient> {
+    let mut table = RegistryHosts::default();
+    let endpoints = hosts
+        .iter()
+        .map(|host| Endpoint { told_registry: true, ..endpoint(&host.host()) })
+        .collect();
+    table.insert("origin.example.com", endpoints);
+    let options =
+        RegistryOptions { contact_loopback: true, hosts: table, ..RegistryOptions::default() };
+    RegistryClient::new(options).unwrap()
+}
+
+fn image() -> ImageReference {
+    ImageReference::parse("origin.example.com/a/b:v1").unwrap()
+}
+
+#[tokio::test]
+async fn a_mirror_that_has_it_answers_for_all() {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.put_image("a/b", "v1", "linux", "amd64");
+    let client = behind(&[&mirror, &origin]);
+    let lookup = look(&client, &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    assert_eq!(lookup.mirror.as_deref(), Some(&*mirror.host()));
+    assert_eq!((mirror.log().len(), origin.log().len()), (1, 0));
+    assert_eq!(mirror.calls()[0].query, "ns=origin.example.com");
+}
+
+#[tokio::test]
+async fn what_a_mirror_lacks_the_next_may_have() {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    origin.put_image("a/b", "v1", "linux", "amd64");
+    let client = behind(&[&mirror, &origin]);
+    let lookup = look(&client, &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+}
+
+const UNKNOWN: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
+
+#[rstest]
+#[case::all_missing(404, 404, Outcome::TagMissing { code: UNKNOWN })]
+#[case::mirror_denies(403, 404, Outcome::TagMissing { code: UNKNOWN })]
+#[case::origin_denies(404, 403, Outcome::Forbidden)]
+#[case::mirror_broken(500, 404, Outcome::RegistryError { status: 500 })]
+#[case::origin_broken(404, 502, Outcome::RegistryError { status: 502 })]
+#[case::mirror_throttles(429, 404, Outcome::Throttled { retry_after: Some(Duration::from_secs(30)) })]
+#[case::unconfirmed(410, 404, Outcome::TagMissing { code: None })]
+#[tokio::test]
+async fn doubt_anywhere_is_doubt(
+    #[case] mirror_says: u16,
+    #[case] origin_says: u16,
+    #[case] expected: Outcome,
+) {
+    let say = |status: u16| {
+        move |_: &Call| {
+            Some(match status {
+                404 => envelope(404, "MANIFEST_UNKNOWN"),
+                // A 404 of something that is no registry.
+                410 => reply(404, &[], "default backend"),
+                status => envelope(status, "DENIED"),
+            })
+        }
+    };
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.replies(say(mirror_says));
+    origin.replies(say(origin_says));
+    let client = behind(&[&mirror, &origin]);
+    assert_eq!(look(&client, &image(), None).await.outcome, expected);
+}
+
+#[tokio::test]
+async fn a_host_that_gets_no_credentials_gets_none() {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.access(Access::Basic(vec![user("alice", "pw", &["*"])]));
+    origin.access(Access::Basic(vec![user("alice", "pw", &["*"])]));
+    origin.put_image("a/b", "v1", "linux", "amd64");
+    let mut hosts = RegistryHosts::default();
+    let stranger = Endpoint { takes_credentials: false, ..endpoint(&mirror.host()) };
+    hosts.insert("origin.example.com", vec![stranger, endpoint(&origin.host())]);
+    let options = RegistryOptions { contact_loopback: true, hosts, ..RegistryOptions::default() };
+    let client = RegistryClient::new(options).unwrap();
+    let lookup = look(&client, &image(), Some(&credential("alice", "pw"))).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    assert!(mirror.calls().iter().all(|call| call.proof().is_none()));
+}
+
+#[tokio::test]
+async fn no_listed_host_is_an_outcome_of_its_own() {
+    let mut hosts = RegistryHosts::default();
+    hosts.insert("origin.example.com", Vec::new());
+    let options = RegistryOptions { hosts, ..RegistryOptions::default() };
+    let client = RegistryClient::new(options).unwrap();
+    assert_eq!(look(&client, &image(), None).await.outcome, Outcome::NoHost);
+}
+
+fn write(directory: &std::path::Path, path: &str, text: &str) {
+    let path = directory.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[tokio::test]
+async fn a_certs_d_directory_is_read_as_containerd_reads_it() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let toml = format!("server = \"http://{}\"", registry.host());
+    write(root, "r.example.com_5000_/hosts.toml", &toml);
+    write(root, "r.example.com:5000/hosts.toml", "server = \"http://wrong.example.com\"");
+    // The bare host is never for a reference with a port.
+    write(root, "other.example.com/hosts.toml", &toml);
+    write(root, "_default/hosts.toml", "");
+    write(root, "..data/hosts.toml", "not toml at all [");
+    write(root, "plain-file", "");
+    let hosts = HostsSource::Containerd(root.to_owned()).load().unwrap();
+    let first = |host: &str| hosts.routes(host, "a/b", false)[0].endpoint.url.to_string();
+    assert_eq!(first("r.example.com:5000"), format!("http://{}/v2", registry.host()));
+    assert_eq!(first("other.example.com"), format!("http://{}/v2", registry.host()));
+    assert_eq!(first("other.example.com:5000"), "https://other.example.com:5000/v2");
+    let options = RegistryOptions { contact_loopback: true, hosts, ..RegistryOptions::default() };
+    let client = RegistryClient::new(options).unwrap();
+    let reference = ImageReference::parse("r.example.com:5000/a/b:v1").unwrap();
+    let lookup = look(&client, &reference, None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+}
+
+#[tokio::test]
+async fn a_bad_file_is_an_error_at_start_and_leaves_the_old_one_in_force_later() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let directory = tempfile::tempdir().unwrap();
+    let source = HostsSource::Containerd(directory.path().to_owned());
+    let good = format!("server = \"http://{}\"", registry.host());
+    write(directory.path(), "origin.example.com/hosts.toml", "server = \"\"\nskip_verify = 5");
+    let error = source.load().unwrap_err();
+    assert!(matches!(error, HostsError::Content(_)));
+    assert!(
+        error
+            .to_string()
+            .ends_with("origin.example.com/hosts.toml:2: skip_verify: must be true or false"),
+        "{error}"
+    );
+    write(directory.path(), "origin.example.com/hosts.toml", &good);
+    let options = RegistryOptions {
+        contact_loopback: true,
+        hosts: source.load().unwrap(),
+        ..RegistryOptions::default()
+    };
+    let client = RegistryClient::new(options).unwrap();
+    let follow = tokio::spawn(source.follow(Arc::clone(&client), Duration::from_secs(1)));
+    write(directory.path(), "origin.example.com/hosts.toml", "server = [");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let lookup = look(&client, &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    // A good one again takes effect, and what was kept is forgotten.
+    let other = Scripted::start().await;
+    write(
+        directory.path(),
+        "origin.example.com/hosts.toml",
+        &format!("server = \"http://{}\"", other.host()),
+    );
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let lookup = look(&client, &image(), None).await;
+    assert_eq!(lookup.outcome, Outcome::TagMissing { code: UNKNOWN });
+    follow.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_there_is_an_error_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "origin.example.com/hosts.toml", "ca = \"gone.pem\"");
+    let hosts = HostsSource::Containerd(directory.path().to_owned()).load().unwrap();
+    let options = RegistryOptions { hosts, ..RegistryOptions::default() };
+    let Err(error) = RegistryClient::new(options) else { panic!("it was taken") };
+    assert!(error.to_string().ends_with("origin.example.com/gone.pem"), "{error}");
+}
