@@ -6,6 +6,7 @@
 
 mod access;
 mod client;
+mod memory;
 mod named;
 mod names;
 mod namespaces;
@@ -13,6 +14,7 @@ mod nodes;
 mod progress;
 mod secrets;
 mod service_accounts;
+mod usage;
 mod watch;
 mod wire;
 
@@ -20,9 +22,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
-use crate::health::{Asker, Freshness};
-use crate::review::{AccessSource, ClusterSource, SecretAnswer, ServiceAccountAnswer};
+use crate::health::{Asker, Freshness, History, HistoryQuestion, OwnerKind};
+use crate::review::{
+    AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
+};
 use crate::telemetry::Metrics;
 use crate::workload::{NamespaceFacts, Node};
 
@@ -31,6 +36,7 @@ pub use progress::{STALE_AFTER, WatchProgress};
 pub use watch::WatchTuning;
 
 use access::Accesses;
+use memory::{EventFeed, Events, Memory, OwnerFeed, PodFeed};
 use namespaces::Namespaces;
 use nodes::Nodes;
 use secrets::Secrets;
@@ -43,61 +49,80 @@ pub type Watch = (&'static str, BoxFuture<'static, ()>);
 pub struct Cluster {
     connection: Connection,
     tuning: WatchTuning,
-    metrics: Arc<Metrics>,
     nodes: Arc<Nodes>,
     namespaces: Arc<Namespaces>,
     secrets: Secrets,
     service_accounts: ServiceAccounts,
     accesses: Accesses,
-    progress: Vec<Arc<WatchProgress>>,
+    memory: Memory,
+    progress: [Arc<WatchProgress>; WATCHED.len()],
 }
+
+/// What is watched; the last ones only add detail.
+const WATCHED: [(&str, bool); 8] = [
+    ("nodes", true),
+    ("namespaces", true),
+    ("pods", true),
+    ("replicasets", true),
+    ("jobs", true),
+    ("events_pod_warnings", false),
+    ("events_pulled", false),
+    ("events_failed_create", false),
+];
 
 impl Cluster {
     /// A cluster of which nothing is known yet.
-    pub fn new(connection: Connection, tuning: WatchTuning, metrics: Arc<Metrics>) -> Self {
-        let progress = [Nodes::RESOURCE, Namespaces::RESOURCE]
-            .map(|resource| Arc::new(WatchProgress::new(resource, Arc::clone(&metrics))))
-            .to_vec();
+    pub fn new(connection: Connection, tuning: WatchTuning, metrics: &Arc<Metrics>) -> Self {
+        let progress = WATCHED.map(|(resource, needed)| {
+            Arc::new(WatchProgress::new(resource, needed, Arc::clone(metrics)))
+        });
         Self {
-            secrets: Secrets::new(&connection, &metrics),
-            service_accounts: ServiceAccounts::new(&connection, &metrics),
-            accesses: Accesses::new(&connection, &metrics),
+            secrets: Secrets::new(&connection, metrics),
+            service_accounts: ServiceAccounts::new(&connection, metrics),
+            accesses: Accesses::new(&connection, metrics),
             connection,
             tuning,
-            metrics,
             nodes: Arc::default(),
             namespaces: Arc::default(),
+            memory: Memory::default(),
             progress,
         }
     }
 
     /// The watches, each to be run in a task that is looked after. To be called once.
     pub fn watches(&self) -> Vec<Watch> {
-        self.progress
-            .iter()
-            .filter_map(|progress| {
-                let (connection, progress) = (self.connection.clone(), Arc::clone(progress));
-                let (resource, tuning) = (progress.resource(), self.tuning);
-                let task: BoxFuture<'static, ()> = match resource {
-                    Nodes::RESOURCE => {
-                        let feed = self.nodes.feed();
-                        Box::pin(watch::run(connection, feed, progress, tuning))
-                    }
-                    Namespaces::RESOURCE => {
-                        let feed = self.namespaces.feed();
-                        Box::pin(watch::run(connection, feed, progress, tuning))
-                    }
-                    _ => return None,
-                };
-                Some((resource, task))
-            })
-            .collect()
+        let [nodes, namespaces, pods, replica_sets, jobs, warnings, pulled, failed_create] =
+            &self.progress;
+        let memory = || self.memory.clone();
+        vec![
+            self.watch(nodes, self.nodes.feed(memory())),
+            self.watch(namespaces, self.namespaces.feed()),
+            self.watch(pods, PodFeed(memory())),
+            self.watch(replica_sets, OwnerFeed(memory(), OwnerKind::ReplicaSet)),
+            self.watch(jobs, OwnerFeed(memory(), OwnerKind::Job)),
+            self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
+            self.watch(pulled, EventFeed(memory(), Events::Pulled)),
+            self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
+            ("memory", Box::pin(memory().look_after())),
+        ]
+    }
+
+    fn watch(&self, progress: &Arc<WatchProgress>, feed: impl watch::Feed) -> Watch {
+        let (connection, tuning) = (self.connection.clone(), self.tuning);
+        let task = watch::run(connection, feed, Arc::clone(progress), tuning);
+        (progress.resource(), Box::pin(task))
     }
 
     /// Lists nodes and namespaces once, for callers that do not stay to watch.
     pub async fn look_once(&self, deadline: Instant) -> Result<(), ClusterError> {
         let once = async {
-            watch::list(&self.connection, &mut self.nodes.feed(), self.tuning, None).await?;
+            watch::list(
+                &self.connection,
+                &mut self.nodes.feed(self.memory.clone()),
+                self.tuning,
+                None,
+            )
+            .await?;
             watch::list(&self.connection, &mut self.namespaces.feed(), self.tuning, None).await
         };
         match tokio::time::timeout_at(deadline.into(), once).await {
@@ -109,16 +134,6 @@ impl Cluster {
     /// How far each watch has got.
     pub fn progress(&self) -> &[Arc<WatchProgress>] {
         &self.progress
-    }
-
-    /// Whether what was watched may be believed.
-    pub fn freshness(&self) -> Freshness {
-        progress::freshness(&self.progress)
-    }
-
-    /// The metrics that this cluster's calls are counted in.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
     }
 }
 
@@ -147,6 +162,27 @@ impl ClusterSource for Cluster {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         Some(self.nodes.all())
+    }
+}
+
+impl HealthSource for Cluster {
+    fn freshness(&self) -> Freshness {
+        progress::freshness(&self.progress)
+    }
+
+    fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.history(question, now)
+    }
+
+    fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {
+        self.memory.lock().secrets.of(namespace)
+    }
+
+    fn created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
+        self.memory.lock().created.of(kind, uid)
     }
 }
 

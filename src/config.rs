@@ -7,5 +7,8 @@
 mod flags;
 mod serve;
 
-pub use flags::{ClusterFlags, RegistryFlags, ServeFlags};
-pub use serve::{CallerProof, ClusterTarget, Config, ConfigError, RegistrySettings, TlsSource};
+pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+pub use serve::{
+    CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, RegistrySettings,
+    TlsSource,
+};

@@ -10,6 +10,7 @@ mod admission;
 mod answer;
 mod caller;
 mod deadline;
+mod record;
 mod self_signed;
 mod tls;
 mod watchfile;
@@ -26,11 +27,12 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Metrics;
 
 pub use admin::{Readiness, WatchState, admin_router};
-pub use admission::{AdmissionRoutes, Admit, Answer, BODY_LIMIT, Endpoint, Limits};
+pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits};
 pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
 pub use self_signed::{SelfSigned, SelfSignedError};
 pub use tls::{ServingTls, TlsError, TlsFiles};
+pub use watchfile::WatchedFiles;
 
 /// How long a client may take for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);

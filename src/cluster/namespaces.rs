@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::watch::Feed;
+use super::watch::{Feed, Source};
 use super::wire::Text;
 use crate::workload::NamespaceFacts;
 
@@ -19,8 +19,6 @@ type Facts = HashMap<Box<str>, NamespaceFacts>;
 pub(super) struct Namespaces(RwLock<Facts>);
 
 impl Namespaces {
-    pub(super) const RESOURCE: &'static str = "namespaces";
-
     pub(super) fn feed(self: &Arc<Self>) -> NamespaceFeed {
         NamespaceFeed { namespaces: Arc::clone(self), listing: Facts::new() }
     }
@@ -42,8 +40,9 @@ pub(super) struct NamespaceFeed {
 }
 
 impl Feed for NamespaceFeed {
-    const PATH: &'static str = "/api/v1/namespaces";
-    const METADATA_ONLY: bool = true;
+    fn source(&self) -> Source {
+        Source { path: "/api/v1/namespaces", metadata_only: true, fields: None }
+    }
 
     fn list_begins(&mut self) {
         self.listing.clear();

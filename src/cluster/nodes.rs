@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::watch::Feed;
+use super::memory::Memory;
+use super::watch::{Feed, Source};
 use super::wire::Text;
 use crate::image::Platform;
 use crate::workload::{Node, Taint, TaintEffect};
@@ -27,10 +28,9 @@ struct Current {
 }
 
 impl Nodes {
-    pub(super) const RESOURCE: &'static str = "nodes";
-
-    pub(super) fn feed(self: &Arc<Self>) -> NodeFeed {
-        NodeFeed { nodes: Arc::clone(self), listing: BTreeMap::new() }
+    /// The feed; what nodes list of images goes to the memory too.
+    pub(super) fn feed(self: &Arc<Self>, memory: Memory) -> NodeFeed {
+        NodeFeed { nodes: Arc::clone(self), memory, listing: BTreeMap::new() }
     }
 
     /// All nodes; a new copy is made only when one has changed since the last call.
@@ -52,12 +52,14 @@ impl Nodes {
 /// Takes in what is watched of nodes.
 pub(super) struct NodeFeed {
     nodes: Arc<Nodes>,
+    memory: Memory,
     listing: BTreeMap<Box<str>, Node>,
 }
 
 impl Feed for NodeFeed {
-    const PATH: &'static str = "/api/v1/nodes";
-    const METADATA_ONLY: bool = false;
+    fn source(&self) -> Source {
+        Source { path: "/api/v1/nodes", metadata_only: false, fields: None }
+    }
 
     fn list_begins(&mut self) {
         self.listing.clear();
@@ -71,8 +73,14 @@ impl Feed for NodeFeed {
 
     fn list_ends(&mut self) {
         let mut current = self.nodes.lock();
-        current.nodes = std::mem::take(&mut self.listing);
+        let before = std::mem::replace(&mut current.nodes, std::mem::take(&mut self.listing));
         current.changed = true;
+        for gone in before.keys().filter(|name| !current.nodes.contains_key(*name)) {
+            self.memory.node_gone(gone);
+        }
+        for node in current.nodes.values().filter(|node| before.get(&node.name) != Some(node)) {
+            self.memory.node(node);
+        }
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -80,6 +88,7 @@ impl Feed for NodeFeed {
         let mut current = self.nodes.lock();
         // Most updates are heartbeats.
         if current.nodes.get(&node.name) != Some(&node) {
+            self.memory.node(&node);
             current.nodes.insert(node.name.clone(), node);
             current.changed = true;
         }
@@ -90,6 +99,7 @@ impl Feed for NodeFeed {
         let node = decode(object)?;
         let mut current = self.nodes.lock();
         current.changed |= current.nodes.remove(&node.name).is_some();
+        self.memory.node_gone(&node.name);
         Ok(())
     }
 }
@@ -223,7 +233,7 @@ mod tests {
     #[test]
     fn a_list_replaces_and_an_unchanged_node_makes_no_new_copy() {
         let nodes = Arc::new(Nodes::default());
-        let mut feed = nodes.feed();
+        let mut feed = nodes.feed(Memory::default());
         assert!(nodes.all().is_empty());
         feed.applied(&node("old", "1")).unwrap();
         feed.list_begins();

@@ -17,6 +17,7 @@ pub const STALE_AFTER: Duration = Duration::from_secs(6 * 60);
 #[derive(Debug)]
 pub struct WatchProgress {
     resource: &'static str,
+    needed: bool,
     started: Instant,
     synced: AtomicBool,
     /// Milliseconds from `started` to the last contact.
@@ -25,16 +26,21 @@ pub struct WatchProgress {
 }
 
 impl WatchProgress {
-    /// A watch that has not begun.
-    pub fn new(resource: &'static str, metrics: Arc<Metrics>) -> Self {
+    /// A watch that has not begun. One that is not needed adds detail: nothing waits for it.
+    pub fn new(resource: &'static str, needed: bool, metrics: Arc<Metrics>) -> Self {
         metrics.watch_synced(resource, false);
         let (synced, contact) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { resource, started: Instant::now(), synced, contact, metrics }
+        Self { resource, needed, started: Instant::now(), synced, contact, metrics }
     }
 
     /// What is watched, such as `nodes`.
     pub fn resource(&self) -> &'static str {
         self.resource
+    }
+
+    /// Whether nothing may be believed without it.
+    pub fn is_needed(&self) -> bool {
+        self.needed
     }
 
     /// Whether the first list was taken in.
@@ -78,9 +84,10 @@ impl WatchProgress {
 
 /// Whether what all these watches told may be believed.
 pub(super) fn freshness(watches: &[Arc<WatchProgress>]) -> Freshness {
-    if watches.iter().any(|watch| !watch.is_synced()) {
+    let mut needed = watches.iter().filter(|watch| watch.needed);
+    if needed.clone().any(|watch| !watch.is_synced()) {
         Freshness::Learning
-    } else if watches.iter().any(|watch| watch.silent_for() > STALE_AFTER) {
+    } else if needed.any(|watch| watch.silent_for() > STALE_AFTER) {
         Freshness::Stale
     } else {
         Freshness::Current
@@ -94,8 +101,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn learning_until_all_lists_are_in_then_current_then_stale_when_one_is_silent() {
         let metrics = Arc::new(Metrics::new());
-        let watches =
-            ["a", "b"].map(|resource| Arc::new(WatchProgress::new(resource, Arc::clone(&metrics))));
+        let watches = ["a", "b", "extra"].map(|resource| {
+            let needed = resource != "extra";
+            Arc::new(WatchProgress::new(resource, needed, Arc::clone(&metrics)))
+        });
         watches[0].listed();
         assert_eq!(freshness(&watches), Freshness::Learning);
         watches[1].listed();

@@ -22,22 +22,32 @@ const LONGEST_LINE: u64 = 16 << 20;
 /// So many failures in a row from one version, then a new list.
 const PATIENCE: u32 = 3;
 
+/// Where objects are listed and watched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    /// The collection, such as `/api/v1/nodes`.
+    pub(super) path: &'static str,
+    /// Whether the metadata alone is enough.
+    pub(super) metadata_only: bool,
+    /// A field selector, where not all objects are wanted.
+    pub(super) fields: Option<&'static str>,
+}
+
 /// Takes in what is listed and watched of one kind of object.
 pub(super) trait Feed: Send + 'static {
-    /// Where the objects are, such as `/api/v1/nodes`.
-    const PATH: &'static str;
-    /// Whether the metadata alone is enough.
-    const METADATA_ONLY: bool;
-    /// A field selector, where not all objects are wanted.
-    const FIELDS: Option<&'static str> = None;
-
+    /// Where the objects are.
+    fn source(&self) -> Source;
     /// A complete list begins (again): what is not in it is gone when it ends.
     fn list_begins(&mut self);
     /// An object of the list.
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error>;
     /// The list is complete.
     fn list_ends(&mut self);
-    /// An object is new or has changed.
+    /// An object is new.
+    fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        self.applied(object)
+    }
+    /// An object has changed, or is new where that makes no difference.
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error>;
     /// An object is gone.
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error>;
@@ -175,12 +185,13 @@ pub(super) async fn list<F: Feed>(
     progress: Option<&WatchProgress>,
 ) -> Result<String, WatchError> {
     let mut params = ListParams::default().limit(tuning.page);
-    params.field_selector = F::FIELDS.map(str::to_owned);
-    let path = Request::new(F::PATH);
+    let source = feed.source();
+    params.field_selector = source.fields.map(str::to_owned);
+    let path = Request::new(source.path);
     feed.list_begins();
     loop {
         let request =
-            if F::METADATA_ONLY { path.list_metadata(&params) } else { path.list(&params) };
+            if source.metadata_only { path.list_metadata(&params) } else { path.list(&params) };
         let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
         let text = timeout(tuning.page_time, connection.client().request_text(request))
             .await
@@ -191,7 +202,7 @@ pub(super) async fn list<F: Feed>(
         for object in page.items.unwrap_or_default() {
             if let Err(error) = feed.listed(object.get()) {
                 progress.inspect(|progress| progress.undecodable());
-                undecodable(F::PATH, &error);
+                undecodable(source.path, &error);
             }
         }
         let more = page.metadata.continue_token.filter(|token| !token.is_empty());
@@ -252,14 +263,15 @@ async fn watch_once<F: Feed>(
     tuning: WatchTuning,
 ) -> Result<(), WatchError> {
     let time = tuning.watch_time.mul_f64(1.0 + random() / 4.0);
+    let source = feed.source();
     let params = WatchParams {
         timeout: Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
         bookmarks: true,
-        field_selector: F::FIELDS.map(str::to_owned),
+        field_selector: source.fields.map(str::to_owned),
         ..WatchParams::default()
     };
-    let path = Request::new(F::PATH);
-    let request = if F::METADATA_ONLY {
+    let path = Request::new(source.path);
+    let request = if source.metadata_only {
         path.watch_metadata(&params, version)
     } else {
         path.watch(&params, version)
@@ -310,7 +322,8 @@ fn take<F: Feed>(
     let line: Line<'_> = serde_json::from_slice(line).map_err(WatchError::Decode)?;
     let object = line.object.get();
     let taken = match line.kind.as_ref() {
-        "ADDED" | "MODIFIED" => feed.applied(object),
+        "ADDED" => feed.added(object),
+        "MODIFIED" => feed.applied(object),
         "DELETED" => feed.deleted(object),
         "BOOKMARK" => Ok(()),
         _ => {
@@ -320,7 +333,7 @@ fn take<F: Feed>(
     };
     if let Err(error) = taken {
         progress.undecodable();
-        undecodable(F::PATH, &error);
+        undecodable(feed.source().path, &error);
     }
     if let Ok(versioned) = serde_json::from_str::<Versioned<'_>>(object) {
         version.clear();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipnet::IpNet;
 
+use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// Flags of `pullgate serve`.
@@ -73,6 +74,10 @@ pub struct ServeFlags {
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub registry: RegistryFlags,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub nodes: NodeFlags,
+
     /// How log lines are written
     #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -99,12 +104,72 @@ pub struct ClusterFlags {
     pub context: Option<String>,
 }
 
+/// What the nodes have of their own, given as the very files that they use.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NodeFlags {
+    /// The kubelet's credential provider configuration
+    #[arg(
+        long,
+        env = "PULLGATE_IMAGE_CREDENTIAL_PROVIDER_CONFIG",
+        value_name = "FILE",
+        requires = "image_credential_provider_bin_dir"
+    )]
+    pub image_credential_provider_config: Option<PathBuf>,
+
+    /// Directory of the credential provider plugins
+    #[arg(
+        long,
+        env = "PULLGATE_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR",
+        value_name = "DIR",
+        requires = "image_credential_provider_config"
+    )]
+    pub image_credential_provider_bin_dir: Option<PathBuf>,
+
+    /// The docker configuration that the kubelet reads on the nodes
+    #[arg(long, env = "PULLGATE_NODE_DOCKER_CONFIG", value_name = "FILE")]
+    pub node_docker_config: Option<PathBuf>,
+
+    /// The nodes' container runtime, such as `containerd://2.1.8` or `cri-o` (the nodes' own
+    /// word, if not given)
+    #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
+    pub runtime: Option<Runtime>,
+}
+
+/// The word of a runtime, with or without its version.
+fn runtime(text: &str) -> Result<Runtime, String> {
+    match (text, Runtime::parse(text)) {
+        ("cri-o" | "crio", _) => Ok(Runtime::CriO),
+        // Which version decides some cases, so without it they stay open.
+        ("containerd", _) => Ok(Runtime::Other),
+        (_, Runtime::Other) => Err("give cri-o, containerd or containerd://MAJOR.MINOR".to_owned()),
+        (_, runtime) => Ok(runtime),
+    }
+}
+
 /// How registries are reached.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RegistryFlags {
     /// Directory with a `hosts.toml` per registry, as containerd has it on the nodes
-    #[arg(long, env = "PULLGATE_REGISTRY_HOSTS_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "PULLGATE_REGISTRY_HOSTS_DIR",
+        value_name = "DIR",
+        conflicts_with_all = ["k3s_registries", "crio_registries"]
+    )]
     pub registry_hosts_dir: Option<PathBuf>,
+
+    /// `registries.yaml`, as k3s or RKE2 has it on the nodes
+    #[arg(
+        long,
+        env = "PULLGATE_K3S_REGISTRIES",
+        value_name = "FILE",
+        conflicts_with = "crio_registries"
+    )]
+    pub k3s_registries: Option<PathBuf>,
+
+    /// `registries.conf`, as CRI-O has it on the nodes
+    #[arg(long, env = "PULLGATE_CRIO_REGISTRIES", value_name = "FILE")]
+    pub crio_registries: Option<PathBuf>,
 
     /// Addresses that may be contacted although they are loopback, link-local or the like
     /// (repeatable)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::flags::{ClusterFlags, RegistryFlags, ServeFlags};
+use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// Why flags cannot be used. Each names the flag and what to do.
@@ -81,11 +82,50 @@ impl From<ClusterFlags> for ClusterTarget {
     }
 }
 
+/// The nodes' mirror configuration, in the form of their runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MirrorFiles {
+    /// containerd's `certs.d` directory.
+    Containerd(PathBuf),
+    /// k3s' or RKE2's `registries.yaml`.
+    K3s(PathBuf),
+    /// CRI-O's `registries.conf`.
+    Crio(PathBuf),
+}
+
+/// What the nodes have of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// The kubelet's credential providers: configuration and directory of plugins.
+    pub credential_providers: Option<(PathBuf, PathBuf)>,
+    /// The kubelet's docker configuration.
+    pub docker_config: Option<PathBuf>,
+    /// Their container runtime, where the platform team says it.
+    pub runtime: Option<Runtime>,
+}
+
+impl From<NodeFlags> for NodeSettings {
+    fn from(flags: NodeFlags) -> Self {
+        let NodeFlags {
+            image_credential_provider_config,
+            image_credential_provider_bin_dir,
+            node_docker_config,
+            runtime,
+        } = flags;
+        Self {
+            credential_providers: image_credential_provider_config
+                .zip(image_credential_provider_bin_dir),
+            docker_config: node_docker_config,
+            runtime,
+        }
+    }
+}
+
 /// How registries are reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistrySettings {
-    /// A `certs.d` directory of containerd.
-    pub hosts_directory: Option<PathBuf>,
+    /// The nodes' mirrors.
+    pub mirrors: Option<MirrorFiles>,
     /// Addresses that may be contacted whatever they are.
     pub allowed_addresses: Vec<IpNet>,
     /// More trusted authorities.
@@ -94,9 +134,18 @@ pub struct RegistrySettings {
 
 impl From<RegistryFlags> for RegistrySettings {
     fn from(flags: RegistryFlags) -> Self {
-        let RegistryFlags { registry_hosts_dir, allow_address, ca_file } = flags;
+        let RegistryFlags {
+            registry_hosts_dir,
+            k3s_registries,
+            crio_registries,
+            allow_address,
+            ca_file,
+        } = flags;
         Self {
-            hosts_directory: registry_hosts_dir,
+            mirrors: registry_hosts_dir
+                .map(MirrorFiles::Containerd)
+                .or(k3s_registries.map(MirrorFiles::K3s))
+                .or(crio_registries.map(MirrorFiles::Crio)),
             allowed_addresses: allow_address,
             authorities: ca_file,
         }
@@ -120,6 +169,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// How registries are reached.
     pub registry: RegistrySettings,
+    /// What the nodes have of their own.
+    pub nodes: NodeSettings,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -144,6 +195,7 @@ impl TryFrom<ServeFlags> for Config {
             cluster,
             policy,
             registry,
+            nodes,
             log_format,
             log_level,
             lame_duck_seconds,
@@ -170,6 +222,7 @@ impl TryFrom<ServeFlags> for Config {
             cluster: cluster.into(),
             policy,
             registry: registry.into(),
+            nodes: nodes.into(),
             log_format,
             log_level,
             lame_duck: Duration::from_secs(lame_duck_seconds.into()),
@@ -224,6 +277,7 @@ mod tests {
         let names = ["a.b.svc", "127.0.0.1", "c"].map(str::to_owned).to_vec();
         assert_eq!(config.tls, TlsSource::SelfSigned { directory: "d".into(), names });
         assert_eq!(config.registry.allowed_addresses.len(), 2);
+        assert_eq!(config.registry.mirrors, Some(MirrorFiles::Containerd("h".into())));
         assert_eq!(config.log_format, LogFormat::Json);
         let (path, context) = (Some("k".into()), Some("x".to_owned()));
         assert_eq!(config.cluster, ClusterTarget::Kubeconfig { path, context });
@@ -235,6 +289,9 @@ mod tests {
     #[case::half_a_pair(&["--path-token-file=t", "--tls-cert=c"], "--tls-key")]
     #[case::no_names(&["--path-token-file=t", "--self-signed=d"], "--tls-san")]
     #[case::two_sources(&["--path-token-file=t", "--self-signed=d", "--tls-san=a", "--tls-cert=c", "--tls-key=k"], "cannot be used with")]
+    #[case::two_mirrors(&["--registry-hosts-dir=a", "--crio-registries=b"], "cannot be used with")]
+    #[case::providers_without_plugins(&["--image-credential-provider-config=a"], "--image-credential-provider-bin-dir")]
+    #[case::no_runtime(&["--runtime=docker"], "--runtime")]
     #[case::no_address(&["--listen=nowhere"], "--listen")]
     #[case::no_cidr(&["--allow-address=10.0.0.0/99"], "--allow-address")]
     #[case::no_format(&["--log-format=xml"], "--log-format")]

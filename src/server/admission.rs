@@ -20,53 +20,46 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::acceptor::Peer;
+use super::answer::Unseen;
 use super::caller::Callers;
-use super::{answer, deadline};
+use super::{answer, deadline, record};
+use crate::admission::DecodeError;
+use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
 use crate::telemetry::{CutShort, Metrics, Refusal, Rejection};
 
 /// The API server takes objects of up to 3 MiB, and a review may carry two of them.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Which of the two webhooks is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// The validating one: warns and denies.
-    Validate,
-    /// The mutating one: patches.
-    Mutate,
-}
-
-impl Endpoint {
-    /// The word in the path, in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Validate => "validate",
-            Self::Mutate => "mutate",
-        }
-    }
-}
-
-/// What is sent back, and the word for it in metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// 200 for every readable review, else 4xx.
-    pub status: u16,
-    /// An AdmissionReview, or a plain fault.
-    pub body: Vec<u8>,
-    /// `allow`, `warn`, `deny`, `patch`, or `unreadable`.
-    pub decision: &'static str,
-}
-
 /// Answers reviews. Must answer by the deadline; is cut short if it does not.
 pub trait Admit: Send + Sync + 'static {
-    /// Answers one review of a proven caller.
+    /// Answers one review of a proven caller, or says what is wrong with the body.
     fn admit(
         &self,
         endpoint: Endpoint,
         body: Bytes,
         now: Timestamp,
         deadline: Instant,
-    ) -> BoxFuture<'_, Answer>;
+    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
+}
+
+impl Admit for Reviewer {
+    fn admit(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+        Box::pin(async move { Self::admit(self, endpoint, &body, now, deadline).await })
+    }
+}
+
+/// The word for an endpoint in paths, logs and metrics.
+const fn word(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Validate => "validate",
+        Endpoint::Mutate => "mutate",
+    }
 }
 
 /// How much may be under way at a time.
@@ -116,7 +109,7 @@ impl AdmissionRoutes {
         let router = Router::new().fallback(unknown);
         let router =
             [Endpoint::Validate, Endpoint::Mutate].into_iter().fold(router, |router, endpoint| {
-                let path = format!("/{}", endpoint.as_str());
+                let path = format!("/{}", word(endpoint));
                 router
                     .route(
                         &format!("{path}/{{token}}"),
@@ -187,16 +180,18 @@ impl AdmissionRoutes {
         let answer = self.answer(endpoint, body, now, deadline, last_call).await;
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
-            Some(answer) => {
-                self.metrics.review(endpoint.as_str(), answer.decision, seconds);
-                if answer.status >= 400 {
-                    self.metrics.rejected(Rejection::Unreadable);
-                }
-                let status = StatusCode::from_u16(answer.status)
-                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                answer::json(status, answer.body)
+            Answered::Reviewed(outcome) => {
+                record::record(&self.metrics, word(endpoint), &outcome.record, seconds);
+                answer::json(StatusCode::OK, outcome.body)
             }
-            None => self.reject(Rejection::Unreadable),
+            Answered::Unseen(unseen, reason) => {
+                record::unseen(&self.metrics, word(endpoint), &unseen.uid, reason, seconds);
+                answer::json(StatusCode::OK, unseen.body)
+            }
+            Answered::Unreadable(fault) => {
+                self.metrics.rejected(Rejection::Unreadable);
+                answer::fault(StatusCode::BAD_REQUEST, fault + "\n")
+            }
         }
     }
 
@@ -230,7 +225,7 @@ impl AdmissionRoutes {
     }
 
     /// Lets the review run in its own task, so that a panic or a caller that hangs up ends
-    /// neither the server nor a look-up; `None` if there is nothing readable to answer.
+    /// neither the server nor a look-up.
     async fn answer(
         &self,
         endpoint: Endpoint,
@@ -238,9 +233,9 @@ impl AdmissionRoutes {
         now: Timestamp,
         deadline: Instant,
         last_call: Instant,
-    ) -> Option<Answer> {
+    ) -> Answered {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            return self.unseen(&body, CutShort::Overload);
+            return unseen(&body, CutShort::Overload);
         };
         let (admit, in_flight) = (Arc::clone(&self.admit), self.metrics.review_begins());
         let review = {
@@ -252,26 +247,20 @@ impl AdmissionRoutes {
         };
         let mut task = tokio::spawn(review);
         match tokio::time::timeout_at(last_call.into(), &mut task).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(_panicked)) => self.unseen(&body, CutShort::Panic),
+            Ok(Ok(Ok(outcome))) => Answered::Reviewed(Box::new(outcome)),
+            Ok(Ok(Err(fault))) => Answered::Unreadable(fault.to_string()),
+            Ok(Err(_panicked)) => unseen(&body, CutShort::Panic),
             Err(_late) => {
                 task.abort();
-                self.unseen(&body, CutShort::Late)
+                unseen(&body, CutShort::Late)
             }
         }
-    }
-
-    fn unseen(&self, body: &[u8], reason: CutShort) -> Option<Answer> {
-        let body = answer::allow_unseen(body)?;
-        self.metrics.cut_short(reason);
-        tracing::warn!(reason = reason.as_str(), "admitted a review without a look");
-        Some(Answer { status: 200, body, decision: "allow" })
     }
 
     fn reject(&self, rejection: Rejection) -> Response {
         self.metrics.rejected(rejection);
         let (status, words) = match rejection {
-            Rejection::Unreadable => (StatusCode::BAD_REQUEST, "the body is no AdmissionReview\n"),
+            Rejection::Unreadable => (StatusCode::BAD_REQUEST, "the body is not readable\n"),
             Rejection::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB\n")
             }
@@ -284,6 +273,23 @@ impl AdmissionRoutes {
             }
         };
         answer::fault(status, words)
+    }
+}
+
+/// What came of a request.
+enum Answered {
+    /// It was reviewed.
+    Reviewed(Box<AdmissionOutcome>),
+    /// It was admitted without a look.
+    Unseen(Unseen, CutShort),
+    /// It is no review.
+    Unreadable(String),
+}
+
+fn unseen(body: &[u8], reason: CutShort) -> Answered {
+    match answer::allow_unseen(body) {
+        Some(unseen) => Answered::Unseen(unseen, reason),
+        None => Answered::Unreadable("the body is not an AdmissionReview with a uid".to_owned()),
     }
 }
 

@@ -35,9 +35,18 @@ struct Allowed<'a> {
     allowed: bool,
 }
 
+/// An answer to a request that nobody looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unseen {
+    /// The request's own uid.
+    pub(super) uid: String,
+    /// The AdmissionReview.
+    pub(super) body: Vec<u8>,
+}
+
 /// An answer that admits the request unseen, with the request's own uid; nothing if the uid
 /// cannot be read.
-pub(super) fn allow_unseen(body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn allow_unseen(body: &[u8]) -> Option<Unseen> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let uid = envelope.request?.uid;
     let review = Review {
@@ -45,7 +54,8 @@ pub(super) fn allow_unseen(body: &[u8]) -> Option<Vec<u8>> {
         kind: "AdmissionReview",
         response: Allowed { uid: &uid, allowed: true },
     };
-    serde_json::to_vec(&review).ok()
+    let body = serde_json::to_vec(&review).ok()?;
+    Some(Unseen { uid: uid.into_owned(), body })
 }
 
 /// A JSON body with its status.
@@ -55,7 +65,7 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// A fault in plain words, for a caller that has proven itself.
-pub(super) fn fault(status: StatusCode, words: &'static str) -> Response {
+pub(super) fn fault(status: StatusCode, words: impl IntoResponse) -> Response {
     (status, words).into_response()
 }
 
@@ -81,7 +91,7 @@ mod tests {
             assert_eq!(answer, None);
             return;
         };
-        let answer: serde_json::Value = serde_json::from_slice(&answer.unwrap()).unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.unwrap().body).unwrap();
         assert_eq!(
             answer,
             serde_json::json!({

@@ -20,14 +20,6 @@ const MOST: usize = 8;
 /// Why a token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CallersError {
-    /// The file cannot be read.
-    #[error("failed to read the path token from {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The file holds no token, or more than a few.
     #[error("{}: expected one path token (or a few, one per line), found {found}", path.display())]
     Count {
@@ -118,17 +110,9 @@ impl Callers {
         Self { tokens: Arc::new(ArcSwap::from_pointee(tokens)), certificates }
     }
 
-    /// Takes the tokens from a file.
-    pub fn from_file(path: Option<&Path>, certificates: bool) -> Result<Self, CallersError> {
-        let tokens = match path {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| CallersError::Read { path: path.to_owned(), source })?;
-                parse(path, &text)?
-            }
-            None => Vec::new(),
-        };
-        Ok(Self::new(tokens, certificates))
+    /// Callers with one of the tokens in this text of a file.
+    pub fn parse(path: &Path, text: &str, certificates: bool) -> Result<Self, CallersError> {
+        Ok(Self::new(parse(path, text)?, certificates))
     }
 
     /// Takes new tokens into use; in case of an error the old ones stay.

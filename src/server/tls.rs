@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::watchfile::FileSet;
+use super::watchfile::WatchedFiles;
 use crate::telemetry::Metrics;
 
 /// Why a certificate, its key or the client authorities cannot be used.
@@ -150,7 +150,7 @@ impl ServingTls {
     /// A task that looks at the files at this interval and takes new content into use. Never ends.
     pub fn keep_fresh(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
         let files = self.files.clone();
-        let mut watched = FileSet::new(files.paths(), self.seen.clone());
+        let mut watched = WatchedFiles::new(files.paths(), self.seen.clone());
         let (in_use, metrics, mut expires) =
             (self.in_use.clone(), Arc::clone(&self.metrics), self.expires);
         async move {

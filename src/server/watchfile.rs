@@ -3,26 +3,43 @@
 //! The kubelet swaps a symlink above mounted files: a file-system watch on the file itself is dead
 //! after the first swap. Reading a few kilobytes every few seconds has no such surprise.
 
+use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Files that are read together.
 #[derive(Debug)]
-pub(super) struct FileSet {
+pub struct WatchedFiles {
     paths: Vec<PathBuf>,
     seen: Vec<Vec<u8>>,
 }
 
-impl FileSet {
+impl WatchedFiles {
     /// These files, with the content that was last seen of each.
-    pub(super) fn new(paths: Vec<PathBuf>, seen: Vec<Vec<u8>>) -> Self {
+    pub fn new(paths: Vec<PathBuf>, seen: Vec<Vec<u8>>) -> Self {
         Self { paths, seen }
+    }
+
+    /// One file, read now.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let content = std::fs::read(&path)?;
+        Ok(Self { paths: vec![path], seen: vec![content] })
+    }
+
+    /// The text of the first file as it was last seen.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.seen.first().map_or(Cow::Borrowed(""), |content| String::from_utf8_lossy(content))
+    }
+
+    /// The first file.
+    pub fn path(&self) -> &Path {
+        self.paths.first().map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// Waits until the files have content that was not seen yet, and returns it, in the order of
     /// the paths. Trouble in reading is told once, not at every look.
-    pub(super) async fn changed(&mut self, every: Duration) -> &[Vec<u8>] {
+    pub async fn changed(&mut self, every: Duration) -> &[Vec<u8>] {
         let mut told = None;
         loop {
             tokio::time::sleep(every).await;

@@ -149,6 +149,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers every metric once.
     pub fn new() -> Self {
+        Self::including(|_| ())
+    }
+
+    /// Registers every metric once, and those of another room.
+    pub fn including(register: impl FnOnce(&mut Registry)) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("pullgate"),
             reviews: Family::default(),
@@ -171,6 +176,7 @@ impl Metrics {
         };
         metrics.register_reviews();
         metrics.register_process();
+        register(&mut metrics.registry);
         metrics
     }
 

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pullgate::cluster::{Cluster, Connection, WatchTuning};
 use pullgate::health::{Asker, Freshness};
-use pullgate::review::{AccessSource, ClusterSource, SecretAnswer, ServiceAccountAnswer};
+use pullgate::review::{
+    AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
+};
 use pullgate::telemetry::Metrics;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -90,7 +92,7 @@ impl Stub {
             longest_pause: Duration::from_millis(50),
         };
         let metrics = Arc::new(Metrics::new());
-        (Arc::new(Cluster::new(connection, tuning, Arc::clone(&metrics))), metrics)
+        (Arc::new(Cluster::new(connection, tuning, &metrics)), metrics)
     }
 }
 

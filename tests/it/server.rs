@@ -12,9 +12,11 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use pullgate::admission::DecodeError;
+use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
-    AdmissionRoutes, Admit, Answer, BODY_LIMIT, Bound, Callers, Endpoint, Limits, PathToken,
-    Readiness, SelfSigned, ServingTls, TlsFiles, WatchState, admin_router,
+    AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Readiness, SelfSigned,
+    ServingTls, TlsFiles, WatchState, admin_router,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -24,6 +26,13 @@ use tower::ServiceExt;
 const TOKEN: &str = "0123456789abcdef";
 const REVIEW: &str =
     r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u\u003c1"}}"#;
+
+fn word(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Validate => "validate",
+        Endpoint::Mutate => "mutate",
+    }
+}
 
 /// Does what the body says, as a stand-in for the review.
 struct Scripted;
@@ -35,7 +44,7 @@ impl Admit for Scripted {
         body: Bytes,
         _now: Timestamp,
         deadline: Instant,
-    ) -> BoxFuture<'_, Answer> {
+    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
         async move {
             let text = String::from_utf8_lossy(&body).into_owned();
             assert!(!text.contains("PANIC"), "a panic in a review");
@@ -46,8 +55,11 @@ impl Admit for Scripted {
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let told = format!("{} {}", endpoint.as_str(), left.as_secs_f64().round());
-            Answer { status: 200, body: told.into_bytes(), decision: "allow" }
+            let told = format!("{} {}", word(endpoint), left.as_secs_f64().round());
+            if text.contains("UNREADABLE") {
+                return Err(DecodeError::NoRequest);
+            }
+            Ok(AdmissionOutcome { body: told.into_bytes(), record: ReviewRecord::default() })
         }
         .boxed()
     }
@@ -89,7 +101,14 @@ async fn the_two_endpoints_and_the_deadline_less_a_margin() {
     assert_eq!(validate, (StatusCode::OK, "validate 3".into()));
     let mutate = house.post(&format!("/mutate/{TOKEN}"), REVIEW).await;
     assert_eq!(mutate, (StatusCode::OK, "mutate 9".into()));
-    assert!(house.counts(r#"pullgate_reviews_total{endpoint="validate",decision="allow"} 1"#));
+    assert!(house.counts(r#"pullgate_reviews_total{endpoint="validate",decision="skip"} 1"#));
+    let path = format!("/validate/{TOKEN}");
+    let (status, words) = house.post(&path, "UNREADABLE").await;
+    assert_eq!(
+        (status, words.as_str()),
+        (StatusCode::BAD_REQUEST, "the AdmissionReview has no request\n")
+    );
+    assert!(house.counts(r#"pullgate_requests_rejected_total{reason="unreadable"} 1"#));
 }
 
 #[rstest]

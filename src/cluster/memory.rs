@@ -1,0 +1,209 @@
+//! The health index of this cluster, and the feeds that fill it.
+//!
+//! Locked for one object or one question at a time, never across an await.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::usage::{Created, SecretUse};
+use super::watch::{Feed, Source};
+use crate::health::{EventView, HealthIndex, OwnerKind, OwnerView, PodView};
+use crate::workload::Node;
+
+/// How often the index looks after itself: forgets what is too old.
+const TICK: Duration = Duration::from_secs(60);
+
+/// What is remembered of the cluster.
+#[derive(Default)]
+pub(super) struct Remembered {
+    /// Which images run, and which fail.
+    pub(super) index: HealthIndex,
+    /// Which pull secrets pods name.
+    pub(super) secrets: SecretUse,
+    /// When controllers were created.
+    pub(super) created: Created,
+}
+
+/// What is remembered, shared by feeds and questions.
+#[derive(Clone, Default)]
+pub(super) struct Memory(Arc<Mutex<Remembered>>);
+
+impl Memory {
+    /// For one object or one question.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Remembered> {
+        // A feed that panicked ends the process; until then an answer is better than none.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node is new or has changed.
+    pub(super) fn node(&self, node: &Node) {
+        let images = node.images.iter().map(AsRef::as_ref);
+        self.lock().index.apply_node(&node.name, images);
+    }
+
+    /// A node is gone.
+    pub(super) fn node_gone(&self, name: &str) {
+        self.lock().index.delete_node(name);
+    }
+
+    /// A task that lets the index look after itself. Never ends.
+    pub(super) async fn look_after(self) {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            self.lock().index.tick(now());
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Takes in what is watched of pods.
+pub(super) struct PodFeed(pub(super) Memory);
+
+impl Feed for PodFeed {
+    fn source(&self) -> Source {
+        Source { path: "/api/v1/pods", metadata_only: false, fields: None }
+    }
+
+    fn list_begins(&mut self) {
+        let mut memory = self.0.lock();
+        memory.index.begin_pods();
+        memory.secrets.list_begins();
+    }
+
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let pod: PodView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.apply_pod(&pod, now());
+        memory.secrets.listed(&pod);
+        Ok(())
+    }
+
+    fn list_ends(&mut self) {
+        let mut memory = self.0.lock();
+        memory.index.end_pods(now());
+        memory.secrets.list_ends();
+    }
+
+    fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let pod: PodView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.apply_pod(&pod, now());
+        memory.secrets.added(&pod);
+        Ok(())
+    }
+
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let pod: PodView = serde_json::from_str(object)?;
+        self.0.lock().index.apply_pod(&pod, now());
+        Ok(())
+    }
+
+    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let pod: PodView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.delete_pod(pod.metadata.uid.as_deref().unwrap_or_default(), now());
+        memory.secrets.deleted(&pod);
+        Ok(())
+    }
+}
+
+/// Takes in what is watched of what owns pods: the metadata alone.
+pub(super) struct OwnerFeed(pub(super) Memory, pub(super) OwnerKind);
+
+impl Feed for OwnerFeed {
+    fn source(&self) -> Source {
+        let path = match self.1 {
+            OwnerKind::ReplicaSet => "/apis/apps/v1/replicasets",
+            OwnerKind::Job => "/apis/batch/v1/jobs",
+        };
+        Source { path, metadata_only: true, fields: None }
+    }
+
+    fn list_begins(&mut self) {
+        let mut memory = self.0.lock();
+        memory.index.begin_owners(self.1);
+        memory.created.list_begins(self.1);
+    }
+
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let owner: OwnerView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.apply_owner(self.1, &owner);
+        memory.created.listed(self.1, &owner);
+        Ok(())
+    }
+
+    fn list_ends(&mut self) {
+        let mut memory = self.0.lock();
+        memory.index.end_owners(self.1);
+        memory.created.list_ends(self.1);
+    }
+
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let owner: OwnerView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.apply_owner(self.1, &owner);
+        memory.created.applied(self.1, &owner);
+        Ok(())
+    }
+
+    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let owner: OwnerView = serde_json::from_str(object)?;
+        let mut memory = self.0.lock();
+        memory.index.delete_owner(self.1, &owner);
+        memory.created.deleted(self.1, &owner);
+        Ok(())
+    }
+}
+
+/// Which events are watched: what the API server can select, so that a busy cluster's other
+/// events are never sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Events {
+    /// Warnings about pods.
+    PodWarnings,
+    /// `Pulled`: proves a pull, or presence.
+    Pulled,
+    /// `FailedCreate` of controllers.
+    FailedCreate,
+}
+
+/// Takes in events.
+pub(super) struct EventFeed(pub(super) Memory, pub(super) Events);
+
+impl Feed for EventFeed {
+    fn source(&self) -> Source {
+        let fields = match self.1 {
+            Events::PodWarnings => "type=Warning,involvedObject.kind=Pod",
+            Events::Pulled => "reason=Pulled,involvedObject.kind=Pod",
+            Events::FailedCreate => "reason=FailedCreate",
+        };
+        Source { path: "/api/v1/events", metadata_only: false, fields: Some(fields) }
+    }
+
+    fn list_begins(&mut self) {}
+
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        self.applied(object)
+    }
+
+    fn list_ends(&mut self) {}
+
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let event: EventView = serde_json::from_str(object)?;
+        self.0.lock().index.apply_event(&event, now());
+        Ok(())
+    }
+
+    /// An event that is gone has happened all the same.
+    fn deleted(&mut self, _object: &str) -> Result<(), serde_json::Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! What is kept of a review: one log line and some counts. Names of objects go to the log only.
+
+use crate::policy::Decision;
+use crate::review::{ReviewRecord, Skip};
+use crate::telemetry::{CutShort, Metrics};
+
+/// Records an answered review.
+pub(super) fn record(
+    metrics: &Metrics,
+    endpoint: &'static str,
+    record: &ReviewRecord,
+    seconds: f64,
+) {
+    let decision = match (record.skipped, record.decision) {
+        (Some(_), _) | (None, None) => "skip",
+        (None, Some(Decision::Allow)) => "allow",
+        (None, Some(Decision::Warn)) => "warn",
+        (None, Some(Decision::Deny)) => "deny",
+    };
+    metrics.review(endpoint, decision, seconds);
+    let mut verdicts = String::new();
+    for (verdict, cause) in &record.images {
+        let cause = cause.map_or("", |cause| cause.as_str());
+        metrics.verdict(verdict.as_str(), cause);
+        for part in [if verdicts.is_empty() { "" } else { " " }, verdict.as_str()] {
+            verdicts.push_str(part);
+        }
+        if !cause.is_empty() {
+            verdicts.push(':');
+            verdicts.push_str(cause);
+        }
+    }
+    tracing::info!(
+        endpoint,
+        uid = record.uid,
+        kind = record.kind,
+        namespace = record.namespace,
+        name = record.name,
+        dry_run = record.dry_run,
+        decision,
+        skipped = record.skipped.map(Skip::as_str),
+        verdicts,
+        seconds,
+        "reviewed"
+    );
+}
+
+/// Records a review that was admitted without a look.
+pub(super) fn unseen(
+    metrics: &Metrics,
+    endpoint: &'static str,
+    uid: &str,
+    reason: CutShort,
+    seconds: f64,
+) {
+    metrics.review(endpoint, "allow", seconds);
+    metrics.cut_short(reason);
+    let reason = reason.as_str();
+    tracing::warn!(endpoint, uid, reason, seconds, "admitted without a look");
+}
