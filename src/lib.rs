@@ -53,3 +53,4 @@ pub mod cluster;
 pub mod registry;
 pub mod server;
 pub mod plugin;
+pub mod cli;

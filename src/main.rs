@@ -1,3 +1,7 @@
 //! The `pullgate` binary: parse, run, exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pullgate::cli::run(std::env::args_os())
+}

@@ -1,0 +1,74 @@
+//! The command line: subcommands, the runtime they run on, and the exit code.
+//!
+//! Data goes to standard output, words to standard error. The wiring of what a subcommand needs
+//! of the outside is in its own module; nothing is decided here.
+
+mod serve;
+mod version;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::future::Future;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ServeFlags;
+
+/// The exit code for what could not be judged: usage, unreadable input.
+const CANNOT_JUDGE: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(name = "pullgate", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer admission reviews of an API server
+    Serve(Box<ServeFlags>),
+    /// Say which Pullgate this is
+    Version,
+}
+
+/// Parses the arguments, the program's name first, and runs what they ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; that nobody reads on is none either.
+            let _ = error.print();
+            let code = if error.use_stderr() { CANNOT_JUDGE } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    // The one place that chooses cryptography; a second choice would be refused, and is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match cli.command {
+        Command::Serve(flags) => on_runtime(serve::run(*flags)),
+        Command::Version => version::run(),
+    }
+}
+
+/// Runs a subcommand. What it left running in the background is not waited for.
+fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            say(format_args!("failed to start: {error}"));
+            ExitCode::from(CANNOT_JUDGE)
+        }
+    }
+}
+
+/// Writes a line of words to standard error, where nothing can be done if that fails.
+fn say(words: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "pullgate: {words}");
+}

@@ -1,0 +1,310 @@
+//! Everything that `pullgate serve` consists of, built from the configuration field by field.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{DRAIN, Ended};
+use crate::cluster::{Cluster, Connection, Place, WatchTuning};
+use crate::config::{
+    CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, RegistrySettings, TlsSource,
+};
+use crate::plugin::NodeFiles;
+use crate::policy::{PolicyError, PullPolicy};
+use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
+use crate::review::Reviewer;
+use crate::server::{
+    AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
+    WatchState, WatchedFiles, admin_router,
+};
+use crate::telemetry::Metrics;
+
+/// How often files are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+/// How often it is looked whether a certificate of our own must be renewed.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
+/// Where a pod finds the name of its namespace.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// The parts, built and bound, not yet running.
+pub(super) struct House {
+    pub(super) ca_bundle: Option<String>,
+    pub(super) readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
+    cluster: Arc<Cluster>,
+    registry: Arc<RegistryClient>,
+    mirrors: Option<HostsSource>,
+    reviewer: Arc<Reviewer>,
+    callers: Callers,
+    token_file: Option<WatchedFiles>,
+    policy_file: Option<WatchedFiles>,
+    tls: ServingTls,
+    tls_source: TlsSource,
+    reviews: Bound,
+    admin: Bound,
+}
+
+impl House {
+    /// Builds everything; what cannot be used is named.
+    pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
+        let Config {
+            listen,
+            admin_listen,
+            callers: CallerProof { token_file, client_authorities },
+            tls,
+            cluster: target,
+            policy: policy_file,
+            registry,
+            nodes,
+            log_format: _,
+            log_level: _,
+            lame_duck: _,
+        } = config;
+        let (now, started) = clock();
+        let policy_file = policy_file.map(|path| open("policy", path)).transpose()?;
+        let policy =
+            policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), parse_policy)?;
+        let mirrors = registry.mirrors.clone().map(hosts_source);
+        let registry = registry_client(registry, mirrors.as_ref(), &policy)?;
+        let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
+        let token_file = token_file.map(|path| open("path token", path)).transpose()?;
+        let certificates = client_authorities.is_some();
+        let callers = match &token_file {
+            Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
+            None => Callers::new(Vec::new(), certificates),
+        };
+        let (files, ca_bundle) = tls_files(&tls, client_authorities, now)?;
+        let serving = ServingTls::load(files, now, Arc::clone(&metrics))?;
+        let own_namespace = own_namespace(&target);
+        let connection = Connection::to(place(target)).await?;
+        let cluster = Cluster::new(connection, WatchTuning::default(), &metrics);
+        let cluster = Arc::new(cluster);
+        let readiness = Arc::new(Readiness::new(started, watch_states(&cluster)));
+        let reviewer = Arc::new(Reviewer {
+            registry: registry.clone(),
+            cluster: cluster.clone(),
+            nodes: Arc::new(node_files(&nodes)?),
+            health: cluster.clone(),
+            access: cluster.clone(),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            own_namespace,
+            runtime: nodes.runtime,
+        });
+        let bind = async |address| {
+            Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
+        };
+        Ok(Self {
+            ca_bundle,
+            readiness,
+            metrics,
+            cluster,
+            registry,
+            mirrors,
+            reviewer,
+            callers,
+            token_file,
+            policy_file,
+            tls: serving,
+            tls_source: tls,
+            reviews: bind(listen).await?,
+            admin: bind(admin_listen).await?,
+        })
+    }
+
+    /// Starts every task; returns the name of the one that ends when reviews are drained.
+    pub(super) fn run(
+        self,
+        tasks: &mut JoinSet<Ended>,
+        stop_reviews: CancellationToken,
+        stop_admin: CancellationToken,
+    ) -> &'static str {
+        let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
+            tasks.spawn(async move {
+                task.await;
+                (name, Ok(()))
+            });
+        };
+        for (name, watch) in self.cluster.watches() {
+            forever(name, watch);
+        }
+        forever("certificate", Box::pin(self.tls.keep_fresh(LOOK_AT_FILES)));
+        if let TlsSource::SelfSigned { directory, names } = self.tls_source {
+            forever("self-signed certificate", Box::pin(renew(directory, names)));
+        }
+        if let Some(file) = self.token_file {
+            let callers = self.callers.clone();
+            forever("path token", Box::pin(follow_token(file, callers, self.metrics.clone())));
+        }
+        if let Some(file) = self.policy_file {
+            let policy = Arc::clone(&self.reviewer.policy);
+            forever("policy", Box::pin(follow_policy(file, policy, self.metrics.clone())));
+        }
+        if let Some(mirrors) = self.mirrors {
+            forever("mirrors", Box::pin(mirrors.follow(self.registry, LOOK_AT_FILES)));
+        }
+        tracing::info!(
+            reviews = %self.reviews.address(),
+            admin = %self.admin.address(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+        let admin = admin_router(self.readiness, Arc::clone(&self.metrics));
+        let admin = self.admin.serve_admin(admin, stop_admin);
+        tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
+        let routes = AdmissionRoutes::new(
+            self.reviewer,
+            self.callers,
+            Arc::clone(&self.metrics),
+            Limits::default(),
+        );
+        tasks.spawn(async move {
+            let (tls, metrics) = (self.tls, self.metrics);
+            let serving =
+                self.reviews.serve_reviews(routes.router(), &tls, metrics, stop_reviews, DRAIN);
+            (REVIEW_SERVER, serving.await.map_err(Into::into))
+        });
+        REVIEW_SERVER
+    }
+}
+
+const REVIEW_SERVER: &str = "review server";
+
+#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock once, at start")]
+fn clock() -> (Timestamp, Instant) {
+    (Timestamp::now(), Instant::now())
+}
+
+fn place(target: ClusterTarget) -> Place {
+    match target {
+        ClusterTarget::InCluster => Place::InCluster,
+        ClusterTarget::Kubeconfig { path, context } => Place::Kubeconfig { path, context },
+    }
+}
+
+/// The namespace of the pod that this is, if it is one.
+fn own_namespace(target: &ClusterTarget) -> Option<Box<str>> {
+    if *target != ClusterTarget::InCluster {
+        return None;
+    }
+    let name = std::fs::read_to_string(OWN_NAMESPACE).ok()?;
+    Some(name.trim().into())
+}
+
+fn watch_states(cluster: &Arc<Cluster>) -> impl Fn() -> Vec<WatchState> + Send + Sync + use<> {
+    let cluster = Arc::clone(cluster);
+    move || {
+        let needed = cluster.progress().iter().filter(|watch| watch.is_needed());
+        needed
+            .map(|watch| WatchState { resource: watch.resource(), synced: watch.is_synced() })
+            .collect()
+    }
+}
+
+fn tls_files(
+    source: &TlsSource,
+    client_authorities: Option<PathBuf>,
+    now: Timestamp,
+) -> anyhow::Result<(TlsFiles, Option<String>)> {
+    match source {
+        TlsSource::Files { certificate, key } => {
+            let (certificate, key) = (certificate.clone(), key.clone());
+            Ok((TlsFiles { certificate, key, client_authorities }, None))
+        }
+        TlsSource::SelfSigned { directory, names } => {
+            let made = SelfSigned::ensure(directory, names, now)?;
+            Ok((made.files(client_authorities), Some(made.ca_bundle()?)))
+        }
+    }
+}
+
+fn hosts_source(files: MirrorFiles) -> HostsSource {
+    match files {
+        MirrorFiles::Containerd(path) => HostsSource::Containerd(path),
+        MirrorFiles::K3s(path) => HostsSource::K3s(path),
+        MirrorFiles::Crio(path) => HostsSource::Crio(path),
+    }
+}
+
+fn registry_client(
+    settings: RegistrySettings,
+    mirrors: Option<&HostsSource>,
+    policy: &PullPolicy,
+) -> anyhow::Result<Arc<RegistryClient>> {
+    let RegistrySettings { mirrors: _, allowed_addresses, authorities } = settings;
+    let mut options = RegistryOptions {
+        allow: allowed_addresses,
+        ca_files: authorities.into_iter().collect(),
+        ..RegistryOptions::default()
+    };
+    if let Some(mirrors) = mirrors {
+        options.hosts = mirrors.load()?;
+    }
+    options.limits.whole = policy.spec().lookups.each.get();
+    Ok(RegistryClient::new(options)?)
+}
+
+fn node_files(settings: &NodeSettings) -> anyhow::Result<NodeFiles> {
+    let NodeSettings { credential_providers, docker_config, runtime: _ } = settings;
+    let providers = credential_providers.as_ref();
+    let providers = providers.map(|(config, plugins)| (config.as_path(), plugins.as_path()));
+    Ok(NodeFiles::read(docker_config.as_deref(), providers)?)
+}
+
+fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
+    let shown = path.display().to_string();
+    WatchedFiles::open(path).with_context(|| format!("failed to read the {what} {shown}"))
+}
+
+fn parse_policy(file: &WatchedFiles) -> Result<PullPolicy, PolicyError> {
+    PullPolicy::parse(&file.text(), &file.path().display().to_string())
+}
+
+/// Renews a certificate of our own in time; the reload takes the new one into use.
+async fn renew(directory: PathBuf, names: Vec<String>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+        let (now, _) = clock();
+        if let Err(error) = SelfSigned::ensure(&directory, &names, now) {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to renew");
+        }
+    }
+}
+
+/// Takes new path tokens into use.
+async fn follow_token(mut file: WatchedFiles, callers: Callers, metrics: Arc<Metrics>) {
+    loop {
+        file.changed(LOOK_AT_FILES).await;
+        told("path_token", &metrics, callers.replace(file.path(), &file.text()).err());
+    }
+}
+
+/// Takes new policies into force.
+async fn follow_policy(
+    mut file: WatchedFiles,
+    policy: Arc<ArcSwap<PullPolicy>>,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        file.changed(LOOK_AT_FILES).await;
+        let taken = parse_policy(&file).map(|new| policy.store(Arc::new(new)));
+        told("policy", &metrics, taken.err());
+    }
+}
+
+fn told(file: &'static str, metrics: &Metrics, error: Option<impl std::error::Error + 'static>) {
+    metrics.reloaded(file, error.is_none());
+    match error {
+        None => tracing::info!(file, "took a changed file into use"),
+        Some(error) => tracing::error!(
+            file,
+            error = &error as &dyn std::error::Error,
+            "a changed file cannot be used, the old content stays in force"
+        ),
+    }
+}
