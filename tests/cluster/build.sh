@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real control plane for the cluster tests and the demo from Go modules:
-# kube-apiserver, kube-controller-manager, kubectl, etcd, registry, helm.
+# kube-apiserver, kube-controller-manager, kubectl, etcd, registries, helm.
 #
 #   tests/cluster/build.sh [OUTPUT_FOLDER]      default: target/cluster
 #
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${1:-$root/target/cluster}
 # `helm` renders the chart in `make test`; the demo needs it not and says so here.
-modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry helm}
+modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm}
 
 # --- what is needed ------------------------------------------------------------------------
 need_minor=26
@@ -61,6 +61,8 @@ packages() { # folder -> "program=main package" words
         "kubectl=k8s.io/kubernetes/cmd/kubectl" ;;
     etcd) echo "etcd=go.etcd.io/etcd/server/v3" ;;
     registry) echo "registry=github.com/distribution/distribution/v3/cmd/registry" ;;
+    ggcr) echo "registry-ggcr=pullgate.dev/tests/cluster/ggcr" ;;
+    distribution2) echo "registry-v2=pullgate.dev/tests/cluster/distribution2" ;;
     helm) echo "helm=helm.sh/helm/v4/cmd/helm" ;;
     *) echo "unknown module $1" >&2; return 1 ;;
   esac

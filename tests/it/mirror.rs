@@ -1,5 +1,6 @@
 //! The nodes' mirror configuration: what the three formats say, and what is wrong with bad ones.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use pullgate::mirror::{
@@ -34,17 +35,17 @@ fn lines(routes: &[Route]) -> Vec<String> {
         }
         if let Some(tls) = &endpoint.tls {
             for file in &tls.ca_files {
-                line.push_str(&format!(" ca={}", file.display()));
+                let _ = write!(line, " ca={}", file.display());
             }
             for client in &tls.clients {
-                line.push_str(&format!(" cert={}", client.certificate.display()));
+                let _ = write!(line, " cert={}", client.certificate.display());
                 if let Some(key) = &client.key {
-                    line.push_str(&format!(" key={}", key.display()));
+                    let _ = write!(line, " key={}", key.display());
                 }
             }
         }
         for (name, value) in &endpoint.headers {
-            line.push_str(&format!(" {name}:{value}"));
+            let _ = write!(line, " {name}:{value}");
         }
         line
     };

@@ -5,6 +5,8 @@ mod basics;
 mod bounds;
 mod credentials;
 mod economy;
+mod fuzz;
 mod mirrors;
+mod real;
 mod scripted;
 mod tls;

@@ -61,7 +61,12 @@ pub struct Registry {
 impl Registry {
     /// Starts a registry over plain HTTP and waits until it answers.
     pub fn start(programs: &Path, access: Access) -> Result<Self, String> {
-        Self::start_with(programs, access, None)
+        Self::start_with(programs.join("registry"), access, None)
+    }
+
+    /// Starts another program that takes the same arguments and configuration, over plain HTTP.
+    pub fn start_program(program: PathBuf, access: Access) -> Result<Self, String> {
+        Self::start_with(program, access, None)
     }
 
     /// Starts a registry over TLS with a certificate that `authority` gave it.
@@ -70,11 +75,11 @@ impl Registry {
         access: Access,
         authority: &Authority,
     ) -> Result<Self, String> {
-        Self::start_with(programs, access, Some(authority))
+        Self::start_with(programs.join("registry"), access, Some(authority))
     }
 
     fn start_with(
-        programs: &Path,
+        program: PathBuf,
         access: Access,
         authority: Option<&Authority>,
     ) -> Result<Self, String> {
@@ -89,7 +94,7 @@ impl Registry {
         }
         let mut registry = Self {
             process: None,
-            program: programs.join("registry"),
+            program,
             folder: process::folder("registry"),
             port: 0,
             access,

@@ -196,13 +196,10 @@ async fn an_identity_token_is_posted_and_never_sent_to_the_registry() {
             assert_eq!(call.proof(), None);
             return Some(reply(200, &[], r#"{"access_token":"tok-x","expires_in":300}"#));
         }
-        match call.proof().as_deref() {
-            Some("tok-x") => None,
-            _ => {
-                let challenge = format!(r#"Bearer realm="http://{host}/token",service="s""#);
-                Some(challenged(401, &challenge, "UNAUTHORIZED"))
-            }
-        }
+        (call.proof().as_deref() != Some("tok-x")).then(|| {
+            let challenge = format!(r#"Bearer realm="http://{host}/token",service="s""#);
+            challenged(401, &challenge, "UNAUTHORIZED")
+        })
     });
     let client = client(&[&registry]);
     let person = Credential::new("<token>", "refresh me", CredentialOrigin::User);

@@ -118,9 +118,9 @@ async fn a_bad_answer_is_asked_for_once_per_lifetime(
     }
     let client = client(&[&registry]);
     let reference = registry.reference("a/b:v1");
-    crowd(&client, &[reference.clone()], 50, Detail::Presence).await;
+    crowd(&client, std::slice::from_ref(&reference), 50, Detail::Presence).await;
     assert_eq!(registry.log().len(), requests, "{:?}", registry.log());
-    jump(Duration::from_secs(seconds) - Duration::from_millis(500)).await;
+    jump(Duration::from_millis(seconds * 1000 - 500)).await;
     look(&client, &reference, None).await;
     assert_eq!(registry.log().len(), requests);
     jump(Duration::from_secs(1)).await;
@@ -338,6 +338,24 @@ async fn concurrency_at_one_registry_is_bounded() {
     crowd(&client, &references, 200, Detail::Presence).await;
     assert!(most.load(Ordering::SeqCst) <= 32, "{}", most.load(Ordering::SeqCst));
     assert_eq!(registry.log().len(), 200);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_bounded() {
+    let registry = Scripted::start().await;
+    let mut options = options(&[&registry]);
+    options.load.request_burst = 10_000;
+    options.cache.outcome_bytes = 10_000;
+    let client = RegistryClient::new(options).unwrap();
+    let references: Vec<_> = (0..500).map(|n| registry.reference(&format!("a/b:v{n}"))).collect();
+    crowd(&client, &references, 500, Detail::Presence).await;
+    // What is too much is thrown out a little later, by whoever comes next.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    look(&client, &references[0], None).await;
+    let asked = registry.log().len();
+    let lookups = crowd(&client, &references, 500, Detail::Presence).await;
+    let again = registry.log().len() - asked;
+    assert!(again > 800, "asked {asked}, again {again}: {:?}", lookups.last());
 }
 
 #[tokio::test]

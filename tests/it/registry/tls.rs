@@ -35,7 +35,7 @@ fn issue(authority: &Authority, name: &str, expired: bool) -> (String, String) {
     (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
 }
 
-async fn serve(certificate: &(String, String), clients: Option<&Authority>) -> SocketAddr {
+fn serve(certificate: &(String, String), clients: Option<&Authority>) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -91,13 +91,13 @@ async fn faults_are_kept_apart() {
     let authority = authority();
     let directory = tempfile::tempdir().unwrap();
     let ca = file(&directory, "ca.pem", &authority.pem());
-    let good = serve(&issue(&authority, "localhost", false), None).await;
+    let good = serve(&issue(&authority, "localhost", false), None);
     let unknown = ask(good, None, Vec::new()).await;
     assert_eq!(unknown, Outcome::Tls(TlsFault::UnknownAuthority));
-    let other = serve(&issue(&authority, "other.example", false), None).await;
+    let other = serve(&issue(&authority, "other.example", false), None);
     let name = ask(other, None, vec![ca.clone()]).await;
     assert_eq!(name, Outcome::Tls(TlsFault::WrongName));
-    let old = serve(&issue(&authority, "localhost", true), None).await;
+    let old = serve(&issue(&authority, "localhost", true), None);
     assert_eq!(ask(old, None, vec![ca]).await, Outcome::Tls(TlsFault::Expired));
 }
 
@@ -106,7 +106,7 @@ async fn an_authority_is_trusted_everywhere_or_for_one_endpoint() {
     let authority = authority();
     let directory = tempfile::tempdir().unwrap();
     let ca = file(&directory, "ca.pem", &authority.pem());
-    let address = serve(&issue(&authority, "localhost", false), None).await;
+    let address = serve(&issue(&authority, "localhost", false), None);
     let everywhere = ask(address, None, vec![ca.clone()]).await;
     assert!(is_answer(&everywhere), "{everywhere:?}");
     let settings = TlsSettings { ca_files: vec![ca], ..TlsSettings::default() };
@@ -122,7 +122,7 @@ async fn a_client_certificate_is_shown_where_one_is_listed() {
     let authority = authority();
     let directory = tempfile::tempdir().unwrap();
     let ca = file(&directory, "ca.pem", &authority.pem());
-    let address = serve(&issue(&authority, "localhost", false), Some(&authority)).await;
+    let address = serve(&issue(&authority, "localhost", false), Some(&authority));
     let without = ask(address, None, vec![ca.clone()]).await;
     assert!(
         matches!(without, Outcome::Tls(TlsFault::Handshake) | Outcome::Network(_)),
