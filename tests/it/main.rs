@@ -15,6 +15,7 @@ mod cluster_edge;
 mod admit;
 mod architecture;
 mod keyring;
+mod deploy;
 mod policy;
 mod model;
 mod pull;

@@ -1,0 +1,86 @@
+{{/* The name of all objects. */}}
+{{- define "pullgate.name" -}}
+{{- default .Release.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The name of objects that belong to the whole cluster: two releases do not meet. */}}
+{{- define "pullgate.clusterName" -}}
+{{- $name := include "pullgate.name" . -}}
+{{- if eq $name .Release.Namespace -}}{{ $name }}{{- else -}}{{ printf "%s-%s" .Release.Namespace $name | trunc 63 | trimSuffix "-" }}{{- end -}}
+{{- end -}}
+
+{{- define "pullgate.selectorLabels" -}}
+app.kubernetes.io/name: pullgate
+app.kubernetes.io/instance: {{ include "pullgate.name" . }}
+{{- end -}}
+
+{{- define "pullgate.labels" -}}
+{{ include "pullgate.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- end -}}
+
+{{- define "pullgate.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the serving certificate where Pullgate does not make it itself. */}}
+{{- define "pullgate.certificateSecret" -}}
+{{- if eq .Values.certificates.mode "certManager" -}}
+{{ include "pullgate.name" . }}-tls
+{{- else -}}
+{{ required "certificates.mode is given: certificates.given.secretName names the Secret with tls.crt and tls.key" .Values.certificates.given.secretName }}
+{{- end -}}
+{{- end -}}
+
+{{- define "pullgate.priorityClassName" -}}
+{{- if .Values.priorityClass.create -}}
+{{ default (include "pullgate.clusterName" .) .Values.priorityClass.name }}
+{{- else -}}
+{{ .Values.priorityClass.name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Which namespaces the API server asks about. */}}
+{{- define "pullgate.namespaceSelector" -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values:
+      - kube-system
+      - {{ .Release.Namespace }}
+{{- range .Values.webhook.excludedNamespaces }}
+      - {{ . | quote }}
+{{- end }}
+{{- with .Values.webhook.namespaceSelectorExpressions }}
+{{ toYaml . | indent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Where the API server reaches the webhook. Path and CA bundle are not here: Pullgate's leader writes
+the path with the token, and the CA bundle too unless cert-manager or these values do. What a
+manifest does not name, neither Helm nor a GitOps tool takes away again.
+*/}}
+{{- define "pullgate.clientConfig" -}}
+service:
+  name: {{ include "pullgate.name" . }}
+  namespace: {{ .Release.Namespace }}
+  port: {{ .Values.service.port }}
+{{- if eq .Values.certificates.mode "given" }}
+caBundle: {{ required "certificates.mode is given: certificates.given.caBundle is the PEM that signs it" .Values.certificates.given.caBundle | b64enc }}
+{{- end }}
+{{- end -}}
+
+{{/* What the API server says by itself: a mirror pod shows what a node has started already. */}}
+{{- define "pullgate.noMirrorPods" -}}
+- name: no-mirror-pods
+  expression: >-
+    !has(object.metadata.annotations) ||
+    !('kubernetes.io/config.mirror' in object.metadata.annotations)
+{{- end -}}

@@ -1,0 +1,116 @@
+//! Files that are written once and have to fit the rest: the image's, the definition, the keys
+//! that must not be there.
+
+use std::path::Path;
+
+use pullgate::policy::{PullPolicy, custom_resource_definition};
+
+use super::{objects, read, root};
+
+/// Where the chart has the definition. Written anew with `PULLGATE_BLESS=1`.
+const DEFINITION: &str = "deploy/chart/pullgate/files/pullpolicies.pullgate.dev.yaml";
+
+#[test]
+fn the_definition_in_the_chart_is_the_one_of_the_code() {
+    let generated = custom_resource_definition();
+    if std::env::var_os("PULLGATE_BLESS").is_some() {
+        let text = format!(
+            "# Generated from the Rust types: PULLGATE_BLESS=1 cargo test --test it deploy::files\n{}",
+            serde_saphyr::to_string(&generated).unwrap()
+        );
+        std::fs::write(root().join(DEFINITION), text).unwrap();
+    }
+    assert_eq!(objects(&read(DEFINITION)), [generated], "run it with PULLGATE_BLESS=1");
+}
+
+#[test]
+fn the_policies_that_are_shipped_can_be_put_in_force() {
+    let example = read("deploy/kustomize/example/policy.yaml");
+    PullPolicy::parse(&example, "example").unwrap();
+    let base = super::base();
+    let map = super::one(&base, "ConfigMap", "pullgate-policy");
+    let policy = PullPolicy::parse(map["data"]["policy.yaml"].as_str().unwrap(), "chart").unwrap();
+    assert_eq!(policy.spec(), PullPolicy::default().spec());
+}
+
+/// The sources of a Dockerfile's COPY lines from the build context.
+fn copied(dockerfile: &str) -> Vec<&str> {
+    dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|line| !line.starts_with("--from="))
+        .flat_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            words[..words.len() - 1].to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_image_is_built_of_exists_and_reaches_the_builder() {
+    let dockerfile = read("Dockerfile");
+    let ignored = read(".dockerignore");
+    let sources = copied(&dockerfile);
+    for needed in ["Cargo.toml", "Cargo.lock", "src"] {
+        assert!(sources.contains(&needed), "{needed} is not copied");
+    }
+    for source in sources {
+        assert!(root().join(source).exists(), "{source} is copied and does not exist");
+        let let_in = ignored.lines().any(|line| line == format!("!{source}"));
+        assert!(let_in, ".dockerignore keeps {source} from the builder");
+    }
+}
+
+#[test]
+fn every_target_that_the_manifest_names_is_copied() {
+    // Cargo refuses a manifest whose targets do not exist, whatever is to be built.
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let dockerfile = read("Dockerfile");
+    let sources = copied(&dockerfile);
+    for section in ["test", "bench", "example", "bin"] {
+        let targets = manifest.get(section).and_then(toml::Value::as_array);
+        for target in targets.into_iter().flatten() {
+            let path = target["path"].as_str().unwrap();
+            let copied = sources.iter().any(|source| Path::new(path).starts_with(source));
+            assert!(copied, "{path} is named in Cargo.toml and not copied");
+        }
+    }
+}
+
+#[test]
+fn the_image_runs_what_it_builds_as_nobody_and_without_a_shell() {
+    let dockerfile = read("Dockerfile");
+    let last = dockerfile.rsplit("\nFROM ").next().unwrap();
+    assert!(last.starts_with("scratch\n"), "{last}");
+    assert!(last.contains("\nUSER 65532:65532\n"));
+    assert!(last.contains("\nENTRYPOINT [\"/pullgate\"]\n"));
+    assert!(dockerfile.contains("--bin pullgate"));
+    assert!(dockerfile.contains("target/release/pullgate /out/pullgate"));
+    assert!(dockerfile.contains("--locked"));
+    let base = super::base();
+    let deployment = super::one(&base, "Deployment", "pullgate");
+    assert_eq!(deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"], 65532);
+}
+
+#[test]
+fn no_private_key_is_committed() {
+    fn look(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, found);
+            } else {
+                let text = std::fs::read(&path).unwrap();
+                let needle = format!("{} KEY-----", "PRIVATE");
+                if text.windows(needle.len()).any(|window| window == needle.as_bytes()) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for folder in ["deploy", "certs"] {
+        look(&root().join(folder), &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new());
+}

@@ -1,0 +1,219 @@
+//! The objects that are applied, against the code: the rules, the ports, the rights.
+
+use std::collections::BTreeSet;
+
+use pullgate::workload::built_in_kinds;
+use serde_json::{Value, json};
+
+use super::{base, one, strings};
+
+fn webhooks(objects: &[Value]) -> Vec<Value> {
+    one(objects, "ValidatingWebhookConfiguration", "pullgate")["webhooks"]
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
+#[test]
+fn the_api_server_asks_about_exactly_what_is_extracted() {
+    let mut asked = BTreeSet::new();
+    for webhook in webhooks(&base()) {
+        for rule in webhook["rules"].as_array().unwrap() {
+            for group in strings(&rule["apiGroups"]) {
+                for resource in strings(&rule["resources"]) {
+                    for operation in strings(&rule["operations"]) {
+                        assert_eq!(strings(&rule["apiVersions"]), ["v1"]);
+                        let new = asked.insert((
+                            group.to_owned(),
+                            resource.to_owned(),
+                            operation.to_owned(),
+                        ));
+                        assert!(new, "{group}/{resource} {operation} is asked about twice");
+                    }
+                }
+            }
+        }
+    }
+    let mut extracted: BTreeSet<_> = built_in_kinds()
+        .iter()
+        .flat_map(|kind| {
+            ["CREATE", "UPDATE"].map(|operation| {
+                (kind.group.to_owned(), kind.resource.to_owned(), operation.to_owned())
+            })
+        })
+        .collect();
+    extracted.insert((String::new(), "pods/ephemeralcontainers".to_owned(), "UPDATE".to_owned()));
+    assert_eq!(asked, extracted);
+}
+
+#[test]
+fn a_webhook_that_is_away_stops_nothing() {
+    for webhook in webhooks(&base()) {
+        assert_eq!(webhook["failurePolicy"], "Ignore");
+        assert_eq!(webhook["timeoutSeconds"], 3);
+        assert_eq!(webhook["matchPolicy"], "Equivalent");
+        assert_eq!(webhook["sideEffects"], "None");
+        assert_eq!(webhook["admissionReviewVersions"], json!(["v1"]));
+        let selector = &webhook["namespaceSelector"]["matchExpressions"][0];
+        assert_eq!(selector["key"], "kubernetes.io/metadata.name");
+        assert_eq!(selector["operator"], "NotIn");
+        assert_eq!(strings(&selector["values"]), ["kube-system", "pullgate"]);
+        let conditions = webhook["matchConditions"].as_array().unwrap();
+        assert!(!conditions.is_empty() && conditions.len() <= 64);
+        // What is written at run time is in no manifest: nothing to drift.
+        assert!(webhook["clientConfig"].get("caBundle").is_none());
+        assert!(webhook["clientConfig"]["service"].get("path").is_none());
+    }
+    let mutating = |object: &Value| object["kind"] == "MutatingWebhookConfiguration";
+    assert!(!base().iter().any(mutating), "mutation is off unless somebody wants it");
+}
+
+#[test]
+fn ports_meet() {
+    let objects = base();
+    let container =
+        &one(&objects, "Deployment", "pullgate")["spec"]["template"]["spec"]["containers"][0];
+    let ports: Vec<_> = container["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| (port["name"].as_str().unwrap(), port["containerPort"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(ports, [("webhook", 8443), ("admin", 8080)]);
+    let args = strings(&container["args"]);
+    assert!(
+        args.contains(&"--listen=0.0.0.0:8443") && args.contains(&"--admin-listen=0.0.0.0:8080")
+    );
+
+    let service = &one(&objects, "Service", "pullgate")["spec"]["ports"][0];
+    assert_eq!((&service["port"], &service["targetPort"]), (&json!(443), &json!("webhook")));
+    for webhook in webhooks(&objects) {
+        let asked = &webhook["clientConfig"]["service"];
+        assert_eq!(asked, &json!({"name": "pullgate", "namespace": "pullgate", "port": 443}));
+    }
+    let metrics = &one(&objects, "Service", "pullgate-metrics")["spec"]["ports"][0];
+    assert_eq!(metrics["targetPort"], "admin");
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], "admin");
+    }
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
+    let ingress = &one(&objects, "NetworkPolicy", "pullgate")["spec"]["ingress"];
+    assert_eq!(ingress[0]["ports"][0]["port"], "webhook");
+    assert_eq!(ingress[1]["ports"][0]["port"], "admin");
+}
+
+#[test]
+fn selectors_select_the_pods() {
+    let objects = base();
+    let labels = &one(&objects, "Deployment", "pullgate")["spec"]["template"]["metadata"]["labels"];
+    let selectors = [
+        &one(&objects, "Deployment", "pullgate")["spec"]["selector"]["matchLabels"],
+        &one(&objects, "Service", "pullgate")["spec"]["selector"],
+        &one(&objects, "PodDisruptionBudget", "pullgate")["spec"]["selector"]["matchLabels"],
+        &one(&objects, "NetworkPolicy", "pullgate")["spec"]["podSelector"]["matchLabels"],
+    ];
+    for selector in selectors {
+        let selector = selector.as_object().unwrap();
+        assert!(!selector.is_empty());
+        for (key, value) in selector {
+            assert_eq!(&labels[key], value);
+        }
+    }
+}
+
+#[test]
+fn pods_are_locked_down() {
+    let objects = base();
+    let deployment = &one(&objects, "Deployment", "pullgate")["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let pod = &deployment["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["priorityClassName"], "pullgate");
+    assert_eq!(pod["topologySpreadConstraints"].as_array().unwrap().len(), 2);
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["securityContext"],
+        json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+               "capabilities": {"drop": ["ALL"]}})
+    );
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    assert!(container["resources"]["requests"]["cpu"].is_string());
+}
+
+/// What a role permits, as (group, resource, verb, only this name).
+fn permits(role: &Value) -> BTreeSet<(String, String, String, String)> {
+    let mut permitted = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let names = match rule.get("resourceNames") {
+            Some(names) => strings(names),
+            None => vec![""],
+        };
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                for verb in strings(&rule["verbs"]) {
+                    for name in &names {
+                        permitted.insert((
+                            group.to_owned(),
+                            resource.to_owned(),
+                            verb.to_owned(),
+                            (*name).to_owned(),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    permitted
+}
+
+#[test]
+fn workload_secrets_are_read_by_name_and_never_listed() {
+    let objects = base();
+    for role in
+        objects.iter().filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role")
+    {
+        for (_, resource, verb, _) in permits(role) {
+            assert!(verb != "*" && resource != "*");
+            if resource == "secrets" {
+                assert!(["get", "create", "update"].contains(&verb.as_str()), "{verb}");
+            }
+        }
+    }
+    let pull_secrets = permits(one(&objects, "ClusterRole", "pullgate-pull-secrets"));
+    let get = |resource: &str| (String::new(), resource.into(), "get".into(), String::new());
+    assert_eq!(pull_secrets, BTreeSet::from([get("secrets")]));
+}
+
+#[test]
+fn nothing_is_permitted_but_what_is_called() {
+    let right = |group: &str, resource: &str, verb: &str, name: &str| {
+        (group.to_owned(), resource.to_owned(), verb.to_owned(), name.to_owned())
+    };
+    let hooks = "admissionregistration.k8s.io";
+    let objects = base();
+    let cluster = permits(one(&objects, "ClusterRole", "pullgate"));
+    let mut called = BTreeSet::from([
+        right("", "serviceaccounts", "get", ""),
+        right("authorization.k8s.io", "subjectaccessreviews", "create", ""),
+    ]);
+    for resource in ["pods", "nodes", "namespaces"] {
+        called.insert(right("", resource, "list", ""));
+        called.insert(right("", resource, "watch", ""));
+    }
+    for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        called.insert(right(hooks, resource, "get", "pullgate"));
+        called.insert(right(hooks, resource, "patch", "pullgate"));
+    }
+    assert_eq!(cluster, called);
+
+    let own = permits(one(&objects, "Role", "pullgate"));
+    let mut called = BTreeSet::new();
+    for (group, resource) in [("", "secrets"), ("coordination.k8s.io", "leases")] {
+        called.insert(right(group, resource, "create", ""));
+        called.insert(right(group, resource, "get", "pullgate"));
+        called.insert(right(group, resource, "update", "pullgate"));
+    }
+    assert_eq!(own, called);
+}
