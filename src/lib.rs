@@ -51,6 +51,7 @@ pub mod telemetry;
 pub mod config;
 pub mod cluster;
 pub mod registry;
+pub mod installation;
 pub mod server;
 pub mod plugin;
 pub mod cli;

@@ -175,10 +175,13 @@ impl Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut left = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if left % 1_000 != 0 {
+            return write!(f, "{left}ms");
+        }
         if left == 0 {
             return f.write_str("0s");
         }
-        for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
             if left >= factor {
                 write!(f, "{}{unit}", left / factor)?;
                 left %= factor;

@@ -4,6 +4,7 @@
 mod accepted;
 mod chart;
 mod files;
+mod kept;
 mod manifests;
 
 use std::path::{Path, PathBuf};

@@ -3,4 +3,5 @@
 mod definition;
 mod document;
 mod never;
+mod page;
 mod ruling;

@@ -21,11 +21,11 @@ fn deployed() -> Option<&'static ControlPlane> {
     }))
 }
 
-fn base_folder() -> String {
+pub(super) fn base_folder() -> String {
     root().join("deploy/kustomize/base").display().to_string()
 }
 
-fn apply_base(kubectl: &Kubectl) {
+pub(super) fn apply_base(kubectl: &Kubectl) {
     let applied = kubectl.run(&["apply", "--server-side", "-k", &base_folder()]);
     assert!(applied.code == 0, "{}", applied.stderr);
     let ready =

@@ -1,0 +1,39 @@
+//! What Pullgate keeps of its own in the cluster: authority, certificate and path token in one
+//! Secret, and what the webhook configurations have to know of them.
+//!
+//! Every replica reads the Secret; only the leader (a Lease) makes, renews and writes. Keys are in
+//! the Secret and in memory, nowhere else, and in no log. Nothing is removed but what has expired,
+//! so that old and new overlap and no handshake fails while something is renewed.
+
+mod configurations;
+mod keeper;
+mod lease;
+mod make;
+mod material;
+
+pub use keeper::{ApiFault, InstallationError, Keeper, Pace};
+pub use make::{Lifetimes, MakeError};
+pub use material::Material;
+
+/// The names of what belongs to this installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The namespace that it runs in.
+    pub namespace: String,
+    /// The Secret that everything is kept in, and the Lease beside it.
+    pub secret: String,
+    /// The Service that the API server calls.
+    pub service: String,
+    /// The webhook configurations, validating and mutating.
+    pub configurations: String,
+    /// This replica, among all.
+    pub replica: String,
+}
+
+impl Names {
+    /// The names that a certificate for the Service has to have; the API server asks for the first.
+    pub fn hosts(&self) -> Vec<String> {
+        let name = format!("{}.{}.svc", self.service, self.namespace);
+        vec![name.clone(), format!("{name}.cluster.local")]
+    }
+}

@@ -1,0 +1,253 @@
+//! The task that keeps it all: looks at the Secret, leads if it may, tells what to serve with.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
+use tokio::sync::watch;
+
+use super::Names;
+use super::configurations::Configurations;
+use super::lease::Leadership;
+use super::make::{self, Lifetimes, MakeError, Wanted};
+use super::material::{Kept, Material};
+
+/// Why a look came to nothing; the next one is due soon.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallationError {
+    /// The Secret could not be read or written.
+    #[error("failed to keep the Secret of this installation")]
+    Secret(#[source] ApiFault),
+    /// The Lease could not be read or written.
+    #[error("failed to keep the Lease of this installation")]
+    Lease(#[source] ApiFault),
+    /// A webhook configuration could not be read or written.
+    #[error("failed to write the webhook configurations")]
+    Configuration(#[source] ApiFault),
+    /// Something could not be made.
+    #[error("failed to renew the certificates")]
+    Make(#[from] MakeError),
+    /// The API server did not answer.
+    #[error("the API server did not answer in time")]
+    Late,
+}
+
+/// Why a call to the API server failed. Its own words are left out where it refused what was
+/// written: they repeat it, and it is secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiFault {
+    /// It answered, and refused.
+    #[error("the API server answered {code} {reason}")]
+    Refused {
+        /// The HTTP status.
+        code: u16,
+        /// The reason, as one of the words that Kubernetes has for it.
+        reason: String,
+    },
+    /// It could not be asked, or its answer was not understood.
+    #[error("the API server could not be asked")]
+    NotAsked(#[source] Box<kube::Error>),
+}
+
+impl From<kube::Error> for ApiFault {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                Self::Refused { code: status.code, reason: status.reason.clone() }
+            }
+            other => Self::NotAsked(Box::new(other)),
+        }
+    }
+}
+
+/// How often is looked, and how long a leader leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two looks.
+    pub every: Duration,
+    /// Between two looks while nothing can be served with yet, or the last one failed.
+    pub retry: Duration,
+    /// How long a Lease is good for without being renewed.
+    pub lease: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+            lease: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A look that takes longer than this has failed.
+const LATE: Duration = Duration::from_secs(20);
+
+/// Keeps the Secret and the webhook configurations of this installation.
+pub struct Keeper {
+    names: Names,
+    /// The names of the certificate; none where others make it.
+    hosts: Vec<String>,
+    lifetimes: Lifetimes,
+    pace: Pace,
+    secrets: Api<Secret>,
+    leadership: Leadership,
+    configurations: Configurations,
+    /// Since when the webhook configurations have this bundle.
+    published: Option<(String, Instant)>,
+    led: bool,
+    told: watch::Sender<Option<Material>>,
+}
+
+impl Keeper {
+    /// A keeper that has not looked yet. Where `certificate` is false, others make the certificate
+    /// and write the CA bundle, and only the token is kept here.
+    pub fn new(
+        client: &kube::Client,
+        names: Names,
+        certificate: bool,
+        lifetimes: Lifetimes,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            hosts: if certificate { names.hosts() } else { Vec::new() },
+            secrets: Api::namespaced(client.clone(), &names.namespace),
+            leadership: Leadership::new(client.clone(), &names, pace.lease),
+            configurations: Configurations::new(client, &names),
+            names,
+            lifetimes,
+            pace,
+            published: None,
+            led: false,
+            told: watch::Sender::new(None),
+        }
+    }
+
+    /// What to serve with: nothing at first, then whatever is current.
+    pub fn material(&self) -> watch::Receiver<Option<Material>> {
+        self.told.subscribe()
+    }
+
+    /// Looks again and again. Never ends.
+    pub async fn run(mut self) {
+        loop {
+            let look = tokio::time::timeout(LATE, self.look()).await;
+            let failed = match look.unwrap_or(Err(InstallationError::Late)) {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the certificates were not looked after, trying again"
+                    );
+                    true
+                }
+            };
+            let soon = failed || self.told.borrow().is_none();
+            tokio::time::sleep(if soon { self.pace.retry } else { self.pace.every }).await;
+        }
+    }
+
+    /// One look.
+    async fn look(&mut self) -> Result<(), InstallationError> {
+        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+        let now = Timestamp::now();
+        let secret = self.secrets.get_opt(&self.names.secret).await.map_err(in_secret)?;
+        let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
+        let mut kept = data.map(Kept::read).unwrap_or_default();
+        self.tell(&kept);
+        let leads = self
+            .leadership
+            .holds(now)
+            .await
+            .map_err(|error| InstallationError::Lease(error.into()))?;
+        if leads != self.led {
+            tracing::info!(leads, "leadership changed");
+            self.led = leads;
+        }
+        if !leads {
+            self.published = None;
+            return Ok(());
+        }
+        let wanted = Wanted {
+            hosts: &self.hosts,
+            lifetimes: self.lifetimes,
+            published: self.published_for(&kept),
+            now,
+        };
+        if let Some(new) = make::renew(&kept, &wanted)? {
+            if !self.write(secret, &new).await? {
+                return Ok(());
+            }
+            tracing::info!("made or renewed what this installation serves with");
+            kept = new;
+        }
+        // The bundle first, then what it lets trust.
+        let written = self
+            .configurations
+            .write(&kept, !self.hosts.is_empty())
+            .await
+            .map_err(|error| InstallationError::Configuration(error.into()))?;
+        self.publish(&kept, written);
+        self.tell(&kept);
+        Ok(())
+    }
+
+    /// Writes the Secret; `false` if another was faster.
+    async fn write(&self, old: Option<Secret>, new: &Kept) -> Result<bool, InstallationError> {
+        let creates = old.is_none();
+        let mut secret = old.unwrap_or_else(|| Secret {
+            metadata: ObjectMeta { name: Some(self.names.secret.clone()), ..ObjectMeta::default() },
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        });
+        secret.data = Some(new.write());
+        let parameters = PostParams::default();
+        let written = if creates {
+            self.secrets.create(&parameters, &secret).await
+        } else {
+            self.secrets.replace(&self.names.secret, &parameters, &secret).await
+        };
+        match written {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(in_secret(error)),
+        }
+    }
+
+    /// For how long the configurations have had this bundle, as far as this leader knows.
+    fn published_for(&self, kept: &Kept) -> Duration {
+        match &self.published {
+            Some((bundle, since)) if *bundle == kept.bundle() => since.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn publish(&mut self, kept: &Kept, written: bool) {
+        let bundle = kept.bundle();
+        if !written && self.published.as_ref().is_some_and(|(has, _)| *has == bundle) {
+            return;
+        }
+        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+        let now = Instant::now();
+        self.published = Some((bundle, now));
+    }
+
+    /// Tells those who serve, if there is news.
+    fn tell(&self, kept: &Kept) {
+        let Some(material) = kept.material(!self.hosts.is_empty()) else { return };
+        self.told.send_if_modified(|told| {
+            let news = told.as_ref() != Some(&material);
+            if news {
+                *told = Some(material);
+            }
+            news
+        });
+    }
+}
+
+fn in_secret(error: kube::Error) -> InstallationError {
+    InstallationError::Secret(error.into())
+}

@@ -1,0 +1,215 @@
+//! What an installation keeps of its own, against a real API server, with the very ServiceAccount
+//! and roles that are deployed.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pullgate::installation::{Keeper, Lifetimes, Material, Names, Pace};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::accepted::{apply_base, base_folder};
+use super::program;
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::{PATIENCE, runtime};
+
+const PACE: Pace = Pace {
+    every: Duration::from_millis(200),
+    retry: Duration::from_millis(100),
+    lease: Duration::from_secs(2),
+};
+
+/// A client with a token of the deployed ServiceAccount.
+fn client(cluster: &ControlPlane) -> kube::Client {
+    let admin = cluster.admin();
+    let token = admin.run(&["create", "token", "pullgate", "-n", "pullgate"]).ok().unwrap();
+    let config = admin.run(&["config", "view", "--raw", "-o", "json"]).ok().unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let url = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
+    let mut config = kube::Config::new(url.parse().unwrap());
+    let authority = std::fs::read(cluster.authority()).unwrap();
+    let authority = rustls_pem(&authority);
+    config.root_cert = Some(authority);
+    config.auth_info.token = Some(token.trim().to_owned().into());
+    let _in_runtime = runtime().enter();
+    kube::Client::try_from(config).unwrap()
+}
+
+fn rustls_pem(pem: &[u8]) -> Vec<Vec<u8>> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    CertificateDer::pem_slice_iter(pem).map(|one| one.unwrap().to_vec()).collect()
+}
+
+fn names(replica: &str) -> Names {
+    Names {
+        namespace: "pullgate".to_owned(),
+        secret: "pullgate".to_owned(),
+        service: "pullgate".to_owned(),
+        configurations: "pullgate".to_owned(),
+        replica: replica.to_owned(),
+    }
+}
+
+type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<Material>>);
+
+fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
+    let keeper = Keeper::new(client, names(replica), true, lifetimes, PACE);
+    let material = keeper.material();
+    (runtime().spawn(keeper.run()), material)
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "{what} never came");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Path and bundle of every webhook, once all have both.
+fn written(kubectl: &Kubectl) -> Option<(String, String)> {
+    let configuration = kubectl.get(&["validatingwebhookconfiguration", "pullgate"]).unwrap();
+    let mut all: Vec<_> = configuration["webhooks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|webhook| {
+            let client = &webhook["clientConfig"];
+            let path = client["service"]["path"].as_str()?;
+            Some((path.to_owned(), client["caBundle"].as_str()?.to_owned()))
+        })
+        .collect();
+    assert_eq!(all.len(), 2);
+    all.dedup();
+    assert_eq!(all.len(), 1, "the webhooks differ");
+    all.pop().flatten()
+}
+
+#[test]
+fn an_installation_keeps_itself() {
+    let Some(program) = program("kube-apiserver") else { return };
+    let cluster = ControlPlane::start(program.parent().unwrap()).unwrap();
+    let kubectl = cluster.admin();
+    apply_base(&kubectl);
+    let client = client(&cluster);
+
+    // Two replicas: one makes, both serve with the same.
+    let (first, of_first) = start(&client, "first", Lifetimes::default());
+    let material = wait_for("the first material", || of_first.borrow().clone());
+    let (second, of_second) = start(&client, "second", Lifetimes::default());
+    wait_for("the second's material", || {
+        (of_second.borrow().as_ref() == Some(&material)).then_some(())
+    });
+    let (path, bundle) = wait_for("path and bundle", || written(&kubectl));
+    assert_eq!(path, format!("/validate/{}", material.token));
+    let secret = kubectl.get(&["secret", "-n", "pullgate", "pullgate"]).unwrap();
+    let authority = STANDARD.decode(secret["data"]["ca.crt"].as_str().unwrap()).unwrap();
+    assert_eq!(STANDARD.decode(&bundle).unwrap().trim_ascii(), authority.trim_ascii());
+    let lease = kubectl.get(&["lease", "-n", "pullgate", "pullgate"]).unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "first");
+
+    // What a GitOps tool applies again takes nothing away, and there is no difference to see.
+    apply_base(&kubectl);
+    assert_eq!(written(&kubectl), Some((path.clone(), bundle.clone())));
+    let diff = kubectl.run(&["diff", "--server-side", "-k", &base_folder()]);
+    assert_eq!((diff.code, diff.stdout.as_str()), (0, ""), "{}", diff.stderr);
+
+    // What somebody takes away comes back.
+    let removal = r#"[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]"#;
+    let hook = "validatingwebhookconfiguration/pullgate";
+    kubectl.run(&["patch", hook, "--type=json", "-p", removal]).ok().unwrap();
+    // The webhooks differ for a moment; then both are as before.
+    std::thread::sleep(PACE.every * 10);
+    assert_eq!(written(&kubectl), Some((path, bundle)));
+
+    // The leader goes: the other takes over, and what it finds it keeps.
+    first.abort();
+    wait_for("another leader", || {
+        let lease = kubectl.get(&["lease", "-n", "pullgate", "pullgate"]).unwrap();
+        (lease["spec"]["holderIdentity"] == "second").then_some(())
+    });
+    assert_eq!(of_second.borrow().as_ref(), Some(&material));
+    kubectl.run(&["delete", "secret", "-n", "pullgate", "pullgate"]).ok().unwrap();
+    wait_for("a new Secret", || {
+        let now = of_second.borrow().clone()?;
+        (now.token != material.token).then_some(())
+    });
+    let token = of_second.borrow().as_ref().unwrap().token.clone();
+    wait_for("the new path", || {
+        (written(&kubectl)?.0 == format!("/validate/{token}")).then_some(())
+    });
+    second.abort();
+}
+
+#[test]
+fn renewals_every_few_seconds_leave_no_moment_without_trust() {
+    let Some(program) = program("kube-apiserver") else { return };
+    let cluster = ControlPlane::start(program.parent().unwrap()).unwrap();
+    let kubectl = cluster.admin();
+    apply_base(&kubectl);
+    let client = client(&cluster);
+    let lifetimes = Lifetimes {
+        authority: Duration::from_secs(30),
+        certificate: Duration::from_secs(9),
+        overlap: Duration::from_secs(2),
+        backdate: Duration::from_secs(60),
+    };
+    let (first, mut of_first) = start(&client, "first", lifetimes);
+    let (second, of_second) = start(&client, "second", lifetimes);
+    wait_for("the first material", || of_first.borrow().clone());
+    wait_for("the second's material", || of_second.borrow().clone());
+    wait_for("path and bundle", || written(&kubectl));
+    of_first.mark_unchanged();
+
+    let (mut renewals, mut looks) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(45);
+    let mut bundles = std::collections::BTreeSet::new();
+    while Instant::now() < end {
+        for material in [&of_first, &of_second] {
+            // What an API server trusted a moment ago, and what it will in a moment.
+            let asked = Instant::now();
+            let before = written(&kubectl).unwrap().1;
+            let material = material.borrow().clone().unwrap();
+            let late = asked.elapsed() > lifetimes.overlap;
+            let after = written(&kubectl).unwrap().1;
+            let (certificate, _) = material.certificate.unwrap();
+            for bundle in [(!late).then_some(&before), Some(&after)].into_iter().flatten() {
+                trusts(&STANDARD.decode(bundle).unwrap(), &certificate);
+                looks += 1;
+            }
+            bundles.insert(after);
+        }
+        if of_first.has_changed().unwrap() {
+            of_first.mark_unchanged();
+            renewals += 1;
+        }
+    }
+    assert!(renewals >= 5, "{renewals} renewals in {looks} looks");
+    assert!(bundles.len() >= 3, "authorities were renewed too: {} bundles", bundles.len());
+    first.abort();
+    second.abort();
+}
+
+/// Verifies as the API server does.
+fn trusts(bundle: &[u8], certificate: &str) {
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in rustls_pem(bundle) {
+        roots.add(CertificateDer::from(authority)).unwrap();
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+            .build()
+            .unwrap();
+    let leaf = CertificateDer::from(rustls_pem(certificate.as_bytes()).remove(0));
+    let host = ServerName::try_from("pullgate.pullgate.svc").unwrap();
+    verifier.verify_server_cert(&leaf, &[], &host, &[], UnixTime::now()).unwrap();
+}

@@ -1,0 +1,74 @@
+//! `docs/policy.md` names every field with its default.
+
+use std::collections::BTreeMap;
+
+use pullgate::policy::{PullPolicy, PullPolicySpec, spec_schema};
+use serde_json::Value;
+
+fn page() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policy.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// Fields and their defaults as the page has them.
+fn documented() -> BTreeMap<String, String> {
+    let page = page();
+    let table = page.split("<!-- fields").nth(1).unwrap().split("\n### ").next().unwrap();
+    table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (field, rest) = row.split_once("` |").unwrap();
+            let default = rest.split('|').next().unwrap().trim().trim_matches('`');
+            (field.to_owned(), default.to_owned())
+        })
+        .collect()
+}
+
+/// The fields of the schema: groups taken apart, lists and maps as one.
+fn fields(schema: &Value, at: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        if property["type"] == "object" && name != "causes" {
+            fields(property, &path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let mut found = Vec::new();
+    fields(&spec_schema(), "", &mut found);
+    found.sort();
+    let documented: Vec<_> = documented().into_keys().collect();
+    assert_eq!(documented, found);
+}
+
+#[test]
+fn every_default_is_the_documented_one() {
+    let spec = serde_json::to_value(PullPolicySpec::default()).unwrap();
+    for (field, default) in documented() {
+        let value = field.split('.').fold(&spec, |value, key| &value[key]);
+        let shown = match value {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string().replace('"', "").replace(',', ", "),
+        };
+        assert_eq!(shown, default, "{field}");
+    }
+}
+
+#[test]
+fn the_examples_can_be_put_in_force() {
+    let page = page();
+    let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    PullPolicy::parse(blocks.next().unwrap(), "docs/policy.md").unwrap();
+    for block in blocks {
+        let indented = block.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+        let head =
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: a}\nspec:\n";
+        PullPolicy::parse(&format!("{head}{indented}"), "docs/policy.md").unwrap();
+    }
+}
