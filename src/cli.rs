@@ -3,18 +3,19 @@
 //! Data goes to standard output, words to standard error. The wiring of what a subcommand needs
 //! of the outside is in its own module; nothing is decided here.
 
+mod check;
+mod output;
 mod serve;
 mod version;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::future::Future;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::ServeFlags;
+use check::CheckFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
 const CANNOT_JUDGE: u8 = 2;
@@ -32,6 +33,7 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Say which Pullgate this is
     Version,
+    Check(Box<CheckFlags>),
 }
 
 /// Parses the arguments, the program's name first, and runs what they ask for.
@@ -50,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(flags) => on_runtime(serve::run(*flags)),
         Command::Version => version::run(),
+        Command::Check(flags) => on_runtime(check::run(*flags)),
     }
 }
 
@@ -62,13 +65,8 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            say(format_args!("failed to start: {error}"));
+            output::say(format_args!("failed to start: {error}"));
             ExitCode::from(CANNOT_JUDGE)
         }
     }
-}
-
-/// Writes a line of words to standard error, where nothing can be done if that fails.
-fn say(words: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "pullgate: {words}");
 }

@@ -54,4 +54,5 @@ pub mod registry;
 pub mod installation;
 pub mod server;
 pub mod plugin;
+// The command line.
 pub mod cli;

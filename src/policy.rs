@@ -60,6 +60,18 @@ impl PullPolicy {
         &self.name
     }
 
+    /// The same with one mode for everything, whatever labels and rules say.
+    #[must_use]
+    pub fn in_mode(&self, mode: Mode) -> Self {
+        let mut policy = self.clone();
+        policy.spec.default_mode = mode;
+        policy.spec.allowed_modes.clear();
+        for rule in &mut policy.spec.rules {
+            (rule.mode, rule.allowed_modes) = (None, None);
+        }
+        policy
+    }
+
     /// The document's settings.
     pub fn spec(&self) -> &PullPolicySpec {
         &self.spec

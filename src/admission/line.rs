@@ -36,21 +36,25 @@ pub struct Finding<'a> {
 impl Finding<'_> {
     /// The line.
     pub fn line(&self) -> String {
-        let image = image_name(self.image);
+        format!("image {}: {}", image_name(self.image), self.words())
+    }
+
+    /// The line without the image, for where that stands beside it.
+    pub fn words(&self) -> String {
         if self.refused {
-            return format!("image {image}: the pull policy of this cluster refuses it");
+            return "the pull policy of this cluster refuses it".to_owned();
         }
-        let mut line = format!("image {image}: {}", self.cause());
+        let mut words = self.cause();
         let mut tails: Vec<String> =
             self.advice.iter().map(|advice| advice.message.clone()).collect();
         tails.extend(self.secret_tail());
         tails.extend(self.looker());
         tails.extend(self.escape_tail());
         for tail in tails {
-            line.push_str("; ");
-            line.push_str(&tail);
+            words.push_str("; ");
+            words.push_str(&tail);
         }
-        clean(&line)
+        clean(&words)
     }
 
     /// The cause in words, with how sure it is.

@@ -14,6 +14,7 @@ mod cluster;
 mod cluster_edge;
 mod admit;
 mod architecture;
+mod check;
 mod keyring;
 mod deploy;
 mod policy;

@@ -1,0 +1,191 @@
+//! `pullgate check`: the review of the webhook on files, for people and pipelines.
+//!
+//! Everything is read and understood before any registry is asked; then objects are judged side by
+//! side, and reported in the order of the files.
+
+mod credentials;
+mod document;
+mod flags;
+mod input;
+mod judge;
+mod login;
+mod manifest;
+mod source;
+mod wiring;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use super::output::{self, CheckReport};
+use crate::policy::{Decision, PullPolicy};
+use crate::pull::Verdict;
+use crate::workload::{
+    ContainerImage, ContainerKind, ObjectRef, Placement, PullPolicy as When, Workload,
+};
+
+pub(super) use flags::CheckFlags;
+use flags::{FailOn, OutputFormat};
+use judge::Judge;
+use login::Logins;
+use manifest::{Found, Manifests, Reader};
+use source::{FileSource, NoNodeFiles};
+use wiring::NamedCluster;
+
+/// Objects that are judged at a time.
+const AT_ONCE: usize = 16;
+/// The kind of what `--image` names, in reports.
+const IMAGE_KIND: &str = "Image";
+
+/// Runs the check. The exit code is that of the whole command.
+pub(super) async fn run(flags: CheckFlags) -> ExitCode {
+    match check(&flags).await {
+        Ok(report) => match print(&report, flags.output) {
+            Ok(()) => ExitCode::from(u8::from(fails(&report, flags.fail_on))),
+            Err(error) => cannot_judge(&error),
+        },
+        Err(error) => cannot_judge(&error),
+    }
+}
+
+fn cannot_judge(error: &anyhow::Error) -> ExitCode {
+    output::say(format_args!("{error:#}"));
+    ExitCode::from(super::CANNOT_JUDGE)
+}
+
+fn print(report: &CheckReport, format: OutputFormat) -> anyhow::Result<()> {
+    let text = match format {
+        OutputFormat::Text => output::text_report(report),
+        OutputFormat::Json => output::json_report(report)?,
+    };
+    output::print(&text).context("failed to write the report")
+}
+
+/// Whether anything in the report is at or above what the person wants to fail on.
+fn fails(report: &CheckReport, on: FailOn) -> bool {
+    report.images.iter().any(|entry| {
+        let finding = &entry.finding;
+        finding.decision == Decision::Deny
+            || match finding.verdict {
+                Verdict::Fails => on != FailOn::Deny,
+                Verdict::CannotTell => on == FailOn::CannotTell && !finding.skipped,
+                Verdict::Works => false,
+            }
+    })
+}
+
+async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
+    let policy = policy(flags)?;
+    let cluster = NamedCluster::find(flags)?;
+    let namespace = match (&flags.namespace, cluster.namespace()) {
+        (Some(given), _) => given.clone(),
+        (None, Some(of_context)) => of_context.to_owned(),
+        (None, None) => "default".to_owned(),
+    };
+    let mut manifests = read(flags, &policy, &namespace)?;
+    let mut subjects = std::mem::take(&mut manifests.workloads);
+    subjects.extend(flags.image.iter().map(|image| alone(flags, image, &namespace)));
+    if subjects.is_empty() {
+        output::say("no object with images in what was read");
+        return Ok(CheckReport::default());
+    }
+    let registry = wiring::registry(flags, &policy)?;
+    let files = FileSource::new(
+        manifests,
+        cluster.connect().await?,
+        &flags.platform,
+        flags.runtime,
+        flags.as_enforced,
+    );
+    let judge = Judge {
+        registry: &*registry,
+        files: &files,
+        nodes: &NoNodeFiles,
+        logins: &Logins::default(),
+        policy: &policy,
+        as_enforced: flags.as_enforced,
+        runtime: flags.runtime,
+        timeout: flags.timeout,
+        explain_credentials: flags.explain_credentials,
+        now: now(),
+    };
+    let judged: Vec<_> = futures::stream::iter(subjects.iter().enumerate())
+        .map(|(index, subject)| judge.object(index, subject))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    Ok(CheckReport { images: judged.into_iter().flatten().collect() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn policy(flags: &CheckFlags) -> anyhow::Result<PullPolicy> {
+    let Some(path) = &flags.policy else { return Ok(PullPolicy::default()) };
+    let origin = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| origin.clone())?;
+    Ok(PullPolicy::parse(&text, &origin)?)
+}
+
+/// Reads every file. All that cannot be read is told before it ends there.
+fn read(flags: &CheckFlags, policy: &PullPolicy, namespace: &str) -> anyhow::Result<Manifests> {
+    let extra_kinds: Vec<_> = policy
+        .extra_kinds()
+        .map(|kind| (kind.group.into(), kind.kind.into(), kind.template))
+        .collect();
+    let reader = Reader { namespace, extra_kinds: &extra_kinds };
+    let mut manifests = Manifests::default();
+    let mut faults = 0;
+    for input in input::inputs(&flags.filename)? {
+        let name: Arc<str> = input.name().into();
+        let lenient = matches!(input, input::Input::Found(_));
+        let read = input.read(&mut io::stdin().lock()).and_then(|bytes| {
+            document::documents(&name, &bytes, |tree| {
+                reader.add(&mut manifests, &name, &tree, lenient)
+            })
+        });
+        if let Err(error) = read {
+            output::say(error);
+            faults += 1;
+        }
+    }
+    if faults > 0 {
+        bail!("nothing was checked, since {faults} of the files cannot be read");
+    }
+    if manifests.passed_over > 0 {
+        let count = manifests.passed_over;
+        output::say(format_args!(
+            "passed over {count} documents that are no objects of Kubernetes"
+        ));
+    }
+    Ok(manifests)
+}
+
+/// An image by itself, as a pod of that namespace would have it.
+fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
+    let workload = Workload {
+        object: ObjectRef { kind: IMAGE_KIND.into(), name: image.into(), ..ObjectRef::default() },
+        uid: Box::default(),
+        is_pod: true,
+        is_mirror: false,
+        controller: None,
+        annotations: Vec::new(),
+        images: vec![ContainerImage {
+            kind: ContainerKind::Regular,
+            container: Box::default(),
+            image: image.into(),
+            pull_policy: When::Always,
+            pointer: Box::default(),
+        }],
+        pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),
+        service_account: flags.service_account.as_str().into(),
+        placement: Placement::default(),
+    };
+    Found { workload, namespace: namespace.into(), file: None, lines: Vec::new() }
+}

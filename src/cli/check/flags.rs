@@ -1,0 +1,207 @@
+//! The flags of `pullgate check` as they are typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::RegistryFlags;
+use crate::image::Platform;
+use crate::pull::Runtime;
+
+/// What the long help says beside the flags.
+const ABOUT: &str = "\
+Checks whether nodes will be able to pull the images of Kubernetes objects in files.
+
+It needs no cluster and touches none unless --kubeconfig or --context is given; it then reads \
+what is missing in the files by name (Secrets, ServiceAccounts), and lists Nodes and Namespaces.
+
+Each image is looked up with the credentials that the kubelet would use: the pod's \
+imagePullSecrets, else those of its ServiceAccount, read from the same files first and then from \
+the cluster. A Secret that is in neither makes the verdict `cannot tell` unless the image can be \
+pulled without it. A ServiceAccount that is in neither is taken to have no pull secrets; if the \
+registry then wants a login, the verdict is `cannot tell`, too.
+
+Your own login (DOCKER_CONFIG or ~/.docker/config.json, with credsStore and credHelpers) is not \
+what nodes use. For objects it is only mentioned where it would work and the pod's credentials do \
+not. For --image without a pull secret it is used when the registry wants a login, and the report \
+says so.
+
+Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged (usage, \
+unreadable input, nothing to check).";
+
+/// Flags of `pullgate check`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    about = "Check whether nodes will be able to pull the images in files",
+    long_about = ABOUT,
+    group = clap::ArgGroup::new("subjects").required(true).multiple(true)
+)]
+pub struct CheckFlags {
+    /// File or directory with YAML or JSON, or `-` for standard input (repeatable; directories
+    /// are searched for *.yaml, *.yml and *.json)
+    #[arg(short, long, value_name = "FILE|DIR|-", group = "subjects", num_args = 1..)]
+    pub filename: Vec<PathBuf>,
+
+    /// An image to check by itself (repeatable)
+    #[arg(long, value_name = "REF", group = "subjects", num_args = 1..)]
+    pub image: Vec<String>,
+
+    /// A pull secret for --image, from the files or the cluster (repeatable)
+    #[arg(long, value_name = "NAME", requires = "image")]
+    pub pull_secret: Vec<String>,
+
+    /// The ServiceAccount for --image
+    #[arg(long, value_name = "NAME", requires = "image", default_value = "default")]
+    pub service_account: String,
+
+    /// Namespace of objects that name none [default: the context's, else `default`]
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// A PullPolicy document; without it the default policy
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// Decide as if every namespace were in mode `enforce`
+    #[arg(long)]
+    pub as_enforced: bool,
+
+    /// From which result on the exit code is 1
+    #[arg(long, value_enum, default_value_t)]
+    pub fail_on: FailOn,
+
+    /// How the report is written
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+
+    /// Show which entries of which pull secrets match, in the kubelet's order, and what each got;
+    /// no secret is shown
+    #[arg(long)]
+    pub explain_credentials: bool,
+
+    /// Kubeconfig of a cluster to read from
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig (alone: of KUBECONFIG or ~/.kube/config)
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Platform of the nodes, such as linux/arm64 (repeatable; instead of the cluster's)
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub platform: Vec<Platform>,
+
+    /// Container runtime of the nodes: cri-o, containerd, or with its version
+    /// `containerd://2.1`
+    #[arg(long, value_name = "RUNTIME", value_parser = runtime)]
+    pub runtime: Option<Runtime>,
+
+    /// How long the look-ups for one object may take, such as 20s
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub registry: RegistryFlags,
+}
+
+/// From which result on the exit code is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FailOn {
+    /// Something would be denied, by the policy and the mode of its namespace
+    Deny,
+    /// An image certainly fails, whatever the mode
+    #[default]
+    Fails,
+    /// It cannot be told of an image whether it works
+    CannotTell,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text).map_err(|error| error.to_string())
+}
+
+/// The word of a runtime, with or without its version.
+fn runtime(text: &str) -> Result<Runtime, String> {
+    match (text, Runtime::parse(text)) {
+        ("cri-o" | "crio", _) => Ok(Runtime::CriO),
+        // Which version decides some cases, so without it they stay open.
+        ("containerd", _) => Ok(Runtime::Other),
+        (_, Runtime::Other) => Err("give cri-o, containerd or containerd://MAJOR.MINOR".to_owned()),
+        (_, runtime) => Ok(runtime),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "give a duration such as 20s or 1m30s".to_owned())?;
+    match Duration::try_from(span) {
+        Ok(duration) if !duration.is_zero() && duration <= MAX_TIMEOUT => Ok(duration),
+        _ => Err("it must be above 0 and at most 10m".to_owned()),
+    }
+}
+
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<CheckFlags, String> {
+        let command = CheckFlags::augment_args(Command::new("check").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        CheckFlags::from_arg_matches(&matches).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn everything_given() {
+        let flags = parse(&[
+            "-f=a",
+            "-f",
+            "b",
+            "-",
+            "--image",
+            "x",
+            "y",
+            "--platform=linux/arm64",
+            "--timeout=1m30s",
+            "--runtime=containerd://2.1",
+            "--fail-on=cannot-tell",
+            "-o=json",
+            "-n=shop",
+        ])
+        .unwrap();
+        assert_eq!(flags.filename, ["a", "b", "-"].map(PathBuf::from));
+        assert_eq!(flags.image, ["x", "y"]);
+        assert_eq!(flags.timeout, Duration::from_secs(90));
+        assert_eq!(flags.runtime, Some(Runtime::Containerd(2, 1)));
+        assert_eq!(flags.fail_on, FailOn::CannotTell);
+    }
+
+    #[rstest]
+    #[case(&[], "required")]
+    #[case(&["-f=a", "--runtime=docker"], "--runtime")]
+    #[case(&["-f=a", "--platform=arm64"], "os/architecture")]
+    #[case(&["-f=a", "--timeout=0s"], "above 0")]
+    #[case(&["-f=a", "--timeout=soon"], "20s")]
+    #[case(&["-f=a", "--pull-secret=s"], "--image")]
+    #[case(&["-f=a", "--fail-on=never"], "--fail-on")]
+    fn what_cannot_be_used_is_named(#[case] arguments: &[&str], #[case] words: &str) {
+        let error = parse(arguments).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -1,0 +1,327 @@
+//! Documents as what matters of them: workloads, and the Secrets, ServiceAccounts and Namespaces
+//! that stand beside them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use k8s_openapi::ByteString;
+use serde_json::value::RawValue;
+
+use super::document::{InputError, Node, Tree};
+use crate::credential::PullSecret;
+use crate::review::ServiceAccountFacts;
+use crate::workload::{NamespaceFacts, PodPath, Workload, extract, pod_path};
+
+/// Lists within lists.
+const MAX_LISTS: usize = 8;
+/// Annotations of namespaces that are ours.
+const OUR_ANNOTATIONS: &str = "pullgate.dev/";
+
+/// A namespace and a name.
+pub(super) type Key = (Box<str>, Box<str>);
+
+/// A workload with its place.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The workload.
+    pub(super) workload: Workload,
+    /// Its namespace: its own, or the one that stands in for it.
+    pub(super) namespace: Box<str>,
+    /// The file; nothing if it was not in one.
+    pub(super) file: Option<Arc<str>>,
+    /// The line of each of its images, in their order.
+    pub(super) lines: Vec<u64>,
+}
+
+/// Everything that was found in the files.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    /// Objects with images.
+    pub(super) workloads: Vec<Found>,
+    /// Secrets by namespace and name.
+    pub(super) secrets: BTreeMap<Key, PullSecret>,
+    /// ServiceAccounts by namespace and name.
+    pub(super) accounts: BTreeMap<Key, ServiceAccountFacts>,
+    /// Namespaces by name.
+    pub(super) namespaces: BTreeMap<Box<str>, NamespaceFacts>,
+    /// How many documents are no object of Kubernetes.
+    pub(super) passed_over: usize,
+}
+
+/// What is needed to read manifests.
+pub(super) struct Reader<'a> {
+    /// The namespace of objects that name none.
+    pub(super) namespace: &'a str,
+    /// Kinds beside those of Kubernetes: group, kind, where their pod template is.
+    pub(super) extra_kinds: &'a [(Box<str>, Box<str>, PodPath)],
+}
+
+impl Reader<'_> {
+    /// Adds a document. `lenient` passes over what is no object of Kubernetes.
+    pub(super) fn add(
+        &self,
+        to: &mut Manifests,
+        file: &Arc<str>,
+        document: &Tree,
+        lenient: bool,
+    ) -> Result<(), InputError> {
+        self.object(to, file, document, lenient, 0)
+    }
+
+    fn object(
+        &self,
+        to: &mut Manifests,
+        file: &Arc<str>,
+        tree: &Tree,
+        lenient: bool,
+        nesting: usize,
+    ) -> Result<(), InputError> {
+        let fault = |problem: &str| Err(InputError::new(file, tree.line, problem));
+        let (version, kind) = (tree.text_of("apiVersion"), tree.text_of("kind"));
+        if kind.is_empty() || version.is_empty() {
+            if lenient {
+                to.passed_over += 1;
+                return Ok(());
+            }
+            return match tree.node {
+                Node::Map(_) if kind.is_empty() => fault("this object has no `kind`"),
+                Node::Map(_) => fault("this object has no `apiVersion`"),
+                _ => fault("this is not an object of Kubernetes"),
+            };
+        }
+        let is_list = kind.ends_with("List") && matches!(tree.node, Node::Map(_));
+        if is_list && tree.get("items").is_some() {
+            if nesting > MAX_LISTS {
+                return fault("too many lists within lists");
+            }
+            for item in tree.items_of("items") {
+                self.object(to, file, item, false, nesting + 1)?;
+            }
+            return Ok(());
+        }
+        match (version, kind) {
+            ("v1", "Secret") => self.secret(to, file, tree),
+            ("v1", "ServiceAccount") => {
+                let facts = ServiceAccountFacts {
+                    pull_secrets: tree
+                        .items_of("imagePullSecrets")
+                        .iter()
+                        .map(|secret| secret.text_of("name"))
+                        .filter(|name| !name.is_empty())
+                        .map(Box::from)
+                        .collect(),
+                    enforce_mountable_secrets: pairs(tree, "annotations").iter().any(
+                        |(key, value)| {
+                            &**key == "kubernetes.io/enforce-mountable-secrets"
+                                && &**value == "true"
+                        },
+                    ),
+                };
+                to.accounts.insert(self.key(tree), facts);
+                Ok(())
+            }
+            ("v1", "Namespace") => {
+                let mut annotations = pairs(tree, "annotations");
+                annotations.retain(|(key, _)| key.starts_with(OUR_ANNOTATIONS));
+                let facts = NamespaceFacts { labels: pairs(tree, "labels"), annotations };
+                to.namespaces.insert(metadata(tree, "name").into(), facts);
+                Ok(())
+            }
+            _ => self.workload(to, file, tree, version, kind),
+        }
+    }
+
+    fn workload(
+        &self,
+        to: &mut Manifests,
+        file: &Arc<str>,
+        tree: &Tree,
+        version: &str,
+        kind: &str,
+    ) -> Result<(), InputError> {
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let extra = self.extra_kinds.iter().find(|(g, k, _)| **g == *group && **k == *kind);
+        let Some(path) = extra.map(|(_, _, path)| path.clone()).or_else(|| pod_path(group, kind))
+        else {
+            return Ok(());
+        };
+        let name = object_name(tree, kind);
+        let raw = serde_json::to_string(tree)
+            .and_then(RawValue::from_string)
+            .map_err(|_| InputError::new(file, tree.line, format!("failed to read {name}")))?;
+        let workload = extract(&raw, &path).map_err(|error| {
+            let why = std::error::Error::source(&error).map(ToString::to_string);
+            // The place in the JSON that was made of it means nothing to anybody.
+            let why = why.unwrap_or_default();
+            let why = why.split(" at line ").next().unwrap_or_default();
+            InputError::new(file, tree.line, format!("{name}: {error}: {why}"))
+        })?;
+        let lines = workload.images.iter().map(|image| tree.line_at(&image.pointer)).collect();
+        let (namespace, _) = self.key(tree);
+        to.workloads.push(Found { workload, namespace, file: Some(file.clone()), lines });
+        Ok(())
+    }
+
+    /// Nothing of a Secret's values is repeated, whatever is wrong with them.
+    fn secret(&self, to: &mut Manifests, file: &Arc<str>, tree: &Tree) -> Result<(), InputError> {
+        let mut data: BTreeMap<String, ByteString> = BTreeMap::new();
+        let name = object_name(tree, "Secret");
+        let fault = |line: u64, field: &str, key: &str, problem: &str| {
+            InputError::new(file, line, format!("{name}: {field} key `{key}` {problem}"))
+        };
+        for (field, plain) in [("data", false), ("stringData", true)] {
+            let Some(Node::Map(map)) = tree.get(field).map(|tree| &tree.node) else { continue };
+            for (key, value) in map {
+                let bytes = match (&value.node, plain) {
+                    (Node::Null, _) => Vec::new(),
+                    (Node::Text(text), true) => text.as_bytes().to_vec(),
+                    (Node::Text(text), false) => {
+                        let text: String =
+                            text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+                        base64::engine::general_purpose::STANDARD
+                            .decode(text)
+                            .map_err(|_| fault(value.line, field, key, "is not base64"))?
+                    }
+                    _ => return Err(fault(value.line, field, key, "is not text")),
+                };
+                data.insert(key.clone(), ByteString(bytes));
+            }
+        }
+        let key = self.key(tree);
+        let secret = PullSecret::new(&key.1, tree.text_of("type"), &data);
+        to.secrets.insert(key, secret);
+        Ok(())
+    }
+
+    fn key(&self, tree: &Tree) -> Key {
+        let namespace = match metadata(tree, "namespace") {
+            "" => self.namespace,
+            own => own,
+        };
+        (namespace.into(), metadata(tree, "name").into())
+    }
+}
+
+fn metadata<'t>(tree: &'t Tree, key: &str) -> &'t str {
+    tree.get("metadata").map_or("", |metadata| metadata.text_of(key))
+}
+
+fn object_name(tree: &Tree, kind: &str) -> String {
+    let name = metadata(tree, "name");
+    crate::admission::clean(&format!("{kind} {name}"))
+}
+
+/// Labels or annotations, sorted by key.
+fn pairs(tree: &Tree, field: &str) -> Vec<(Box<str>, Box<str>)> {
+    match tree.get("metadata").and_then(|metadata| metadata.get(field)).map(|tree| &tree.node) {
+        Some(Node::Map(map)) => map
+            .iter()
+            .filter_map(|(key, value)| Some((key.as_str().into(), value.text()?.into())))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::documents;
+    use super::*;
+
+    fn read(content: &str, lenient: bool) -> Result<Manifests, InputError> {
+        let mut found = Manifests::default();
+        let file: Arc<str> = "f".into();
+        let extra = [("argoproj.io".into(), "Rollout".into(), PodPath::new(["spec", "template"]))];
+        let reader = Reader { namespace: "home", extra_kinds: &extra };
+        documents("f", content.as_bytes(), |tree| reader.add(&mut found, &file, &tree, lenient))?;
+        Ok(found)
+    }
+
+    const FILE: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: web, namespace: shop}
+  spec:
+    template:
+      spec:
+        initContainers:
+        - {name: i, image: a:1}
+        containers:
+        - name: c
+          image: b:2
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: bare}
+  spec:
+    containers: [{name: c, image: c}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop}
+type: kubernetes.io/dockerconfigjson
+data: {.dockerconfigjson: e30=}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default}
+imagePullSecrets: [{name: s}, {}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {pullgate.dev/mode: enforce}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: r}
+spec: {template: {spec: {containers: [{image: d}]}}}
+---
+apiVersion: v1
+kind: ConfigMap
+data: {a: b}
+"#;
+
+    #[test]
+    fn finds_what_matters_with_its_lines() {
+        let found = read(FILE, false).unwrap();
+        let shown: Vec<String> = found
+            .workloads
+            .iter()
+            .map(|f| format!("{}/{} {:?}", f.namespace, f.workload.object.name, f.lines))
+            .collect();
+        assert_eq!(shown, ["shop/web [12, 15]", "home/bare [20]", "home/r [40]"]);
+        assert!(found.secrets[&("shop".into(), "s".into())].read().is_ok());
+        let account = &found.accounts[&("home".into(), "default".into())];
+        assert_eq!(account.pull_secrets, ["s".into()]);
+        assert_eq!(&*found.namespaces["shop"].labels[0].1, "enforce");
+    }
+
+    #[rstest::rstest]
+    #[case("just words\n", "f:1: this is not an object of Kubernetes")]
+    #[case("\n\na: b\n", "f:3: this object has no `kind`")]
+    #[case("kind: Pod\n", "f:1: this object has no `apiVersion`")]
+    #[case(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{image: 1.5}]}\n",
+        "f:1: Pod p: failed to read the pod spec"
+    )]
+    #[case(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  k: hidden!\n",
+        "f:5: Secret s: data key `k` is not base64"
+    )]
+    #[case(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  k: 12345\n",
+        "f:5: Secret s: stringData key `k` is not text"
+    )]
+    fn faults_name_their_place(#[case] content: &str, #[case] words: &str) {
+        let error = read(content, false).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(!error.contains("hidden") && !error.contains("12345"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_may_hold_other_things() {
+        assert_eq!(read("replicas: 3\n---\n[1, 2]\n", true).unwrap().passed_over, 2);
+    }
+}

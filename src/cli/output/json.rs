@@ -1,0 +1,170 @@
+//! The report for programs: `CheckReport` of `pullgate.dev/v1alpha1`, one entry for each place of
+//! an image.
+
+use serde::Serialize;
+
+use super::{CheckReport, ImageEntry};
+use crate::admission::clean;
+use crate::policy::{API_VERSION, Decision};
+use crate::pull::{Cause, Escape, Verdict};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportBody<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    images: Vec<ImageBody<'a>>,
+    summary: SummaryBody,
+}
+
+#[derive(Serialize)]
+struct ImageBody<'a> {
+    object: ObjectBody<'a>,
+    path: &'a str,
+    container: &'a str,
+    image: &'a str,
+    reference: Option<&'a str>,
+    verdict: Verdict,
+    cause: Option<Cause>,
+    escapes: &'a [Escape],
+    message: String,
+    advice: Vec<AdviceBody<'a>>,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<CredentialsBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectBody<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct AdviceBody<'a> {
+    kind: &'static str,
+    value: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct CredentialsBody<'a> {
+    origin: &'a str,
+    tried: Vec<TriedBody<'a>>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct TriedBody<'a> {
+    from: &'a str,
+    key: &'a str,
+    rule: &'static str,
+    outcome: &'static str,
+    message: &'a str,
+}
+
+/// Counts of entries in `images`, and of objects that have any.
+#[derive(Serialize)]
+struct SummaryBody {
+    objects: usize,
+    images: usize,
+    verdicts: VerdictCounts,
+    decisions: DecisionCounts,
+}
+
+#[derive(Serialize)]
+struct VerdictCounts {
+    works: usize,
+    fails: usize,
+    cannot_tell: usize,
+}
+
+#[derive(Serialize)]
+struct DecisionCounts {
+    allow: usize,
+    warn: usize,
+    deny: usize,
+}
+
+/// The whole report, with a line end.
+pub(in crate::cli) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
+    let summary = report.summary();
+    let body = ReportBody {
+        api_version: API_VERSION,
+        kind: "CheckReport",
+        images: report.images.iter().map(image).collect(),
+        summary: SummaryBody {
+            objects: summary.objects,
+            images: summary.images,
+            verdicts: VerdictCounts {
+                works: summary.works,
+                fails: summary.fails,
+                cannot_tell: summary.cannot_tell,
+            },
+            decisions: DecisionCounts {
+                allow: summary.allow,
+                warn: summary.warn,
+                deny: summary.deny,
+            },
+        },
+    };
+    let mut text = serde_json::to_string_pretty(&body)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn image(entry: &ImageEntry) -> ImageBody<'_> {
+    let finding = &entry.finding;
+    ImageBody {
+        object: ObjectBody {
+            api_version: &entry.object.api_version,
+            kind: &entry.object.kind,
+            namespace: &entry.object.namespace,
+            name: &entry.object.name,
+        },
+        path: &entry.path,
+        container: &entry.container,
+        image: &entry.image,
+        reference: finding.reference.as_deref(),
+        verdict: finding.verdict,
+        cause: finding.cause,
+        escapes: &finding.escapes,
+        message: format!("image {}: {}", clean(&entry.image), finding.message),
+        advice: finding
+            .advice
+            .iter()
+            .map(|advice| AdviceBody {
+                kind: advice.kind,
+                value: &advice.value,
+                message: &advice.message,
+            })
+            .collect(),
+        decision: word(finding.decision),
+        credentials: finding.credentials.as_ref().map(|credentials| CredentialsBody {
+            origin: &credentials.origin,
+            tried: credentials
+                .tried
+                .iter()
+                .map(|tried| TriedBody {
+                    from: &tried.from,
+                    key: &tried.key,
+                    rule: tried.rule,
+                    outcome: tried.outcome,
+                    message: &tried.words,
+                })
+                .collect(),
+            notes: &credentials.notes,
+        }),
+    }
+}
+
+const fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allow",
+        Decision::Warn => "warn",
+        Decision::Deny => "deny",
+    }
+}

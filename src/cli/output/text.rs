@@ -1,0 +1,167 @@
+//! The report for people: grouped by object, problems in detail, a summary in the last line. No
+//! colours, and at most [`WIDTH`] columns where words allow it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding, Summary};
+use crate::admission::clean;
+use crate::policy::Decision;
+use crate::pull::Verdict;
+use crate::workload::ContainerKind;
+
+/// Columns of a line.
+const WIDTH: usize = 96;
+/// What stands in front of the details of an image.
+const INDENT: usize = 10;
+
+/// The whole report. Objects without problems are only counted, unless credentials are explained.
+pub(in crate::cli) fn check_report(report: &CheckReport) -> String {
+    let mut text = String::new();
+    for object in report.images.chunk_by(|a, b| a.object_index == b.object_index) {
+        let told: Vec<&[ImageEntry]> = object
+            .chunk_by(|a, b| Arc::ptr_eq(&a.finding, &b.finding))
+            .filter(|places| places.first().is_some_and(|entry| is_told(&entry.finding)))
+            .collect();
+        if let (Some(first), false) = (object.first(), told.is_empty()) {
+            header(&mut text, first);
+            for places in told {
+                image(&mut text, places);
+            }
+            text.push('\n');
+        }
+    }
+    summary(&mut text, report.summary());
+    text
+}
+
+fn is_told(finding: &ImageFinding) -> bool {
+    finding.verdict != Verdict::Works
+        || finding.cause.is_some()
+        || finding.decision != Decision::Allow
+        || finding.credentials.is_some()
+        || !finding.advice.is_empty()
+}
+
+fn header(text: &mut String, entry: &ImageEntry) {
+    let object = &entry.object;
+    let name = match (&*object.kind, &*object.namespace) {
+        ("Image", _) => clean(&object.name),
+        (kind, namespace) => clean(&format!("{kind} {namespace}/{}", object.name)),
+    };
+    let place = entry.place.as_ref().map(|(file, _)| format!(" ({})", clean(file)));
+    let _ = writeln!(text, "{name}{}", place.unwrap_or_default());
+}
+
+/// One image of an object, with every container that has it.
+fn image(text: &mut String, places: &[ImageEntry]) {
+    let Some(entry) = places.first() else { return };
+    let finding = &entry.finding;
+    let word = match finding.verdict {
+        Verdict::Works => "works",
+        Verdict::Fails => "FAILS",
+        Verdict::CannotTell if finding.skipped => "skipped",
+        Verdict::CannotTell => "unclear",
+    };
+    let mut head = Vec::new();
+    if entry.place.is_some() {
+        let names: Vec<String> = places.iter().map(container).collect();
+        head.push(names.join(", "));
+    }
+    if let Some((_, line)) = entry.place.as_ref().filter(|(_, line)| *line > 0) {
+        head.push(format!("line {line}"));
+    }
+    head.extend(finding.cause.map(|cause| cause.as_str().to_owned()));
+    match finding.decision {
+        Decision::Deny => head.push("would be denied".to_owned()),
+        Decision::Allow | Decision::Warn => {}
+    }
+    let head = format!("  {word:<8}{}", head.join("  "));
+    let _ = writeln!(text, "{}", head.trim_end());
+    if entry.place.is_some() {
+        let _ = writeln!(text, "{:INDENT$}{}", "", clean(&entry.image));
+    }
+    wrap(text, &finding.message, INDENT, 0);
+    if let Some(credentials) = &finding.credentials {
+        explanation(text, credentials);
+    }
+}
+
+fn container(entry: &ImageEntry) -> String {
+    let kind = match entry.kind {
+        ContainerKind::Init => "init container",
+        ContainerKind::Regular => "container",
+        ContainerKind::Ephemeral => "ephemeral container",
+        ContainerKind::ImageVolume => "image volume",
+    };
+    clean(&format!("{kind} {}", entry.container))
+}
+
+fn explanation(text: &mut String, credentials: &CredentialReport) {
+    wrap(text, &format!("Credentials: {}", credentials.origin), INDENT, 2);
+    for (index, tried) in credentials.tried.iter().enumerate() {
+        let key = if tried.key.is_empty() { String::new() } else { format!(" `{}`", tried.key) };
+        let number = index + 1;
+        wrap(text, &format!("{number}. {}{key}: {}", tried.from, tried.words), INDENT + 2, 3);
+    }
+    for note in &credentials.notes {
+        wrap(text, &format!("- {note}"), INDENT + 2, 2);
+    }
+}
+
+fn summary(text: &mut String, summary: Summary) {
+    let Summary { objects, images, works, fails, cannot_tell, deny, .. } = summary;
+    let _ = write!(
+        text,
+        "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
+        count(images, "image"),
+        count(objects, "object"),
+        if works == 1 { "works" } else { "work" },
+        if fails == 1 { "fails" } else { "fail" },
+    );
+    if deny > 0 {
+        let _ = write!(text, "; {deny} would be denied");
+    }
+    text.push('\n');
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Adds words in lines of at most [`WIDTH`] columns, each behind `indent` blanks, those after the
+/// first behind `hang` more. A word that is longer than a line stays whole.
+fn wrap(text: &mut String, words: &str, indent: usize, hang: usize) {
+    let mut column = 0;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if column == 0 {
+            let _ = write!(text, "{:indent$}", "");
+            column = indent;
+        } else if column + 1 + length > WIDTH {
+            let hanging = indent + hang;
+            let _ = write!(text, "\n{:hanging$}", "");
+            column = hanging;
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    if column > 0 {
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let mut text = String::new();
+        wrap(&mut text, &format!("{} {} end", "a".repeat(60), "b".repeat(40)), 4, 2);
+        assert_eq!(text, format!("    {}\n      {} end\n", "a".repeat(60), "b".repeat(40)));
+    }
+}

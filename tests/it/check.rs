@@ -1,0 +1,9 @@
+//! `pullgate check` as a person or a pipeline runs it: the real binary, files, and a registry on
+//! loopback.
+
+mod bad_input;
+mod credentials;
+mod json;
+mod registry;
+mod run;
+mod text;
