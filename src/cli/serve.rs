@@ -13,7 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{CANNOT_JUDGE, say};
+use super::CANNOT_JUDGE;
+use super::output::say;
 use crate::config::{Config, ServeFlags};
 use crate::telemetry;
 use house::House;

@@ -59,7 +59,7 @@ impl NamedCluster {
     pub(super) async fn connect(self) -> anyhow::Result<Option<Arc<dyn ClusterSource>>> {
         let Some((path, context)) = self.named else { return Ok(None) };
         let connection = Connection::to(Place::Kubeconfig { path, context }).await?;
-        let cluster = Cluster::new(connection, WatchTuning::default(), Arc::new(Metrics::new()));
+        let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
         match cluster.look_once(start() + PATIENCE).await {
             Ok(()) => {}
             Err(error) if is_forbidden(&error) => output::say(
