@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::format_collect,
     reason = "helpers of tests may fail the test, say why one was skipped, and look at the clock"
 )]
 

@@ -237,7 +237,7 @@ mod tests {
         Ok(found)
     }
 
-    const FILE: &str = r#"
+    const FILE: &str = r"
 apiVersion: v1
 kind: List
 items:
@@ -281,7 +281,7 @@ spec: {template: {spec: {containers: [{image: d}]}}}
 apiVersion: v1
 kind: ConfigMap
 data: {a: b}
-"#;
+";
 
     #[test]
     fn finds_what_matters_with_its_lines() {
