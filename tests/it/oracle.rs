@@ -7,6 +7,8 @@
 
 mod client;
 mod documents;
+mod live;
+mod mirrors;
 mod names;
 mod platforms;
 mod secrets;
@@ -51,7 +53,8 @@ fn compare<S: Strategy>(
     let config = Config {
         cases: (total / share).max(1),
         failure_persistence: None,
-        max_shrink_iters: 20_000,
+        // Live cases take their time.
+        max_shrink_iters: if share < 20 { 20_000 } else { 200 },
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);

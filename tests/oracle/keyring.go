@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/pkg/credentialprovider"
@@ -39,7 +41,17 @@ func lookup(q question) (string, []credentialprovider.TrackedAuthConfig, error) 
 			Data:       s.Data,
 		})
 	}
-	ring, err := secrets.MakeDockerKeyring(typed, credentialprovider.UnionDockerKeyring{})
+	node := credentialprovider.UnionDockerKeyring{}
+	if q.NodeConfig != nil {
+		var config credentialprovider.DockerConfigJSON
+		if err := json.Unmarshal(q.NodeConfig, &config); err != nil {
+			return name, nil, err
+		}
+		ring := &credentialprovider.BasicDockerKeyring{}
+		ring.Add(nil, config.Auths)
+		node = append(node, ring)
+	}
+	ring, err := secrets.MakeDockerKeyring(typed, node)
 	if err != nil {
 		return name, nil, err
 	}

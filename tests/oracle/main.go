@@ -19,14 +19,16 @@ import (
 
 // A question. Op says which of the fields count.
 type question struct {
-	Op             string    `json:"op"`
-	Image          string    `json:"image"`
-	Secrets        []secret  `json:"secrets"`
-	ServiceAccount []secret  `json:"service_account_secrets"`
-	HostsDir       string    `json:"hosts_dir"`
-	Node           *platform `json:"node"`
-	Entry          *platform `json:"entry"`
-	Globs          []string  `json:"globs"`
+	Op             string   `json:"op"`
+	Image          string   `json:"image"`
+	Secrets        []secret `json:"secrets"`
+	ServiceAccount []secret `json:"service_account_secrets"`
+	// NodeConfig is the docker configuration of the node, JSON.
+	NodeConfig json.RawMessage `json:"node_config"`
+	HostsDir   string          `json:"hosts_dir"`
+	Node       *platform       `json:"node"`
+	Entry      *platform       `json:"entry"`
+	Globs      []string        `json:"globs"`
 }
 
 // A Secret, as much of it as the kubelet looks at. Data is base64 on the wire.
