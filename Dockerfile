@@ -25,6 +25,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 # The manifest names them; only the program is built.
 COPY tests/it/main.rs ./tests/it/main.rs
+COPY tests/it/demo.rs ./tests/it/demo.rs
 COPY benches ./benches
 RUN cargo build --locked --release --bin pullgate \
  && install -D -m 0555 target/release/pullgate /out/pullgate \

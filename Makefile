@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build test test-unit cluster-bin oracle fuzz bench clean need-cargo
+.PHONY: help build test test-unit demo cluster-bin oracle fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -20,6 +20,12 @@ test: need-cargo ## Run everything: formatting, lints, unit, integration and clu
 
 test-unit: need-cargo ## Run the fast tests: no cluster, no Go
 	PULLGATE_CLUSTER_BIN= cargo test --locked
+
+demo: need-cargo ## Play the demo: a real API server asks Pullgate, kubectl shows the answers
+	@PULLGATE_CLUSTER_MODULES="kubernetes etcd registry" tests/cluster/build.sh
+	@echo "pullgate (debug build) and the player of the scenes"
+	@cargo build --locked --quiet --bin pullgate --example demo
+	@exec target/debug/examples/demo
 
 cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm
 	@tests/cluster/build.sh

@@ -15,6 +15,8 @@ pub mod pki;
 pub mod process;
 pub mod pullgate;
 pub mod registry;
+pub mod scenes;
+pub mod stage;
 pub mod token_server;
 pub mod webhook;
 
@@ -22,6 +24,8 @@ pub mod webhook;
 mod control_plane_test;
 #[cfg(test)]
 mod registry_test;
+#[cfg(test)]
+mod scenes_test;
 #[cfg(test)]
 mod webhook_test;
 

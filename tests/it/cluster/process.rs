@@ -141,7 +141,9 @@ impl Process {
     /// Asks it to end (SIGTERM), and kills it if it has not within `grace`. Its exit status.
     pub fn terminate(&mut self, grace: Duration) -> ExitStatus {
         if self.child.try_wait().ok().flatten().is_none() {
-            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            // The shell's own `kill`: small machines have no program of that name.
+            let ask = format!("kill -TERM {}", self.child.id());
+            let _ = Command::new("sh").args(["-c", &ask]).status();
             let asked = Instant::now();
             while asked.elapsed() < grace && self.child.try_wait().ok().flatten().is_none() {
                 std::thread::sleep(Duration::from_millis(20));
