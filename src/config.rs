@@ -5,9 +5,11 @@
 //! with it by file, line and field.
 
 mod flags;
+mod own;
 mod serve;
 
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+pub use own::{OwnFlags, OwnSettings};
 pub use serve::{
     CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, RegistrySettings,
     TlsSource,

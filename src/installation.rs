@@ -12,7 +12,7 @@ mod make;
 mod material;
 
 pub use keeper::{ApiFault, InstallationError, Keeper, Pace};
-pub use make::{Lifetimes, MakeError};
+pub use make::{Lifetimes, MakeError, placeholder};
 pub use material::Material;
 
 /// The names of what belongs to this installation.

@@ -31,7 +31,7 @@ pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits};
 pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
 pub use self_signed::{SelfSigned, SelfSignedError};
-pub use tls::{ServingTls, TlsError, TlsFiles};
+pub use tls::{CertificateTaker, ServingTls, TlsError, TlsFiles};
 pub use watchfile::WatchedFiles;
 
 /// How long a client may take for the head of a request.

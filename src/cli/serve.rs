@@ -4,6 +4,7 @@
 //! before ends the process, and whoever started it starts it again.
 
 mod house;
+mod own;
 
 use std::io::Write as _;
 use std::process::ExitCode;

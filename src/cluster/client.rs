@@ -86,7 +86,8 @@ impl Connection {
         Ok(Self { client })
     }
 
-    pub(super) fn client(&self) -> &kube::Client {
+    /// The client, for what else belongs to this cluster.
+    pub fn client(&self) -> &kube::Client {
         &self.client
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipnet::IpNet;
 
+use super::own::OwnFlags;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -65,6 +66,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub cluster: ClusterFlags,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub own: OwnFlags,
 
     /// A PullPolicy document
     #[arg(long, env = "PULLGATE_POLICY", value_name = "FILE")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+use super::own::OwnSettings;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -15,8 +16,8 @@ use crate::telemetry::{LogFormat, LogLevel};
 pub enum ConfigError {
     /// Nothing tells the API server from anybody else.
     #[error(
-        "neither --path-token-file nor --client-ca-file is given: anybody in the cluster could \
-         send forged reviews and learn from the answers, so one of them is needed"
+        "neither --path-token-file nor --client-ca-file nor --own-secret is given: anybody in the \
+         cluster could send forged reviews and learn from the answers, so one of them is needed"
     )]
     NoProof,
     /// There is no serving certificate.
@@ -56,6 +57,8 @@ pub enum TlsSource {
         /// For which names.
         names: Vec<String>,
     },
+    /// Made by ourselves and kept in our own Secret.
+    Kept,
 }
 
 /// Which cluster is asked.
@@ -165,6 +168,8 @@ pub struct Config {
     pub tls: TlsSource,
     /// For which cluster.
     pub cluster: ClusterTarget,
+    /// What is kept of our own in the cluster, if anything is.
+    pub own: Option<OwnSettings>,
     /// The policy's file; the default policy if not given.
     pub policy: Option<PathBuf>,
     /// How registries are reached.
@@ -193,6 +198,7 @@ impl TryFrom<ServeFlags> for Config {
             self_signed,
             tls_san,
             cluster,
+            own,
             policy,
             registry,
             nodes,
@@ -200,7 +206,8 @@ impl TryFrom<ServeFlags> for Config {
             log_level,
             lame_duck_seconds,
         } = flags;
-        if path_token_file.is_none() && client_ca_file.is_none() {
+        let own = own.settings();
+        if path_token_file.is_none() && client_ca_file.is_none() && own.is_none() {
             return Err(ConfigError::NoProof);
         }
         let tls = match (tls_cert, tls_key, self_signed) {
@@ -208,6 +215,7 @@ impl TryFrom<ServeFlags> for Config {
             (None, None, Some(directory)) if !tls_san.is_empty() => {
                 TlsSource::SelfSigned { directory, names: tls_san }
             }
+            (None, None, None) if own.is_some() => TlsSource::Kept,
             (None, None, None) => return Err(ConfigError::NoCertificate),
             _ => return Err(ConfigError::CertificateSource),
         };
@@ -220,6 +228,7 @@ impl TryFrom<ServeFlags> for Config {
             },
             tls,
             cluster: cluster.into(),
+            own,
             policy,
             registry: registry.into(),
             nodes: nodes.into(),
@@ -283,7 +292,25 @@ mod tests {
         assert_eq!(config.cluster, ClusterTarget::Kubeconfig { path, context });
     }
 
+    const OWN: [&str; 5] = [
+        "--own-secret=s",
+        "--own-namespace=n",
+        "--own-service=v",
+        "--own-name=r",
+        "--webhook-configuration=c",
+    ];
+
+    #[test]
+    fn what_is_kept_in_the_cluster_is_proof_and_certificate() {
+        let config = parse(&OWN).unwrap();
+        assert_eq!(config.tls, TlsSource::Kept);
+        assert_eq!(config.own.unwrap().secret, "s");
+        let config = parse(&[OWN.as_slice(), &FILES].concat()).unwrap();
+        assert!(matches!(config.tls, TlsSource::Files { .. }) && config.own.is_some());
+    }
+
     #[rstest]
+    #[case::half_own(&["--own-secret=s"], "--own-namespace")]
     #[case::no_proof(&["--tls-cert=c", "--tls-key=k"], "neither --path-token-file nor --client-ca-file")]
     #[case::no_certificate(&["--path-token-file=t"], "there is no serving certificate")]
     #[case::half_a_pair(&["--path-token-file=t", "--tls-cert=c"], "--tls-key")]

@@ -197,6 +197,16 @@ fn authority(wanted: &Wanted<'_>) -> Result<Pair, MakeError> {
     Ok(Pair { certificate, key: key.serialize_pem() })
 }
 
+/// A certificate that nobody trusts, PEM with its key: to listen with until there is a real one.
+pub fn placeholder(now: Timestamp) -> Result<(String, String), MakeError> {
+    let hosts = ["not-ready.pullgate.invalid".to_owned()];
+    let lifetimes = Lifetimes::default();
+    let wanted = Wanted { hosts: &hosts, lifetimes, published: Duration::ZERO, now };
+    let nobody = authority(&wanted)?;
+    let Pair { certificate, key } = leaf(&nobody, &wanted)?;
+    Ok((certificate, key))
+}
+
 fn leaf(authority: &Pair, wanted: &Wanted<'_>) -> Result<Pair, MakeError> {
     let issuer =
         Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;

@@ -123,13 +123,24 @@ impl ServingTls {
     /// Loads the files. An expired certificate is taken (there is nothing better) and told of.
     pub fn load(files: TlsFiles, now: Timestamp, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         let seen = files.read()?;
-        let usable = parse(&files, &seen)?;
+        Self::with(files, seen, now, metrics)
+    }
+
+    /// A certificate that is in no file: `files` only says where it is from, and `contents` are
+    /// certificate, key and, if `files` names them, client authorities.
+    pub fn with(
+        files: TlsFiles,
+        contents: Vec<Vec<u8>>,
+        now: Timestamp,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
+        let usable = parse(&files, &contents)?;
         if usable.expires <= now {
             tracing::error!(expired = %usable.expires, "the serving certificate has expired: API servers will refuse it");
         }
         metrics.certificate_expires(usable.expires.as_second());
         let in_use = RustlsConfig::from_config(usable.config);
-        Ok(Self { files, seen, in_use, expires: usable.expires, metrics })
+        Ok(Self { files, seen: contents, in_use, expires: usable.expires, metrics })
     }
 
     /// The handle that handshakes read from.
@@ -147,33 +158,60 @@ impl ServingTls {
         self.in_use.get_inner()
     }
 
+    /// Takes new certificates into use.
+    pub fn taker(&self) -> CertificateTaker {
+        CertificateTaker {
+            files: self.files.clone(),
+            in_use: self.in_use.clone(),
+            expires: self.expires,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
     /// A task that looks at the files at this interval and takes new content into use. Never ends.
     pub fn keep_fresh(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
-        let files = self.files.clone();
-        let mut watched = WatchedFiles::new(files.paths(), self.seen.clone());
-        let (in_use, metrics, mut expires) =
-            (self.in_use.clone(), Arc::clone(&self.metrics), self.expires);
+        let mut watched = WatchedFiles::new(self.files.paths(), self.seen.clone());
+        let mut taker = self.taker();
         async move {
             loop {
                 let contents = watched.changed(every).await;
                 #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
                 let now = Timestamp::now();
-                match parse(&files, contents).and_then(|new| not_worse(new, &files, expires, now)) {
-                    Ok(new) => {
-                        expires = new.expires;
-                        in_use.reload_from_config(new.config);
-                        metrics.certificate_expires(expires.as_second());
-                        metrics.reloaded("certificate", true);
-                        tracing::info!(%expires, "took a new serving certificate into use");
-                    }
-                    Err(error) => {
-                        metrics.reloaded("certificate", false);
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the new serving certificate cannot be used, the old one stays"
-                        );
-                    }
-                }
+                taker.take(contents, now);
+            }
+        }
+    }
+}
+
+/// Takes new certificates into use; one that cannot be used leaves the old one and is told of.
+#[derive(Debug)]
+pub struct CertificateTaker {
+    files: TlsFiles,
+    in_use: RustlsConfig,
+    expires: Timestamp,
+    metrics: Arc<Metrics>,
+}
+
+impl CertificateTaker {
+    /// Takes certificate, key and, if the files name them, client authorities into use for the
+    /// next handshake.
+    pub fn take(&mut self, contents: &[Vec<u8>], now: Timestamp) {
+        let new = parse(&self.files, contents)
+            .and_then(|new| not_worse(new, &self.files, self.expires, now));
+        match new {
+            Ok(new) => {
+                self.expires = new.expires;
+                self.in_use.reload_from_config(new.config);
+                self.metrics.certificate_expires(new.expires.as_second());
+                self.metrics.reloaded("certificate", true);
+                tracing::info!(expires = %new.expires, "took a new serving certificate into use");
+            }
+            Err(error) => {
+                self.metrics.reloaded("certificate", false);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the new serving certificate cannot be used, the old one stays"
+                );
             }
         }
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::own::{Own, first_certificate};
 use super::{DRAIN, Ended};
 use crate::cluster::{Cluster, Connection, Place, WatchTuning};
 use crate::config::{
@@ -46,6 +47,7 @@ pub(super) struct House {
     policy_file: Option<WatchedFiles>,
     tls: ServingTls,
     tls_source: TlsSource,
+    own: Option<(Own, Option<Vec<u8>>)>,
     reviews: Bound,
     admin: Bound,
 }
@@ -59,6 +61,7 @@ impl House {
             callers: CallerProof { token_file, client_authorities },
             tls,
             cluster: target,
+            own,
             policy: policy_file,
             registry,
             nodes,
@@ -79,13 +82,27 @@ impl House {
             Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
             None => Callers::new(Vec::new(), certificates),
         };
-        let (files, ca_bundle) = tls_files(&tls, client_authorities, now)?;
-        let serving = ServingTls::load(files, now, Arc::clone(&metrics))?;
-        let own_namespace = own_namespace(&target);
+        let (serving, authorities, ca_bundle) = match &own {
+            Some(own) if tls == TlsSource::Kept => {
+                let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
+                let authorities = first.get(2).cloned();
+                let serving = ServingTls::with(files, first, now, Arc::clone(&metrics))?;
+                (serving, authorities, None)
+            }
+            _ => {
+                let (files, ca_bundle) = tls_files(&tls, client_authorities, now)?;
+                (ServingTls::load(files, now, Arc::clone(&metrics))?, None, ca_bundle)
+            }
+        };
+        let own_namespace = match &own {
+            Some(own) => Some(own.namespace.as_str().into()),
+            None => own_namespace(&target),
+        };
         let connection = Connection::to(place(target)).await?;
+        let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept));
         let cluster = Cluster::new(connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
-        let readiness = Arc::new(Readiness::new(started, watch_states(&cluster)));
+        let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
         let reviewer = Arc::new(Reviewer {
             registry: registry.clone(),
             cluster: cluster.clone(),
@@ -112,6 +129,7 @@ impl House {
             policy_file,
             tls: serving,
             tls_source: tls,
+            own: own.map(|own| (own, authorities)),
             reviews: bind(listen).await?,
             admin: bind(admin_listen).await?,
         })
@@ -133,7 +151,16 @@ impl House {
         for (name, watch) in self.cluster.watches() {
             forever(name, watch);
         }
-        forever("certificate", Box::pin(self.tls.keep_fresh(LOOK_AT_FILES)));
+        if let Some((own, authorities)) = self.own {
+            let kept = self.tls_source == TlsSource::Kept;
+            let taker = kept.then(|| (self.tls.taker(), authorities));
+            let (keeper, follower) = own.tasks(self.callers.clone(), taker);
+            forever("installation", Box::pin(keeper));
+            forever("installation's news", Box::pin(follower));
+        }
+        if self.tls_source != TlsSource::Kept {
+            forever("certificate", Box::pin(self.tls.keep_fresh(LOOK_AT_FILES)));
+        }
         if let TlsSource::SelfSigned { directory, names } = self.tls_source {
             forever("self-signed certificate", Box::pin(renew(directory, names)));
         }
@@ -196,12 +223,20 @@ fn own_namespace(target: &ClusterTarget) -> Option<Box<str>> {
     Some(name.trim().into())
 }
 
-fn watch_states(cluster: &Arc<Cluster>) -> impl Fn() -> Vec<WatchState> + Send + Sync + use<> {
+fn watch_states(
+    cluster: &Arc<Cluster>,
+    own: Option<&Own>,
+) -> impl Fn() -> Vec<WatchState> + Send + Sync + use<> {
     let cluster = Arc::clone(cluster);
+    let material = own.map(Own::material);
     move || {
         let needed = cluster.progress().iter().filter(|watch| watch.is_needed());
         needed
             .map(|watch| WatchState { resource: watch.resource(), synced: watch.is_synced() })
+            .chain(material.iter().map(|material| WatchState {
+                resource: "certificates",
+                synced: material.borrow().is_some(),
+            }))
             .collect()
     }
 }
@@ -220,6 +255,7 @@ fn tls_files(
             let made = SelfSigned::ensure(directory, names, now)?;
             Ok((made.files(client_authorities), Some(made.ca_bundle()?)))
         }
+        TlsSource::Kept => anyhow::bail!("nothing says where the certificate is kept"),
     }
 }
 

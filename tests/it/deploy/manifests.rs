@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pullgate::workload::built_in_kinds;
 use serde_json::{Value, json};
 
-use super::{base, one, strings};
+use super::{base, one, root, strings};
 
 fn webhooks(objects: &[Value]) -> Vec<Value> {
     one(objects, "ValidatingWebhookConfiguration", "pullgate")["webhooks"]
@@ -186,6 +186,26 @@ fn workload_secrets_are_read_by_name_and_never_listed() {
     assert_eq!(pull_secrets, BTreeSet::from([get("secrets")]));
 }
 
+/// Group and resource of every path that `src/cluster` names.
+fn paths_of_the_cluster_edge() -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("src/cluster")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for literal in text.split('"').skip(1).step_by(2) {
+            let parts: Vec<_> = literal.trim_start_matches('/').split('/').collect();
+            match parts[..] {
+                ["api", "v1", resource] => found.insert((String::new(), resource.to_owned())),
+                ["apis", group, _, resource] => {
+                    found.insert((group.to_owned(), resource.to_owned()))
+                }
+                _ => false,
+            };
+        }
+    }
+    assert!(found.len() >= 4, "{found:?}");
+    found
+}
+
 #[test]
 fn nothing_is_permitted_but_what_is_called() {
     let right = |group: &str, resource: &str, verb: &str, name: &str| {
@@ -194,13 +214,14 @@ fn nothing_is_permitted_but_what_is_called() {
     let hooks = "admissionregistration.k8s.io";
     let objects = base();
     let cluster = permits(one(&objects, "ClusterRole", "pullgate"));
-    let mut called = BTreeSet::from([
-        right("", "serviceaccounts", "get", ""),
-        right("authorization.k8s.io", "subjectaccessreviews", "create", ""),
-    ]);
-    for resource in ["pods", "nodes", "namespaces"] {
-        called.insert(right("", resource, "list", ""));
-        called.insert(right("", resource, "watch", ""));
+    let mut called = BTreeSet::from([right("", "serviceaccounts", "get", "")]);
+    for (group, resource) in paths_of_the_cluster_edge() {
+        if resource == "subjectaccessreviews" {
+            called.insert(right(&group, &resource, "create", ""));
+        } else {
+            called.insert(right(&group, &resource, "list", ""));
+            called.insert(right(&group, &resource, "watch", ""));
+        }
     }
     for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
         called.insert(right(hooks, resource, "get", "pullgate"));
@@ -216,4 +237,31 @@ fn nothing_is_permitted_but_what_is_called() {
         called.insert(right(group, resource, "update", "pullgate"));
     }
     assert_eq!(own, called);
+}
+
+#[test]
+fn the_arguments_are_those_of_the_program() {
+    use clap::{Args as _, FromArgMatches as _};
+    use pullgate::config::{Config, ServeFlags, TlsSource};
+    let objects = base();
+    let container =
+        &one(&objects, "Deployment", "pullgate")["spec"]["template"]["spec"]["containers"][0];
+    let args = strings(&container["args"]);
+    assert_eq!(args[0], "serve");
+    let command = ServeFlags::augment_args(clap::Command::new("serve"));
+    let known: BTreeSet<_> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env().and_then(|name| name.to_str()))
+        .map(str::to_owned)
+        .collect();
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        assert!(known.contains(name), "{name} means nothing to the program");
+    }
+    let given = ["--own-namespace=pullgate", "--own-name=pullgate-0"];
+    let matches = command.try_get_matches_from(args.into_iter().chain(given)).unwrap();
+    let config = Config::try_from(ServeFlags::from_arg_matches(&matches).unwrap()).unwrap();
+    assert_eq!(config.tls, TlsSource::Kept);
+    let own = config.own.unwrap();
+    assert_eq!((own.secret.as_str(), own.configurations.as_str()), ("pullgate", "pullgate"));
 }
