@@ -155,7 +155,7 @@ impl Reviewer {
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
                 match endpoint {
-                    Endpoint::Validate => answer(&review),
+                    Endpoint::Validate => answer(&review, policy.name()),
                     Endpoint::Mutate => Answer::default(),
                 }
             }
@@ -217,7 +217,7 @@ fn path_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPat
 }
 
 /// The words of a review: a denial carries the lines of what is denied, everything else warns.
-fn answer(review: &Review) -> Answer {
+fn answer(review: &Review, policy: &str) -> Answer {
     let mut answer = Answer::default();
     let mut denials = Vec::new();
     for image in &review.images {
@@ -233,7 +233,7 @@ fn answer(review: &Review) -> Answer {
         answer.warnings.push(HELD_BACK.to_owned());
     }
     if !denials.is_empty() {
-        denials.push(WHERE_THE_POLICY_IS.to_owned());
+        denials.push(format!("denied under PullPolicy `{policy}`, namespace mode `enforce`"));
         answer.denial = Some(denials.join(" | "));
     }
     answer
@@ -241,6 +241,3 @@ fn answer(review: &Review) -> Answer {
 
 /// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
 const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
-/// Said at the end of every denial.
-const WHERE_THE_POLICY_IS: &str =
-    "denied by the PullPolicy of this cluster (`kubectl get pullpolicies`)";

@@ -74,7 +74,10 @@ async fn a_denial_carries_the_line_and_where_the_policy_is() {
     assert_eq!(response["status"]["code"], json!(403));
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("image reg.example.com/app:9: the registry has no such tag"));
-    assert!(message.contains("kubectl get pullpolicies"), "{message}");
+    assert!(
+        message.ends_with("denied under PullPolicy `default`, namespace mode `enforce`"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The scenes of the demo, held against the real API server, kubectl and registries.
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::process::Finished;
@@ -42,6 +43,37 @@ fn play(name: &str) {
         if let Err(wrong) = judged {
             panic!("$ {command}\n{shown}\n{wrong}");
         }
+    }
+}
+
+/// The transcript in the README is what the commands really answered. `UPDATE_DOCS=1` writes it.
+#[test]
+fn the_readme_shows_what_the_demo_shows() {
+    let Some(stage) = stage() else { return };
+    let mut transcript = String::from("```console\n");
+    for (number, scene) in (1..).zip(SCENES) {
+        let _ = writeln!(transcript, "# {number}. {}", scene.sentence);
+        for (command, answer, _) in played(stage, scene.name) {
+            let _ = write!(transcript, "$ {command}\n{}", stage.as_documented(&as_shown(answer)));
+            if answer.code != 0 {
+                let _ = writeln!(transcript, "(exit status {})", answer.code);
+            }
+        }
+        transcript.push('\n');
+    }
+    let transcript = format!("{}\n```\n", transcript.trim_end());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("<!-- demo -->\n").unwrap();
+    let (shown, after) = rest.split_once("<!-- /demo -->").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{before}<!-- demo -->\n{transcript}<!-- /demo -->{after}");
+        std::fs::write(&path, text).unwrap();
+    } else {
+        assert!(
+            shown == transcript,
+            "the README shows something else; UPDATE_DOCS=1 writes:\n{transcript}"
+        );
     }
 }
 

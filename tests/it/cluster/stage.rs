@@ -124,6 +124,13 @@ impl Stage {
             .replace("{down}", &self.down.host())
     }
 
+    /// A text as documentation shows it: the registries' ports are always the same.
+    pub fn as_documented(&self, text: &str) -> String {
+        text.replace(&self.open.host(), "127.0.0.1:5000")
+            .replace(&self.private.host(), "127.0.0.1:5001")
+            .replace(&self.down.host(), "127.0.0.1:5002")
+    }
+
     /// A manifest of the scenes, as it was written for this stage.
     pub fn file(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
