@@ -35,8 +35,10 @@ oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (
 	PULLGATE_ORACLE_CASES=$(or $(N),100000) PULLGATE_ORACLE_SEED=$(or $(SEED),$$RANDOM) \
 	  cargo test --locked --test it oracle:: -- --nocapture
 
-fuzz: need-cargo ## Run the property tests with many more cases than usual
+fuzz: need-cargo ## Run the property tests and the fuzz targets with many more cases than usual
 	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop
+	PULLGATE_CLUSTER_BIN= PULLGATE_FUZZ_CASES=$${PULLGATE_FUZZ_CASES:-300000} \
+	  cargo test --locked --test it registry::fuzz
 
 bench: need-cargo ## Measure what the README says of speed and memory
 	cargo bench --locked

@@ -68,11 +68,12 @@ impl Kept {
     }
 
     fn to_lookup(&self) -> Lookup {
-        Lookup {
-            outcome: self.answered.outcome.clone(),
-            age: Instant::now().saturating_duration_since(self.at),
-            mirror: self.answered.mirror.clone(),
+        let age = Instant::now().saturating_duration_since(self.at);
+        let mut outcome = self.answered.outcome.clone();
+        if let Outcome::Throttled { retry_after: Some(left) } = &mut outcome {
+            *left = left.saturating_sub(age);
         }
+        Lookup { outcome, age, mirror: self.answered.mirror.clone() }
     }
 }
 
@@ -175,6 +176,7 @@ impl Answers {
             let age = now.saturating_duration_since(kept.at);
             age < kept.lifetime && max_age.is_none_or(|max_age| age <= max_age)
         });
+        let known_since = known.map(|kept| kept.at);
         let future = ask(known.map(|kept| kept.answered.clone()));
         let landing = Landing { flights: Arc::clone(&self.flights), key: (key.clone(), detail) };
         let task = Task {
@@ -184,6 +186,7 @@ impl Answers {
             key,
             detail,
             max_age,
+            known_since,
             earlier,
         };
         tokio::spawn(async move {
@@ -215,6 +218,8 @@ struct Task {
     key: Key,
     detail: Detail,
     max_age: Option<Duration>,
+    /// Since when the answer is known that this look-up only carries on.
+    known_since: Option<Instant>,
     earlier: Option<Kept>,
 }
 
@@ -233,7 +238,9 @@ impl Task {
             _ => 1,
         };
         let lifetime = lifetime(&answered.outcome, self.key.by_digest, failures, &self.limits);
-        let kept = Kept { answered, at: Instant::now(), lifetime, detail: self.detail, failures };
+        // What a tag meant is as old as the HEAD that said so, whenever its content was read.
+        let at = self.known_since.unwrap_or_else(Instant::now);
+        let kept = Kept { answered, at, lifetime, detail: self.detail, failures };
         if lifetime > Duration::ZERO {
             self.kept.insert(self.key, kept.clone()).await;
         }

@@ -17,7 +17,7 @@ use super::proof::Secret;
 use super::token::{Application, TokenKey, Tokens};
 use super::transport::{Answer, Asked, Lane, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
-use crate::mirror::Endpoint;
+use crate::mirror::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, TlsFault};
 
 /// The most registries of which it is remembered how they want to be spoken to.
@@ -181,6 +181,22 @@ impl Session<'_> {
         Lane { identity: self.identity_for(home), tls }
     }
 
+    /// The lane to the token service. Elsewhere than at the registry itself, what its own host is
+    /// forgiven or shown does not hold; its authorities do.
+    fn token_lane(&self, challenge: &Challenge, url: &Url, home: bool) -> Lane {
+        let lane = self.lane(home);
+        let realm = challenge.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
+        if realm.is_some_and(|realm| realm.host() == url.host()) {
+            return lane;
+        }
+        let authorities = |tls: Arc<TlsSettings>| {
+            let ca_files = tls.ca_files.clone();
+            let only = TlsSettings { ca_files, ..TlsSettings::default() };
+            (only != TlsSettings::default()).then(|| Arc::new(only))
+        };
+        Lane { tls: lane.tls.and_then(authorities), ..lane }
+    }
+
     fn token_key(&self, url: &Url, home: bool) -> TokenKey {
         // Elsewhere the repository has another name: what is asked for stands in the path.
         let repository = if home { self.repository } else { url.path() };
@@ -225,7 +241,7 @@ impl Session<'_> {
                 challenge,
                 repository: home.then_some(self.repository),
                 secret: self.secret_for(home),
-                lane: &self.lane(home),
+                lane: &self.token_lane(challenge, url, home),
                 family,
                 deadline: self.deadline,
             };

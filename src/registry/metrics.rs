@@ -1,9 +1,10 @@
 //! What the client counts about itself: typed handles, closed labels, hosts under a cap.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Mutex;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,7 +16,7 @@ use crate::pull::Outcome;
 const MAX_HOSTS: usize = 100;
 
 /// What a request was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// HEAD of a manifest.
     Head,
@@ -30,7 +31,7 @@ pub enum Kind {
 }
 
 /// How the cache answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CacheAnswer {
     /// A kept answer was good enough.
     Hit,
@@ -38,6 +39,30 @@ pub enum CacheAnswer {
     Joined,
     /// A look-up was started.
     Miss,
+}
+
+impl EncodeLabelValue for Kind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        let word = match self {
+            Self::Head => "head",
+            Self::Get => "get",
+            Self::Blob => "blob",
+            Self::Tags => "tags",
+            Self::Token => "token",
+        };
+        word.encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for CacheAnswer {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        let word = match self {
+            Self::Hit => "hit",
+            Self::Joined => "joined",
+            Self::Miss => "miss",
+        };
+        word.encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -136,7 +136,7 @@ impl Default for LoadLimits {
     fn default() -> Self {
         Self {
             lookups: 2048,
-            lookups_per_registry: 512,
+            lookups_per_registry: 1024,
             concurrency_per_registry: 32,
             requests_per_second: 100,
             request_burst: 1000,
@@ -196,6 +196,22 @@ pub struct ProxyOptions {
     pub http: Option<String>,
     /// `NO_PROXY`.
     pub no_proxy: String,
+}
+
+impl ProxyOptions {
+    /// Reads the usual environment variables, the upper-case form first.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let either = |upper: &str| {
+            let found = variable(upper).or_else(|| variable(&upper.to_ascii_lowercase()));
+            found.filter(|value| !value.is_empty())
+        };
+        let all = either("ALL_PROXY");
+        Self {
+            https: either("HTTPS_PROXY").or_else(|| all.clone()),
+            http: either("HTTP_PROXY").or(all),
+            no_proxy: either("NO_PROXY").unwrap_or_default(),
+        }
+    }
 }
 
 /// Registries that are served from within the cluster: host names, or `*.` and a domain.

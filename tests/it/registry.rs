@@ -7,6 +7,8 @@ mod credentials;
 mod economy;
 mod fuzz;
 mod mirrors;
+mod proxies;
 mod real;
 mod scripted;
 mod tls;
+mod words;

@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::plugin::NodeFiles;
 use crate::policy::{PolicyError, PullPolicy};
-use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
+use crate::registry::{HostsSource, ProxyOptions, RegistryClient, RegistryOptions};
 use crate::review::Reviewer;
 use crate::server::{
     AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
@@ -276,6 +276,7 @@ fn registry_client(
     let mut options = RegistryOptions {
         allow: allowed_addresses,
         ca_files: authorities.into_iter().collect(),
+        proxy: ProxyOptions::from_variables(|name| std::env::var(name).ok()),
         ..RegistryOptions::default()
     };
     if let Some(mirrors) = mirrors {

@@ -57,7 +57,6 @@ const UNKNOWN: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
 #[case::origin_denies(404, 403, Outcome::Forbidden)]
 #[case::mirror_broken(500, 404, Outcome::RegistryError { status: 500 })]
 #[case::origin_broken(404, 502, Outcome::RegistryError { status: 502 })]
-#[case::mirror_throttles(429, 404, Outcome::Throttled { retry_after: Some(Duration::from_secs(30)) })]
 #[case::unconfirmed(410, 404, Outcome::TagMissing { code: None })]
 #[tokio::test]
 async fn doubt_anywhere_is_doubt(
@@ -80,6 +79,14 @@ async fn doubt_anywhere_is_doubt(
     origin.replies(say(origin_says));
     let client = behind(&[&mirror, &origin]);
     assert_eq!(look(&client, &image(), None).await.outcome, expected);
+}
+
+#[tokio::test]
+async fn a_throttled_mirror_is_doubt_too() {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.replies(|_| Some(reply(429, &[], "")));
+    let lookup = look(&behind(&[&mirror, &origin]), &image(), None).await;
+    assert!(is_throttled_for(&lookup.outcome, Duration::from_secs(30)), "{lookup:?}");
 }
 
 #[tokio::test]

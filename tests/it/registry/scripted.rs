@@ -15,7 +15,7 @@ use base64::Engine as _;
 use pullgate::credential::{Credential, CredentialOrigin};
 use pullgate::image::{Digest, ImageReference};
 use pullgate::mirror::{Endpoint, RegistryHosts};
-use pullgate::pull::{Detail, Lookup, LookupRequest};
+use pullgate::pull::{Detail, Lookup, LookupRequest, Outcome};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
@@ -399,4 +399,10 @@ pub async fn look(
 pub fn soon() -> Instant {
     // The runtime's clock, which tests let jump.
     tokio::time::Instant::now().into_std() + Duration::from_secs(30)
+}
+
+/// Whether it is throttled for this long, give or take the time that the test itself took.
+pub fn is_throttled_for(outcome: &Outcome, wait: Duration) -> bool {
+    let Outcome::Throttled { retry_after: Some(left) } = outcome else { return false };
+    *left <= wait && *left + Duration::from_secs(5) > wait
 }

@@ -1,0 +1,130 @@
+//! What a registry says goes no further: not into an outcome, a metric or, unescaped, a log.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
+use pullgate::image::ImageReference;
+use pullgate::pull::{Detail, Outcome};
+use pullgate::registry::{NameResolver, RegistryClient, RegistryOptions};
+use pullgate::review::ManifestSource as _;
+
+use super::scripted::*;
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_registry_stay_with_it() {
+    let registry = Scripted::start().await;
+    let evil = "evil\u{202e}words\nlevel=ERROR \u{1b}[31m";
+    let body = serde_json::json!({"errors": [{"code": "DENIED", "message": evil.repeat(100)}]});
+    let body = body.to_string();
+    registry.replies(move |call| match call.path.rsplit('/').next() {
+        Some("denied") => Some(reply(403, &[], body.clone())),
+        Some("stranger") => Some(reply(403, &[], evil)),
+        Some("html") => Some(reply(200, &[("content-type", "text/evil")], "<evil>")),
+        Some("index") => Some(reply(
+            if call.method == "HEAD" { 405 } else { 200 },
+            &[("content-type", INDEX)],
+            r#"{"manifests":[{"platform":{"os":"evil\u202e","architecture":"evil words"}}]}"#,
+        )),
+        Some("challenge") => {
+            let challenge = r#"Bearer realm="https://evil.example/evil",service="evil""#;
+            Some(challenged(401, challenge, "EVIL"))
+        }
+        _ => None,
+    });
+    let log = Kept::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The look-ups run on this thread, as the runtime has no other.
+    let guard = tracing::subscriber::set_default(subscriber);
+    let client = client(&[&registry]);
+    for tag in ["denied", "stranger", "html", "index", "challenge"] {
+        let reference = registry.reference(&format!("a/b:{tag}"));
+        let lookup = client.look_up(request(&reference, None, Detail::Platforms), soon()).await;
+        let said = format!("{lookup:?}").replace("challenge", "");
+        assert!(!said.contains("evil"), "{tag}: {said}");
+    }
+    drop(guard);
+    let mut metrics = Registry::default();
+    client.metrics().register(&mut metrics);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
+    assert!(text.contains("outcome=\"forbidden\"") && !text.contains("evil"), "{text}");
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = log.lines().find(|line| line.contains("a registry refused")).unwrap();
+    assert!(line.contains("evil") && line.len() < 600, "{line}");
+    assert!(!log.contains('\u{202e}') && !log.contains('\u{1b}'), "{log}");
+    assert!(log.lines().all(|line| !line.starts_with("level=ERROR")), "{log}");
+}
+
+/// A resolver with a defect.
+struct Broken;
+
+impl NameResolver for Broken {
+    fn resolve(&self, _: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async { panic!("a defect of ours") })
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_one_look_up_is_its_own_matter() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let mut options = options(&[&registry]);
+    options.hosts.insert("broken.example.com", vec![endpoint("broken.example.com")]);
+    options.resolver = Some(Arc::new(Broken));
+    let client = RegistryClient::new(options).unwrap();
+    let reference = ImageReference::parse("broken.example.com/a/b:v1").unwrap();
+    for _ in 0..2 {
+        let lookup = look(&client, &reference, None).await;
+        assert!(matches!(lookup.outcome, Outcome::Overloaded | Outcome::Network(_)), "{lookup:?}");
+    }
+    let well = look(&client, &registry.reference("a/b:v1"), None).await;
+    assert!(matches!(well.outcome, Outcome::Exists(_)), "{well:?}");
+}
+
+/// Every name is this machine.
+struct Here;
+
+impl NameResolver for Here {
+    fn resolve(&self, _: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) })
+    }
+}
+
+#[tokio::test]
+async fn docker_hub_s_remaining_pulls_are_exported() {
+    let registry = Scripted::start().await;
+    registry.replies(|_| {
+        let headers = [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600")];
+        Some(reply(401, &headers, ""))
+    });
+    let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
+    let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
+    let hub = endpoint(&format!("registry-1.docker.io:{port}"));
+    options.hosts.insert("docker.io", vec![hub]);
+    options.resolver = Some(Arc::new(Here));
+    let client = RegistryClient::new(options).unwrap();
+    look(&client, &ImageReference::parse("nginx:1").unwrap(), None).await;
+    assert_eq!(client.metrics().docker_hub_remaining(), 76);
+}
