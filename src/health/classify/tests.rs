@@ -204,6 +204,43 @@ toomanyrequests: You have reached your unauthenticated pull rate limit.")]
     "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://auth.docker.io/token?scope=repository%3Alibrary%2Fx%3Apull&service=registry.docker.io: 429 Too Many Requests"
 )]
 #[case("dns_failure", r#"failed to authorize: failed to fetch anonymous token: Get "https://auth.docker.io/token?scope=repository%3Alibrary%2Fx%3Apull": dial tcp: lookup auth.docker.io: Temporary failure in name resolution"#)]
+#[case(
+    "node_runtime",
+    r#"failed to extract layer sha256:aa: failed to convert whiteout file "usr/lib/.wh.libx.so": operation not permitted: unknown"#
+)]
+#[case(
+    "timeout",
+    r#"500 Server Error: Internal Server Error ("{\"message\":\"Get https://r.example/v2/: net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)\"}")"#
+)]
+#[case(
+    "dns_failure",
+    r#"error pinging docker registry k8s.gcr.io: Get "https://k8s.gcr.io/v2/": dial tcp: lookup k8s.gcr.io: device or resource busy"#
+)]
+#[case(
+    "access_denied_or_missing",
+    "Error reading manifest latest in docker.io/a/b: errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required\n"
+)]
+#[case(
+    "node_storage",
+    "Error pulling image (latest) from docker.io/a/b, Untar re-exec error: exit status 1: output: write /x: no space left on device"
+)]
+#[case(
+    "registry_error",
+    "pulling from host r.example:5000 failed with status code [manifests v1.24.0]: 503 Service Unavailable"
+)]
+#[case(
+    "unauthorized",
+    "pulling from host r.example failed with status code [manifests a]: 401 Unauthorized"
+)]
+#[case(
+    "node_runtime",
+    r#"failed to copy: httpReadSeeker: failed open: failed to do request: Get "https://r.example/v2/a/blobs/sha256:aa": context canceled"#
+)]
+#[case(
+    "not_an_image_failure",
+    r#"admission webhook "policy.example" denied the request: validation failed: invalid value: mysql:latest must be an image digest"#
+)]
+#[case("signature_rejected", "No valid trust data for 8edc4993")]
 fn messages_of_the_sources(#[case] cause: &str, #[case] message: &str) {
     assert_eq!(classify(None, message).cause.as_str(), cause, "{message}");
 }
