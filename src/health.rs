@@ -18,7 +18,7 @@ pub use history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
 pub use index::{
-    HealthIndex, IndexSize, Limits, OwnerKind, Rewrite, SnapshotError, Trend, TroubleKind,
+    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, SnapshotError, Trend, TroubleKind,
 };
 pub use observation::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,

@@ -14,6 +14,7 @@ mod nodes;
 mod pods;
 mod query;
 mod record;
+mod refusals;
 mod registries;
 mod scope;
 mod scoring;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use images::Rewrite;
+pub use refusals::Refusal;
 pub use registries::{Trend, TroubleKind};
 pub use snapshot::SnapshotError;
 
@@ -104,6 +106,7 @@ pub struct HealthIndex {
     images: Images,
     pending: events::Pending,
     nodes: nodes::Nodes,
+    refusals: refusals::Refusals,
     score: Score,
     judged: Seconds,
     swept: Seconds,
@@ -129,6 +132,7 @@ impl HealthIndex {
             images,
             pending: events::Pending::default(),
             nodes: nodes::Nodes::default(),
+            refusals: refusals::Refusals::default(),
             score: Score::default(),
             judged: 0,
             swept: 0,
@@ -195,7 +199,8 @@ impl HealthIndex {
         gone.len()
     }
 
-    /// A core/v1 event was listed, added or changed. Only those about pods and images count.
+    /// A core/v1 event was listed, added or changed. Those about pods and
+    /// images count, and those that say that a controller's pods are refused.
     pub fn apply_event(&mut self, event: &EventView, now: Timestamp) {
         self.take_event(event, seconds(now));
         self.judge_due(seconds(now));

@@ -64,9 +64,13 @@ impl Pending {
 }
 
 impl HealthIndex {
-    /// Takes in an event about a pod. Events about other objects and of other reasons say nothing
+    /// Takes in an event about a pod, or that a controller's pods are refused. Others say nothing
     /// about images and are left out.
     pub(super) fn take_event(&mut self, event: &EventView, now: Seconds) {
+        if &*event.reason == "FailedCreate" {
+            self.take_refusal(event, now);
+            return;
+        }
         if &*event.involved_object.kind != "Pod" || event.involved_object.uid.is_empty() {
             return;
         }

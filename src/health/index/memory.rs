@@ -32,6 +32,7 @@ impl HealthIndex {
         if now >= self.swept.saturating_add(SWEEP) {
             self.swept = now;
             self.forget_old(now);
+            self.refusals.forget_old(now);
             self.sweep();
         }
     }
@@ -154,6 +155,7 @@ impl HealthIndex {
             image.digests.iter().for_each(|used| digests.set(used.digest));
         }
         self.nodes.ids().for_each(|node| names.set(node));
+        self.refusals.mark(&mut names);
         self.workloads.sweep(&workloads, &mut names);
         self.names.sweep(names.as_slice());
         self.digests.0.sweep(digests.as_slice());

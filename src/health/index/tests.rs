@@ -442,6 +442,25 @@ fn owners_are_followed_to_the_deployment() {
 }
 
 #[test]
+fn refused_pods_are_told_of_for_an_hour() {
+    let mut index = index(&investigation());
+    let event: EventView = serde_json::from_value(json!({
+        "reason": "FailedCreate", "count": 5, "lastTimestamp": at(0).to_string(),
+        "message": "Error creating: admission webhook \"pullgate.dev\" denied the request: no",
+        "involvedObject": {"kind": "ReplicaSet", "namespace": "shop", "name": "web-0", "uid": "u"},
+    }))
+    .unwrap();
+    index.apply_event(&event, at(1));
+    let refused = index.refusals(&Visibility::Cluster, at(1));
+    assert_eq!((refused.len(), &*refused[0].name, refused[0].times), (1, "web-0", 5));
+    assert!(refused[0].by_webhook);
+    assert_eq!(index.refusals(&Visibility::Namespaces(Vec::new()), at(1)), []);
+    assert_eq!(index.refusals(&Visibility::Cluster, at(62)), []);
+    index.set_freshness(Freshness::Stale);
+    assert_eq!(index.refusals(&Visibility::Cluster, at(1)), []);
+}
+
+#[test]
 fn different_content_behind_one_tag_is_seen() {
     let index = index(&[
         pod(1, "r.example/app:1", What::RunsAs(0, 'a')),

@@ -43,7 +43,12 @@ impl Workloads {
 
     /// The uppermost controller that is known.
     pub(super) fn top(&self, workload: Id) -> Option<Workload> {
-        let mut at = *self.table.get(workload)?;
+        Some(self.top_of(*self.table.get(workload)?))
+    }
+
+    /// The uppermost controller that is known of this one.
+    pub(super) fn top_of(&self, workload: Workload) -> Workload {
+        let mut at = workload;
         // A Deployment or a CronJob is two steps up at most; a cycle ends all the same.
         for _ in 0..4 {
             match self.parents.get(&at) {
@@ -51,7 +56,7 @@ impl Workloads {
                 None => break,
             }
         }
-        Some(at)
+        at
     }
 
     pub(super) fn set_parent(&mut self, child: Workload, parent: Option<Workload>) {
