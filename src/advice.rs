@@ -1,11 +1,24 @@
 //! What to do about a pull that will fail: kinds of advice, candidates, and their ranking.
 //!
 //! Pure: it proposes candidates, best first; proving them is the review's work, and only what was
-//! proven is ever said.
+//! proven is ever said. Names that a registry supplied are candidates only if they are like what
+//! the asker wrote.
 
+mod correct;
+mod nearest;
+mod nodes;
+mod platform;
+mod secret;
 mod tag;
+mod version;
+mod words;
 
-pub use tag::rank_known_tags;
+pub use correct::corrections;
+pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
+pub use nodes::already_on_nodes;
+pub use platform::{built_for, fitting_nodes};
+pub use secret::{SecretFault, create_command, mend_secret};
+pub use tag::{rank_known_tags, rank_namesakes};
 
 /// One thing to do, proven before it is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,24 +29,67 @@ pub struct Advice {
     pub value: Box<str>,
     /// The words for a person, continuing a line: no capital, no full stop.
     pub message: String,
+    /// A command that does it, for reports with room for one. No secret in it: what only the
+    /// person knows is a word in angle brackets.
+    pub command: Option<String>,
 }
 
-/// The kinds of advice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AdviceKind {
-    /// A tag of the same repository that runs in this cluster and can be pulled.
-    KnownGoodTag,
-    /// A pull secret of the same namespace that can pull the image.
-    PullSecret,
+impl Advice {
+    /// Advice without a command.
+    pub fn new(kind: AdviceKind, value: impl Into<Box<str>>, message: impl Into<String>) -> Self {
+        Self { kind, value: value.into(), message: message.into(), command: None }
+    }
 }
 
-impl AdviceKind {
-    /// The word in reports and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KnownGoodTag => "known_good_tag",
-            Self::PullSecret => "pull_secret",
+/// Declares [`AdviceKind`] with its words, in one table.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal;)*) => {
+        /// The kinds of advice: a closed list, whose words are an interface.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum AdviceKind { $($(#[$doc])* $variant,)* }
+
+        impl AdviceKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word in reports and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
         }
+    };
+}
+
+kinds! {
+    /// The name as it was most likely meant, where the one written is none.
+    CorrectName = "correct_name";
+    /// A tag of the same repository that runs in this cluster and can be pulled.
+    KnownGoodTag = "known_good_tag";
+    /// The digest that ran here under this tag and can still be pulled.
+    LastGoodDigest = "last_good_digest";
+    /// A tag of the same repository that is like the one written and can be pulled.
+    NearestTag = "nearest_tag";
+    /// An image of the same name elsewhere that runs in this cluster and can be pulled.
+    NearestRepository = "nearest_repository";
+    /// A pull secret of the same namespace that can pull the image.
+    PullSecret = "pull_secret";
+    /// A pull secret that the pod names and that is of no use, and how to mend it.
+    MendSecret = "mend_secret";
+    /// Another place that has the image and answers.
+    OtherSource = "other_source";
+    /// A pull policy under which the nodes would pull it.
+    PullPolicy = "pull_policy";
+    /// The nodes have the image already: not asking the registry would do.
+    ImageOnNodes = "image_on_nodes";
+    /// What the image is built for, and the node selector that would do.
+    Platform = "platform";
+    /// What to do about a registry that lets nobody pull more for now.
+    Throttled = "throttled";
+}
+
+impl serde::Serialize for AdviceKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::health::{Asker, Freshness, History, HistoryQuestion, OwnerKind};
+use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, OwnerKind};
 use crate::review::{
     AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
 };
@@ -175,6 +175,13 @@ impl HealthSource for Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.history(question, now)
+    }
+
+    fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.namesakes(question)
     }
 
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {

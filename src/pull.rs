@@ -13,12 +13,12 @@ mod verdict;
 
 pub use assess::{
     Assessment, Attempt, Lived, Observation, SecretsState, Softened, Vouch, Vouches, assess,
-    meaning,
+    meaning, on_every_node,
 };
 pub use cause::Cause;
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     Step, TagList, TlsFault,
 };
-pub use runtime::Runtime;
+pub use runtime::{Runtime, runs_on};
 pub use verdict::{Escape, Verdict};

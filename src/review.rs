@@ -6,6 +6,7 @@
 mod admit;
 mod advise;
 mod gather;
+mod mutate;
 mod source;
 
 use std::time::Instant;
@@ -21,9 +22,12 @@ use crate::policy::{Decision, Matter, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, assess};
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Workload};
 
-pub use admit::{AdmissionOutcome, Endpoint, ReviewRecord, Reviewer, Skip};
+pub use admit::{
+    AdmissionOutcome, Endpoint, HELD_BACK, ReviewRecord, Reviewer, Skip, denied_under, label_words,
+};
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
+pub use mutate::MUTATE_ANNOTATION;
 pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts,
@@ -74,6 +78,8 @@ pub struct Review {
     pub secrets: PodSecrets,
     /// The worst decision about any image.
     pub decision: Decision,
+    /// Whether the workload is a pod.
+    pub is_pod: bool,
 }
 
 /// What was found about one image.
@@ -93,6 +99,8 @@ pub struct ImageReview {
     pub advice: Vec<Advice>,
     /// What the policy makes of it.
     pub ruling: Ruling,
+    /// Whether the asker may know that this very image ran here.
+    pub seen_here: bool,
 }
 
 impl Review {
@@ -104,9 +112,10 @@ impl Review {
             assessment: &image.assessment,
             attempts: &image.attempts,
             advice: &image.advice,
-            missing_secrets: &self.secrets.missing,
             broken_secret: self.secrets.broken(),
-            refused: image.ruling.refused,
+            ruling: &image.ruling,
+            is_pod: self.is_pod,
+            seen_here: image.seen_here,
         }
     }
 }
@@ -124,7 +133,7 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
         join_all(distinct(&subject.workload.images).into_iter().map(|p| bench.review(p))).await;
     let decision =
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
-    Review { images, secrets, decision }
+    Review { images, secrets, decision, is_pod: subject.workload.is_pod }
 }
 
 /// What the images of one workload share while they are reviewed.
@@ -161,6 +170,7 @@ impl Bench<'_> {
             assessment,
             advice: Vec::new(),
             ruling,
+            seen_here: false,
         };
         if review.ruling.decision != Decision::Allow {
             advise::advise(self, &mut review).await;

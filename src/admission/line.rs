@@ -2,15 +2,25 @@
 //! characters.
 //!
 //! Only names that the asker wrote, and what was proven, are repeated; never a word of a
-//! registry's. `docs/messages.md` shows every line.
+//! registry's. What does not fit whole is left out, least important first: nothing that a person
+//! would copy is ever cut. `docs/messages.md` shows every line.
 
-use super::wording::{clean, shorten};
+use super::sentence::{escape_words, sentence, tls_words};
+use super::wording::{MAX_WARNING, clean, shorten};
 use crate::advice::Advice;
+use crate::credential::CredentialOrigin;
 use crate::image::ReferenceError;
-use crate::pull::{Assessment, Attempt, Cause, Escape, Outcome, Softened, TlsFault, Verdict};
+use crate::policy::{Because, ExceptionUse, Ruling};
+use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault};
 
+/// Image and cause are within so many characters.
+pub const MAX_HEAD: usize = 120;
 /// An image name is cut to this before it stands in a line, keeping its end, where the tag is.
 const MAX_IMAGE: usize = 60;
+/// However long the cause is, so much of the image's name stands before it.
+const MIN_IMAGE: usize = 30;
+/// Names within a cause are cut to this.
+const MAX_NAME: usize = 30;
 
 /// What is said about one image.
 #[derive(Debug, Clone, Copy)]
@@ -23,55 +33,63 @@ pub struct Finding<'a> {
     pub assessment: &'a Assessment,
     /// What each credential got.
     pub attempts: &'a [Attempt],
-    /// What to do, proven.
+    /// What to do, proven, best first.
     pub advice: &'a [Advice],
-    /// Pull secrets that are named and do not exist.
-    pub missing_secrets: &'a [Box<str>],
     /// The secret that makes the kubelet give up, with the reason.
     pub broken_secret: Option<(&'a str, &'a str)>,
-    /// Whether the policy refuses the image, whatever the registry says.
-    pub refused: bool,
+    /// What the policy makes of it.
+    pub ruling: &'a Ruling,
+    /// Whether the object is a pod.
+    pub is_pod: bool,
+    /// Whether the asker may know that this very image ran here.
+    pub seen_here: bool,
+}
+
+/// A part of a line behind its head. Parts of lower rank are left out first.
+struct Tail {
+    rank: u8,
+    words: String,
 }
 
 impl Finding<'_> {
-    /// The line.
+    /// The line, within what the API server passes on whole.
     pub fn line(&self) -> String {
-        format!("image {}: {}", image_name(self.image), self.words())
+        fit(&[self.image], self)
     }
 
-    /// The line without the image, for where that stands beside it.
+    /// Everything there is to say, without the image, for where there is room.
     pub fn words(&self) -> String {
-        if self.refused {
-            return "the pull policy of this cluster refuses it".to_owned();
-        }
         let mut words = self.cause();
-        let mut tails: Vec<String> =
-            self.advice.iter().map(|advice| advice.message.clone()).collect();
-        tails.extend(self.secret_tail());
-        tails.extend(self.looker());
-        tails.extend(self.escape_tail());
-        for tail in tails {
+        for tail in self.tails() {
             words.push_str("; ");
-            words.push_str(&tail);
+            words.push_str(&tail.words);
         }
         clean(&words)
     }
 
-    /// The cause in words, with how sure it is.
+    /// The cause in words.
     fn cause(&self) -> String {
+        if self.ruling.refused {
+            return "the pull policy of this cluster refuses it".to_owned();
+        }
         let Some(cause) = self.assessment.cause else {
             return "nothing is known against it".to_owned();
         };
-        let said = match cause {
+        if self.assessment.softened == Some(Softened::RegistryTrouble) {
+            return "registry trouble: many pods here fail to pull from it".to_owned();
+        }
+        match cause {
             Cause::InvalidReference => {
                 let offending = self.reference_error.map_or("", ReferenceError::offending);
+                let offending = shorten(offending, MAX_NAME);
                 format!("not a valid image name ({offending}), so no node can pull it")
             }
             Cause::BrokenPullSecret => {
                 let (name, why) = self.broken_secret.unwrap_or(("", "it cannot be read"));
-                format!("pull secret `{name}` is broken ({why}), so the kubelet pulls nothing")
+                let name = shorten(name, MAX_NAME);
+                format!("pull secret `{name}` is broken, so nothing is pulled ({why})")
             }
-            Cause::TlsFailure => self.tls(),
+            Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(),
             Cause::Unauthorized if self.is_anonymous() => {
                 "the registry wants a login (401), and no pull secret matches".to_owned()
@@ -80,13 +98,6 @@ impl Finding<'_> {
                 "missing, or private and no pull secret matches".to_owned()
             }
             _ => sentence(cause, self.assessment.verdict).to_owned(),
-        };
-        match self.assessment.softened {
-            Some(Softened::RegistryTrouble) => {
-                format!("registry trouble: many pods here fail to pull from it; just now {said}")
-            }
-            Some(Softened::RecentSuccess) => format!("{said}, though it was pulled here lately"),
-            None => said,
         }
     }
 
@@ -97,46 +108,64 @@ impl Finding<'_> {
 
     /// It is pulled, and does not run on these nodes.
     fn unfit(&self) -> String {
+        let named = |name: &str| shorten(name, MAX_NAME);
         match self.assessment.unfit_nodes.as_slice() {
             [] => String::new(),
-            [one] => format!("is not built for node `{one}`, where its pods may land"),
+            [one] => format!("is not built for node `{}`, where its pods may land", named(one)),
             [first, rest @ ..] => format!(
-                "is not built for {} nodes where its pods may land, such as `{first}`",
-                rest.len() + 1
+                "is not built for {} nodes where its pods may land, such as `{}`",
+                rest.len() + 1,
+                named(first)
             ),
         }
     }
 
-    fn tls(&self) -> String {
+    fn tls(&self) -> &'static str {
         let fault = self.attempts.iter().find_map(|attempt| match attempt.lookup.outcome {
             Outcome::Tls(fault) => Some(fault),
             _ => None,
         });
-        match fault {
-            Some(TlsFault::UnknownAuthority) => {
-                "the registry's certificate is signed by an authority that is not trusted"
-            }
-            Some(TlsFault::WrongName) => "the registry's certificate is for another name",
-            Some(TlsFault::Expired) => "the registry's certificate has expired or is not valid yet",
-            Some(TlsFault::PlainHttp) => "the registry speaks plain HTTP where TLS is expected",
-            Some(TlsFault::Handshake) | None => "the TLS handshake with the registry fails",
-        }
-        .to_owned()
+        tls_words(fault.unwrap_or(TlsFault::Handshake))
     }
 
-    fn secret_tail(&self) -> Option<String> {
-        let about_access = matches!(
-            self.assessment.cause,
-            Some(Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing)
-        );
-        match self.missing_secrets {
-            [] => None,
-            _ if !about_access => None,
-            [one] => Some(format!("pull secret `{one}` does not exist in this namespace")),
-            [first, rest @ ..] => Some(format!(
-                "pull secrets `{first}` and {} more do not exist in this namespace",
-                rest.len()
-            )),
+    /// What follows the head, in the order in which it is read.
+    fn tails(&self) -> Vec<Tail> {
+        let mut tails = Vec::new();
+        let mut say = |rank: u8, words: Option<String>| {
+            tails.extend(words.map(|words| Tail { rank, words }));
+        };
+        say(1, self.just_now());
+        for (index, advice) in self.advice.iter().enumerate() {
+            say(if index == 0 { 0 } else { 5 }, Some(advice.message.clone()));
+        }
+        if !self.ruling.refused {
+            say(4, self.looker());
+            say(2, self.escapes());
+        }
+        let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
+            Some("its pods will be denied".to_owned())
+        } else if self.ruling.because == Because::BreakGlass {
+            Some("let through by break-glass".to_owned())
+        } else {
+            self.ruling.exception.as_ref().map(exception_words)
+        };
+        say(3, consequence);
+        tails
+    }
+
+    /// What softened the verdict, or what the look-up said where that is not the head.
+    fn just_now(&self) -> Option<String> {
+        match (self.assessment.softened?, self.assessment.cause?) {
+            (Softened::RegistryTrouble, cause) => {
+                Some(format!("just now {}", sentence(cause, self.assessment.verdict)))
+            }
+            (Softened::RecentSuccess, _) if self.seen_here => {
+                Some("though it was pulled here lately".to_owned())
+            }
+            // Somebody else's pods are nobody's business.
+            (Softened::RecentSuccess, _) => {
+                Some("it may work on the nodes all the same".to_owned())
+            }
         }
     }
 
@@ -150,93 +179,105 @@ impl Finding<'_> {
                 | Cause::Unauthorized
                 | Cause::Forbidden
                 | Cause::AccessDeniedOrMissing
+                | Cause::RateLimited
         );
         let attempt = self.attempts.get(index).filter(|_| asked)?;
-        Some(match &attempt.source {
+        Some(match attempt.source.as_ref().map(|source| &source.origin) {
             None => "Pullgate asked anonymously".to_owned(),
-            Some(source) => format!("Pullgate asked with {}", source.origin),
+            Some(CredentialOrigin::Secret(name)) => format!("Pullgate asked with secret `{name}`"),
+            Some(CredentialOrigin::User) => "asked with your own login".to_owned(),
+            Some(_) => "Pullgate asked with the nodes' credentials".to_owned(),
         })
     }
 
     /// Which escapes are open: why it may work all the same.
-    fn escape_tail(&self) -> Option<String> {
+    fn escapes(&self) -> Option<String> {
         let words: Vec<&str> =
             self.assessment.escapes.iter().map(|escape| escape_words(*escape)).collect();
-        match words.as_slice() {
-            [] => None,
-            [one] => Some(format!("unless a node has {one}")),
-            [most @ .., last] => Some(format!("unless a node has {} or {last}", most.join(", "))),
-        }
+        let (last, most) = words.split_last()?;
+        let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
+        Some(format!("unless a node has {most}{last}"))
     }
 }
 
-/// What a node has where this escape is open, in words.
-pub const fn escape_words(escape: Escape) -> &'static str {
-    match escape {
-        Escape::NodeMirror => "a mirror",
-        Escape::NodeCredentials => "credentials of its own",
-        Escape::ImageOnNode => "the image already",
+fn exception_words(exception: &ExceptionUse) -> String {
+    let ExceptionUse { name, owner, expires, expired, .. } = exception;
+    let (name, owner) = (shorten(name, MAX_NAME), shorten(owner, MAX_NAME));
+    let day = expires.strftime("%Y-%m-%d");
+    if *expired {
+        format!("exception `{name}` of {owner} ended on {day}")
+    } else {
+        format!("let through until {day} by exception `{name}` of {owner}")
     }
 }
 
-/// The words for a cause that needs no more than itself.
-pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
-    let fails = matches!(verdict, Verdict::Fails);
-    match cause {
-        Cause::InvalidReference => "not a valid image name",
-        Cause::TagNotFound if fails => "the registry has no such tag or digest",
-        Cause::TagNotFound => "the registry seems to have no such tag or digest",
-        Cause::RepositoryNotFound if fails => "the registry has no such repository",
-        Cause::RepositoryNotFound => "the registry seems to have no such repository",
-        Cause::AccessDeniedOrMissing => "missing, or not readable with these credentials",
-        Cause::Unauthorized => "the registry refuses these credentials (401)",
-        Cause::Forbidden => "the registry forbids these credentials to pull it (403)",
-        Cause::RateLimited => "the registry's pull limit is used up (429)",
-        Cause::PlatformMismatch if matches!(verdict, Verdict::Works) => {
-            "can be pulled but is not built for some of the nodes, where it will not start"
+/// One line per problem: images of which the same is said share a line.
+pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<&str>, &Finding<'_>)> = Vec::new();
+    for finding in findings {
+        let words = finding.words();
+        match groups.iter_mut().find(|(said, ..)| *said == words) {
+            Some((_, images, _)) if images.contains(&finding.image) => {}
+            Some((_, images, _)) => images.push(finding.image),
+            None => groups.push((words, vec![finding.image], finding)),
         }
-        Cause::PlatformMismatch if fails => {
-            "has no build for the platform of any node where its pods may land"
-        }
-        Cause::PlatformMismatch => "may have no build for the platform of the nodes",
-        Cause::DnsFailure => "the registry's name cannot be resolved",
-        Cause::ConnectionRefused => "the registry cannot be reached",
-        Cause::Timeout => "the registry does not answer in time",
-        Cause::TlsFailure => "the TLS handshake with the registry fails",
-        Cause::RegistryError => "the registry answers with a server error",
-        Cause::UnsupportedManifest if matches!(verdict, Verdict::Works) => {
-            "can be pulled but is no container image, so it will not start"
-        }
-        Cause::UnsupportedManifest => {
-            "the manifest is of a kind that the nodes' runtime does not take"
-        }
-        Cause::CorruptContent => "the registry's content does not have the digest it should",
-        Cause::NodeStorage => "a node's disk is full or broken",
-        Cause::ImageNeverPull => "pull policy Never, and no node is known to have the image",
-        Cause::SignatureRejected => "its signature is refused by policy",
-        Cause::NodeRuntime => "the container runtime of a node is in trouble",
-        Cause::BackOff => "nodes wait after failing to pull it",
-        Cause::NotAnImageFailure => "fails for a reason other than its image",
-        Cause::BrokenPullSecret => "a pull secret is broken, so the kubelet pulls nothing",
-        Cause::ForbiddenAddress => "the registry's address is one that Pullgate does not contact",
-        Cause::ForeignRealm => {
-            "the registry asks for credentials on a foreign host, where Pullgate sends none"
-        }
-        Cause::MalformedAnswer => "the registry's answer is not one of a registry",
-        Cause::TooLate => "the look-up was not ready in time",
-        Cause::Overloaded => "Pullgate had too much to do to look",
-        Cause::UnknownNodes => "it depends on nodes that are not known",
     }
+    groups.iter().map(|(_, images, finding)| fit(images, finding)).collect()
+}
+
+/// The line about these images, with what fits of the rest.
+fn fit(images: &[&str], finding: &Finding<'_>) -> String {
+    let room = MAX_HEAD - MIN_IMAGE - "images : ".len();
+    let cause = shorten(&clean(&finding.cause()), room);
+    let subject = subject(images, MAX_HEAD - count(&cause) - ": ".len());
+    let mut left = MAX_WARNING.saturating_sub(count(&subject) + 2 + count(&cause));
+    let tails: Vec<Tail> = finding.tails();
+    let mut order: Vec<usize> = (0..tails.len()).collect();
+    order.sort_by_key(|index| tails.get(*index).map(|tail| tail.rank));
+    let mut chosen = vec![false; tails.len()];
+    for index in order {
+        let Some(needed) = tails.get(index).map(|tail| count(&tail.words) + 2) else { continue };
+        if needed <= left {
+            left -= needed;
+            chosen[index] = true;
+        }
+    }
+    let mut line = format!("{subject}: {cause}");
+    for tail in tails.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(tail, _)| tail) {
+        line.push_str("; ");
+        line.push_str(&tail.words);
+    }
+    clean(&line)
+}
+
+/// The images at the head of a line: all of them if they fit, else the first and how many more.
+fn subject(images: &[&str], room: usize) -> String {
+    let [first, rest @ ..] = images else { return String::new() };
+    if rest.is_empty() {
+        return format!("image {}", image_name(first, room - "image ".len()));
+    }
+    let all =
+        format!("images {}", images.iter().map(|one| clean(one)).collect::<Vec<_>>().join(", "));
+    if count(&all) <= room {
+        return all;
+    }
+    let more = format!(" and {} more", rest.len());
+    format!("image {}{more}", image_name(first, room - "image ".len() - count(&more)))
 }
 
 /// The image in a line: cut in front, since the end tells images apart.
-fn image_name(image: &str) -> String {
+fn image_name(image: &str, room: usize) -> String {
     let image = clean(image);
-    let count = image.chars().count();
-    if count <= MAX_IMAGE {
+    let most = room.min(MAX_IMAGE);
+    let length = count(&image);
+    if length <= most {
         return image;
     }
-    let head = shorten(&image, MAX_IMAGE / 3);
-    let tail: String = image.chars().skip(count - MAX_IMAGE * 2 / 3).collect();
+    let head = shorten(&image, most / 3);
+    let tail: String = image.chars().skip(length - most * 2 / 3).collect();
     format!("{head}{tail}")
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
 }

@@ -98,6 +98,13 @@ pub struct KnownTag {
     pub digest: Option<Digest>,
 }
 
+impl KnownTag {
+    /// Whether it is this very image, however its name was written.
+    pub fn names(&self, reference: &ImageReference) -> bool {
+        self.reference.canonical() == reference.canonical()
+    }
+}
+
 /// One registry. The counts are of namespaces that may be told of; the rest is of the whole cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RegistryHealth {

@@ -204,9 +204,14 @@ fn never(seen: &Observation<'_>, reference: &ImageReference) -> Assessment {
 /// Whether every node that the pod may land on lists the image, and none would check credentials
 /// again before using it.
 fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> bool {
-    seen.pull_policy != PullPolicy::Always
-        && !seen.eligible.nodes.is_empty()
-        && seen.eligible.nodes.iter().all(|node| lists(node, reference) && !verifies_images(node))
+    seen.pull_policy != PullPolicy::Always && on_every_node(seen.eligible, reference)
+}
+
+/// Whether every node that the pods may land on lists the image, at least one is known, and none
+/// would check credentials again before it starts what it has.
+pub fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> bool {
+    !eligible.nodes.is_empty()
+        && eligible.nodes.iter().all(|node| lists(node, reference) && !verifies_images(node))
 }
 
 /// Whether a node's `status.images` names this image. Absence there proves nothing.

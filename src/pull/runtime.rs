@@ -87,6 +87,11 @@ pub(super) fn fit(node: &Node, entry: Option<&Platform>) -> Fit {
     }
 }
 
+/// Whether this node surely takes an image of this platform.
+pub fn runs_on(node: &Node, platform: Option<&Platform>) -> bool {
+    fit(node, platform) == Fit::Yes
+}
+
 /// Whether the kubelet checks again who may use a secret-pulled image that is on the node
 /// (KEP-2535, on by default from 1.35). An unknown version is taken to do so.
 pub(super) fn verifies_images(node: &Node) -> bool {

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource, Review,
-    Sources, Subject,
+    Sources, Subject, mutate,
 };
-use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
-use crate::policy::{Decision, Mode, PullPolicy};
+use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode, lines};
+use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy, Ruling};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPath, Workload, extract, pod_path};
 
@@ -94,6 +94,8 @@ pub enum Skip {
     Unreadable,
     /// No image in it.
     NoImages,
+    /// The mutating webhook was asked, and nothing is to be changed in such an object.
+    NothingAsked,
 }
 
 impl Skip {
@@ -107,6 +109,7 @@ impl Skip {
             Self::Unchanged => "unchanged",
             Self::Unreadable => "unreadable",
             Self::NoImages => "no_images",
+            Self::NothingAsked => "nothing_asked",
         }
     }
 }
@@ -130,12 +133,12 @@ impl Reviewer {
             ..ReviewRecord::default()
         };
         let policy = self.policy.load_full();
-        let answer = match self.subject(&request, &policy) {
+        let answer = match self.to_judge(endpoint, &request, &policy) {
             Err(skip) => {
                 record.skipped = Some(skip);
                 Answer::default()
             }
-            Ok(workload) => {
+            Ok((workload, mutations)) => {
                 record.name = workload.object.name.to_string();
                 let subject = Subject {
                     workload: &workload,
@@ -154,9 +157,13 @@ impl Reviewer {
                     .iter()
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
-                match endpoint {
-                    Endpoint::Validate => answer(&review, policy.name()),
-                    Endpoint::Mutate => Answer::default(),
+                match (endpoint, request.object) {
+                    (Endpoint::Mutate, Some(pod)) => {
+                        let sources = self.sources();
+                        let patch = mutate::patch(sources, subject, pod, &review, &mutations).await;
+                        Answer { patch, ..Answer::default() }
+                    }
+                    _ => answer(&review, policy.name()),
                 }
             }
         };
@@ -171,6 +178,26 @@ impl Reviewer {
             health: &*self.health,
             access: &*self.access,
         }
+    }
+
+    /// The workload to judge, with what is to be changed in it if that is the question, or why
+    /// there is nothing to judge.
+    fn to_judge(
+        &self,
+        endpoint: Endpoint,
+        request: &AdmissionRequest<'_>,
+        policy: &PullPolicy,
+    ) -> Result<(Workload, Vec<Mutation>), Skip> {
+        let workload = self.subject(request, policy)?;
+        if endpoint == Endpoint::Validate {
+            return Ok((workload, Vec::new()));
+        }
+        let facts = self.cluster.namespace(&request.namespace);
+        let mutations = mutate::asked(policy, &workload, facts.as_ref());
+        if mutations.is_empty() || request.operation != Operation::Create {
+            return Err(Skip::NothingAsked);
+        }
+        Ok((workload, mutations))
     }
 
     /// The workload to judge, or why there is nothing to judge.
@@ -218,26 +245,42 @@ fn path_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPat
 
 /// The words of a review: a denial carries the lines of what is denied, everything else warns.
 fn answer(review: &Review, policy: &str) -> Answer {
-    let mut answer = Answer::default();
-    let mut denials = Vec::new();
-    for image in &review.images {
-        let line = review.finding(image).line();
-        match image.ruling.decision {
-            Decision::Allow => {}
-            Decision::Warn => answer.warnings.push(line),
-            Decision::Deny => denials.push(line),
-        }
+    let said = |decision: Decision| {
+        let images = review.images.iter().filter(|image| image.ruling.decision == decision);
+        lines(&images.map(|image| review.finding(image)).collect::<Vec<_>>())
+    };
+    let mut warnings = said(Decision::Warn);
+    let mut denials = said(Decision::Deny);
+    let rulings = || review.images.iter().map(|image| &image.ruling);
+    if rulings().any(Ruling::escapes_hold_back) {
+        warnings.push(HELD_BACK.to_owned());
     }
-    let held_back = review.images.iter().any(|image| image.ruling.escapes_hold_back());
-    if held_back {
-        answer.warnings.push(HELD_BACK.to_owned());
+    if !(warnings.is_empty() && denials.is_empty()) {
+        warnings.extend(rulings().find_map(|ruling| label_words(ruling.label)).map(str::to_owned));
     }
-    if !denials.is_empty() {
-        denials.push(format!("denied under PullPolicy `{policy}`, namespace mode `enforce`"));
-        answer.denial = Some(denials.join(" | "));
+    let denial = (!denials.is_empty()).then(|| {
+        denials.push(denied_under(policy));
+        denials.join(" | ")
+    });
+    Answer { denial, warnings, patch: None }
+}
+
+/// What is said of a namespace's mode label that does not count.
+pub const fn label_words(label: LabelUse) -> Option<&'static str> {
+    match label {
+        LabelUse::Absent | LabelUse::Chosen => None,
+        LabelUse::NotAllowed => Some(
+            "the namespace's label pullgate.dev/mode is ignored: the PullPolicy does not let this namespace choose that mode",
+        ),
+        LabelUse::Unknown => Some(
+            "the namespace's label pullgate.dev/mode is ignored: its value is none of off, warn and enforce",
+        ),
     }
-    answer
 }
 
 /// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
-const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+/// Said at the end of every denial: where the policy is.
+pub fn denied_under(policy: &str) -> String {
+    format!("denied under PullPolicy `{policy}`, namespace mode `enforce`")
+}

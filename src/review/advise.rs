@@ -1,119 +1,126 @@
 //! Proving advice: what is proposed is tried with the pod's own credentials before it is said.
+//!
+//! Proving shares the review's deadline; kinds are tried side by side, within each the best
+//! candidate first, and what is not proven in time is left out.
 
-use super::{Bench, ImageReview, SecretAnswer};
-use crate::advice::{Advice, AdviceKind, rank_known_tags};
-use crate::credential::Keyring;
-use crate::health::{Freshness, Visibility};
+mod prove;
+mod secrets;
+mod sources;
+mod tags;
+
+use futures::join;
+
+use super::{Bench, ImageReview};
+use crate::advice::{Advice, corrections, fitting_nodes};
+use crate::health::{Freshness, History, Visibility};
 use crate::image::ImageReference;
-use crate::policy::Decision;
-use crate::pull::{Attempt, Cause, Verdict, meaning};
+use crate::policy::AdviceSettings;
+use crate::pull::{Cause, Content, Outcome};
+use prove::Whose;
 
-/// Candidates of one kind that are tried at most.
-const MAX_TRIES: usize = 3;
+/// What every kind of advice about one image starts from.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    bench: Bench<'a>,
+    review: &'a ImageReview,
+    wanted: &'a ImageReference,
+    cause: Cause,
+    settings: AdviceSettings,
+    /// Of which namespaces the asker may be told.
+    visibility: &'a Visibility,
+    /// What may be told of this image's history; empty if it cannot be believed.
+    history: &'a History,
+}
 
 /// Adds what can be proven in time.
 pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview) {
-    let Ok(reference) = review.reference.clone() else { return };
     let settings = bench.subject.policy.spec().advice;
-    if !settings.enabled || review.ruling.decision == Decision::Allow {
+    let Some(cause) = review.assessment.cause.filter(|_| !review.ruling.refused) else { return };
+    let Ok(wanted) = review.reference.clone() else {
+        if settings.enabled {
+            review.advice = correct_name(bench, review).await;
+        }
         return;
+    };
+    let visibility = bench.visibility().await;
+    let history = visible_history(bench, &wanted, &visibility);
+    let ran = history.known_tags.iter().any(|known| known.names(&wanted));
+    let sought = Case {
+        bench,
+        review,
+        wanted: &wanted,
+        cause,
+        settings,
+        visibility: &visibility,
+        history: &history,
+    };
+    let advice = sought.advice().await;
+    review.advice = advice;
+    review.seen_here = ran;
+}
+
+impl Case<'_> {
+    /// All advice, best first.
+    async fn advice(self) -> Vec<Advice> {
+        let AdviceSettings { enabled, tags, pull_secrets, .. } = self.settings;
+        let tags = async { if enabled && tags { self.tags().await } else { Vec::new() } };
+        let secrets = async {
+            let proven =
+                if enabled && pull_secrets { self.secret_that_works().await } else { None };
+            let mut advice: Vec<Advice> = proven.into_iter().collect();
+            advice.extend(self.secrets_to_mend());
+            advice
+        };
+        let sources = async { if enabled { self.other_sources().await } else { Vec::new() } };
+        let rest = async { if enabled { self.settings_of_the_pod().await } else { Vec::new() } };
+        let (tags, secrets, sources, rest) = join!(tags, secrets, sources, rest);
+        [rest, tags, secrets, sources].concat()
     }
-    let Some(cause) = review.assessment.cause else { return };
-    if settings.tags && matches!(cause, Cause::TagNotFound | Cause::PlatformMismatch) {
-        let advice = known_tag(bench, &reference).await;
-        review.advice.extend(advice);
+
+    /// Whether the trouble is one of access.
+    fn is_about_access(self) -> bool {
+        matches!(self.cause, Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing)
     }
-    if settings.pull_secrets
-        && matches!(cause, Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing)
-    {
-        let advice = pull_secret(bench, &reference).await;
-        review.advice.extend(advice);
+
+    /// What to change in the pod itself: its node selector, its pull policy.
+    async fn settings_of_the_pod(self) -> Vec<Advice> {
+        let advice = match self.cause {
+            Cause::PlatformMismatch => self.fitting_nodes(),
+            Cause::ImageNeverPull => self.pull_it().await,
+            _ => None,
+        };
+        advice.into_iter().collect()
+    }
+
+    fn fitting_nodes(self) -> Option<Advice> {
+        let attempt = self.review.attempts.get(self.review.assessment.decisive?)?;
+        let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
+        let platforms = match &found.content {
+            Content::Platforms(entries) => entries.clone(),
+            Content::Config(platform) => vec![Some(platform.clone())],
+            Content::Unread | Content::Artifact => return None,
+        };
+        let nodes = self.bench.sources.cluster.nodes()?;
+        fitting_nodes(&platforms, &self.bench.subject.workload.placement, &nodes)
+    }
+
+    /// Never pulled, though it could be.
+    async fn pull_it(self) -> Option<Advice> {
+        self.bench.prove(self.wanted, Whose::Kubelet).await?;
+        Some(Advice::pull_it())
     }
 }
 
-/// A tag of the same repository that runs here and that the pod's credentials can pull.
-async fn known_tag(bench: Bench<'_>, wanted: &ImageReference) -> Option<Advice> {
-    let history = bench.history(Some(wanted), &bench.visibility().await);
-    if history.freshness != Freshness::Current {
-        return None;
-    }
-    for known in rank_known_tags(wanted, &history.known_tags).into_iter().take(MAX_TRIES) {
-        let Some(tag) = known.reference.tag() else { continue };
-        if bench.pullable(&known.reference).await {
-            let pods = if known.pods == 1 { "1 pod" } else { &format!("{} pods", known.pods) };
-            let place = if known.in_namespace { "here" } else { "in this cluster" };
-            return Some(Advice {
-                kind: AdviceKind::KnownGoodTag,
-                value: tag.into(),
-                message: format!("tag `{tag}` runs {place} ({pods}) and can be pulled"),
-            });
-        }
-    }
-    None
+/// What history may be told; nothing if it cannot be believed.
+fn visible_history(bench: Bench<'_>, wanted: &ImageReference, visibility: &Visibility) -> History {
+    let history = bench.history(Some(wanted), visibility);
+    if history.freshness == Freshness::Current { history } else { History::default() }
 }
 
-/// A secret that pods of the same namespace name already, and that can pull the image.
-async fn pull_secret(bench: Bench<'_>, wanted: &ImageReference) -> Option<Advice> {
-    let namespace = bench.subject.namespace;
-    if !bench.visibility().await.includes(namespace) {
-        return None;
-    }
-    let in_use = bench.sources.health.pull_secrets_in_use(namespace);
-    let others = in_use.into_iter().filter(|name| !bench.secrets.names.contains(name));
-    for name in others.take(MAX_TRIES) {
-        let deadline = bench.subject.deadline;
-        let answer = bench.sources.cluster.pull_secret(namespace, &name, deadline).await;
-        let SecretAnswer::Found(secret) = answer else { continue };
-        let Ok(keyring) = Keyring::from_secrets(&[secret]) else { continue };
-        for credential in keyring.lookup(wanted).into_iter().take(MAX_TRIES) {
-            if works(&bench.attempt(wanted, Some(credential), None).await) {
-                return Some(Advice {
-                    kind: AdviceKind::PullSecret,
-                    value: name.clone(),
-                    message: format!(
-                        "secret `{name}` here was tried and works: add it to imagePullSecrets"
-                    ),
-                });
-            }
-        }
-    }
-    None
-}
-
-fn works(attempt: &Attempt) -> bool {
-    meaning(&attempt.lookup.outcome).0 == Verdict::Works
-}
-
-impl Bench<'_> {
-    /// Of which namespaces the asker may be told.
-    async fn visibility(self) -> Visibility {
-        let own = || Visibility::Namespaces(vec![self.subject.namespace.into()]);
-        let super::Subject { asker, namespace, deadline, policy, .. } = self.subject;
-        if !policy.trusts(asker) {
-            return own();
-        }
-        let access = self.sources.access;
-        if access.may_list_pods(asker, None, deadline).await {
-            Visibility::Cluster
-        } else if access.may_list_pods(asker, Some(namespace), deadline).await {
-            own()
-        } else {
-            Visibility::nobody()
-        }
-    }
-
-    /// Whether one of the pod's own credentials gets this image.
-    async fn pullable(self, reference: &ImageReference) -> bool {
-        let Ok(keyring) = &self.secrets.keyring else { return false };
-        let credentials = keyring.lookup(reference);
-        if credentials.is_empty() {
-            return works(&self.attempt(reference, None, None).await);
-        }
-        for credential in credentials {
-            if works(&self.attempt(reference, Some(credential), None).await) {
-                return true;
-            }
-        }
-        false
-    }
+/// A name that was most likely meant, made of what was written, that can be pulled.
+async fn correct_name(bench: Bench<'_>, review: &ImageReview) -> Vec<Advice> {
+    let written = review.places.first().map_or("", |place| &place.image);
+    let candidates = corrections(written);
+    let proven = bench.first_proven(&candidates, |candidate| candidate, Whose::Kubelet).await;
+    proven.map(|(correct, _)| Advice::correct_name(correct)).into_iter().collect()
 }

@@ -183,7 +183,7 @@ impl Bench<'_> {
     }
 
     /// Whether nothing is asked about this image: its mode is off, or the policy skips it.
-    fn is_off(self, reference: &ImageReference) -> bool {
+    pub(super) fn is_off(self, reference: &ImageReference) -> bool {
         let facts = self.sources.cluster.namespace(self.subject.namespace);
         let policy = self.subject.policy;
         policy.skips(reference)

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{Asker, Freshness, History, HistoryQuestion};
+use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag};
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::workload::{NamespaceFacts, Node};
@@ -81,6 +81,12 @@ pub trait HealthSource: Send + Sync {
 
     /// A copy of the few entries that the question needs. Never waits.
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History;
+
+    /// Images with the same last name under other repositories or registries that run here, in
+    /// namespaces that may be told of. Never waits.
+    fn namesakes(&self, _question: &HistoryQuestion<'_>, _now: Timestamp) -> Vec<KnownTag> {
+        Vec::new()
+    }
 
     /// The names of the pull secrets that pods of this namespace name; the most used first.
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>>;

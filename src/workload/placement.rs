@@ -94,6 +94,16 @@ impl Placement {
         }
     }
 
+    /// The same constraints, and a node selector for this label with this value in place of any
+    /// other for the same label.
+    #[must_use]
+    pub fn with_selector(&self, key: &str, value: &str) -> Self {
+        let mut narrowed = self.clone();
+        narrowed.selector.retain(|(own, _)| **own != *key);
+        narrowed.selector.push((key.into(), value.into()));
+        narrowed
+    }
+
     /// The known nodes that pods with these constraints may land on. None if scheduling gates
     /// hold the pod: who lifts them may change its constraints.
     pub fn eligible<'n>(&self, nodes: &'n [Node]) -> Eligible<'n> {

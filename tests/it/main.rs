@@ -29,3 +29,5 @@ mod plugin;
 mod review;
 mod mirror;
 mod registry;
+mod advice;
+mod messages;

@@ -9,6 +9,7 @@ use super::record::{Seconds, seconds, timestamp};
 use crate::health::history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
+use crate::image::ImageReference;
 use crate::pull::Cause;
 
 /// Images of a repository that are looked at for one answer.
@@ -41,6 +42,34 @@ impl HealthIndex {
         history.registry =
             self.health_for(name.split('/').next().unwrap_or_default(), &visible, now);
         history
+    }
+
+    /// Images with the same last name under other repositories or registries that run, in
+    /// namespaces that may be told of; the most recently started first. It looks at every image:
+    /// for the rare question what to use instead.
+    pub fn namesakes(&self, question: &HistoryQuestion<'_>) -> Vec<KnownTag> {
+        if self.freshness != Freshness::Current {
+            return Vec::new();
+        }
+        let visible = Visible::new(self, question.visibility);
+        let namespace = self.names.find(question.namespace);
+        let wanted = question.reference;
+        let alike = |image: &&Image| {
+            image.running > 0
+                && last_name(&image.reference) == last_name(wanted)
+                && image.reference.name() != wanted.name()
+        };
+        let mut tags: Vec<KnownTag> = self
+            .images
+            .iter()
+            .map(|(_, image)| image)
+            .filter(alike)
+            .filter_map(|image| self.known_tag(image, &visible, namespace))
+            .take(MAX_LOOKED_AT)
+            .collect();
+        tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
+        tags.truncate(MAX_TAGS);
+        tags
     }
 
     fn success(&self, image: &Image) -> Option<Success> {
@@ -124,6 +153,11 @@ impl HealthIndex {
             escapes_reopened: reopened,
         }
     }
+}
+
+/// The last part of a repository: what an image is called, wherever it is kept.
+fn last_name(reference: &ImageReference) -> &str {
+    reference.repository().rsplit('/').next().unwrap_or_default()
 }
 
 /// Why pods of this image fail, in namespaces that may be told of; the most frequent first.

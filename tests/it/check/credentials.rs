@@ -129,7 +129,7 @@ async fn the_own_login_counts_for_an_image_by_itself() {
     assert_eq!(said.code, 0, "{said:?}");
     let said = scene.run(&["check", "--image", "REGISTRY/team/app:2.0"]).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains("own docker config"), "{}", said.out);
+    assert!(said.out.contains("your own login"), "{}", said.out);
 }
 
 /// A credential helper as docker runs it.

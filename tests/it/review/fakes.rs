@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
-use pullgate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag};
-use pullgate::image::{ImageReference, Platform};
+use pullgate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, Visibility};
+use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
     Content, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
 };
@@ -35,12 +35,29 @@ pub struct World {
     pub secrets_in_use: Vec<Box<str>>,
     pub node_credentials: NodeCredentials,
     pub may_list: bool,
+    /// Whether that is so in the object's own namespace only.
+    pub only_own: bool,
+    /// The namespace's annotations.
+    pub annotations: Vec<(Box<str>, Box<str>)>,
+    /// Images of the same name elsewhere, in namespaces of others.
+    pub namesakes: Vec<KnownTag>,
+    /// Tags as the registry lists them, by repository and secret.
+    pub listed: BTreeMap<(String, String), Vec<Box<str>>>,
     /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
     pub asked: Mutex<Vec<(String, String, bool)>>,
 }
 
 pub fn exists() -> Outcome {
     Outcome::Exists(Found { digest: None, media: MediaKind::Manifest, content: Content::Unread })
+}
+
+/// A manifest whose digest is that of this text.
+pub fn exists_as(content: &str) -> Outcome {
+    Outcome::Exists(Found {
+        digest: Some(Digest::of_sha256(content.as_bytes())),
+        media: MediaKind::Manifest,
+        content: Content::Unread,
+    })
 }
 
 pub fn index(platforms: &[&str]) -> Outcome {
@@ -120,11 +137,13 @@ impl ManifestSource for World {
 
     fn tags(
         &self,
-        _: &ImageReference,
-        _: Option<&Credential>,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
         _: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        async { Err(Outcome::Overloaded) }.boxed()
+        let key = (repository.name().to_owned(), name_of(credential));
+        let tags = self.listed.get(&key).cloned().ok_or(Outcome::Overloaded);
+        async { Ok(Arc::new(TagList { tags: tags?, truncated: false })) }.boxed()
     }
 }
 
@@ -159,7 +178,7 @@ impl ClusterSource for World {
     }
 
     fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
-        Some(NamespaceFacts { labels: self.labels.clone(), annotations: Vec::new() })
+        Some(NamespaceFacts { labels: self.labels.clone(), annotations: self.annotations.clone() })
     }
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
@@ -173,11 +192,21 @@ impl HealthSource for World {
     }
 
     fn history(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> History {
-        let told =
-            |tag: &&KnownTag| tag.in_namespace && question.visibility.includes(question.namespace);
+        let told = |tag: &&KnownTag| {
+            *question.visibility == Visibility::Cluster
+                || tag.in_namespace && question.visibility.includes(question.namespace)
+        };
         History {
             known_tags: self.known_tags.iter().filter(told).cloned().collect(),
             ..self.history.clone()
+        }
+    }
+
+    fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {
+        if *question.visibility == Visibility::Cluster {
+            self.namesakes.clone()
+        } else {
+            Vec::new()
         }
     }
 
@@ -194,9 +223,10 @@ impl AccessSource for World {
     fn may_list_pods<'a>(
         &'a self,
         _: &'a Asker,
-        _: Option<&'a str>,
+        namespace: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
-        async { self.may_list }.boxed()
+        let may = self.may_list && (namespace.is_some() || !self.only_own);
+        async move { may }.boxed()
     }
 }

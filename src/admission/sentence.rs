@@ -1,0 +1,131 @@
+//! The words for causes and escapes, and what stands behind each cause.
+//!
+//! Short enough that image and cause together are within the first 120 characters of a line.
+
+use crate::pull::{Cause, Escape, TlsFault, Verdict};
+
+/// What a node has where this escape is open, in words.
+pub const fn escape_words(escape: Escape) -> &'static str {
+    match escape {
+        Escape::NodeMirror => "a mirror",
+        Escape::NodeCredentials => "credentials of its own",
+        Escape::ImageOnNode => "the image already",
+    }
+}
+
+/// The words for a fault of TLS.
+pub const fn tls_words(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::UnknownAuthority => {
+            "the registry's certificate is signed by an authority that is not trusted"
+        }
+        TlsFault::WrongName => "the registry's certificate is for another name",
+        TlsFault::Expired => "the registry's certificate has expired or is not valid yet",
+        TlsFault::PlainHttp => "the registry speaks plain HTTP where TLS is expected",
+        TlsFault::Handshake => "the TLS handshake with the registry fails",
+    }
+}
+
+/// The words for a cause that needs no more than itself.
+pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
+    let fails = matches!(verdict, Verdict::Fails);
+    match cause {
+        Cause::InvalidReference => "not a valid image name",
+        Cause::TagNotFound if fails => "the registry has no such tag or digest",
+        Cause::TagNotFound => "the registry seems to have no such tag or digest",
+        Cause::RepositoryNotFound if fails => "the registry has no such repository",
+        Cause::RepositoryNotFound => "the registry seems to have no such repository",
+        Cause::AccessDeniedOrMissing => "missing, or not readable with these credentials",
+        Cause::Unauthorized => "the registry refuses these credentials (401)",
+        Cause::Forbidden => "the registry forbids these credentials to pull it (403)",
+        Cause::RateLimited => "the registry's pull limit is used up (429)",
+        Cause::PlatformMismatch if matches!(verdict, Verdict::Works) => {
+            "can be pulled but is not built for some of the nodes, where it will not start"
+        }
+        Cause::PlatformMismatch if fails => {
+            "has no build for the platform of any node where its pods may land"
+        }
+        Cause::PlatformMismatch => "may have no build for the platform of the nodes",
+        Cause::DnsFailure => "the registry's name cannot be resolved",
+        Cause::ConnectionRefused => "the registry cannot be reached",
+        Cause::Timeout => "the registry does not answer in time",
+        Cause::TlsFailure => tls_words(TlsFault::Handshake),
+        Cause::RegistryError => "the registry answers with a server error",
+        Cause::UnsupportedManifest if matches!(verdict, Verdict::Works) => {
+            "can be pulled but is no container image, so it will not start"
+        }
+        Cause::UnsupportedManifest => {
+            "the manifest is of a kind that the nodes' runtime does not take"
+        }
+        Cause::CorruptContent => "the registry's content does not have the digest it should",
+        Cause::NodeStorage => "a node's disk is full or broken",
+        Cause::ImageNeverPull => "pull policy Never, and no node is known to have the image",
+        Cause::SignatureRejected => "its signature is refused by policy",
+        Cause::NodeRuntime => "the container runtime of a node is in trouble",
+        Cause::BackOff => "nodes wait after failing to pull it",
+        Cause::NotAnImageFailure => "fails for a reason other than its image",
+        Cause::BrokenPullSecret => "a pull secret is broken, so the kubelet pulls nothing",
+        Cause::ForbiddenAddress => "the registry's address is one that Pullgate does not contact",
+        Cause::ForeignRealm => {
+            "the registry wants credentials on a foreign host, where Pullgate sends none"
+        }
+        Cause::MalformedAnswer => "the registry's answer is not one of a registry",
+        Cause::TooLate => "the look-up was not ready in time",
+        Cause::Overloaded => "Pullgate had too much to do to look",
+        Cause::UnknownNodes => "it depends on nodes that are not known",
+    }
+}
+
+/// What was seen where this cause is given, for the page of messages.
+pub const fn evidence(cause: Cause) -> &'static str {
+    match cause {
+        Cause::InvalidReference => {
+            "the name, by the grammar that kubelet, containerd and CRI-O share"
+        }
+        Cause::TagNotFound => {
+            "404 to a GET of the manifest; *fails* only with the code MANIFEST_UNKNOWN or NOT_FOUND in the body"
+        }
+        Cause::RepositoryNotFound => {
+            "404 to a GET of the manifest; *fails* only with the code NAME_UNKNOWN in the body"
+        }
+        Cause::AccessDeniedOrMissing => {
+            "401 or 403 of a registry that answers so for missing and for private alike"
+        }
+        Cause::Unauthorized => {
+            "401 that stayed after the login, from the registry or its own token service"
+        }
+        Cause::Forbidden => "403 of the registry's own, from it or its token service",
+        Cause::RateLimited => "429, or a back-off that is still running",
+        Cause::PlatformMismatch => {
+            "the index or the configuration was read and compared with the nodes where the pods may land"
+        }
+        Cause::DnsFailure => "the registry's name did not resolve where Pullgate runs",
+        Cause::ConnectionRefused => {
+            "the connection was refused or reset where Pullgate runs, or a proxy refused it"
+        }
+        Cause::Timeout => "a step of the look-up took longer than its limit",
+        Cause::TlsFailure => "the handshake, with the authorities that Pullgate was given",
+        Cause::RegistryError => "an HTTP status of 500 or above",
+        Cause::UnsupportedManifest => {
+            "the media type of the manifest or of its configuration, and the nodes' runtimes"
+        }
+        Cause::CorruptContent => "the content's own digest, computed",
+        Cause::ImageNeverPull => "the pull policy, and the images that the nodes report",
+        Cause::BrokenPullSecret => "the secret, read as the kubelet reads it",
+        Cause::ForbiddenAddress => {
+            "the name resolves to a metadata, link-local, loopback or unlisted private address"
+        }
+        Cause::ForeignRealm => "the token service that the registry names in its challenge",
+        Cause::MalformedAnswer => {
+            "an answer that follows no specification, or a refusal that is not the registry's own"
+        }
+        Cause::TooLate => "the deadline of the review came first; the look-up goes on",
+        Cause::Overloaded => "the budget of this registry, or of look-ups at all, was used up",
+        Cause::UnknownNodes => "no node is known that the decision could be made for",
+        Cause::NodeStorage
+        | Cause::SignatureRejected
+        | Cause::NodeRuntime
+        | Cause::BackOff
+        | Cause::NotAnImageFailure => "what nodes report of failed pulls; never a look-up",
+    }
+}

@@ -1,0 +1,99 @@
+//! The words of each kind of advice: one constructor per message, so that none is written twice
+//! and the page of messages can show them all.
+
+use super::{Advice, AdviceKind, Nearness};
+use crate::health::KnownTag;
+use crate::image::{Digest, ImageReference};
+use crate::workload::PullPolicy;
+
+impl Advice {
+    /// The name as it was most likely meant.
+    pub fn correct_name(correct: &ImageReference) -> Self {
+        let message = format!("did you mean `{correct}`? it can be pulled");
+        Self::new(AdviceKind::CorrectName, correct.to_string(), message)
+    }
+
+    /// A tag that runs here; nothing if it is known by its digest only.
+    pub fn known_tag(known: &KnownTag) -> Option<Self> {
+        let tag = known.reference.tag()?;
+        let message = format!("tag `{tag}` runs {} and can be pulled", place(known));
+        Some(Self::new(AdviceKind::KnownGoodTag, tag, message))
+    }
+
+    /// The digest that ran here under the tag.
+    pub fn last_digest(digest: &Digest) -> Self {
+        let message = format!("what ran here under this tag can be pulled as `@{digest}`");
+        Self::new(AdviceKind::LastGoodDigest, digest.as_str(), message)
+    }
+
+    /// A tag that is near to the one written.
+    pub fn near_tag(tag: &str, nearness: Nearness) -> Self {
+        let words = nearness.words();
+        let message = if nearness.is_meant() {
+            format!("did you mean `{tag}`? it can be pulled ({words})")
+        } else {
+            format!("tag `{tag}` can be pulled ({words})")
+        };
+        Self::new(AdviceKind::NearestTag, tag, message)
+    }
+
+    /// An image of the same name that runs here from another repository.
+    pub fn namesake(known: &KnownTag) -> Self {
+        let image = &known.reference;
+        let message = format!("`{image}` runs {} and can be pulled", place(known));
+        Self::new(AdviceKind::NearestRepository, image.to_string(), message)
+    }
+
+    /// A pull secret that works. `account` is given where pods may only name secrets that their
+    /// ServiceAccount names.
+    pub fn secret_works(name: &str, account: Option<&str>) -> Self {
+        let to = account.map_or_else(
+            || "imagePullSecrets".to_owned(),
+            |name| format!("ServiceAccount `{name}`"),
+        );
+        let message = format!("secret `{name}` here was tried and works: add it to {to}");
+        Self::new(AdviceKind::PullSecret, name, message)
+    }
+
+    /// The same image under another name.
+    pub fn same_elsewhere(image: &ImageReference, same_digest: bool) -> Self {
+        let what = if same_digest { "is the same image" } else { "has the same name and tag" };
+        let message = format!("`{image}` {what} and can be pulled");
+        Self::new(AdviceKind::OtherSource, image.to_string(), message)
+    }
+
+    /// Every node has it; `nodes` of them.
+    pub fn already_on_nodes(nodes: usize) -> Self {
+        let nodes = match nodes {
+            1 => "the node has".to_owned(),
+            count => format!("all {count} nodes have"),
+        };
+        let message = format!("{nodes} it already: imagePullPolicy IfNotPresent would do");
+        Self::new(AdviceKind::ImageOnNodes, PullPolicy::IfNotPresent.as_str(), message)
+    }
+
+    /// It is never pulled, though it could be.
+    pub fn pull_it() -> Self {
+        let message = "the registry has it: imagePullPolicy IfNotPresent would pull it";
+        Self::new(AdviceKind::PullPolicy, PullPolicy::IfNotPresent.as_str(), message)
+    }
+
+    /// What to do about a used-up limit.
+    pub fn throttled(anonymous: bool) -> Self {
+        let (value, message) = if anonymous {
+            ("authenticate", "log in with a pull secret, or pull through a mirror of your own")
+        } else {
+            ("mirror", "pull through a mirror of your own, or with an account of a higher limit")
+        };
+        Self::new(AdviceKind::Throttled, value, message)
+    }
+}
+
+/// Where it runs, and how often.
+fn place(known: &KnownTag) -> String {
+    let place = if known.in_namespace { "here" } else { "in this cluster" };
+    match known.pods {
+        1 => format!("{place} (1 pod)"),
+        pods => format!("{place} ({pods} pods)"),
+    }
+}

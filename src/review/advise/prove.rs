@@ -1,0 +1,122 @@
+//! Proofs: a candidate is looked up with the credentials that count, and assessed like an image.
+
+use futures::future::join_all;
+
+use super::super::{Bench, Subject};
+use crate::credential::Credential;
+use crate::health::Visibility;
+use crate::image::{Digest, ImageReference};
+use crate::pull::{Attempt, Lived, Observation, Outcome, Verdict, Vouches, assess};
+use crate::workload::PullPolicy;
+
+/// Candidates of one kind that are tried at most.
+pub(super) const MAX_TRIES: usize = 3;
+
+/// With whose credentials a candidate is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those that the kubelet would use: the pod's, then the nodes'. For names that the asker
+    /// wrote or may see.
+    Kubelet,
+    /// The pod's only. For names that its credentials brought to light: what only the nodes may
+    /// read is nobody's business.
+    Pod,
+}
+
+/// A candidate that the nodes can pull and start.
+pub(super) struct Proof {
+    /// Its digest, where the registry said it.
+    pub digest: Option<Digest>,
+}
+
+impl Bench<'_> {
+    /// Of which namespaces the asker may be told.
+    pub(super) async fn visibility(self) -> Visibility {
+        let own = || Visibility::Namespaces(vec![self.subject.namespace.into()]);
+        let Subject { asker, namespace, deadline, policy, .. } = self.subject;
+        if !policy.trusts(asker) {
+            return own();
+        }
+        let access = self.sources.access;
+        if access.may_list_pods(asker, None, deadline).await {
+            Visibility::Cluster
+        } else if access.may_list_pods(asker, Some(namespace), deadline).await {
+            own()
+        } else {
+            Visibility::nobody()
+        }
+    }
+
+    /// Whether the nodes could pull and start this image, by the word of its registry.
+    pub(super) async fn prove(self, candidate: &ImageReference, whose: Whose) -> Option<Proof> {
+        let attempts = match whose {
+            Whose::Kubelet => self.look_up(&[], Some(candidate), None).await.attempts,
+            Whose::Pod => self.try_in_turn(candidate, self.own_credentials(candidate)).await,
+        };
+        self.proof(candidate, &attempts)
+    }
+
+    /// The pod's own credentials for an image; the anonymous attempt if there are none.
+    pub(super) fn own_credentials(self, image: &ImageReference) -> Vec<Option<Credential>> {
+        let Ok(keyring) = &self.secrets.keyring else { return Vec::new() };
+        let own: Vec<_> = keyring.lookup(image).into_iter().take(MAX_TRIES).map(Some).collect();
+        if own.is_empty() { vec![None] } else { own }
+    }
+
+    /// Tries credentials until one works, as the kubelet does.
+    pub(super) async fn try_in_turn(
+        self,
+        candidate: &ImageReference,
+        credentials: Vec<Option<Credential>>,
+    ) -> Vec<Attempt> {
+        let mut attempts = Vec::with_capacity(credentials.len());
+        if self.is_off(candidate) {
+            return attempts;
+        }
+        for credential in credentials {
+            attempts.push(self.attempt(candidate, credential, None).await);
+            let exists = |attempt: &Attempt| matches!(attempt.lookup.outcome, Outcome::Exists(_));
+            if attempts.last().is_some_and(exists) {
+                break;
+            }
+        }
+        attempts
+    }
+
+    /// What these attempts prove: only that the registry has it counts, and that every node where
+    /// the pods may land can start it.
+    pub(super) fn proof(self, candidate: &ImageReference, attempts: &[Attempt]) -> Option<Proof> {
+        let assessment = assess(&Observation {
+            reference: Ok(candidate),
+            pull_policy: PullPolicy::Always,
+            secrets: self.secrets.state(Some(candidate)),
+            attempts,
+            nodes_unclear: false,
+            eligible: self.eligible,
+            runtime: self.subject.runtime,
+            vouches: Vouches::default(),
+            lived: Lived::default(),
+        });
+        let works = assessment.verdict == Verdict::Works && assessment.cause.is_none();
+        let has_it = assessment.decisive.and_then(|index| attempts.get(index));
+        (works && has_it.is_some() && !self.subject.policy.refuses(candidate))
+            .then_some(Proof { digest: assessment.digest })
+    }
+
+    /// The best of these candidates that is proven: the first one alone, since it mostly is, then
+    /// the next ones side by side.
+    pub(super) async fn first_proven<'c, C>(
+        self,
+        candidates: &'c [C],
+        reference: impl Fn(&'c C) -> &'c ImageReference,
+        whose: Whose,
+    ) -> Option<(&'c C, Proof)> {
+        let (first, rest) = candidates.split_first()?;
+        if let Some(proof) = self.prove(reference(first), whose).await {
+            return Some((first, proof));
+        }
+        let rest = rest.get(..MAX_TRIES - 1).unwrap_or(rest);
+        let proofs = join_all(rest.iter().map(|other| self.prove(reference(other), whose))).await;
+        rest.iter().zip(proofs).find_map(|(other, proof)| Some((other, proof?)))
+    }
+}

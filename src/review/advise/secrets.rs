@@ -1,0 +1,147 @@
+//! Pull secrets: one of the same namespace that works, and what is wrong with those that do not.
+
+use futures::future::join_all;
+
+use super::Case;
+use super::prove::MAX_TRIES;
+use crate::advice::{Advice, SecretFault, mend_secret};
+use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
+use crate::pull::{Cause, Outcome};
+use crate::review::{SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts};
+
+/// The ServiceAccount of pods that name none.
+const DEFAULT_ACCOUNT: &str = "default";
+/// Secrets that are read at most.
+const MAX_READ: usize = 8;
+
+impl Case<'_> {
+    /// A secret that pods or ServiceAccounts of the same namespace name already, and that can
+    /// pull the image.
+    pub(super) async fn secret_that_works(self) -> Option<Advice> {
+        let helps = self.is_about_access() || self.cause == Cause::RateLimited;
+        let bench = self.bench;
+        if !helps || !self.visibility.includes(bench.subject.namespace) {
+            return None;
+        }
+        let account = self.account(&bench.subject.workload.service_account).await;
+        let candidates = self.candidates(account.as_ref()).await;
+        let logins = self.logins(&candidates).await;
+        let tried = join_all(logins.into_iter().take(MAX_TRIES).map(|(name, credential)| async {
+            let attempts = bench.try_in_turn(self.wanted, vec![Some(credential)]).await;
+            bench.proof(self.wanted, &attempts).map(|_| name)
+        }))
+        .await;
+        let name = tried.into_iter().flatten().next()?;
+        let limits = account.as_ref().is_some_and(|account| {
+            account.enforce_mountable_secrets && !account.pull_secrets.contains(&name)
+        });
+        let own = &bench.subject.workload.service_account;
+        Some(Advice::secret_works(&name, limits.then_some(own)))
+    }
+
+    /// Names to try, the likeliest first: what the pod's own account has, what pods here use most,
+    /// what the namespace's default account has.
+    async fn candidates(self, account: Option<&ServiceAccountFacts>) -> Vec<Box<str>> {
+        let bench = self.bench;
+        let mut names = account.map(|account| account.pull_secrets.clone()).unwrap_or_default();
+        names.extend(bench.sources.health.pull_secrets_in_use(bench.subject.namespace));
+        if &*bench.subject.workload.service_account != DEFAULT_ACCOUNT {
+            let default = self.account(DEFAULT_ACCOUNT).await;
+            names.extend(default.map(|account| account.pull_secrets).unwrap_or_default());
+        }
+        let mut candidates: Vec<Box<str>> = Vec::new();
+        for name in names {
+            if !bench.secrets.names.contains(&name) && !candidates.contains(&name) {
+                candidates.push(name);
+            }
+        }
+        candidates.truncate(MAX_READ);
+        candidates
+    }
+
+    async fn account(self, name: &str) -> Option<ServiceAccountFacts> {
+        let subject = self.bench.subject;
+        let cluster = self.bench.sources.cluster;
+        match cluster.service_account(subject.namespace, name, subject.deadline).await {
+            ServiceAccountAnswer::Found(facts) => Some(facts),
+            ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => None,
+        }
+    }
+
+    /// The first login of each secret that is for this image, read by name, side by side.
+    async fn logins(self, names: &[Box<str>]) -> Vec<(Box<str>, Credential)> {
+        let subject = self.bench.subject;
+        let cluster = self.bench.sources.cluster;
+        let answers = join_all(
+            names.iter().map(|name| cluster.pull_secret(subject.namespace, name, subject.deadline)),
+        )
+        .await;
+        names
+            .iter()
+            .zip(answers)
+            .filter_map(|(name, answer)| {
+                let SecretAnswer::Found(secret) = answer else { return None };
+                let keyring = Keyring::from_secrets(&[secret]).ok()?;
+                let credential = keyring.lookup(self.wanted).into_iter().next()?;
+                Some((name.clone(), credential))
+            })
+            .collect()
+    }
+
+    /// What is wrong with the secrets that the pod names, as far as this image is concerned.
+    pub(super) fn secrets_to_mend(self) -> Vec<Advice> {
+        if self.cause != Cause::BrokenPullSecret && !self.is_about_access() {
+            return Vec::new();
+        }
+        let (namespace, host) = (self.bench.subject.namespace, self.wanted.host());
+        self.faults()
+            .into_iter()
+            .map(|(name, fault)| mend_secret(&name, namespace, host, fault))
+            .collect()
+    }
+
+    fn faults(self) -> Vec<(Box<str>, SecretFault)> {
+        let secrets = self.bench.secrets;
+        let Ok(keyring) = &secrets.keyring else {
+            let broken = secrets.broken().map(|(name, _)| (name.into(), SecretFault::Malformed));
+            return broken.into_iter().collect();
+        };
+        let mut faults: Vec<(Box<str>, SecretFault)> =
+            secrets.missing.iter().map(|name| (name.clone(), SecretFault::Missing)).collect();
+        for ignored in keyring.ignored() {
+            let fault = match ignored.problem {
+                SecretProblem::WrongType { .. } => SecretFault::WrongType,
+                _ => SecretFault::Empty,
+            };
+            faults.push(((*ignored.name).into(), fault));
+        }
+        let readable: Vec<&Box<str>> = secrets
+            .names
+            .iter()
+            .filter(|name| !faults.iter().any(|(faulty, _)| faulty == *name))
+            .collect();
+        if let ([name], false, None) =
+            (readable.as_slice(), secrets.unread, keyring.explain(self.wanted).next())
+        {
+            faults.push(((*name).clone(), SecretFault::OtherHost));
+        }
+        faults.extend(self.rejected());
+        faults
+    }
+
+    /// Secrets whose login the registry refuses.
+    fn rejected(self) -> Vec<(Box<str>, SecretFault)> {
+        let worked_before = self.history.known_tags.iter().any(|known| known.names(self.wanted));
+        let mut rejected: Vec<(Box<str>, SecretFault)> = Vec::new();
+        for attempt in &self.review.attempts {
+            let Some(source) = &attempt.source else { continue };
+            if let (CredentialOrigin::Secret(name), Outcome::Unauthorized) =
+                (&source.origin, &attempt.lookup.outcome)
+                && !rejected.iter().any(|(other, _)| **other == **name)
+            {
+                rejected.push(((**name).into(), SecretFault::Rejected { worked_before }));
+            }
+        }
+        rejected
+    }
+}

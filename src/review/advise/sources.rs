@@ -1,0 +1,74 @@
+//! Where else to get an image whose registry does not answer as it should.
+
+use super::Case;
+use super::prove::Whose;
+use crate::advice::{Advice, already_on_nodes, rank_namesakes};
+use crate::health::{Freshness, HistoryQuestion, KnownTag};
+use crate::pull::{Attempt, Cause};
+use crate::workload::PullPolicy;
+
+impl Case<'_> {
+    /// The nodes' own disks, another place that has it, what to do about a used-up limit.
+    pub(super) async fn other_sources(self) -> Vec<Advice> {
+        let unreachable = matches!(
+            self.cause,
+            Cause::RateLimited
+                | Cause::DnsFailure
+                | Cause::ConnectionRefused
+                | Cause::Timeout
+                | Cause::TlsFailure
+                | Cause::RegistryError
+        );
+        let missing = matches!(self.cause, Cause::TagNotFound | Cause::RepositoryNotFound);
+        let mut advice = Vec::new();
+        if unreachable || missing {
+            let policy =
+                self.review.places.first().map_or(PullPolicy::IfNotPresent, |p| p.pull_policy);
+            advice.extend(already_on_nodes(self.wanted, policy, self.bench.eligible));
+        }
+        if unreachable {
+            advice.extend(self.same_elsewhere().await);
+        }
+        if self.cause == Cause::RateLimited {
+            let anonymous = |attempt: &Attempt| attempt.source.is_none();
+            advice.push(Advice::throttled(self.review.attempts.iter().all(anonymous)));
+        }
+        advice
+    }
+
+    /// The same tag, or the digest that it was known to be, under another name that runs here.
+    async fn same_elsewhere(self) -> Option<Advice> {
+        let known = self.namesakes();
+        let ran = self.history.known_tags.iter().find(|known| known.names(self.wanted));
+        let digest = ran.and_then(|known| known.digest.as_ref());
+        let candidates: Vec<&KnownTag> = rank_namesakes(self.wanted, &known)
+            .into_iter()
+            .filter(|other| {
+                let same_tag =
+                    other.reference.manifest_reference() == self.wanted.manifest_reference();
+                same_tag || (digest.is_some() && other.digest.as_ref() == digest)
+            })
+            .collect();
+        let (other, proof) = self
+            .bench
+            .first_proven(&candidates, |known: &&KnownTag| &known.reference, Whose::Kubelet)
+            .await?;
+        let same_digest = digest.is_some() && proof.digest.as_ref() == digest;
+        Some(Advice::same_elsewhere(&other.reference, same_digest))
+    }
+
+    /// Images of the same name elsewhere that the asker may be told of.
+    pub(super) fn namesakes(self) -> Vec<KnownTag> {
+        let bench = self.bench;
+        let health = bench.sources.health;
+        if health.freshness() != Freshness::Current {
+            return Vec::new();
+        }
+        let question = HistoryQuestion {
+            reference: self.wanted,
+            namespace: bench.subject.namespace,
+            visibility: self.visibility,
+        };
+        health.namesakes(&question, bench.subject.now)
+    }
+}

@@ -1,0 +1,172 @@
+//! Which tag, digest or repository to use instead of the one that is missing.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::join;
+
+use super::Case;
+use super::prove::{MAX_TRIES, Whose};
+use crate::advice::{Advice, Nearness, nearest_tags, rank_known_tags, rank_namesakes, spellings};
+use crate::credential::Credential;
+use crate::health::KnownTag;
+use crate::image::ImageReference;
+use crate::pull::{Cause, Outcome};
+
+/// Near tags that are tried; as many as are said, and one to spare.
+const MAX_NEAR: usize = 4;
+/// What is left of the time for proving when the list of tags is late.
+const FOR_PROVING: Duration = Duration::from_millis(300);
+
+/// A tag that may be meant.
+struct Near {
+    reference: ImageReference,
+    nearness: Nearness,
+    whose: Whose,
+}
+
+impl Case<'_> {
+    /// Tags and digests of the same repository, best first; the same name elsewhere.
+    pub(super) async fn tags(self) -> Vec<Advice> {
+        match self.cause {
+            Cause::TagNotFound => {
+                let (known, digest, near) =
+                    join!(self.known_tag(), self.last_digest(), self.near_tags());
+                in_order(known, digest, near)
+            }
+            Cause::PlatformMismatch => {
+                let (known, digest) = join!(self.known_tag(), self.last_digest());
+                in_order(known, digest, Vec::new())
+            }
+            Cause::RepositoryNotFound | Cause::AccessDeniedOrMissing => {
+                self.namesake().await.into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A tag of the same repository that runs here. It may run under a mirror's name; what is
+    /// proven is the name that the asker would write.
+    async fn known_tag(self) -> Option<Advice> {
+        let named = |known: &KnownTag| self.wanted.with_tag(known.reference.tag()?).ok();
+        let ranked: Vec<(ImageReference, &KnownTag)> =
+            rank_known_tags(self.wanted, &self.history.known_tags)
+                .into_iter()
+                .filter_map(|known| Some((named(known)?, known)))
+                .collect();
+        let proven = self.bench.first_proven(&ranked, |(image, _)| image, Whose::Kubelet).await;
+        Advice::known_tag(proven?.0.1)
+    }
+
+    /// The digest that ran here under the very same tag.
+    async fn last_digest(self) -> Option<Advice> {
+        let known = self.history.known_tags.iter().find(|known| known.names(self.wanted))?;
+        let digest = known.digest.clone()?;
+        if self.review.assessment.digest.as_ref() == Some(&digest) {
+            return None;
+        }
+        let candidate = self.wanted.with_digest(digest.clone());
+        self.bench.prove(&candidate, Whose::Kubelet).await?;
+        Some(Advice::last_digest(&digest))
+    }
+
+    /// "Did you mean": at most three.
+    async fn near_tags(self) -> Vec<(Nearness, Advice)> {
+        let Some(wanted) = self.wanted.tag().filter(|_| self.wanted.digest().is_none()) else {
+            return Vec::new();
+        };
+        let near = self.near_candidates(wanted).await;
+        let proofs =
+            join_all(near.iter().map(|near| self.bench.prove(&near.reference, near.whose))).await;
+        near.iter()
+            .zip(proofs)
+            .filter(|(_, proof)| proof.is_some())
+            .take(MAX_TRIES)
+            .filter_map(|(near, _)| {
+                let tag = near.reference.tag()?;
+                Some((near.nearness, Advice::near_tag(tag, near.nearness)))
+            })
+            .collect()
+    }
+
+    /// What to try: other spellings of what was written, and what the pod's own credentials see.
+    async fn near_candidates(self, wanted: &str) -> Vec<Near> {
+        let list = match self.lister() {
+            Some(credential) => {
+                let deadline = self.bench.subject.deadline;
+                let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
+                let registry = self.bench.sources.registry;
+                registry.tags(self.wanted, credential.as_ref(), until).await.ok()
+            }
+            None => None,
+        };
+        let whole = list.as_ref().filter(|list| !list.truncated);
+        let mut near: Vec<Near> = spellings(wanted)
+            .into_iter()
+            // A whole list knows better.
+            .filter(|(tag, _)| whole.is_none_or(|list| list.tags.iter().any(|one| **one == **tag)))
+            .filter_map(|(tag, nearness)| self.near(&tag, nearness, Whose::Kubelet))
+            .collect();
+        if let Some(list) = &list {
+            let listed = nearest_tags(self.wanted, wanted, list.tags.iter().map(|tag| &**tag));
+            for one in listed {
+                if !near.iter().any(|other| other.reference.tag() == Some(one.tag)) {
+                    near.extend(self.near(one.tag, one.nearness, Whose::Pod));
+                }
+            }
+        }
+        near.sort_by_key(|near| near.nearness);
+        near.truncate(MAX_NEAR);
+        near
+    }
+
+    fn near(self, tag: &str, nearness: Nearness, whose: Whose) -> Option<Near> {
+        Some(Near { reference: self.wanted.with_tag(tag).ok()?, nearness, whose })
+    }
+
+    /// The credential to ask for tags with: one of the pod's own that the registry let in.
+    #[expect(clippy::option_option, reason = "none to ask with, or the anonymous one")]
+    fn lister(self) -> Option<Option<Credential>> {
+        let let_in = |credential: &Option<Credential>| match credential {
+            None => true,
+            Some(credential) => self.review.attempts.iter().any(|attempt| {
+                attempt.source.as_ref() == Some(credential.source())
+                    && matches!(attempt.lookup.outcome, Outcome::TagMissing { .. })
+            }),
+        };
+        self.bench.own_credentials(self.wanted).into_iter().find(let_in)
+    }
+
+    /// An image of the same name that runs here from another repository.
+    async fn namesake(self) -> Option<Advice> {
+        let known = self.namesakes();
+        let ranked = rank_namesakes(self.wanted, &known);
+        let (known, _) = self
+            .bench
+            .first_proven(&ranked, |known: &&KnownTag| &known.reference, Whose::Kubelet)
+            .await?;
+        Some(Advice::namesake(known))
+    }
+}
+
+/// What was meant, then what is known to run, then what else there is; each tag once.
+fn in_order(
+    known: Option<Advice>,
+    digest: Option<Advice>,
+    near: Vec<(Nearness, Advice)>,
+) -> Vec<Advice> {
+    let (meant, others): (Vec<_>, Vec<_>) =
+        near.into_iter().partition(|(nearness, _)| nearness.is_meant());
+    let meant: Vec<Advice> = meant.into_iter().map(|(_, advice)| advice).collect();
+    let known: Vec<Advice> = known.into_iter().collect();
+    let others = others
+        .into_iter()
+        .map(|(_, advice)| advice)
+        .filter(|advice| !known.iter().any(|known| known.value == advice.value))
+        .collect();
+    let meant = meant
+        .into_iter()
+        .filter(|advice| !known.iter().any(|known| known.value == advice.value))
+        .collect();
+    [meant, known, others, digest.into_iter().collect()].concat()
+}

@@ -1,0 +1,186 @@
+//! Opt-in changes of pods that are created: a pull secret that works, a tag pinned to its digest.
+//!
+//! Never templates, never pods of controllers that are not Kubernetes' own (they may compare and
+//! fight), nothing that nobody asked for, nothing that was not seen to work just now.
+
+use futures::future::join_all;
+use serde_json::value::RawValue;
+
+use super::{FRESH, ImageReview, Review, ServiceAccountAnswer, Sources, Subject};
+use crate::admission::{Patch, Pin, PodChanges, patch_pod};
+use crate::advice::AdviceKind;
+use crate::credential::{Credential, CredentialSource};
+use crate::image::{Digest, ImageReference};
+use crate::policy::{Mutation, PullPolicy};
+use crate::pull::{Detail, LookupRequest, Outcome, Verdict};
+use crate::workload::{ContainerImage, ContainerKind, NamespaceFacts, Workload, built_in_kinds};
+
+/// What a namespace or a pod asks for: a list with commas. The pod's word counts before its
+/// namespace's.
+pub const MUTATE_ANNOTATION: &str = "pullgate.dev/mutate";
+
+/// The changes that are asked for, allowed, and possible for this object.
+pub(super) fn asked(
+    policy: &PullPolicy,
+    workload: &Workload,
+    namespace: Option<&NamespaceFacts>,
+) -> Vec<Mutation> {
+    let allowed = &policy.spec().mutation.allowed;
+    if allowed.is_empty() || !workload.is_pod || !owned_by_built_in(workload) {
+        return Vec::new();
+    }
+    let of_namespace = || {
+        let annotations = &namespace?.annotations;
+        let (_, value) = annotations.iter().find(|(key, _)| &**key == MUTATE_ANNOTATION)?;
+        Some(&**value)
+    };
+    let words = workload.annotation(MUTATE_ANNOTATION).or_else(of_namespace).unwrap_or_default();
+    words
+        .split(',')
+        .filter_map(|word| match word.trim() {
+            "pull-secret" => Some(Mutation::PullSecret),
+            "digest" => Some(Mutation::Digest),
+            _ => None,
+        })
+        .filter(|mutation| allowed.contains(mutation))
+        .collect()
+}
+
+/// Whether the pod has no controller, or one of a kind of Kubernetes itself.
+fn owned_by_built_in(workload: &Workload) -> bool {
+    workload.controller.as_ref().is_none_or(|owner| {
+        let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        built_in_kinds().iter().any(|kind| kind.group == group && *kind.kind == *owner.kind)
+    })
+}
+
+/// The patch, if there is something to change.
+pub(super) async fn patch(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    pod: &RawValue,
+    review: &Review,
+    asked: &[Mutation],
+) -> Option<Patch> {
+    let mut changes = PodChanges::default();
+    if asked.contains(&Mutation::PullSecret) {
+        changes.pull_secrets = pull_secrets(sources, subject, review).await;
+    }
+    if asked.contains(&Mutation::Digest) {
+        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
+        changes.pins = join_all(pins).await.concat();
+    }
+    patch_pod(pod, &changes)
+}
+
+/// The secrets that were proven, unless the account keeps its pods to its own: the API server
+/// would refuse the pod.
+async fn pull_secrets(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    review: &Review,
+) -> Vec<Box<str>> {
+    let mut names: Vec<Box<str>> = Vec::new();
+    for advice in review.images.iter().flat_map(|image| &image.advice) {
+        if advice.kind == AdviceKind::PullSecret && !names.contains(&advice.value) {
+            names.push(advice.value.clone());
+        }
+    }
+    if names.is_empty() {
+        return names;
+    }
+    let account = &subject.workload.service_account;
+    match sources.cluster.service_account(subject.namespace, account, subject.deadline).await {
+        ServiceAccountAnswer::Found(facts) => {
+            names.retain(|name| {
+                !facts.enforce_mountable_secrets || facts.pull_secrets.contains(name)
+            });
+            names
+        }
+        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => Vec::new(),
+    }
+}
+
+/// The places of an image that works, pinned to the digest that its tag has now.
+async fn pins(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    review: &Review,
+    image: &ImageReview,
+) -> Vec<Pin> {
+    let pinnable = image.assessment.verdict == Verdict::Works && image.assessment.cause.is_none();
+    let Ok(reference) = &image.reference else { return Vec::new() };
+    if !pinnable || reference.digest().is_some() {
+        return Vec::new();
+    }
+    let Some(digest) = digest_now(sources, subject, review, image, reference).await else {
+        return Vec::new();
+    };
+    image.places.iter().filter_map(|place| pin(place, reference, &digest)).collect()
+}
+
+/// The digest, from an answer of just now.
+async fn digest_now(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    review: &Review,
+    image: &ImageReview,
+    reference: &ImageReference,
+) -> Option<Digest> {
+    let attempt = image.attempts.get(image.assessment.decisive?)?;
+    if attempt.lookup.age <= FRESH {
+        return image.assessment.digest.clone();
+    }
+    let credential = match &attempt.source {
+        None => None,
+        Some(source) => Some(credential_of(sources, subject, review, reference, source).await?),
+    };
+    let request = LookupRequest {
+        reference: reference.clone(),
+        credential,
+        detail: Detail::Presence,
+        max_age: Some(FRESH),
+    };
+    match sources.registry.look_up(request, subject.deadline).await.outcome {
+        // Another digest than the one that was assessed was not assessed.
+        Outcome::Exists(found) if found.digest == image.assessment.digest => found.digest,
+        _ => None,
+    }
+}
+
+/// The credential that got the answer.
+async fn credential_of(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    review: &Review,
+    reference: &ImageReference,
+    source: &CredentialSource,
+) -> Option<Credential> {
+    let is_it = |credential: &Credential| credential.source() == source;
+    let own = review.secrets.keyring.as_ref().ok()?.lookup(reference);
+    if let Some(own) = own.into_iter().find(is_it) {
+        return Some(own);
+    }
+    let nodes = sources.nodes.node_credentials(reference, subject.deadline).await;
+    nodes.credentials.into_iter().find(is_it)
+}
+
+/// The name as written, its tag replaced by the digest: not every runtime takes both.
+fn pin(place: &ContainerImage, reference: &ImageReference, digest: &Digest) -> Option<Pin> {
+    let written = &*place.image;
+    let name = match written.rsplit_once(':') {
+        Some((name, tag)) if Some(tag) == reference.tag() => name,
+        _ => written,
+    };
+    let pinned = format!("{name}@{digest}");
+    let same = ImageReference::parse(&pinned).is_ok_and(|one| one.name() == reference.name());
+    same.then(|| Pin {
+        pointer: place.pointer.clone(),
+        place: match place.kind {
+            ContainerKind::ImageVolume => format!("volumes/{}", place.container).into(),
+            _ => place.container.clone(),
+        },
+        original: place.image.clone(),
+        pinned: pinned.into(),
+    })
+}

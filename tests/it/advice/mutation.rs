@@ -1,0 +1,167 @@
+//! Opt-in changes of pods: asked for, allowed, proven, and the same when applied twice.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use base64::Engine;
+use pullgate::image::Digest;
+use pullgate::policy::PullPolicy;
+use pullgate::review::{Endpoint, Reviewer, Skip};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::review::fakes::{World, exists, exists_as, secret};
+
+const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullPolicy
+metadata: {name: default}
+spec: {mutation: {allowed: [pull-secret, digest]}}
+";
+
+fn world() -> World {
+    let mut world = World::enforcing()
+        .answer("reg.example.com/app:1", "", exists_as("app"))
+        .answer(&format!("reg.example.com/app@{}", digest()), "", exists_as("app"))
+        .answer("reg.example.com/private:1", "regcred", exists_as("private"))
+        .secret(secret("regcred", "reg.example.com", "u"));
+    world.secrets_in_use = vec!["regcred".into()];
+    world.annotations = vec![("pullgate.dev/mutate".into(), "pull-secret, digest".into())];
+    world
+}
+
+fn digest() -> Digest {
+    Digest::of_sha256(b"app")
+}
+
+fn pod(image: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": image, "imagePullPolicy": "Always"}]}})
+}
+
+/// The pod after the webhook, and why it was not looked at if it was not.
+async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Skip>) {
+    let world = Arc::new(world);
+    let policy = PullPolicy::parse(policy, "policy.yaml").unwrap();
+    let reviewer = Reviewer {
+        registry: world.clone(),
+        cluster: world.clone(),
+        nodes: world.clone(),
+        health: world.clone(),
+        access: world,
+        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        own_namespace: None,
+        runtime: None,
+    };
+    let group = pod["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
+    let request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "kind": {"group": group, "version": "v1", "kind": pod["kind"]},
+        "operation": "CREATE", "namespace": "shop", "userInfo": {"username": "ann"}, "object": pod}});
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    let body = serde_json::to_vec(&request).unwrap();
+    let outcome = reviewer.admit(Endpoint::Mutate, &body, now, deadline).await.unwrap();
+    let answer: Value = serde_json::from_slice(&outcome.body).unwrap();
+    assert_eq!(answer["response"]["allowed"], true, "mutating never denies");
+    assert_eq!(
+        answer["response"].get("patch").is_some(),
+        answer["response"].get("patchType").is_some()
+    );
+    if let Some(patch) = answer["response"]["patch"].as_str() {
+        let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+        assert!(!patch.is_empty(), "no patch without need");
+        json_patch::patch(&mut pod, &patch).unwrap();
+    }
+    (pod, outcome.record.skipped)
+}
+
+#[tokio::test]
+async fn a_tag_is_pinned_and_its_original_kept() {
+    let (once, _) = mutate(world(), ALLOWING, pod("reg.example.com/app:1")).await;
+    assert_eq!(once["spec"]["containers"][0]["image"], format!("reg.example.com/app@{}", digest()));
+    assert_eq!(
+        once["metadata"]["annotations"]["pullgate.dev/original-images"],
+        r#"{"c":"reg.example.com/app:1"}"#
+    );
+    assert_eq!(once["spec"].get("imagePullSecrets"), None);
+    let (twice, _) = mutate(world(), ALLOWING, once.clone()).await;
+    assert_eq!(twice, once);
+}
+
+#[tokio::test]
+async fn a_secret_that_works_is_appended_once() {
+    let mut object = pod("reg.example.com/private:1");
+    object["spec"]["imagePullSecrets"] = json!([{"name": "mine"}]);
+    let (once, _) = mutate(world(), ALLOWING, object).await;
+    assert_eq!(once["spec"]["imagePullSecrets"], json!([{"name": "mine"}, {"name": "regcred"}]));
+    // With the secret the image works, so that a second call pins it; then nothing changes.
+    let (twice, _) = mutate(world(), ALLOWING, once).await;
+    let (thrice, _) = mutate(world(), ALLOWING, twice.clone()).await;
+    assert_eq!(thrice, twice);
+    let image = twice["spec"]["containers"][0]["image"].as_str().unwrap();
+    assert!(image.starts_with("reg.example.com/private@sha256:"), "{image}");
+}
+
+#[tokio::test]
+async fn an_account_that_keeps_to_its_own_secrets_is_respected() {
+    let mut world = world();
+    world.account.enforce_mountable_secrets = true;
+    let object = pod("reg.example.com/private:1");
+    assert_eq!(mutate(world, ALLOWING, object.clone()).await.0, object);
+}
+
+#[tokio::test]
+async fn an_old_answer_pins_nothing_that_moved_since() {
+    let mut moved = world();
+    moved.age = Duration::from_secs(60);
+    // The fake's fresh answer has the same digest: it is pinned.
+    let (pinned, _) = mutate(moved, ALLOWING, pod("reg.example.com/app:1")).await;
+    assert!(pinned["spec"]["containers"][0]["image"].as_str().unwrap().contains('@'));
+    let unknown = World::enforcing().answer("reg.example.com/app:1", "", exists());
+    let unknown = World { annotations: world().annotations, ..unknown };
+    let object = pod("reg.example.com/app:1");
+    assert_eq!(mutate(unknown, ALLOWING, object.clone()).await.0, object);
+}
+
+#[rstest]
+#[case::not_allowed("spec: {}", None, None)]
+#[case::not_asked("spec: {mutation: {allowed: [pull-secret, digest]}}", Some(""), None)]
+#[case::only_the_other("spec: {mutation: {allowed: [pull-secret]}}", Some("digest"), None)]
+#[case::foreign_controller(
+    "spec: {mutation: {allowed: [digest]}}",
+    None,
+    Some(json!([{"apiVersion": "databases.example.com/v1", "kind": "ReplicaSet", "name": "r", "uid": "1", "controller": true}]))
+)]
+#[tokio::test]
+async fn what_nobody_asked_for_is_not_even_looked_up(
+    #[case] spec: &str,
+    #[case] annotation: Option<&str>,
+    #[case] owners: Option<Value>,
+) {
+    let policy = format!(
+        "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: default}}\n{spec}\n"
+    );
+    let mut object = pod("reg.example.com/app:1");
+    if let Some(annotation) = annotation {
+        object["metadata"]["annotations"] = json!({"pullgate.dev/mutate": annotation});
+    }
+    if let Some(owners) = owners {
+        object["metadata"]["ownerReferences"] = owners;
+    }
+    let (after, skipped) = mutate(world(), &policy, object.clone()).await;
+    assert_eq!((after, skipped), (object, Some(Skip::NothingAsked)));
+}
+
+#[tokio::test]
+async fn pods_of_built_in_controllers_are_changed_and_templates_never() {
+    let mut object = pod("reg.example.com/app:1");
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "name": "r", "uid": "1", "controller": true}]);
+    let (after, _) = mutate(world(), ALLOWING, object.clone()).await;
+    assert_ne!(after, object);
+    let template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"template": pod("reg.example.com/app:1")}});
+    let (after, skipped) = mutate(world(), ALLOWING, template.clone()).await;
+    assert_eq!((after, skipped), (template, Some(Skip::NothingAsked)));
+}

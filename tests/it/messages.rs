@@ -1,0 +1,354 @@
+//! `docs/messages.md` is generated from the code; this keeps it current.
+//! `UPDATE_DOCS=1 cargo test --test it messages` writes it anew.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pullgate::admission::{
+    Finding, MAX_HEAD, MAX_WARNING, escape_words, evidence, fit_warnings, lines, sentence,
+    tls_words,
+};
+use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
+use pullgate::credential::{CredentialOrigin, CredentialSource};
+use pullgate::health::{Classified, KnownTag, next_step};
+use pullgate::image::{Digest, ImageReference, Platform};
+use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
+use pullgate::pull::{
+    Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
+};
+use pullgate::review::{HELD_BACK, denied_under, label_words};
+use pullgate::workload::Placement;
+
+use crate::review::fakes::node;
+
+const IMAGE: &str = "registry.example.com/shop/app:1.2.3";
+
+fn assessment(verdict: Verdict, cause: Cause) -> Assessment {
+    Assessment {
+        verdict,
+        cause: Some(cause),
+        escapes: Vec::new(),
+        decisive: Some(0),
+        digest: None,
+        unfit_nodes: Vec::new(),
+        softened: None,
+    }
+}
+
+fn ruling() -> Ruling {
+    Ruling {
+        decision: Decision::Warn,
+        mode: Mode::Warn,
+        label: LabelUse::Absent,
+        exception: None,
+        because: Because::ModeWarn,
+        refused: false,
+    }
+}
+
+fn attempt(origin: Option<CredentialOrigin>, outcome: Outcome) -> Attempt {
+    let source = origin.map(|origin| CredentialSource {
+        origin,
+        written: Box::default(),
+        key: Box::default(),
+    });
+    Attempt { source, lookup: Lookup { outcome, age: Duration::ZERO, mirror: None } }
+}
+
+fn secret() -> CredentialOrigin {
+    CredentialOrigin::Secret("regcred".into())
+}
+
+fn finding<'a>(
+    assessment: &'a Assessment,
+    attempts: &'a [Attempt],
+    ruling: &'a Ruling,
+) -> Finding<'a> {
+    Finding {
+        image: IMAGE,
+        reference_error: None,
+        assessment,
+        attempts,
+        advice: &[],
+        broken_secret: Some(("regcred", "its docker configuration does not parse")),
+        ruling,
+        is_pod: false,
+        seen_here: true,
+    }
+}
+
+/// The verdicts with which a cause is given.
+fn verdicts(cause: Cause) -> &'static [Verdict] {
+    match cause {
+        Cause::TagNotFound | Cause::RepositoryNotFound => &[Verdict::Fails, Verdict::CannotTell],
+        Cause::PlatformMismatch | Cause::UnsupportedManifest => {
+            &[Verdict::Fails, Verdict::CannotTell, Verdict::Works]
+        }
+        Cause::InvalidReference
+        | Cause::BrokenPullSecret
+        | Cause::AccessDeniedOrMissing
+        | Cause::Unauthorized
+        | Cause::Forbidden
+        | Cause::ImageNeverPull => &[Verdict::Fails],
+        _ => &[Verdict::CannotTell],
+    }
+}
+
+fn causes(page: &mut String) {
+    for &cause in Cause::ALL {
+        let step = next_step(&Classified {
+            cause,
+            registry: None,
+            credential_problem: None,
+            address: None,
+        });
+        writeln!(page, "\n### `{cause}`\n").unwrap();
+        let error = ImageReference::parse("Shop/App").err();
+        for &verdict in verdicts(cause) {
+            let assessment = assessment(verdict, cause);
+            let ruling = ruling();
+            let mut said = finding(&assessment, &[], &ruling);
+            said.reference_error = error.as_ref();
+            let with_login = [attempt(Some(secret()), Outcome::Unauthorized)];
+            for attempts in [&with_login[..], &[]] {
+                let mut line = Finding { attempts, ..said }.line();
+                line.truncate(line.find("; ").unwrap_or(line.len()));
+                let entry = format!("- *{verdict}*: `{}`\n", line.replace('`', "'"));
+                if !page.ends_with(&entry) {
+                    page.push_str(&entry);
+                }
+            }
+        }
+        if cause == Cause::TlsFailure {
+            for fault in [
+                TlsFault::UnknownAuthority,
+                TlsFault::WrongName,
+                TlsFault::Expired,
+                TlsFault::PlainHttp,
+            ] {
+                writeln!(page, "- *cannot_tell*: `image {IMAGE}: {}`", tls_words(fault)).unwrap();
+            }
+        }
+        writeln!(page, "- Evidence: {}.", evidence(cause)).unwrap();
+        writeln!(page, "- Next step: {step}.").unwrap();
+    }
+}
+
+fn known(image: &str, pods: u32, in_namespace: bool) -> KnownTag {
+    KnownTag {
+        reference: ImageReference::parse(image).unwrap(),
+        pods,
+        in_namespace,
+        last_started: Timestamp::UNIX_EPOCH,
+        digest: None,
+    }
+}
+
+/// Every message of every kind of advice.
+fn samples() -> Vec<Advice> {
+    let image = |text: &str| ImageReference::parse(text).unwrap();
+    let mut samples = vec![
+        Advice::correct_name(&image(IMAGE)),
+        Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 3, true)).unwrap(),
+        Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 1, false)).unwrap(),
+        Advice::last_digest(&Digest::of_sha256(b"")),
+    ];
+    samples.extend(Nearness::ALL.iter().map(|nearness| {
+        let tag = match nearness {
+            Nearness::VersionPrefix => "v1.2.3",
+            Nearness::Case => "1.2.3-rc1",
+            Nearness::Separator => "1.2.3_rc1",
+            Nearness::Typo => "1.2.3-alpine",
+            Nearness::Longer => "1.2.3-slim",
+            Nearness::Shorter => "1.2",
+            Nearness::OtherVersion | Nearness::Newest => "1.2.4",
+            Nearness::OtherDate => "2026-01-02",
+        };
+        Advice::near_tag(tag, *nearness)
+    }));
+    samples.push(Advice::namesake(&known("registry.example.com/team/app:1.2.3", 3, false)));
+    samples.push(Advice::secret_works("regcred", None));
+    samples.push(Advice::secret_works("regcred", Some("builder")));
+    samples.extend(
+        SecretFault::ALL
+            .iter()
+            .map(|fault| mend_secret("regcred", "shop", "registry.example.com", *fault)),
+    );
+    samples.push(Advice::same_elsewhere(&image("mirror.example.com/shop/app:1.2.3"), false));
+    samples.push(Advice::same_elsewhere(&image("mirror.example.com/shop/app:1.2.3"), true));
+    samples.extend([Advice::already_on_nodes(1), Advice::already_on_nodes(3), Advice::pull_it()]);
+    let arm = [Some(Platform::parse("linux/arm64").unwrap())];
+    let nodes = [node("one", "linux/arm64"), node("two", "linux/amd64")];
+    samples.extend(fitting_nodes(&arm, &Placement::default(), &nodes));
+    samples.extend(fitting_nodes(&arm, &Placement::default(), &nodes[1..]));
+    samples.extend([Advice::throttled(true), Advice::throttled(false)]);
+    samples
+}
+
+fn advice(page: &mut String) {
+    let samples = samples();
+    for &kind in AdviceKind::ALL {
+        writeln!(page, "\n### `{}`\n", kind.as_str()).unwrap();
+        for advice in samples.iter().filter(|advice| advice.kind == kind) {
+            writeln!(page, "- {}", advice.message).unwrap();
+            if let Some(command) = &advice.command {
+                writeln!(page, "  - in reports: `{command}`").unwrap();
+            }
+        }
+    }
+}
+
+/// The tails behind advice: who asked, what softened, what is open, what follows.
+fn tails() -> Vec<String> {
+    let (plain, gone) = (ruling(), assessment(Verdict::Fails, Cause::TagNotFound));
+    let mut lines = Vec::new();
+    for origin in [
+        None,
+        Some(secret()),
+        Some(CredentialOrigin::NodePlugin("ecr".into())),
+        Some(CredentialOrigin::User),
+    ] {
+        lines.push(finding(&gone, &[attempt(origin, Outcome::Unauthorized)], &plain).line());
+    }
+    let trouble = Assessment {
+        softened: Some(Softened::RegistryTrouble),
+        ..assessment(Verdict::CannotTell, Cause::Unauthorized)
+    };
+    lines.push(finding(&trouble, &[], &plain).line());
+    let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
+    lines.push(finding(&lately, &[], &plain).line());
+    lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
+    for escapes in [&Escape::ALL[..1], Escape::ALL] {
+        let open = Assessment { escapes: escapes.to_vec(), ..gone.clone() };
+        lines.push(finding(&open, &[], &plain).line());
+    }
+    let exception = |expired: bool| ExceptionUse {
+        name: "legacy-images".into(),
+        owner: "team-shop".into(),
+        expires: Timestamp::UNIX_EPOCH,
+        expiring_soon: !expired,
+        expired,
+    };
+    for ruling in [
+        Ruling { because: Because::NotEnforcedHere, ..ruling() },
+        Ruling { because: Because::BreakGlass, ..ruling() },
+        Ruling { because: Because::Exception, exception: Some(exception(false)), ..ruling() },
+        Ruling { exception: Some(exception(true)), ..ruling() },
+        Ruling { refused: true, because: Because::RegistryRefused, ..ruling() },
+    ] {
+        lines.push(finding(&gone, &[], &ruling).line());
+    }
+    lines
+}
+
+fn answers() -> Vec<String> {
+    let mut all = vec![HELD_BACK.to_owned(), denied_under("default")];
+    let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
+    all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
+    let many: Vec<String> = (0..100).map(|n| format!("{n} {}", "x".repeat(300))).collect();
+    all.extend(fit_warnings(&many).pop());
+    all
+}
+
+fn page() -> String {
+    let mut page = String::from(
+        "# What Pullgate says\n\n\
+         Generated from the code (`UPDATE_DOCS=1 cargo test --test it messages`): do not edit.\n\n\
+         A line names the image, the cause, and what to do; image and cause are within the first \
+         120 characters, all of it within 256. Behind the advice stand who asked the registry, which \
+         ways are open for a node to succeed all the same, and what follows. What does not fit is \
+         left out whole; `pullgate check` shows everything. Every suggestion was tried with the \
+         pod's own credentials before it was made.\n\n\
+         ## Causes\n\n\
+         *fails* is the registry's own word to exactly these credentials, or a fault that no node \
+         gets past; *cannot_tell* is let through; *works* with a cause is pulled and will not run \
+         everywhere.\n",
+    );
+    causes(&mut page);
+    page.push_str("\n## Advice\n");
+    advice(&mut page);
+    page.push_str("\n## How sure, and what follows\n\n");
+    for line in tails() {
+        writeln!(page, "- {line}").unwrap();
+    }
+    page.push_str("\n## Once in an answer\n\n");
+    for line in answers() {
+        writeln!(page, "- {line}").unwrap();
+    }
+    page
+}
+
+#[test]
+fn the_page_of_messages_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/messages.md");
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == page,
+        "docs/messages.md is not what the code says; set UPDATE_DOCS=1 to write it"
+    );
+}
+
+#[test]
+fn every_kind_of_advice_has_its_words() {
+    let samples = samples();
+    for kind in AdviceKind::ALL {
+        assert!(samples.iter().any(|advice| advice.kind == *kind), "{kind:?}");
+    }
+    for advice in samples {
+        let message = advice.message;
+        assert!(message.chars().count() <= MAX_WARNING - MAX_HEAD - 2, "{message}");
+        assert!(!message.ends_with('.') && !message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn image_and_cause_are_within_the_head() {
+    let long = format!("registry.example.com/{}:1.2.3", "team/".repeat(40));
+    for &cause in Cause::ALL {
+        for &verdict in verdicts(cause) {
+            let words = sentence(cause, verdict);
+            assert!(words.len() <= 82, "{words}");
+            let assessment = assessment(verdict, cause);
+            let ruling = ruling();
+            let line = Finding { image: &long, ..finding(&assessment, &[], &ruling) }.line();
+            let head = line.split("; ").next().unwrap();
+            assert!(head.chars().count() <= MAX_HEAD, "{head}");
+            assert!(head.contains(":1.2.3: "), "{head}");
+        }
+    }
+    assert_eq!(escape_words(Escape::NodeMirror), "a mirror");
+}
+
+#[test]
+fn images_with_the_same_problem_share_a_line() {
+    let gone = assessment(Verdict::Fails, Cause::TagNotFound);
+    let other = assessment(Verdict::Fails, Cause::Forbidden);
+    let ruling = ruling();
+    let one = finding(&gone, &[], &ruling);
+    let findings = [
+        Finding { image: "r.io/a:1", ..one },
+        Finding { image: "r.io/b:1", ..one },
+        Finding { image: "r.io/a:1", ..one },
+        Finding { image: "r.io/c:1", ..finding(&other, &[], &ruling) },
+    ];
+    assert_eq!(
+        lines(&findings),
+        [
+            "images r.io/a:1, r.io/b:1: the registry has no such tag or digest",
+            "image r.io/c:1: the registry forbids these credentials to pull it (403)",
+        ]
+    );
+    let many: Vec<String> = (0..20).map(|n| format!("registry.example.com/{n}:1")).collect();
+    let findings: Vec<_> = many.iter().map(|image| Finding { image, ..one }).collect();
+    assert_eq!(
+        lines(&findings),
+        ["image registry.example.com/0:1 and 19 more: the registry has no such tag or digest"]
+    );
+}
