@@ -4,6 +4,8 @@
 //! of the outside is in its own module; nothing is decided here.
 
 mod check;
+mod context;
+mod explain;
 mod output;
 mod serve;
 mod version;
@@ -16,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::ServeFlags;
 use check::CheckFlags;
+use explain::ExplainFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
 const CANNOT_JUDGE: u8 = 2;
@@ -31,9 +34,10 @@ struct Cli {
 enum Command {
     /// Answer admission reviews of an API server
     Serve(Box<ServeFlags>),
+    Check(Box<CheckFlags>),
+    Explain(Box<ExplainFlags>),
     /// Say which Pullgate this is
     Version,
-    Check(Box<CheckFlags>),
 }
 
 /// Parses the arguments, the program's name first, and runs what they ask for.
@@ -53,6 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(flags) => on_runtime(serve::run(*flags)),
         Command::Version => version::run(),
         Command::Check(flags) => on_runtime(check::run(*flags)),
+        Command::Explain(flags) => on_runtime(explain::run(*flags)),
     }
 }
 

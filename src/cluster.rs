@@ -14,6 +14,7 @@ mod nodes;
 mod progress;
 mod secrets;
 mod service_accounts;
+mod survey;
 mod usage;
 mod watch;
 mod wire;
@@ -33,6 +34,7 @@ use crate::workload::{NamespaceFacts, Node};
 
 pub use client::{ClusterError, Connection, Place};
 pub use progress::{STALE_AFTER, WatchProgress};
+pub use survey::{Survey, read_object};
 pub use watch::WatchTuning;
 
 use access::Accesses;

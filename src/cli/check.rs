@@ -21,7 +21,9 @@ use anyhow::{Context, bail};
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use super::output::{self, CheckReport};
+use super::context::KubeContext;
+use super::output::say;
+use super::output::{self, CheckReport, OutputFormat};
 use crate::policy::{Decision, PullPolicy};
 use crate::pull::Verdict;
 use crate::workload::{
@@ -29,12 +31,11 @@ use crate::workload::{
 };
 
 pub(super) use flags::CheckFlags;
-use flags::{FailOn, OutputFormat};
+use flags::FailOn;
 use judge::Judge;
 use login::Logins;
 use manifest::{Found, Manifests, Reader};
-use source::{FileSource, NoNodeFiles};
-use wiring::NamedCluster;
+use source::FileSource;
 
 /// Objects that are judged at a time.
 const AT_ONCE: usize = 16;
@@ -53,7 +54,7 @@ pub(super) async fn run(flags: CheckFlags) -> ExitCode {
 }
 
 fn cannot_judge(error: &anyhow::Error) -> ExitCode {
-    output::say(format_args!("{error:#}"));
+    say(format_args!("{error:#}"));
     ExitCode::from(super::CANNOT_JUDGE)
 }
 
@@ -80,35 +81,37 @@ fn fails(report: &CheckReport, on: FailOn) -> bool {
 
 async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     let policy = policy(flags)?;
-    let cluster = NamedCluster::find(flags)?;
-    let namespace = match (&flags.namespace, cluster.namespace()) {
-        (Some(given), _) => given.clone(),
-        (None, Some(of_context)) => of_context.to_owned(),
-        (None, None) => "default".to_owned(),
-    };
+    let context = wiring::context(flags)?;
+    let of_context = context.as_ref().and_then(KubeContext::namespace);
+    let namespace = flags.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
     let mut manifests = read(flags, &policy, &namespace)?;
     let mut subjects = std::mem::take(&mut manifests.workloads);
     subjects.extend(flags.image.iter().map(|image| alone(flags, image, &namespace)));
     if subjects.is_empty() {
-        output::say("no object with images in what was read");
+        say("no object with images in what was read");
         return Ok(CheckReport::default());
     }
     let registry = wiring::registry(flags, &policy)?;
+    let nodes = wiring::nodes(flags)?;
+    let cluster = match context {
+        Some(context) => Some(wiring::cluster(context).await?),
+        None => None,
+    };
     let files = FileSource::new(
         manifests,
-        cluster.connect().await?,
+        cluster,
         &flags.platform,
-        flags.runtime,
+        flags.nodes.runtime,
         flags.as_enforced,
     );
     let judge = Judge {
         registry: &*registry,
         files: &files,
-        nodes: &NoNodeFiles,
+        nodes: &nodes,
         logins: &Logins::default(),
         policy: &policy,
         as_enforced: flags.as_enforced,
-        runtime: flags.runtime,
+        runtime: flags.nodes.runtime,
         timeout: flags.timeout,
         explain_credentials: flags.explain_credentials,
         now: now(),
@@ -151,7 +154,7 @@ fn read(flags: &CheckFlags, policy: &PullPolicy, namespace: &str) -> anyhow::Res
             })
         });
         if let Err(error) = read {
-            output::say(error);
+            say(error);
             faults += 1;
         }
     }
@@ -160,9 +163,7 @@ fn read(flags: &CheckFlags, policy: &PullPolicy, namespace: &str) -> anyhow::Res
     }
     if manifests.passed_over > 0 {
         let count = manifests.passed_over;
-        output::say(format_args!(
-            "passed over {count} documents that are no objects of Kubernetes"
-        ));
+        say(format_args!("passed over {count} documents that are no objects of Kubernetes"));
     }
     Ok(manifests)
 }

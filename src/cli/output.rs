@@ -8,12 +8,24 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
+use clap::ValueEnum;
+
 use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use json::check_report as json_report;
 pub(super) use text::check_report as text_report;
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
 
 /// What `pullgate check` found.
 #[derive(Debug, Default)]

@@ -27,9 +27,24 @@ pub enum ClusterError {
     /// A list could not be read.
     #[error("failed to list the cluster's objects")]
     List(#[source] WatchError),
+    /// An object could not be read.
+    #[error("failed to read an object of the cluster")]
+    Get(#[source] Box<kube::Error>),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Late,
+}
+
+impl ClusterError {
+    /// Whether the API server said that this user may not.
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::List(WatchError::Api(error)) | Self::Get(error) => {
+                matches!(&**error, kube::Error::Api(status) if status.code == 403)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn shown(path: Option<&PathBuf>) -> String {

@@ -415,11 +415,16 @@ mod tests {
         bomb
     }
 
+    /// Each line within the one before it.
+    fn staircase() -> String {
+        (0..500).fold(String::new(), |stairs, n| stairs + &" ".repeat(n) + "a:\n")
+    }
+
     #[rstest::rstest]
     #[case::aliases(alias_bomb())]
     #[case::yaml_nesting("[".repeat(100_000))]
     #[case::json_nesting("{\"a\":".repeat(100_000))]
-    #[case::indentation((0..500).map(|n| " ".repeat(n) + "a:\n").collect())]
+    #[case::indentation(staircase())]
     fn bombs_are_refused(#[case] bomb: String) {
         assert!(read(&bomb).is_err());
     }

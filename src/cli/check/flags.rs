@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::RegistryFlags;
+use crate::cli::output::OutputFormat;
+use crate::config::{NodeFlags, RegistryFlags};
 use crate::image::Platform;
-use crate::pull::Runtime;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
@@ -92,11 +92,6 @@ pub struct CheckFlags {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub platform: Vec<Platform>,
 
-    /// Container runtime of the nodes: cri-o, containerd, or with its version
-    /// `containerd://2.1`
-    #[arg(long, value_name = "RUNTIME", value_parser = runtime)]
-    pub runtime: Option<Runtime>,
-
     /// How long the look-ups for one object may take, such as 20s
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub timeout: Duration,
@@ -104,6 +99,10 @@ pub struct CheckFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub registry: RegistryFlags,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub nodes: NodeFlags,
 }
 
 /// From which result on the exit code is 1.
@@ -118,29 +117,8 @@ pub enum FailOn {
     CannotTell,
 }
 
-/// How a report is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum OutputFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
 fn platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
-}
-
-/// The word of a runtime, with or without its version.
-fn runtime(text: &str) -> Result<Runtime, String> {
-    match (text, Runtime::parse(text)) {
-        ("cri-o" | "crio", _) => Ok(Runtime::CriO),
-        // Which version decides some cases, so without it they stay open.
-        ("containerd", _) => Ok(Runtime::Other),
-        (_, Runtime::Other) => Err("give cri-o, containerd or containerd://MAJOR.MINOR".to_owned()),
-        (_, runtime) => Ok(runtime),
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -160,6 +138,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::pull::Runtime;
 
     fn parse(arguments: &[&str]) -> Result<CheckFlags, String> {
         let command = CheckFlags::augment_args(Command::new("check").no_binary_name(true));
@@ -188,7 +167,7 @@ mod tests {
         assert_eq!(flags.filename, ["a", "b", "-"].map(PathBuf::from));
         assert_eq!(flags.image, ["x", "y"]);
         assert_eq!(flags.timeout, Duration::from_secs(90));
-        assert_eq!(flags.runtime, Some(Runtime::Containerd(2, 1)));
+        assert_eq!(flags.nodes.runtime, Some(Runtime::Containerd(2, 1)));
         assert_eq!(flags.fail_on, FailOn::CannotTell);
     }
 

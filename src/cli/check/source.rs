@@ -13,8 +13,8 @@ use crate::health::{Asker, Freshness, History, HistoryQuestion};
 use crate::image::{ImageReference, Platform};
 use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts,
+    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
+    ServiceAccountFacts,
 };
 use crate::workload::{NamespaceFacts, Node};
 
@@ -130,19 +130,6 @@ impl ClusterSource for FileSource {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.nodes.clone()
-    }
-}
-
-/// Nothing is known of what nodes hold themselves.
-pub(super) struct NoNodeFiles;
-
-impl NodeCredentialSource for NoNodeFiles {
-    fn node_credentials<'a>(
-        &'a self,
-        _: &'a ImageReference,
-        _: Instant,
-    ) -> BoxFuture<'a, NodeCredentials> {
-        async { NodeCredentials::default() }.boxed()
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pullgate::image::Digest;
 
 pub const USER: &str = "robot";
 pub const PASSWORD: &str = "hidden-word";
@@ -55,10 +56,7 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
 }
 
 fn digest(body: &[u8]) -> String {
-    use sha2::Digest as _;
-    let sum = sha2::Sha256::digest(body);
-    let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    Digest::of_sha256(body).to_string()
 }
 
 fn refusal(method: &Method, status: StatusCode, code: &str) -> Response {

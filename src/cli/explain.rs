@@ -1,0 +1,167 @@
+//! `pullgate explain`: what a message of the kubelet means, and what a cluster has lived through
+//! with an image, as far as the person at the command line may see.
+
+mod messages;
+mod subject;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::CANNOT_JUDGE;
+use super::context::KubeContext;
+use super::output::{self, OutputFormat, say};
+use crate::cluster::Survey;
+use crate::health::{Report, Visibility};
+use crate::policy::API_VERSION;
+use subject::Asked;
+
+/// Columns of a page.
+const WIDTH: usize = 96;
+/// How long everything that is listed may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the long help says beside the flags.
+const ABOUT: &str = "\
+Explains a message of the kubelet, or what a cluster has lived through with an image.
+
+With --message or --messages no cluster is asked. Otherwise pods, their owners and events, and \
+nodes are listed once with your own kubeconfig (KUBECONFIG or ~/.kube/config, if --kubeconfig is \
+not given): of the whole cluster if you may, else of one namespace. What was before the pods and \
+events of now is not known to the command line.";
+
+/// Flags of `pullgate explain`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    about = "Explain a pull failure, or what the cluster has lived through with an image",
+    long_about = ABOUT,
+    group = ArgGroup::new("question").required(true)
+)]
+pub(super) struct ExplainFlags {
+    /// An image, the name of a pod, or an object such as deployment/NAME
+    #[arg(value_name = "IMAGE|POD|KIND/NAME", group = "question")]
+    subject: Option<String>,
+
+    /// A whole registry, by its host
+    #[arg(long, value_name = "HOST", group = "question")]
+    registry: Option<String>,
+
+    /// A message as `kubectl describe` shows it
+    #[arg(long, value_name = "TEXT", group = "question")]
+    message: Option<String>,
+
+    /// File with messages, or `-`: JSON Lines with `message` and, where known, `reason` and `id`;
+    /// each is answered with a line of JSON
+    #[arg(long, value_name = "FILE|-", group = "question")]
+    messages: Option<PathBuf>,
+
+    /// The waiting or event reason that stands with --message
+    #[arg(long, value_name = "REASON", requires = "message")]
+    reason: Option<String>,
+
+    /// Kubeconfig of the cluster
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Namespace of the pod or object, and where to look if you may not list the whole cluster
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+/// The answer for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainBody<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    left_out: &'a [&'static str],
+    reports: &'a [Report],
+}
+
+/// Runs it. The exit code is that of the whole command.
+pub(super) async fn run(flags: ExplainFlags) -> ExitCode {
+    match explain(flags).await {
+        Ok(code) => code,
+        Err(error) => {
+            say(format_args!("{error:#}"));
+            ExitCode::from(CANNOT_JUDGE)
+        }
+    }
+}
+
+async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
+    if let Some(message) = &flags.message {
+        messages::one(flags.reason.as_deref(), message, flags.output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(file) = &flags.messages {
+        let all = messages::many(file)?;
+        return Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_JUDGE) });
+    }
+    let asked = match (&flags.registry, &flags.subject) {
+        (Some(host), _) => Asked::registry(host)?,
+        (None, Some(subject)) => Asked::parse(subject)?,
+        (None, None) => bail!("name an image, a pod or an object"),
+    };
+    cluster(flags, asked).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers from the lists of a cluster.
+async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
+    let context = KubeContext::read(flags.kubeconfig, flags.context)?;
+    let namespace =
+        flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
+    let connection = context.connect().await?;
+    let (now, deadline) = clock();
+    let (heading, subjects) = asked.resolve(&connection, &namespace, deadline).await?;
+    let survey = Survey::of(&connection, &namespace, now, deadline)
+        .await
+        .context("failed to list the pods that you may see")?;
+    if let Visibility::Namespaces(_) = &survey.visibility {
+        say(format_args!("you may not list pods of all namespaces: only `{namespace}` is counted"));
+    }
+    if !survey.left_out.is_empty() {
+        say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
+    }
+    let reports: Vec<Report> = subjects
+        .iter()
+        .map(|subject| survey.index.report(subject, &survey.visibility, now))
+        .collect();
+    let text = match flags.output {
+        OutputFormat::Json => {
+            let body = ExplainBody {
+                api_version: API_VERSION,
+                kind: "ExplainReport",
+                left_out: &survey.left_out,
+                reports: &reports,
+            };
+            serde_json::to_string_pretty(&body)? + "\n"
+        }
+        OutputFormat::Text => {
+            let pages: Vec<String> =
+                reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
+            let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
+            heading + &pages.join("\n")
+        }
+    };
+    output::print(&text).context("failed to write the answer")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+fn clock() -> (Timestamp, Instant) {
+    (Timestamp::now(), Instant::now() + PATIENCE)
+}

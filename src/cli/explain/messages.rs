@@ -1,0 +1,110 @@
+//! Messages explained without a cluster: one for a person, or a stream of them for programs.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::admission::sentence;
+use crate::cli::output::{self, OutputFormat, say};
+use crate::health::{explain_line, explain_message};
+use crate::pull::Verdict;
+
+/// Bytes of one line.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Explains one message.
+pub(super) fn one(reason: Option<&str>, message: &str, format: OutputFormat) -> anyhow::Result<()> {
+    let explanation = explain_message(reason, message);
+    let text = match format {
+        OutputFormat::Json => serde_json::to_string(&explanation)? + "\n",
+        OutputFormat::Text => {
+            let cause = explanation.cause;
+            let passes = if explanation.transient { "yes, it may" } else { "no" };
+            let mut rows = vec![
+                ("Cause", format!("{cause}: {}", sentence(cause, Verdict::Fails))),
+                ("Passes", format!("{passes}, without anybody changing anything")),
+            ];
+            rows.extend(explanation.registry.map(|registry| ("Registry", registry)));
+            rows.extend(explanation.address.map(|address| ("Address", address)));
+            rows.push(("Next step", explanation.next_step.to_owned()));
+            rows.iter()
+                .fold(String::new(), |page, (label, words)| page + &format!("{label:<11}{words}\n"))
+        }
+    };
+    output::print(&text).context("failed to write the answer")
+}
+
+/// Explains JSON Lines, each as soon as it is read. False if there were lines that cannot be
+/// read: they are told with their number and left out.
+pub(super) fn many(file: &Path) -> anyhow::Result<bool> {
+    let (name, reader): (String, Box<dyn Read>) = if file.as_os_str() == "-" {
+        ("stdin".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let name = file.display().to_string();
+        let opened = File::open(file).with_context(|| name.clone())?;
+        (name, Box::new(opened))
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let told = stream(&name, &mut BufReader::new(reader), &mut out);
+    match told.and_then(|good| out.flush().map(|()| good)) {
+        // Whoever reads no further has all they want.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        told => told.with_context(|| name),
+    }
+}
+
+fn stream(name: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> io::Result<bool> {
+    let mut good = true;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if input.take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let too_long = line.len() as u64 == MAX_LINE && !line.ends_with(b"\n");
+        if too_long {
+            input.skip_until(b'\n')?;
+        }
+        let text = String::from_utf8_lossy(&line);
+        if text.trim().is_empty() {
+            continue;
+        }
+        match explain_line(&text) {
+            _ if too_long => {}
+            Ok(answer) => writeln!(out, "{answer}")?,
+            Err(error) => {
+                good = false;
+                say(format_args!("{name}:{number}: {error}"));
+            }
+        }
+        if too_long {
+            good = false;
+            say(format_args!("{name}:{number}: longer than 1 MiB"));
+        }
+    }
+    Ok(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_answered_one_by_one() {
+        let long = format!("{{\"message\":\"{}\"}}", "x".repeat(2 << 20));
+        let input = format!(
+            "{{\"id\":1,\"message\":\"manifest unknown\"}}\n\nnonsense\n{long}\n\
+             {{\"id\":\"b\",\"message\":\"toomanyrequests\"}}"
+        );
+        let mut out = Vec::new();
+        assert!(!stream("f", &mut input.as_bytes(), &mut out).unwrap());
+        let out = String::from_utf8(out).unwrap();
+        let ids: Vec<serde_json::Value> = out
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["id"].clone())
+            .collect();
+        assert_eq!(ids, [serde_json::json!(1), serde_json::json!("b")]);
+    }
+}

@@ -1,0 +1,179 @@
+//! What a person asks about: an image, a registry, or an object of the cluster with its images.
+
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use serde_json::value::RawValue;
+
+use crate::admission::clean;
+use crate::cluster::{Connection, read_object};
+use crate::health::Subject;
+use crate::image::ImageReference;
+use crate::workload::{WorkloadKind, built_in_kinds, extract, pod_path};
+
+/// Short words for kinds, as kubectl has them.
+const SHORT: &[(&str, &str)] = &[
+    ("po", "Pod"),
+    ("deploy", "Deployment"),
+    ("rs", "ReplicaSet"),
+    ("sts", "StatefulSet"),
+    ("ds", "DaemonSet"),
+    ("cj", "CronJob"),
+    ("rc", "ReplicationController"),
+];
+
+/// What is asked about, as far as the words alone tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Asked {
+    /// An image or a registry.
+    Known(Subject),
+    /// An object of this kind and name.
+    Object(WorkloadKind, String),
+    /// A pod of this name if there is one, else an image.
+    PodOrImage(String),
+}
+
+impl Asked {
+    /// Reads a subject. The words of kinds, followed by a slash, win over images of that name.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        if let Some((kind, name)) = text.split_once('/')
+            && let Some(kind) = kind_of(kind)
+            && !name.contains(['/', ':', '@'])
+        {
+            return Ok(Self::Object(kind, name.to_owned()));
+        }
+        if !text.contains(['/', ':', '@']) && !text.is_empty() {
+            return Ok(Self::PodOrImage(text.to_owned()));
+        }
+        image(text).map(Self::Known)
+    }
+
+    /// A registry by its host, as it stands in image names.
+    pub(super) fn registry(host: &str) -> anyhow::Result<Self> {
+        let reference: ImageReference = format!("{host}/any/image")
+            .parse()
+            .map_err(|_| anyhow!("`{}` is not the host of a registry", clean(host)))?;
+        Ok(Self::Known(Subject::Registry(reference.host().into())))
+    }
+
+    /// The subjects to report about, with a heading if they belong to an object.
+    pub(super) async fn resolve(
+        self,
+        connection: &Connection,
+        namespace: &str,
+        deadline: Instant,
+    ) -> anyhow::Result<(Option<String>, Vec<Subject>)> {
+        let (kind, name) = match self {
+            Self::Known(subject) => return Ok((None, vec![subject])),
+            Self::Object(kind, name) => {
+                let object = read(connection, &kind, namespace, &name, deadline).await?;
+                let object = object.with_context(|| {
+                    format!("no {} `{}` in namespace `{namespace}`", kind.kind, clean(&name))
+                })?;
+                return subjects(&kind, namespace, &name, object);
+            }
+            Self::PodOrImage(name) => (kind_of("pod"), name),
+        };
+        if let Some(kind) = kind
+            && let Some(object) = read(connection, &kind, namespace, &name, deadline).await?
+        {
+            return subjects(&kind, namespace, &name, object);
+        }
+        Ok((None, vec![image(&name)?]))
+    }
+}
+
+fn image(text: &str) -> anyhow::Result<Subject> {
+    let reference: ImageReference =
+        text.parse().map_err(|error| anyhow!("`{}` is not an image name: {error}", clean(text)))?;
+    Ok(Subject::Image(reference))
+}
+
+/// The kind behind a word such as `deployment`, `deployments` or `deploy`.
+fn kind_of(word: &str) -> Option<WorkloadKind> {
+    let word = word.to_ascii_lowercase();
+    let short = SHORT.iter().find(|(short, _)| *short == word).map(|(_, kind)| *kind);
+    built_in_kinds()
+        .iter()
+        .find(|kind| {
+            Some(kind.kind) == short
+                || kind.resource == word
+                || kind.kind.eq_ignore_ascii_case(&word)
+        })
+        .copied()
+}
+
+async fn read(
+    connection: &Connection,
+    kind: &WorkloadKind,
+    namespace: &str,
+    name: &str,
+    deadline: Instant,
+) -> anyhow::Result<Option<String>> {
+    let group = match kind.group {
+        "" => "/api/v1".to_owned(),
+        group => format!("/apis/{group}/v1"),
+    };
+    let collection = (group.as_str(), kind.resource);
+    read_object(connection, collection, namespace, name, deadline)
+        .await
+        .with_context(|| format!("failed to read {} `{}`", kind.kind, clean(name)))
+}
+
+/// The distinct images of an object.
+fn subjects(
+    kind: &WorkloadKind,
+    namespace: &str,
+    name: &str,
+    object: String,
+) -> anyhow::Result<(Option<String>, Vec<Subject>)> {
+    let path = pod_path(kind.group, kind.kind).context("a kind without pods")?;
+    let raw = RawValue::from_string(object).context("the API server sent no JSON")?;
+    let workload = extract(&raw, &path)?;
+    let mut found: Vec<Subject> = Vec::new();
+    for image in &workload.images {
+        if let Ok(reference) = ImageReference::parse(&image.image) {
+            let subject = Subject::Image(reference);
+            if !found.contains(&subject) {
+                found.push(subject);
+            }
+        }
+    }
+    Ok((Some(format!("{} {namespace}/{}", kind.kind, clean(name))), found))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("deployment/web", "Deployment web")]
+    #[case("deploy/web", "Deployment web")]
+    #[case("Pods/web-1", "Pod web-1")]
+    #[case("sts/db", "StatefulSet db")]
+    #[case("web-1", "pod or image web-1")]
+    #[case("nginx:1", "docker.io/library/nginx:1")]
+    #[case("job/tool:1", "docker.io/job/tool:1")]
+    #[case("ghcr.io/a/b", "ghcr.io/a/b:latest")]
+    fn reads_what_is_asked(#[case] text: &str, #[case] expected: &str) {
+        let shown = match Asked::parse(text).unwrap() {
+            Asked::Known(Subject::Image(reference)) => reference.canonical(),
+            Asked::Known(other) => other.to_string(),
+            Asked::Object(kind, name) => format!("{} {name}", kind.kind),
+            Asked::PodOrImage(name) => format!("pod or image {name}"),
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn registries_are_hosts() {
+        let known = |host: &str| Asked::Known(Subject::Registry(host.into()));
+        assert_eq!(Asked::registry("ghcr.io").unwrap(), known("ghcr.io"));
+        assert_eq!(Asked::registry("index.docker.io").unwrap(), known("docker.io"));
+        assert!(Asked::registry("not a host").is_err());
+        assert!(Asked::parse("UPPER/case:1").is_ok_and(|asked| matches!(asked, Asked::Known(_))));
+        assert!(Asked::parse("a b:1").is_err());
+    }
+}
