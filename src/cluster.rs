@@ -51,6 +51,7 @@ pub type Watch = (&'static str, BoxFuture<'static, ()>);
 pub struct Cluster {
     connection: Connection,
     tuning: WatchTuning,
+    metrics: Arc<Metrics>,
     nodes: Arc<Nodes>,
     namespaces: Arc<Namespaces>,
     secrets: Secrets,
@@ -84,6 +85,7 @@ impl Cluster {
             accesses: Accesses::new(&connection, metrics),
             connection,
             tuning,
+            metrics: Arc::clone(metrics),
             nodes: Arc::default(),
             namespaces: Arc::default(),
             memory: Memory::default(),
@@ -105,7 +107,7 @@ impl Cluster {
             self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
             self.watch(pulled, EventFeed(memory(), Events::Pulled)),
             self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
-            ("memory", Box::pin(memory().look_after())),
+            ("memory", Box::pin(memory().look_after(Arc::clone(&self.metrics)))),
         ]
     }
 

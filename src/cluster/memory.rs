@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::health::{EventView, HealthIndex, OwnerKind, OwnerView, PodView};
+use crate::telemetry::Metrics;
 use crate::workload::Node;
 
 /// How often the index looks after itself: forgets what is too old.
-const TICK: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_secs(30);
 
 /// What is remembered of the cluster.
 #[derive(Default)]
@@ -49,11 +50,14 @@ impl Memory {
     }
 
     /// A task that lets the index look after itself. Never ends.
-    pub(super) async fn look_after(self) {
+    pub(super) async fn look_after(self, metrics: Arc<Metrics>) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            self.lock().index.tick(now());
+            let mut memory = self.lock();
+            memory.index.tick(now());
+            let size = memory.index.size();
+            metrics.index_size(size.pods, size.images);
         }
     }
 }

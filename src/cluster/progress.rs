@@ -1,7 +1,7 @@
 //! How far a watch has got, and whether it is still in contact.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ pub struct WatchProgress {
     synced: AtomicBool,
     /// Milliseconds from `started` to the last contact.
     contact: AtomicU64,
+    /// Failures since then.
+    failures: AtomicU32,
     metrics: Arc<Metrics>,
 }
 
@@ -30,7 +32,8 @@ impl WatchProgress {
     pub fn new(resource: &'static str, needed: bool, metrics: Arc<Metrics>) -> Self {
         metrics.watch_synced(resource, false);
         let (synced, contact) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { resource, needed, started: Instant::now(), synced, contact, metrics }
+        let failures = AtomicU32::new(0);
+        Self { resource, needed, started: Instant::now(), synced, contact, failures, metrics }
     }
 
     /// What is watched, such as `nodes`.
@@ -58,6 +61,7 @@ impl WatchProgress {
     pub(super) fn contact(&self) {
         let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.contact.store(since, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
         #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
         let now = jiff::Timestamp::now();
         self.metrics.watch_contact(self.resource, now.as_duration().as_secs_f64());
@@ -71,9 +75,10 @@ impl WatchProgress {
         self.metrics.watch_listed(self.resource);
     }
 
-    /// The watch failed.
-    pub(super) fn failed(&self) {
+    /// The watch failed; returns how often it has since the API server was last heard of.
+    pub(super) fn failed(&self) -> u32 {
         self.metrics.watch_failed(self.resource);
+        self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// An object could not be decoded.

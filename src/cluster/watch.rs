@@ -33,6 +33,9 @@ pub(super) struct Source {
     pub(super) fields: Option<&'static str>,
 }
 
+/// Every so many failures in a row one is logged.
+const REPEATED: u32 = 20;
+
 /// Takes in what is listed and watched of one kind of object.
 pub(super) trait Feed: Send + 'static {
     /// Where the objects are.
@@ -168,13 +171,17 @@ pub(super) async fn run<F: Feed>(
     }
 }
 
+/// Counts a failure; says it at first, and then about every ten minutes.
 fn told(progress: &WatchProgress, error: &WatchError) {
-    progress.failed();
-    tracing::warn!(
-        resource = progress.resource(),
-        error = error as &dyn std::error::Error,
-        "a watch failed and will begin again"
-    );
+    let failures = progress.failed();
+    if failures % REPEATED == 1 {
+        tracing::warn!(
+            resource = progress.resource(),
+            failures,
+            error = error as &dyn std::error::Error,
+            "a watch failed and will begin again"
+        );
+    }
 }
 
 /// Takes in a complete list, page by page; returns the version to watch from.

@@ -91,6 +91,16 @@ pub struct ServeFlags {
     #[arg(long, env = "PULLGATE_LOG_LEVEL", value_enum, default_value_t)]
     pub log_level: LogLevel,
 
+    /// Seconds between looks at files that may change: certificates, token, policy, mirrors
+    #[arg(
+        long,
+        env = "PULLGATE_RELOAD_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    pub reload_seconds: u16,
+
     /// Seconds to go on answering after a stop signal, while no longer ready
     #[arg(long, env = "PULLGATE_LAME_DUCK_SECONDS", value_name = "SECONDS", default_value_t = 5)]
     pub lame_duck_seconds: u8,

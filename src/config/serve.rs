@@ -180,6 +180,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_level: LogLevel,
+    /// How often files that may change are looked at.
+    pub reload: Duration,
     /// How long to go on answering after a stop signal.
     pub lame_duck: Duration,
 }
@@ -204,6 +206,7 @@ impl TryFrom<ServeFlags> for Config {
             nodes,
             log_format,
             log_level,
+            reload_seconds,
             lame_duck_seconds,
         } = flags;
         let own = own.settings();
@@ -234,6 +237,7 @@ impl TryFrom<ServeFlags> for Config {
             nodes: nodes.into(),
             log_format,
             log_level,
+            reload: Duration::from_secs(reload_seconds.into()),
             lame_duck: Duration::from_secs(lame_duck_seconds.into()),
         })
     }

@@ -51,6 +51,8 @@ impl LogLevel {
 pub fn init(format: LogFormat, level: LogLevel) {
     let heard = Targets::new()
         .with_default(LevelFilter::WARN.min(level.filter()))
+        // Its one line of this kind says less than our own about the same call.
+        .with_target("kube_client", LevelFilter::OFF)
         .with_target("pullgate", level.filter());
     let lines = fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let lines = match format {

@@ -138,6 +138,8 @@ pub struct Metrics {
     watch_lists: Family<ResourceLabels, Counter>,
     watch_undecodable: Family<ResourceLabels, Counter>,
     api_calls: Family<ApiLabels, Counter>,
+    index_pods: IntGauge,
+    index_images: IntGauge,
 }
 
 impl Default for Metrics {
@@ -173,6 +175,8 @@ impl Metrics {
             watch_lists: Family::default(),
             watch_undecodable: Family::default(),
             api_calls: Family::default(),
+            index_pods: IntGauge::default(),
+            index_images: IntGauge::default(),
         };
         metrics.register_reviews();
         metrics.register_process();
@@ -239,6 +243,12 @@ impl Metrics {
             self.watch_undecodable.clone(),
         );
         r.register("api_calls", "Calls to the API server by name", self.api_calls.clone());
+        r.register("index_pods", "Pods in the health index", self.index_pods.clone());
+        r.register(
+            "index_images",
+            "Images in the health index, remembered ones included",
+            self.index_images.clone(),
+        );
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         let build = prometheus_client::metrics::info::Info::new(version);
         r.register("build", "The running version", build);
@@ -330,6 +340,12 @@ impl Metrics {
     /// Counts a watched object that could not be read.
     pub fn watch_undecodable(&self, resource: &'static str) {
         self.watch_undecodable.get_or_create(&ResourceLabels { resource }).inc();
+    }
+
+    /// Notes how much is in the health index.
+    pub fn index_size(&self, pods: usize, images: usize) {
+        self.index_pods.set(i64::try_from(pods).unwrap_or(i64::MAX));
+        self.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
     }
 
     /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `refused`,

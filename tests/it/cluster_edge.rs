@@ -561,3 +561,109 @@ async fn a_secret_that_cannot_be_read_is_unavailable_and_never_logged() {
     assert!(logged.contains("could not be read"), "{logged}");
     assert!(!logged.contains("hunter2"), "{logged}");
 }
+
+// ---- the memory ----
+
+const PODS: &str = "/api/v1/pods";
+
+fn pod(name: &str, image: &str, state: &Value) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "resourceVersion": "9",
+            "uid": format!("0b2f3c1e-0000-4000-8000-{:012x}", name.len()),
+            "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "spec": {"nodeName": "n", "imagePullSecrets": [{"name": "regcred"}],
+            "containers": [{"name": "c", "image": image}]},
+        "status": {"phase": "Running",
+            "containerStatuses": [{"name": "c", "image": image, "imageID": "", "state": state}]},
+    })
+}
+
+fn running(name: &str, image: &str) -> Value {
+    let now = jiff::Timestamp::now().to_string();
+    pod(name, image, &json!({"running": {"startedAt": now}}))
+}
+
+/// The tags of the repository that are known, of a reference in namespace `shop`.
+fn known(cluster: &Cluster, image: &str) -> (Freshness, Vec<String>) {
+    let reference = pullgate::image::ImageReference::parse(image).unwrap();
+    let visibility = pullgate::health::Visibility::Cluster;
+    let question = pullgate::health::HistoryQuestion {
+        reference: &reference,
+        namespace: "shop",
+        visibility: &visibility,
+    };
+    let history = cluster.history(&question, jiff::Timestamp::now());
+    let tags = history.known_tags.iter().map(|tag| tag.reference.to_string()).collect();
+    (history.freshness, tags)
+}
+
+#[tokio::test]
+async fn pods_are_remembered_once_all_needed_lists_are_in_and_forgotten_when_a_list_lacks_them() {
+    let (watches, lists) = (Watches::default(), std::sync::atomic::AtomicUsize::new(0));
+    let opened = watches.clone();
+    let stub = Stub::start(move |seen| match (seen.path.as_str(), seen.is_watch()) {
+        (PODS, true) => opened.open(),
+        (PODS, false) => match lists.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => list("5", &[running("a", "r.example/app:1"), running("bb", "r.example/app:2")]),
+            _ => list("50", &[running("bb", "r.example/app:2")]),
+        },
+        // Not needed: nothing waits for events.
+        ("/api/v1/events", _) => Reply::Status(403),
+        ("/apis/batch/v1/jobs", false) => list(
+            "5",
+            &[json!({"metadata": {"uid": "j", "creationTimestamp": "2026-01-02T03:04:05Z"}})],
+        ),
+        (_, true) => Reply::Never,
+        (_, false) => list("5", &[]),
+    })
+    .await;
+    let (cluster, metrics) = stub.cluster();
+    assert_eq!(known(&cluster, "r.example/app:3"), (Freshness::Learning, vec![]));
+    let _tasks = run(&cluster);
+    eventually("current", || cluster.freshness() == Freshness::Current).await;
+    let both = ["r.example/app:1", "r.example/app:2"].map(str::to_owned);
+    let (freshness, mut tags) = known(&cluster, "r.example/app:3");
+    tags.sort();
+    assert_eq!((freshness, tags.as_slice()), (Freshness::Current, both.as_slice()));
+    assert_eq!(cluster.pull_secrets_in_use("shop"), ["regcred".into()]);
+    assert_eq!(cluster.pull_secrets_in_use("other"), Vec::<Box<str>>::new());
+    assert_eq!(cluster.created("Job", "j"), "2026-01-02T03:04:05Z".parse().ok());
+
+    eventually("watch", || watches.count() == 1).await;
+    watches.send(line("ADDED", &running("ccc", "r.example/app:4")));
+    eventually("a new tag", || known(&cluster, "r.example/app:3").1.len() == 3).await;
+    watches.send(line("ERROR", &json!({"kind": "Status", "code": 410})));
+    eventually("a new watch", || watches.count() == 2).await;
+    assert_eq!(known(&cluster, "r.example/app:3").1, ["r.example/app:2".to_owned()]);
+    watches.send(line("DELETED", &running("bb", "r.example/app:2")));
+    eventually("no pod", || cluster.pull_secrets_in_use("shop").is_empty()).await;
+    assert!(metrics.render().contains(r#"pullgate_watch_synced{resource="events_pulled"} 0"#));
+}
+
+#[tokio::test]
+async fn only_the_events_that_count_are_asked_for() {
+    let stub =
+        Stub::start(|seen| if seen.is_watch() { Reply::Never } else { list("5", &[]) }).await;
+    let (cluster, _) = stub.cluster();
+    let _tasks = run(&cluster);
+    let events = |seen: &Seen| seen.path == "/api/v1/events" && seen.is_watch();
+    eventually("three watches", || stub.count(events) >= 3).await;
+    let mut fields: Vec<_> = stub
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|seen| events(seen))
+        .map(|seen| seen.query["fieldSelector"].clone())
+        .collect();
+    fields.sort();
+    fields.dedup();
+    let expected = [
+        "reason=FailedCreate",
+        "reason=Pulled,involvedObject.kind=Pod",
+        "type=Warning,involvedObject.kind=Pod",
+    ];
+    assert_eq!(fields, expected);
+    let secrets = |seen: &Seen| seen.path.contains("secrets");
+    assert_eq!(stub.count(secrets), 0, "secrets are never listed or watched");
+}

@@ -24,6 +24,7 @@ mod pull;
 mod workload;
 mod oracle;
 mod references;
+mod serve;
 mod server;
 mod plugin;
 mod review;

@@ -26,8 +26,6 @@ use crate::server::{
 };
 use crate::telemetry::Metrics;
 
-/// How often files are looked at.
-const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 /// How often it is looked whether a certificate of our own must be renewed.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
 /// Where a pod finds the name of its namespace.
@@ -48,6 +46,7 @@ pub(super) struct House {
     tls: ServingTls,
     tls_source: TlsSource,
     own: Option<(Own, Option<Vec<u8>>)>,
+    reload: Duration,
     reviews: Bound,
     admin: Bound,
 }
@@ -67,6 +66,7 @@ impl House {
             nodes,
             log_format: _,
             log_level: _,
+            reload,
             lame_duck: _,
         } = config;
         let (now, started) = clock();
@@ -130,6 +130,7 @@ impl House {
             tls: serving,
             tls_source: tls,
             own: own.map(|own| (own, authorities)),
+            reload,
             reviews: bind(listen).await?,
             admin: bind(admin_listen).await?,
         })
@@ -142,6 +143,7 @@ impl House {
         stop_reviews: CancellationToken,
         stop_admin: CancellationToken,
     ) -> &'static str {
+        let reload = self.reload;
         let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
             tasks.spawn(async move {
                 task.await;
@@ -159,21 +161,24 @@ impl House {
             forever("installation's news", Box::pin(follower));
         }
         if self.tls_source != TlsSource::Kept {
-            forever("certificate", Box::pin(self.tls.keep_fresh(LOOK_AT_FILES)));
+            forever("certificate", Box::pin(self.tls.keep_fresh(reload)));
         }
         if let TlsSource::SelfSigned { directory, names } = self.tls_source {
             forever("self-signed certificate", Box::pin(renew(directory, names)));
         }
         if let Some(file) = self.token_file {
             let callers = self.callers.clone();
-            forever("path token", Box::pin(follow_token(file, callers, self.metrics.clone())));
+            forever(
+                "path token",
+                Box::pin(follow_token(file, reload, callers, self.metrics.clone())),
+            );
         }
         if let Some(file) = self.policy_file {
             let policy = Arc::clone(&self.reviewer.policy);
-            forever("policy", Box::pin(follow_policy(file, policy, self.metrics.clone())));
+            forever("policy", Box::pin(follow_policy(file, reload, policy, self.metrics.clone())));
         }
         if let Some(mirrors) = self.mirrors {
-            forever("mirrors", Box::pin(mirrors.follow(self.registry, LOOK_AT_FILES)));
+            forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
         }
         tracing::info!(
             reviews = %self.reviews.address(),
@@ -314,9 +319,14 @@ async fn renew(directory: PathBuf, names: Vec<String>) {
 }
 
 /// Takes new path tokens into use.
-async fn follow_token(mut file: WatchedFiles, callers: Callers, metrics: Arc<Metrics>) {
+async fn follow_token(
+    mut file: WatchedFiles,
+    every: Duration,
+    callers: Callers,
+    metrics: Arc<Metrics>,
+) {
     loop {
-        file.changed(LOOK_AT_FILES).await;
+        file.changed(every).await;
         told("path_token", &metrics, callers.replace(file.path(), &file.text()).err());
     }
 }
@@ -324,11 +334,12 @@ async fn follow_token(mut file: WatchedFiles, callers: Callers, metrics: Arc<Met
 /// Takes new policies into force.
 async fn follow_policy(
     mut file: WatchedFiles,
+    every: Duration,
     policy: Arc<ArcSwap<PullPolicy>>,
     metrics: Arc<Metrics>,
 ) {
     loop {
-        file.changed(LOOK_AT_FILES).await;
+        file.changed(every).await;
         let taken = parse_policy(&file).map(|new| policy.store(Arc::new(new)));
         told("policy", &metrics, taken.err());
     }

@@ -1,0 +1,258 @@
+//! `pullgate serve` as a process: what stops its start, what it takes up while it runs, and how it
+//! stops. The API server is a stub that has nothing to list.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::http::Uri;
+use rstest::rstest;
+use tempfile::TempDir;
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn pullgate(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pullgate"));
+    command.current_dir(folder).env_clear().arg("serve");
+    command
+}
+
+fn kubeconfig(folder: &Path, server: &str) {
+    let text = format!(
+        "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: \
+         {{server: '{server}'}}}}], contexts: [{{name: c, context: {{cluster: c, user: u}}}}], \
+         users: [{{name: u, user: {{}}}}]}}"
+    );
+    std::fs::write(folder.join("kubeconfig"), text).unwrap();
+}
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), TOKEN).unwrap();
+    std::fs::write(folder.path().join("short"), "abc\n").unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "spec:\n  nods: {}\n").unwrap();
+    std::fs::write(folder.path().join("junk"), "junk").unwrap();
+    kubeconfig(folder.path(), "http://127.0.0.1:9");
+    folder
+}
+
+const GOOD: [&str; 6] = [
+    "--path-token-file=token",
+    "--self-signed=tls",
+    "--tls-san=localhost,127.0.0.1",
+    "--kubeconfig=kubeconfig",
+    "--listen=127.0.0.1:0",
+    "--admin-listen=127.0.0.1:0",
+];
+
+fn with(replaced: &str, new: &[&'static str]) -> Vec<&'static str> {
+    let kept = GOOD.into_iter().filter(|flag| !flag.starts_with(replaced));
+    kept.chain(new.iter().copied()).collect()
+}
+
+#[rstest]
+#[case::no_proof(with("--path-token", &[]), "neither --path-token-file nor --client-ca-file")]
+#[case::no_certificate(with("--self-signed", &["--tls-san=a"]), "there is no serving certificate")]
+#[case::no_token_file(with("--path-token", &["--path-token-file=none"]), "failed to read the path token none")]
+#[case::a_short_token(with("--path-token", &["--path-token-file=short"]), "short, line 1: a path token has 16")]
+#[case::a_bad_name(with("--tls-san", &["--tls-san=no name"]), "`no name` is neither a DNS name nor an IP address")]
+#[case::no_authorities(with("--path-token", &["--client-ca-file=junk"]), "failed to find a certificate in junk")]
+#[case::no_kubeconfig(with("--kubeconfig", &["--kubeconfig=none"]), "failed to read the kubeconfig none")]
+#[case::no_context(with("--none", &["--context=none"]), "none")]
+#[case::no_pod(with("--kubeconfig", &[]), "give --kubeconfig or --context")]
+#[case::a_bad_policy(with("--none", &["--policy=bad.yaml"]), "bad.yaml:2:3: spec.nods: unknown field `nods`, did you mean `nodes`?")]
+#[case::no_policy(with("--none", &["--policy=none"]), "failed to read the policy none")]
+#[case::no_hosts(with("--none", &["--registry-hosts-dir=none"]), "none")]
+#[case::no_ca(with("--none", &["--ca-file=junk"]), "junk")]
+#[case::no_plugin_config(with("--none", &["--image-credential-provider-config=junk", "--image-credential-provider-bin-dir=."]), "credential provider")]
+#[case::an_unknown_flag(with("--none", &["--polcy=x"]), "--policy")]
+#[case::an_address_in_use_elsewhere(with("--listen", &["--listen=192.0.2.1:1"]), "failed to listen on 192.0.2.1:1")]
+fn what_cannot_be_used_stops_the_start_with_a_message(
+    #[case] flags: Vec<&str>,
+    #[case] message: &str,
+) {
+    let folder = folder();
+    let Output { status, stdout, stderr } = pullgate(folder.path()).args(flags).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains(message), "{stderr}");
+    assert!(stdout.is_empty());
+    assert!(!stderr.contains("panicked") && !stderr.contains(TOKEN), "{stderr}");
+}
+
+#[test]
+fn version_and_help_are_data() {
+    for (arguments, word) in
+        [(&["version"][..], "pullgate: "), (&["--help"], "serve"), (&["--version"], "pullgate ")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_pullgate")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(word));
+    }
+    let nothing = Command::new(env!("CARGO_BIN_EXE_pullgate")).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+}
+
+/// An API server with nothing in it.
+async fn empty_cluster() -> String {
+    let app = axum::Router::new().fallback(async |uri: Uri| {
+        if uri.query().unwrap_or_default().contains("watch=true") {
+            std::future::pending::<()>().await;
+        }
+        r#"{"metadata":{"resourceVersion":"1"},"items":[]}"#
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    url
+}
+
+struct Running {
+    child: Child,
+    folder: TempDir,
+    reviews: String,
+    admin: String,
+    bundle: String,
+    client: reqwest::Client,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _already_ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Running {
+    async fn start(more: &[&str]) -> Self {
+        let folder = folder();
+        kubeconfig(folder.path(), &empty_cluster().await);
+        std::fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
+        let mut child = pullgate(folder.path())
+            .args(GOOD)
+            .args(["--log-format=json", "--reload-seconds=1"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut bundle = String::new();
+        out.read_line(&mut bundle).unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("\"listening\"") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        std::thread::spawn(move || {
+            let mut rest = String::new();
+            let _until_it_ends = log.read_to_string(&mut rest);
+        });
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = |name: &str| told[name].as_str().unwrap().to_owned();
+        let authority = std::fs::read(folder.path().join("tls/ca.crt")).unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&authority).unwrap()])
+            .no_proxy()
+            .build()
+            .unwrap();
+        let running = Self {
+            reviews: format!("https://{}", address("reviews")),
+            admin: format!("http://{}", address("admin")),
+            bundle,
+            child,
+            folder,
+            client,
+        };
+        running.eventually("ready", async |r| r.admin("readyz").await.0 == 200).await;
+        running
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn admin(&self, page: &str) -> (u16, String) {
+        let answer = self.client.get(format!("{}/{page}", self.admin)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn review(&self, token: &str) -> u16 {
+        let url = format!("{}/validate/{token}?timeout=2s", self.reviews);
+        self.client.post(url).body(REVIEW).send().await.unwrap().status().as_u16()
+    }
+
+    async fn eventually(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self).await {
+            assert!(started.elapsed() < Duration::from_secs(20), "never came about: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    async fn ended(&mut self, within: Duration) -> Option<i32> {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status.code().unwrap_or(-1));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
+    }
+}
+
+const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: p}\n";
+const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":
+    {"uid":"u","operation":"DELETE","kind":{"group":"","version":"v1","kind":"Pod"}}}"#;
+
+#[tokio::test]
+async fn it_becomes_ready_answers_and_stops_in_order() {
+    let mut running = Running::start(&["--lame-duck-seconds=1"]).await;
+    let bundle = running.bundle.trim().strip_prefix("caBundle: ").unwrap();
+    let pem = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, bundle).unwrap();
+    assert_eq!(pem, std::fs::read(running.file("tls/ca.crt")).unwrap());
+    assert_eq!(running.review(TOKEN).await, 200);
+    assert_eq!(running.review("0123456789abcdeF").await, 403);
+
+    running.signal("-TERM");
+    running.eventually("not ready", async |r| r.admin("readyz").await.0 == 503).await;
+    assert_eq!(running.review(TOKEN).await, 200, "a lame duck still answers");
+    assert_eq!(running.ended(Duration::from_secs(10)).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let mut running = Running::start(&["--lame-duck-seconds=200"]).await;
+    running.signal("-INT");
+    running.eventually("not ready", async |r| r.admin("readyz").await.0 == 503).await;
+    running.signal("-TERM");
+    assert_eq!(running.ended(Duration::from_secs(5)).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_new_token_and_a_new_policy_are_taken_up_and_bad_ones_are_not() {
+    let running = Running::start(&["--policy=policy.yaml"]).await;
+    let other = "fedcba9876543210";
+    let told = async |line: &str| {
+        running.eventually(line, async |r| r.admin("metrics").await.1.contains(line)).await;
+    };
+    std::fs::write(running.file("token"), "short").unwrap();
+    std::fs::write(running.file("policy.yaml"), "kind: Wrong").unwrap();
+    told(r#"file_reloads_total{file="path_token",result="refused"} 1"#).await;
+    told(r#"file_reloads_total{file="policy",result="refused"} 1"#).await;
+    assert_eq!(running.review(TOKEN).await, 200);
+
+    std::fs::write(running.file("token"), format!("{other}\n{TOKEN}\n")).unwrap();
+    std::fs::write(running.file("policy.yaml"), POLICY).unwrap();
+    told(r#"file_reloads_total{file="path_token",result="taken"} 1"#).await;
+    told(r#"file_reloads_total{file="policy",result="taken"} 1"#).await;
+    assert_eq!((running.review(TOKEN).await, running.review(other).await), (200, 200));
+}
