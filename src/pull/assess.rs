@@ -286,6 +286,10 @@ fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
         (Content::Unread, MediaKind::Other) => {
             Assessment::of(Verdict::CannotTell, Some(Cause::UnsupportedManifest))
         }
+        // It is there, but whether for these nodes could not be read.
+        (Content::Unread, MediaKind::Index) if !nodes.is_empty() => {
+            Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch))
+        }
         (Content::Unread, MediaKind::Manifest | MediaKind::Index) => {
             Assessment::of(Verdict::Works, None)
         }
@@ -350,6 +354,7 @@ fn doubt_names(
         && nodes.iter().all(|node| containerd(Runtime::parse(&node.runtime)))
         || seen.runtime.is_some_and(containerd);
     let doubtful = reference.has_irregular_host()
+        || is_cluster_name(reference.host())
         || (reference.is_short() && (cri_o || (!known && assessment.verdict == Verdict::Fails)));
     if doubtful {
         Assessment {
@@ -360,6 +365,13 @@ fn doubt_names(
     } else {
         assessment
     }
+}
+
+/// Names of Services: pods resolve them, nodes seldom do, so what Pullgate gets says little of what
+/// a node will.
+fn is_cluster_name(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    [".svc", ".svc.cluster.local"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// This cluster's own experience beats a look-up that failed.

@@ -23,6 +23,8 @@ pub mod webhook;
 #[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
+mod front_door_test;
+#[cfg(test)]
 mod registry_test;
 #[cfg(test)]
 mod scenes_test;

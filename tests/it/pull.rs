@@ -106,6 +106,7 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(found(MediaKind::Manifest, Content::Config(Platform::new("linux", "arm64"))), Works, Some(Cause::PlatformMismatch), &[])]
 #[case(found(MediaKind::Manifest, Content::Artifact), Works, Some(Cause::UnsupportedManifest), &[])]
 #[case(found(MediaKind::Schema1, Content::Unread), Fails, Some(Cause::UnsupportedManifest), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(found(MediaKind::Index, Content::Unread), CannotTell, Some(Cause::PlatformMismatch), &[])]
 #[case(found(MediaKind::Other, Content::Unread), CannotTell, Some(Cause::UnsupportedManifest), &[])]
 fn every_outcome_has_its_row(
     #[case] outcome: Outcome,
@@ -231,6 +232,9 @@ fn schema_1_depends_on_the_runtime(#[case] runtime: &str, #[case] verdict: Verdi
 #[case("nginx:1", "something", CannotTell)]
 #[case("docker.io/library/nginx:1", "cri-o://1.33.0", Fails)]
 #[case("foo_bar.com/app:1", "containerd://2.1.8", CannotTell)]
+#[case("registry.infra.svc:5000/app:1", "containerd://2.1.8", CannotTell)]
+#[case("registry.infra.svc.cluster.local/app:1", "containerd://2.1.8", CannotTell)]
+#[case("registry.svc.example.com/app:1", "containerd://2.1.8", Fails)]
 fn names_that_runtimes_read_differently(
     #[case] image: &'static str,
     #[case] runtime: &str,

@@ -47,26 +47,28 @@ pub struct PullgateServer {
 }
 
 impl PullgateServer {
-    /// Starts it against `cluster`, with `policy` (a `PullPolicy` document) if given, and waits
-    /// until it says that it is ready.
+    /// Starts it against `cluster`, with `policy` (a `PullPolicy` document) if given and `more`
+    /// flags, and waits until it says that it is ready.
     pub fn start(
         cluster: &ControlPlane,
         policy: Option<&str>,
         proof: Proof,
+        more: &[&str],
     ) -> Result<Self, String> {
         for _ in 1..3 {
-            match Self::start_once(cluster, policy, proof) {
+            match Self::start_once(cluster, policy, proof, more) {
                 Err(reason) if reason.contains("in use") => {}
                 started => return started,
             }
         }
-        Self::start_once(cluster, policy, proof)
+        Self::start_once(cluster, policy, proof, more)
     }
 
     fn start_once(
         cluster: &ControlPlane,
         policy: Option<&str>,
         proof: Proof,
+        more: &[&str],
     ) -> Result<Self, String> {
         let folder = process::folder("serve");
         let (listen, admin) = (free_port(), free_port());
@@ -85,7 +87,8 @@ impl PullgateServer {
             .arg("--kubeconfig")
             .arg(cluster.kubeconfig(PULLGATE))
             // The registries of the tests are on loopback, which is refused otherwise.
-            .args(["--allow-address", "127.0.0.0/8"]);
+            .args(["--allow-address", "127.0.0.0/8"])
+            .args(more);
         match proof {
             Proof::PathToken => {
                 command.arg("--path-token-file").arg(file("path-token", PATH_TOKEN)?);

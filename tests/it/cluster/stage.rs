@@ -70,8 +70,8 @@ impl Stage {
         // One knows its caller by the path, the other by the certificate: both are in the scenes.
         say("starting pullgate serve twice: with a policy that vouches for the nodes, and without");
         pullgate::grant_rights(&cluster);
-        let vouched = PullgateServer::start(&cluster, Some(VOUCHED), Proof::PathToken)?;
-        let unvouched = PullgateServer::start(&cluster, None, Proof::ClientCertificate)?;
+        let vouched = PullgateServer::start(&cluster, Some(VOUCHED), Proof::PathToken, &[])?;
+        let unvouched = PullgateServer::start(&cluster, None, Proof::ClientCertificate, &[])?;
         vouched.register(&cluster, "vouched", ("pullgate", "vouched"));
         unvouched.register(&cluster, "unvouched", ("pullgate", "unvouched"));
         let files = process::folder("scenes");
