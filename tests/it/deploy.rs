@@ -6,6 +6,7 @@ mod chart;
 mod files;
 mod kept;
 mod manifests;
+mod runs;
 
 use std::path::{Path, PathBuf};
 
