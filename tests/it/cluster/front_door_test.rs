@@ -105,7 +105,7 @@ fn the_kubelets_answer_through_the_front_door() {
     assert_eq!(with(&["elsewhere", "good"]), "");
     let refused = with(&["wrong"]);
     assert!(refused.contains("denied the request"), "{refused}");
-    assert!(refused.contains("Pullgate asked with secret wrong"), "{refused}");
+    assert!(refused.contains("Pullgate asked with secret `wrong`"), "{refused}");
     // One that is missing may yet be created, and another one works.
     assert_eq!(with(&["not-there", "good"]), "");
 
