@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod explain;
 mod output;
+mod registries;
 mod serve;
 mod version;
 

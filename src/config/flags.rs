@@ -191,7 +191,55 @@ pub struct RegistryFlags {
     #[arg(long, env = "PULLGATE_ALLOW_ADDRESS", value_name = "CIDR", value_delimiter = ',')]
     pub allow_address: Vec<IpNet>,
 
+    /// The cluster's Service and Pod ranges: contacted only for registries that the policy
+    /// declares as in-cluster (repeatable)
+    #[arg(long, env = "PULLGATE_CLUSTER_RANGE", value_name = "CIDR", value_delimiter = ',')]
+    pub cluster_range: Vec<IpNet>,
+
+    /// A token service under another domain that a registry's logins may be sent to; both are
+    /// hosts, or `*.` and a domain (repeatable)
+    #[arg(
+        long,
+        env = "PULLGATE_TOKEN_REALM",
+        value_name = "REGISTRY=HOST",
+        value_delimiter = ',',
+        value_parser = token_realm
+    )]
+    pub token_realm: Vec<(Box<str>, Box<str>)>,
+
     /// More authorities that sign registries' certificates, PEM
     #[arg(long, env = "PULLGATE_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+}
+
+/// A registry and the token service that its logins may be sent to.
+fn token_realm(text: &str) -> Result<(Box<str>, Box<str>), String> {
+    let is_host = |host: &str| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+    };
+    match text.split_once('=') {
+        Some((registry, realm)) if is_host(registry) && is_host(realm) => {
+            Ok((registry.into(), realm.into()))
+        }
+        _ => Err("give REGISTRY=HOST, without scheme and port".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_realm_is_a_pair_of_hosts() {
+        assert_eq!(
+            token_realm("*.a.example=t.example"),
+            Ok(("*.a.example".into(), "t.example".into()))
+        );
+        for wrong in
+            ["a.example", "=t.example", "a.example=", "a.example=https://t.example", "a:5=t"]
+        {
+            assert!(token_realm(wrong).is_err(), "{wrong}");
+        }
+    }
 }

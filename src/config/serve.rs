@@ -133,6 +133,10 @@ pub struct RegistrySettings {
     pub allowed_addresses: Vec<IpNet>,
     /// More trusted authorities.
     pub authorities: Option<PathBuf>,
+    /// The cluster's own ranges, closed but to registries that are declared as in-cluster.
+    pub cluster_ranges: Vec<IpNet>,
+    /// Registries, and the token services that their logins may be sent to.
+    pub token_realms: Vec<(Box<str>, Box<str>)>,
 }
 
 impl From<RegistryFlags> for RegistrySettings {
@@ -143,6 +147,8 @@ impl From<RegistryFlags> for RegistrySettings {
             crio_registries,
             allow_address,
             ca_file,
+            cluster_range,
+            token_realm,
         } = flags;
         Self {
             mirrors: registry_hosts_dir
@@ -151,6 +157,8 @@ impl From<RegistryFlags> for RegistrySettings {
                 .or(crio_registries.map(MirrorFiles::Crio)),
             allowed_addresses: allow_address,
             authorities: ca_file,
+            cluster_ranges: cluster_range,
+            token_realms: token_realm,
         }
     }
 }

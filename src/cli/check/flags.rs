@@ -28,7 +28,7 @@ not. For --image without a pull secret it is used when the registry wants a logi
 says so.
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged (usage, \
-unreadable input, nothing to check).";
+unreadable input).";
 
 /// Flags of `pullgate check`.
 #[derive(Debug, Clone, Args)]

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use super::CheckFlags;
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
+use crate::cli::registries;
 use crate::cluster::{Cluster, WatchTuning};
 use crate::config::{MirrorFiles, NodeSettings, RegistrySettings};
 use crate::mirror::RegistryHosts;
 use crate::plugin::NodeFiles;
 use crate::policy::PullPolicy;
-use crate::registry::{HostsSource, InClusterHosts, ProxyOptions, RegistryClient, RegistryOptions};
+use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{ClusterSource, ManifestSource};
 use crate::telemetry::Metrics;
 use anyhow::Context as _;
@@ -54,30 +55,15 @@ pub(super) fn registry(
     flags: &CheckFlags,
     policy: &PullPolicy,
 ) -> anyhow::Result<Arc<dyn ManifestSource>> {
-    let RegistrySettings { mirrors, allowed_addresses, authorities } =
-        flags.registry.clone().into();
-    let hosts = match mirrors {
+    let settings: RegistrySettings = flags.registry.clone().into();
+    let hosts = match settings.mirrors.clone() {
         Some(MirrorFiles::Containerd(path)) => HostsSource::Containerd(path).load()?,
         Some(MirrorFiles::K3s(path)) => HostsSource::K3s(path).load()?,
         Some(MirrorFiles::Crio(path)) => HostsSource::Crio(path).load()?,
         None => RegistryHosts::default(),
     };
-    let variable = |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok());
-    let options = RegistryOptions {
-        allow: allowed_addresses,
-        contact_loopback: true,
-        in_cluster_hosts: InClusterHosts(
-            policy.spec().registries.in_cluster.iter().map(|host| host.as_str().into()).collect(),
-        ),
-        hosts,
-        ca_files: authorities.into_iter().collect(),
-        proxy: ProxyOptions {
-            https: variable(["HTTPS_PROXY", "https_proxy"]),
-            http: variable(["HTTP_PROXY", "http_proxy"]),
-            no_proxy: variable(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
-        },
-        ..RegistryOptions::default()
-    };
+    let options =
+        RegistryOptions { contact_loopback: true, hosts, ..registries::options(settings, policy) };
     Ok(RegistryClient::new(options)?)
 }
 

@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::own::{Own, first_certificate};
 use super::{DRAIN, Ended};
+use crate::cli::registries;
 use crate::cluster::{Cluster, Connection, Place, WatchTuning};
 use crate::config::{
     CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, RegistrySettings, TlsSource,
 };
 use crate::plugin::NodeFiles;
 use crate::policy::{PolicyError, PullPolicy};
-use crate::registry::{HostsSource, ProxyOptions, RegistryClient, RegistryOptions};
+use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
 use crate::server::{
     AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
@@ -277,17 +278,11 @@ fn registry_client(
     mirrors: Option<&HostsSource>,
     policy: &PullPolicy,
 ) -> anyhow::Result<Arc<RegistryClient>> {
-    let RegistrySettings { mirrors: _, allowed_addresses, authorities } = settings;
-    let mut options = RegistryOptions {
-        allow: allowed_addresses,
-        ca_files: authorities.into_iter().collect(),
-        proxy: ProxyOptions::from_variables(|name| std::env::var(name).ok()),
-        ..RegistryOptions::default()
-    };
+    let mut options = registries::options(settings, policy);
+    options.limits.whole = policy.spec().lookups.each.get();
     if let Some(mirrors) = mirrors {
         options.hosts = mirrors.load()?;
     }
-    options.limits.whole = policy.spec().lookups.each.get();
     Ok(RegistryClient::new(options)?)
 }
 
