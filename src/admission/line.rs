@@ -20,7 +20,7 @@ const MAX_IMAGE: usize = 60;
 /// However long the cause is, so much of the image's name stands before it.
 const MIN_IMAGE: usize = 30;
 /// Names within a cause are cut to this.
-const MAX_NAME: usize = 30;
+const MAX_NAME: usize = 28;
 
 /// What is said about one image.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ impl Finding<'_> {
 
     /// Everything there is to say, without the image, for where there is room.
     pub fn words(&self) -> String {
-        let mut words = self.cause();
+        let mut words = self.cause(usize::MAX);
         for tail in self.tails() {
             words.push_str("; ");
             words.push_str(&tail.words);
@@ -67,8 +67,8 @@ impl Finding<'_> {
         clean(&words)
     }
 
-    /// The cause in words.
-    fn cause(&self) -> String {
+    /// The cause in words, with names of at most so many characters.
+    fn cause(&self, most: usize) -> String {
         if self.ruling.refused {
             return "the pull policy of this cluster refuses it".to_owned();
         }
@@ -81,16 +81,16 @@ impl Finding<'_> {
         match cause {
             Cause::InvalidReference => {
                 let offending = self.reference_error.map_or("", ReferenceError::offending);
-                let offending = shorten(offending, MAX_NAME);
+                let offending = shorten(offending, most);
                 format!("not a valid image name ({offending}), so no node can pull it")
             }
             Cause::BrokenPullSecret => {
-                let (name, why) = self.broken_secret.unwrap_or(("", "it cannot be read"));
-                let name = shorten(name, MAX_NAME);
-                format!("pull secret `{name}` is broken, so nothing is pulled ({why})")
+                let name = self.broken_secret.map_or("", |(name, _)| name);
+                let name = shorten(name, most);
+                format!("pull secret `{name}` is broken, so nothing is pulled")
             }
             Cause::TlsFailure => self.tls().to_owned(),
-            Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(),
+            Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
             Cause::Unauthorized if self.is_anonymous() => {
                 "the registry wants a login (401), and no pull secret matches".to_owned()
             }
@@ -107,8 +107,8 @@ impl Finding<'_> {
     }
 
     /// It is pulled, and does not run on these nodes.
-    fn unfit(&self) -> String {
-        let named = |name: &str| shorten(name, MAX_NAME);
+    fn unfit(&self, most: usize) -> String {
+        let named = |name: &str| shorten(name, most);
         match self.assessment.unfit_nodes.as_slice() {
             [] => String::new(),
             [one] => format!("is not built for node `{}`, where its pods may land", named(one)),
@@ -135,6 +135,7 @@ impl Finding<'_> {
             tails.extend(words.map(|words| Tail { rank, words }));
         };
         say(1, self.just_now());
+        say(1, self.why_broken());
         for (index, advice) in self.advice.iter().enumerate() {
             say(if index == 0 { 0 } else { 5 }, Some(advice.message.clone()));
         }
@@ -167,6 +168,12 @@ impl Finding<'_> {
                 Some("it may work on the nodes all the same".to_owned())
             }
         }
+    }
+
+    /// What is wrong with a secret that makes the kubelet give up.
+    fn why_broken(&self) -> Option<String> {
+        let (_, why) = self.broken_secret?;
+        (self.assessment.cause == Some(Cause::BrokenPullSecret)).then(|| why.to_owned())
     }
 
     /// Who asked, where that matters.
@@ -228,7 +235,7 @@ pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
 /// The line about these images, with what fits of the rest.
 fn fit(images: &[&str], finding: &Finding<'_>) -> String {
     let room = MAX_HEAD - MIN_IMAGE - "images : ".len();
-    let cause = shorten(&clean(&finding.cause()), room);
+    let cause = shorten(&clean(&finding.cause(MAX_NAME)), room);
     let subject = subject(images, MAX_HEAD - count(&cause) - ": ".len());
     let mut left = MAX_WARNING.saturating_sub(count(&subject) + 2 + count(&cause));
     let tails: Vec<Tail> = finding.tails();

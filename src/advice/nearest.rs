@@ -218,7 +218,8 @@ impl<'a> Asked<'a> {
         }
         let unripe = usize::from(other.pre.is_some() && wanted.pre.is_none());
         if wanted.dated {
-            return Some((Nearness::OtherDate, key(unripe, 0, Some(other), tag)));
+            let apart = days(wanted).abs_diff(days(&other));
+            return Some((Nearness::OtherDate, key(apart, 0, Some(other), tag)));
         }
         let shared = wanted.shared(&other);
         Some((Nearness::OtherVersion, key(unripe, shared, Some(other), tag)))
@@ -251,9 +252,9 @@ fn without_v(tag: &str) -> &str {
     }
 }
 
-/// Letters and digits only.
+/// All separators alike; where there is none, none is thought of: `1.23` is not `12.3`.
 fn bare(tag: &str) -> String {
-    tag.chars().filter(char::is_ascii_alphanumeric).collect()
+    tag.replace(['.', '_'], "-")
 }
 
 /// The digits of a tag, sorted: changing places is a typing error.
@@ -261,6 +262,15 @@ fn digits(tag: &str) -> Vec<char> {
     let mut digits: Vec<char> = tag.chars().filter(char::is_ascii_digit).collect();
     digits.sort_unstable();
     digits
+}
+
+/// A date as a number that grows day by day, exact enough to compare.
+fn days(version: &TagVersion) -> usize {
+    let at = |index: usize| {
+        let number = version.numbers.get(index).copied().unwrap_or_default();
+        usize::try_from(number).unwrap_or_default().min(9999)
+    };
+    at(0) * 372 + at(1) * 31 + at(2)
 }
 
 /// Whether `long` is `short`, a separator, and a little more.
@@ -294,7 +304,8 @@ mod tests {
     #[case("1.25.3", &["1.25-alpine", "1.24.9", "1.25.2", "1.25"], &["1.25 the shorter name", "1.25.2 the nearest version", "1.24.9 the nearest version"])]
     #[case("1.25.4-alpine", &["1.25.3", "1.25.3-alpine3.20", "1.26.0-rc1-alpine"], &["1.25.3-alpine3.20 the nearest version", "1.26.0-rc1-alpine the nearest version"])]
     #[case("latest", &["1.0.0", "2.1.0", "2.2.0-rc1", "2.1.0-alpine"], &["2.1.0 the newest version"])]
-    #[case("2024-01-15", &["2024-01-14", "2023-12-01"], &["2024-01-14 the nearest date", "2023-12-01 the nearest date"])]
+    #[case("2024-01-15", &["2026-01-01", "2024-01-14", "2023-12-01"], &["2024-01-14 the nearest date", "2023-12-01 the nearest date"])]
+    #[case("12.3", &["1.23"], &["1.23 the nearest version"])]
     #[case("21.3.0", &["12.3.0"], &["12.3.0 the nearest version"])]
     #[case("main", &["sha256-00.sig", "run-this-and-that"], &[])]
     fn ranks_with_reasons(#[case] wanted: &str, #[case] tags: &[&str], #[case] said: &[&str]) {

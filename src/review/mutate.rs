@@ -67,8 +67,7 @@ pub(super) async fn patch(
         changes.pull_secrets = pull_secrets(sources, subject, review).await;
     }
     if asked.contains(&Mutation::Digest) {
-        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
-        changes.pins = join_all(pins).await.concat();
+        changes.pins = all_pins(sources, subject, review, &changes.pull_secrets).await;
     }
     patch_pod(pod, &changes)
 }
@@ -99,6 +98,26 @@ async fn pull_secrets(
         }
         ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => Vec::new(),
     }
+}
+
+/// The pins of the pod as it will be: with the secrets that it gets, so that a second call finds
+/// nothing more to do.
+async fn all_pins(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    review: &Review,
+    more_secrets: &[Box<str>],
+) -> Vec<Pin> {
+    if more_secrets.is_empty() {
+        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
+        return join_all(pins).await.concat();
+    }
+    let mut workload = subject.workload.clone();
+    workload.pull_secrets.extend_from_slice(more_secrets);
+    let subject = Subject { workload: &workload, ..subject };
+    let review = super::review(sources, subject).await;
+    let pins = review.images.iter().map(|image| pins(sources, subject, &review, image));
+    join_all(pins).await.concat()
 }
 
 /// The places of an image that works, pinned to the digest that its tag has now.
