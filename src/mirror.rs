@@ -17,4 +17,4 @@ pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory}
 pub use pattern::{Pattern, Rename, Way};
 pub use registries_conf::parse_registries_conf;
 pub use registries_yaml::parse_registries_yaml;
-pub use route::{Client, Endpoint, RegistryHosts, Route, TlsSettings, default_endpoint};
+pub use route::{Client, Endpoint, NodeLogin, RegistryHosts, Route, TlsSettings, default_endpoint};

@@ -5,6 +5,7 @@
 //! in memory for as long as it says, and never logged.
 
 mod exec;
+mod reload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::credential::{
 };
 use crate::image::ImageReference;
 use crate::review::{NodeCredentialSource, NodeCredentials};
+
+pub use reload::{FollowedNodeFiles, NodeFilePaths};
 
 /// Answers kept at most.
 const MAX_ANSWERS: u64 = 10_000;

@@ -32,7 +32,8 @@ pub struct ServeFlags {
     pub admin_listen: SocketAddr,
 
     /// File with the secret last part of the webhook's path, by which the API server proves
-    /// itself (at least 16 characters; re-read when it changes)
+    /// itself (at least 16 characters; re-read when it changes). Where the webhook is registered
+    /// by its Service, the API server takes only lower case letters, digits and `-` in paths
     #[arg(long, env = "PULLGATE_PATH_TOKEN_FILE", value_name = "FILE")]
     pub path_token_file: Option<PathBuf>,
 
@@ -182,7 +183,7 @@ pub struct RegistryFlags {
     )]
     pub k3s_registries: Option<PathBuf>,
 
-    /// `registries.conf`, as CRI-O has it on the nodes
+    /// `registries.conf`, as CRI-O has it on the nodes; `registries.conf.d` beside it is read too
     #[arg(long, env = "PULLGATE_CRIO_REGISTRIES", value_name = "FILE")]
     pub crio_registries: Option<PathBuf>,
 

@@ -47,6 +47,8 @@ pub enum CredentialOrigin {
     NodeConfig(Arc<str>),
     /// A credential plugin of the nodes, by its name.
     NodePlugin(Arc<str>),
+    /// The configuration of the nodes' container runtime.
+    NodeRuntime,
     /// The docker configuration of the person at the command line.
     User,
 }
@@ -57,6 +59,7 @@ impl fmt::Display for CredentialOrigin {
             Self::Secret(name) => write!(f, "secret {name}"),
             Self::NodeConfig(file) => write!(f, "node docker config {file}"),
             Self::NodePlugin(name) => write!(f, "credential plugin {name}"),
+            Self::NodeRuntime => f.write_str("the nodes' runtime configuration"),
             Self::User => f.write_str("own docker config"),
         }
     }
@@ -75,6 +78,13 @@ pub struct CredentialSource {
     pub key: Box<str>,
 }
 
+impl CredentialSource {
+    /// A login of the nodes' runtime, which the kubelet knows nothing of.
+    pub fn node_runtime() -> Self {
+        Self { origin: CredentialOrigin::NodeRuntime, written: Box::default(), key: Box::default() }
+    }
+}
+
 /// One login to try, and where it comes from. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -85,11 +95,13 @@ pub struct Credential {
 impl Credential {
     /// A credential that comes from no keyring.
     pub fn new(username: &str, password: &str, origin: CredentialOrigin) -> Self {
+        Self::of_bytes(username.as_bytes(), password.as_bytes(), origin)
+    }
+
+    /// The same of bytes that need not be text.
+    pub fn of_bytes(username: &[u8], password: &[u8], origin: CredentialOrigin) -> Self {
         let source = CredentialSource { origin, written: Box::default(), key: Box::default() };
-        Self {
-            login: Arc::new(Login::new(username.as_bytes(), password.as_bytes())),
-            source: Arc::new(source),
-        }
+        Self { login: Arc::new(Login::new(username, password)), source: Arc::new(source) }
     }
 
     /// The user name. Not for logs: it can be a token.

@@ -1,12 +1,15 @@
 //! k3s' and RKE2's `registries.yaml`: endpoints, rewrites and TLS per registry.
 //!
-//! The registry itself is tried last, as k3s has it unless its server was told not to. Node
-//! credentials (`auth`) are not transport and are left to those who know the keyring.
+//! The registry itself is tried last, as k3s has it unless its server was told not to. A login
+//! (`auth`) belongs to the host that is dialled; the runtime uses it only where the kubelet brings
+//! no credential at all (containerd's `registry.configs.*.auth`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -14,7 +17,7 @@ use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
 use super::pattern::{Pattern, Rename, Way};
-use super::route::{Client, Endpoint, RegistryHosts, TlsSettings, default_endpoint};
+use super::route::{Client, Endpoint, NodeLogin, RegistryHosts, TlsSettings, default_endpoint};
 
 #[derive(Deserialize)]
 struct RawRegistries {
@@ -35,7 +38,49 @@ struct RawMirror {
 #[derive(Deserialize, Default)]
 struct RawConfig {
     #[serde(default)]
+    auth: Option<RawAuth>,
+    #[serde(default)]
     tls: Option<RawTls>,
+}
+
+/// As k3s' configuration has it; `token` is how its documentation calls the identity token.
+#[derive(Deserialize, Default)]
+struct RawAuth {
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default, alias = "token")]
+    identity_token: Option<String>,
+}
+
+impl RawAuth {
+    /// In containerd's order: a user name, else an identity token, else `auth`.
+    fn login(&self) -> Option<Arc<NodeLogin>> {
+        let given = |field: &'_ Option<String>| field.clone().filter(|text| !text.is_empty());
+        let login = if let Some(username) = given(&self.username) {
+            let password = self.password.clone().unwrap_or_default();
+            NodeLogin::Password {
+                username: username.into_bytes().into(),
+                password: password.into_bytes().into(),
+            }
+        } else if let Some(token) = given(&self.identity_token) {
+            NodeLogin::IdentityToken(token.into())
+        } else {
+            let decoded = STANDARD.decode(given(&self.auth)?.trim()).ok()?;
+            let colon = decoded.iter().position(|byte| *byte == b':')?;
+            let (username, password) = decoded.split_at(colon);
+            let password = password.get(1..).unwrap_or_default();
+            let end = password.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            NodeLogin::Password {
+                username: username.into(),
+                password: password.get(..end).unwrap_or_default().into(),
+            }
+        };
+        Some(Arc::new(login))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -68,6 +113,40 @@ impl RawTls {
     }
 }
 
+/// The names under which people write Docker Hub; only the first is the one that is dialled.
+const HUB: [&str; 3] = ["registry-1.docker.io", "docker.io", "index.docker.io"];
+
+/// What `configs` says of hosts.
+struct Configs(BTreeMap<String, Option<RawConfig>>);
+
+/// What it says of one.
+#[derive(Default, PartialEq)]
+struct HostConfig {
+    tls: Option<Arc<TlsSettings>>,
+    login: Option<Arc<NodeLogin>>,
+}
+
+impl Configs {
+    /// The registries that have an entry, as references name them.
+    fn hosts(&self) -> impl Iterator<Item = &str> {
+        let hub = self.0.keys().any(|host| HUB.contains(&host.as_str()));
+        let others = self.0.keys().map(String::as_str).filter(|host| !HUB.contains(host));
+        others.chain(hub.then_some("docker.io"))
+    }
+
+    /// What is said of a host, as it stands in an address.
+    fn of(&self, host: &str) -> HostConfig {
+        let with_port = format!("{host}:443");
+        let own = [host, with_port.as_str()];
+        let names = if HUB.contains(&host) { &HUB[..] } else { &own[..] };
+        let entries = || names.iter().filter_map(|name| self.0.get(*name)?.as_ref());
+        HostConfig {
+            tls: entries().find_map(|entry| entry.tls.as_ref()?.settings()),
+            login: entries().find_map(|entry| entry.auth.as_ref()?.login()),
+        }
+    }
+}
+
 /// Reads one `registries.yaml`.
 pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, MirrorError> {
     let fault = |line: u64, field: &str, fault| MirrorError {
@@ -86,8 +165,7 @@ pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, Mi
         let first = said.lines().next().unwrap_or_default();
         fault(line, "-", MirrorFault::Syntax(first.into()))
     })?;
-    let configs = raw.configs.unwrap_or_default();
-    let tls_of = |host: &str| configs.get(host)?.as_ref()?.tls.as_ref().and_then(RawTls::settings);
+    let configs = Configs(raw.configs.unwrap_or_default());
     let mirrors = raw.mirrors.unwrap_or_default();
     for (registry, mirror) in &mirrors {
         let empty = RawMirror::default();
@@ -108,23 +186,24 @@ pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, Mi
                 let field = format!("mirrors.{registry:?}.endpoint");
                 fault(address.referenced.line(), &field, MirrorFault::Address)
             })?;
-            let tls = tls_of(&host_and_port(&url));
-            let endpoint = Endpoint { told_registry: true, tls, ..Endpoint::at(url) };
+            let HostConfig { tls, login } = configs.of(&host_and_port(&url));
+            let endpoint = Endpoint { told_registry: true, tls, login, ..Endpoint::at(url) };
             ways.push(Way { rename: rename.clone(), ..Way::to(endpoint) });
         }
         if registry == "*" {
             ways.push(Way::itself());
             hosts.add(Pattern::Any, ways);
         } else {
-            ways.push(itself(registry, tls_of(registry)));
+            ways.push(itself(registry, configs.of(registry)));
             hosts.add(Pattern::Host(registry.as_str().into()), ways);
         }
     }
-    for registry in configs.keys().filter(|registry| !mirrors.contains_key(*registry)) {
-        if let Some(tls) = tls_of(registry) {
+    for registry in configs.hosts().filter(|registry| !mirrors.contains_key(*registry)) {
+        let config = configs.of(registry);
+        if config != HostConfig::default() {
             let mut ways = mirrors_of_all(&hosts, registry);
-            ways.push(itself(registry, Some(tls)));
-            hosts.add(Pattern::Host(registry.as_str().into()), ways);
+            ways.push(itself(registry, config));
+            hosts.add(Pattern::Host(registry.into()), ways);
         }
     }
     Ok(hosts)
@@ -140,9 +219,13 @@ fn mirrors_of_all(hosts: &RegistryHosts, registry: &str) -> Vec<Way> {
     ways
 }
 
-fn itself(registry: &str, tls: Option<Arc<TlsSettings>>) -> Way {
-    let endpoint = default_endpoint(registry).filter(|_| tls.is_some());
-    let endpoint = endpoint.map(|endpoint| Arc::new(Endpoint { tls, ..endpoint }));
+fn itself(registry: &str, config: HostConfig) -> Way {
+    let endpoint = default_endpoint(registry).filter(|_| config != HostConfig::default());
+    let HostConfig { tls, login } = config;
+    let endpoint = endpoint.map(|endpoint| {
+        let tls = tls.or_else(|| endpoint.tls.clone());
+        Arc::new(Endpoint { tls, login, ..endpoint })
+    });
     Way { endpoint, ..Way::itself() }
 }
 

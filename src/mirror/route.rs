@@ -1,5 +1,6 @@
 //! The form that all three formats come to: registry → ordered endpoints.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub struct Endpoint {
     pub tls: Option<Arc<TlsSettings>>,
     /// Headers that go with each request, such as a fixed `Authorization`.
     pub headers: Vec<(Box<str>, Box<str>)>,
+    /// The login that the runtime itself has for this host. It counts only where the kubelet
+    /// brings none: neither the pod nor the node's keyring has one that matches.
+    pub login: Option<Arc<NodeLogin>>,
 }
 
 impl Endpoint {
@@ -42,6 +46,7 @@ impl Endpoint {
             falls_back_to_http: false,
             tls: None,
             headers: Vec::new(),
+            login: None,
         }
     }
 
@@ -81,6 +86,26 @@ pub struct Client {
     pub key: Option<PathBuf>,
 }
 
+/// A login of the runtime's own configuration. Never shown, not even by `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum NodeLogin {
+    /// User name and password, as bytes: a decoded `auth` need not be text.
+    Password {
+        /// The user name.
+        username: Box<[u8]>,
+        /// The password.
+        password: Box<[u8]>,
+    },
+    /// An identity token, which only a token service takes.
+    IdentityToken(Box<str>),
+}
+
+impl fmt::Debug for NodeLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeLogin(…)")
+    }
+}
+
 /// One way to an image: an endpoint, and the repository's name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -105,6 +130,11 @@ impl RegistryHosts {
     /// Adds the endpoints of one registry, in the order in which they are tried.
     pub fn insert(&mut self, host: impl Into<Box<str>>, endpoints: Vec<Endpoint>) {
         self.add(Pattern::Host(host.into()), endpoints.into_iter().map(Way::to).collect());
+    }
+
+    /// Adds the rules of another file behind those that are there.
+    pub fn extend(&mut self, other: Self) {
+        self.rules.extend(other.rules);
     }
 
     /// Whether nothing is listed.

@@ -41,6 +41,9 @@ pub struct Lookup {
     pub age: Duration,
     /// The host that gave the decisive answer, where it is a listed mirror.
     pub mirror: Option<Box<str>>,
+    /// Whether nobody's credential was given, and the answer came to the login that the nodes'
+    /// runtime itself has for the host.
+    pub node_login: bool,
 }
 
 /// What a look-up came to.

@@ -73,7 +73,12 @@ impl Kept {
         if let Outcome::Throttled { retry_after: Some(left) } = &mut outcome {
             *left = left.saturating_sub(age);
         }
-        Lookup { outcome, age, mirror: self.answered.mirror.clone() }
+        Lookup {
+            outcome,
+            age,
+            mirror: self.answered.mirror.clone(),
+            node_login: self.answered.node_login,
+        }
     }
 }
 
@@ -283,5 +288,5 @@ fn broken() -> Lookup {
 }
 
 fn unanswered(outcome: Outcome) -> Lookup {
-    Lookup { outcome, age: Duration::ZERO, mirror: None }
+    Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false }
 }

@@ -23,7 +23,7 @@ pub enum HostsSource {
     Containerd(PathBuf),
     /// k3s' or RKE2's `registries.yaml`.
     K3s(PathBuf),
-    /// CRI-O's `registries.conf`.
+    /// CRI-O's `registries.conf`, and beside it `registries.conf.d` if it is there.
     Crio(PathBuf),
 }
 
@@ -58,9 +58,7 @@ impl HostsSource {
             Self::K3s(path) => {
                 Ok(mirror::parse_registries_yaml(&path.to_string_lossy(), &read(path)?)?)
             }
-            Self::Crio(path) => {
-                Ok(mirror::parse_registries_conf(&path.to_string_lossy(), &read(path)?)?)
-            }
+            Self::Crio(path) => load_registries_conf(path),
         }
     }
 
@@ -90,6 +88,34 @@ impl HostsSource {
             }
         }
     }
+}
+
+/// A file and its drop-ins: those of the name's order come later and win, prefix by prefix.
+fn load_registries_conf(path: &Path) -> Result<RegistryHosts, HostsError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".d");
+    let beside = PathBuf::from(beside);
+    let failed = |source| HostsError::Read { path: beside.clone(), source };
+    let mut files = Vec::new();
+    if beside.is_dir() {
+        for entry in std::fs::read_dir(&beside).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            if file.extension().is_some_and(|extension| extension == "conf") && file.is_file() {
+                files.push(file);
+            }
+            if files.len() >= MAX_DIRECTORIES {
+                return Err(HostsError::TooLarge(beside));
+            }
+        }
+    }
+    files.sort();
+    files.insert(0, path.to_owned());
+    let mut hosts = RegistryHosts::default();
+    // Of two rules for the same prefix the first that is added holds.
+    for file in files.iter().rev() {
+        hosts.extend(mirror::parse_registries_conf(&file.to_string_lossy(), &read(file)?)?);
+    }
+    Ok(hosts)
 }
 
 fn load_directory(directory: &Path) -> Result<RegistryHosts, HostsError> {

@@ -13,7 +13,7 @@ use super::{proof, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::mirror::Route;
-use crate::pull::{Detail, LookupRequest, Outcome, TagList};
+use crate::pull::{LookupRequest, Outcome, TagList};
 
 /// What one look-up came to.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub(super) struct Answered {
     pub(super) outcome: Outcome,
     /// The mirror that decided, if one did.
     pub(super) mirror: Option<Box<str>>,
+    /// Whether it was asked with the login of the nodes' runtime.
+    pub(super) node_login: bool,
 }
 
 /// What every look-up uses.
@@ -41,11 +43,8 @@ impl Desk {
     ) -> Answered {
         let mut heard: Vec<Answered> = Vec::new();
         for route in routes {
-            let outcome = self.ask_one(request, route, deadline).await;
-            let mirror = route.endpoint.is_mirror.then(|| host_of(route));
-            let found = matches!(outcome, Outcome::Exists(_));
-            let answered = Answered { outcome, mirror };
-            if found {
+            let answered = self.ask_one(request, route, deadline).await;
+            if matches!(answered.outcome, Outcome::Exists(_)) {
                 return answered;
             }
             heard.push(answered);
@@ -69,8 +68,10 @@ impl Desk {
             return self.ask(request, routes, deadline).await;
         };
         let found = found.clone();
+        let login = node_login(request, route).filter(|_| known.node_login);
+        let credential = login.as_ref().or(request.credential.as_ref());
         let deeper = self
-            .with_session(request, route, deadline, async |session| {
+            .with_session(&request.reference, credential, route, deadline, async |session| {
                 match manifest::deepen(session, found, request.detail, &self.contents).await {
                     Ok(found) => Outcome::Exists(found),
                     Err(outcome) => outcome,
@@ -84,14 +85,40 @@ impl Desk {
         }
     }
 
-    async fn ask_one(&self, request: &LookupRequest, route: &Route, deadline: Instant) -> Outcome {
+    /// Asks one host. Where nobody's credential is given and the runtime has a login for the
+    /// host, that login is used. A refusal is then heard without it, too: files differ in how
+    /// they name a host, and what anybody may have is there for nodes.
+    async fn ask_one(&self, request: &LookupRequest, route: &Route, deadline: Instant) -> Answered {
+        let mirror = route.endpoint.is_mirror.then(|| host_of(route));
+        let given = request.credential.as_ref();
+        let Some(login) = node_login(request, route) else {
+            let outcome = self.ask_with(request, given, route, deadline).await;
+            return Answered { outcome, mirror, node_login: false };
+        };
+        let outcome = self.ask_with(request, Some(&login), route, deadline).await;
+        if is_word(&outcome) {
+            let without = self.ask_with(request, None, route, deadline).await;
+            if matches!(without, Outcome::Exists(_)) {
+                return Answered { outcome: without, mirror, node_login: false };
+            }
+        }
+        Answered { outcome, mirror, node_login: true }
+    }
+
+    async fn ask_with(
+        &self,
+        request: &LookupRequest,
+        credential: Option<&Credential>,
+        route: &Route,
+        deadline: Instant,
+    ) -> Outcome {
         let reference = &request.reference;
         let wanted = Wanted {
             reference: reference.manifest_reference(),
             digest: reference.digest(),
             detail: request.detail,
         };
-        self.with_session(request, route, deadline, async |session| {
+        self.with_session(reference, credential, route, deadline, async |session| {
             manifest::look(session, &wanted, &self.contents).await
         })
         .await
@@ -107,13 +134,7 @@ impl Desk {
         limits: &StepLimits,
         deadline: Instant,
     ) -> Result<Arc<TagList>, Outcome> {
-        let request = LookupRequest {
-            reference: repository.clone(),
-            credential: credential.cloned(),
-            detail: Detail::Presence,
-            max_age: None,
-        };
-        self.with_session(&request, route, deadline, async |session| {
+        self.with_session(repository, credential, route, deadline, async |session| {
             tags::list(session, repository, limits).await.map(Arc::new)
         })
         .await?
@@ -122,13 +143,14 @@ impl Desk {
     /// Waits for the right to ask, and speaks with the host; the outcome says why it may not.
     async fn with_session<T>(
         &self,
-        request: &LookupRequest,
+        reference: &ImageReference,
+        credential: Option<&Credential>,
         route: &Route,
         deadline: Instant,
         speak: impl AsyncFnOnce(&Session<'_>) -> T,
     ) -> Result<T, Outcome> {
         let host = self.limits.host(&host_of(route));
-        let credential = request.credential.as_ref().filter(|_| route.endpoint.takes_credentials);
+        let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
         let pass = host.enter(identity, deadline).await?;
         let session = Session {
@@ -136,7 +158,7 @@ impl Desk {
             endpoint: &route.endpoint,
             host: &host,
             repository: &route.repository,
-            registry: request.reference.host(),
+            registry: reference.host(),
             identity,
             secret: credential.and_then(proof::secret_of),
             deadline,
@@ -145,6 +167,14 @@ impl Desk {
         drop(pass);
         Ok(spoken)
     }
+}
+
+/// The login of the nodes' runtime for this host, where it counts.
+fn node_login(request: &LookupRequest, route: &Route) -> Option<Credential> {
+    if request.credential.is_some() {
+        return None;
+    }
+    route.endpoint.login.as_deref().map(proof::credential_of)
 }
 
 /// Host and port of an endpoint.
@@ -162,7 +192,11 @@ pub(super) fn host_of(route: &Route) -> Box<str> {
 fn settle(heard: Vec<Answered>) -> Answered {
     let doubtful = heard.iter().position(|answered| !is_word(&answered.outcome));
     let index = doubtful.unwrap_or(heard.len().saturating_sub(1));
-    heard.into_iter().nth(index).unwrap_or(Answered { outcome: Outcome::NoHost, mirror: None })
+    heard.into_iter().nth(index).unwrap_or(Answered {
+        outcome: Outcome::NoHost,
+        mirror: None,
+        node_login: false,
+    })
 }
 
 /// Whether it is the registry's own word that the image cannot be had.

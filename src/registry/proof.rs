@@ -4,6 +4,7 @@ use base64::Engine as _;
 use http::HeaderValue;
 
 use crate::credential::{Credential, CredentialOrigin};
+use crate::mirror::NodeLogin;
 
 /// The user name by which docker's own tools mark an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
@@ -17,20 +18,37 @@ pub(super) enum Secret {
     Identity(Box<str>),
 }
 
+/// The login of the nodes' runtime as a credential.
+pub(super) fn credential_of(login: &NodeLogin) -> Credential {
+    match login {
+        NodeLogin::Password { username, password } => {
+            Credential::of_bytes(username, password, CredentialOrigin::NodeRuntime)
+        }
+        NodeLogin::IdentityToken(token) => {
+            Credential::new(IDENTITY_TOKEN, token, CredentialOrigin::NodeRuntime)
+        }
+    }
+}
+
 /// What this credential sends; nothing for one that is as good as anonymous.
 ///
 /// The kubelet knows no identity tokens and sends the marked ones like any password; only a
-/// person's own docker configuration is read as docker reads it.
+/// person's own docker configuration is read as docker reads it, and a runtime's own login may be
+/// one.
 pub(super) fn secret_of(credential: &Credential) -> Option<Secret> {
     if credential.is_anonymous() {
         return None;
     }
-    let username = credential.username();
+    let username = credential.username_bytes();
     let password = credential.password().expose();
-    if username == IDENTITY_TOKEN && credential.source().origin == CredentialOrigin::User {
+    let marked = matches!(
+        credential.source().origin,
+        CredentialOrigin::User | CredentialOrigin::NodeRuntime
+    );
+    if username == IDENTITY_TOKEN.as_bytes() && marked {
         return std::str::from_utf8(password).ok().map(|token| Secret::Identity(token.into()));
     }
-    let mut plain = username.as_bytes().to_vec();
+    let mut plain = username.to_vec();
     plain.push(b':');
     plain.extend_from_slice(password);
     let encoded = base64::engine::general_purpose::STANDARD.encode(plain);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
-use crate::credential::{Credential, Keyring, KeyringError, PullSecret};
+use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, SecretsState};
 use crate::workload::{ContainerImage, PullPolicy};
@@ -165,6 +165,7 @@ impl Bench<'_> {
             max_age,
         };
         let lookup = self.sources.registry.look_up(request, self.subject.deadline).await;
+        let source = source.or_else(|| lookup.node_login.then(CredentialSource::node_runtime));
         Attempt { source, lookup }
     }
 

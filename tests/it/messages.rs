@@ -54,7 +54,10 @@ fn attempt(origin: Option<CredentialOrigin>, outcome: Outcome) -> Attempt {
         written: Box::default(),
         key: Box::default(),
     });
-    Attempt { source, lookup: Lookup { outcome, age: Duration::ZERO, mirror: None } }
+    Attempt {
+        source,
+        lookup: Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false },
+    }
 }
 
 fn secret() -> CredentialOrigin {

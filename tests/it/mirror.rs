@@ -27,6 +27,7 @@ fn lines(routes: &[Route]) -> Vec<String> {
             (!endpoint.takes_credentials, "no-credentials"),
             (endpoint.falls_back_to_http, "http-too"),
             (endpoint.tls.as_ref().is_some_and(|tls| tls.skip_verify), "unverified"),
+            (endpoint.login.is_some(), "login"),
         ] {
             if is {
                 line.push(' ');
@@ -204,17 +205,32 @@ configs:
     tls: {ca_file: /ca.pem, cert_file: /c.pem, key_file: /k.pem}
   insecure.example:
     tls: {insecure_skip_verify: true}
+  registry-1.docker.io:
+    auth: {auth: dTpw}
+  alone.example:443:
+    auth: {token: t}
+  empty.example:
+    auth: {username: ""}
 "#;
     let hosts = parse_registries_yaml("registries.yaml", text).unwrap();
     assert_eq!(
         lines(&hosts.routes("docker.io", "library/nginx", false)),
         [
-            "https://m.example:5000/v2 proxy/hub-nginx mirror ns ca=/ca.pem cert=/c.pem key=/k.pem",
+            "https://m.example:5000/v2 proxy/hub-nginx mirror ns login ca=/ca.pem cert=/c.pem key=/k.pem",
             "http://plain.example/v2 proxy/hub-nginx mirror ns",
             "https://cached.example/hub proxy/hub-nginx mirror ns",
-            "https://registry-1.docker.io/v2 library/nginx",
+            "https://registry-1.docker.io/v2 library/nginx login",
         ]
     );
+    assert_eq!(
+        lines(&hosts.routes("alone.example:443", "a", false)),
+        ["https://all.example/v2 a mirror ns", "https://alone.example/v2 a login"]
+    );
+    assert_eq!(
+        lines(&hosts.routes("empty.example", "a", false)),
+        ["https://all.example/v2 a mirror ns", "https://empty.example/v2 a"]
+    );
+    assert!(!format!("{hosts:?}").contains("112"), "a password is not shown, not even as bytes");
     assert_eq!(lines(&hosts.routes("r.example", "a", false)), ["https://r.example/v2 a"]);
     assert_eq!(
         lines(&hosts.routes("insecure.example", "a", false)),

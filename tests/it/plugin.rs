@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pullgate::image::ImageReference;
-use pullgate::plugin::NodeFiles;
+use pullgate::plugin::{FollowedNodeFiles, NodeFilePaths, NodeFiles};
 use pullgate::review::{NodeCredentialSource, NodeCredentials};
 use rstest::rstest;
 
@@ -132,4 +133,37 @@ async fn a_docker_configuration_of_the_nodes_counts() {
     assert_eq!(ask(&files, "reg.example.com/a", LONG).await.credentials.len(), 1);
     fs::write(&path, "{").unwrap();
     assert!(NodeFiles::read(Some(&path), None).is_err());
+}
+
+#[tokio::test]
+async fn changed_files_take_effect_and_bad_ones_leave_the_old_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let config = |user: &str| {
+        format!(r#"{{"auths": {{"reg.example.com": {{"username": "{user}", "password": "p"}}}}}}"#)
+    };
+    let paths = NodeFilePaths { docker_config: Some(path.clone()), providers: None };
+    fs::write(&path, "{").unwrap();
+    assert!(FollowedNodeFiles::open(paths.clone()).is_err());
+    fs::write(&path, config("first")).unwrap();
+    let files = Arc::new(FollowedNodeFiles::open(paths).unwrap());
+    let user = async |files: &FollowedNodeFiles| {
+        let image = ImageReference::parse("reg.example.com/a:1").unwrap();
+        let found = files.node_credentials(&image, Instant::now() + LONG).await;
+        found.credentials.first().map(|credential| credential.username().into_owned())
+    };
+    let follow = tokio::spawn(Arc::clone(&files).follow(Duration::from_secs(1)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fs::write(&path, "{").unwrap();
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    assert_eq!(user(&files).await.as_deref(), Some("first"));
+    fs::write(&path, config("second")).unwrap();
+    for _ in 0..200 {
+        if user(&files).await.as_deref() == Some("second") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(user(&files).await.as_deref(), Some("second"));
+    follow.abort();
 }

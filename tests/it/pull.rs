@@ -52,7 +52,7 @@ impl Case {
             .into_iter()
             .map(|outcome| Attempt {
                 source: None,
-                lookup: Lookup { outcome, age: Duration::ZERO, mirror: None },
+                lookup: Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false },
             })
             .collect();
         assess(&Observation {

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, Connection, Place, WatchTuning};
 use crate::config::{
     CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, RegistrySettings, TlsSource,
 };
-use crate::plugin::NodeFiles;
+use crate::plugin::{FollowedNodeFiles, NodeFilePaths};
 use crate::policy::{PolicyError, PullPolicy};
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
@@ -40,6 +40,7 @@ pub(super) struct House {
     cluster: Arc<Cluster>,
     registry: Arc<RegistryClient>,
     mirrors: Option<HostsSource>,
+    nodes: Arc<FollowedNodeFiles>,
     reviewer: Arc<Reviewer>,
     callers: Callers,
     token_file: Option<WatchedFiles>,
@@ -104,15 +105,17 @@ impl House {
         let cluster = Cluster::new(connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
         let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
+        let runtime = nodes.runtime;
+        let nodes = node_files(nodes)?;
         let reviewer = Arc::new(Reviewer {
             registry: registry.clone(),
             cluster: cluster.clone(),
-            nodes: Arc::new(node_files(&nodes)?),
+            nodes: nodes.clone(),
             health: cluster.clone(),
             access: cluster.clone(),
             policy: Arc::new(ArcSwap::from_pointee(policy)),
             own_namespace,
-            runtime: nodes.runtime,
+            runtime,
         });
         let bind = async |address| {
             Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
@@ -124,6 +127,7 @@ impl House {
             cluster,
             registry,
             mirrors,
+            nodes,
             reviewer,
             callers,
             token_file,
@@ -181,6 +185,7 @@ impl House {
         if let Some(mirrors) = self.mirrors {
             forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
         }
+        forever("nodes' credential files", Box::pin(self.nodes.follow(reload)));
         tracing::info!(
             reviews = %self.reviews.address(),
             admin = %self.admin.address(),
@@ -286,11 +291,10 @@ fn registry_client(
     Ok(RegistryClient::new(options)?)
 }
 
-fn node_files(settings: &NodeSettings) -> anyhow::Result<NodeFiles> {
-    let NodeSettings { credential_providers, docker_config, runtime: _ } = settings;
-    let providers = credential_providers.as_ref();
-    let providers = providers.map(|(config, plugins)| (config.as_path(), plugins.as_path()));
-    Ok(NodeFiles::read(docker_config.as_deref(), providers)?)
+fn node_files(settings: NodeSettings) -> anyhow::Result<Arc<FollowedNodeFiles>> {
+    let NodeSettings { credential_providers: providers, docker_config, runtime: _ } = settings;
+    let paths = NodeFilePaths { docker_config, providers };
+    Ok(Arc::new(FollowedNodeFiles::open(paths)?))
 }
 
 fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::image::ImageReference;
-use pullgate::mirror::{Endpoint, RegistryHosts};
-use pullgate::pull::{ErrorCode, Outcome};
+use pullgate::mirror::{Endpoint, RegistryHosts, parse_registries_yaml};
+use pullgate::pull::{Content, Detail, ErrorCode, Outcome};
 use pullgate::registry::{HostsError, HostsSource, RegistryClient, RegistryOptions};
+use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
 use super::scripted::*;
@@ -105,6 +106,56 @@ async fn a_host_that_gets_no_credentials_gets_none() {
     assert!(mirror.calls().iter().all(|call| call.proof().is_none()));
 }
 
+/// What k3s writes for its nodes: a login of the runtime's own.
+fn with_login(registry: &Scripted, password: &str) -> Arc<RegistryClient> {
+    let text = format!(
+        "mirrors:\n  origin.example.com:\n    endpoint: [\"http://{0}\"]\nconfigs:\n  \
+         \"{0}\":\n    auth: {{username: node, password: {password}}}\n",
+        registry.host()
+    );
+    let mut hosts = parse_registries_yaml("registries.yaml", &text).unwrap();
+    let only = hosts.routes("origin.example.com", "a/b", false).remove(0);
+    hosts = RegistryHosts::default();
+    hosts.insert("origin.example.com", vec![Endpoint::clone(&only.endpoint)]);
+    let options = RegistryOptions { contact_loopback: true, hosts, ..RegistryOptions::default() };
+    RegistryClient::new(options).unwrap()
+}
+
+#[tokio::test]
+async fn the_runtimes_own_login_counts_where_the_kubelet_brings_none() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Basic(vec![user("node", "pw", &["*"]), user("pod", "x", &["*"])]));
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let client = with_login(&registry, "pw");
+    let lookup = look(&client, &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    assert!(lookup.node_login);
+    // Its content is read with the same login.
+    let deep = client.look_up(request(&image(), None, Detail::Config), soon()).await;
+    assert!(matches!(&deep.outcome, Outcome::Exists(found) if found.content != Content::Unread));
+    // A pod's own credential stands alone: containerd does not fall back to its own login.
+    let lookup = look(&client, &image(), Some(&credential("pod", "wrong"))).await;
+    assert_eq!(lookup.outcome, Outcome::Unauthorized);
+    assert!(!lookup.node_login);
+    // Hints are never read with it: what a node may see is not what a tenant may list.
+    let tags = client.tags(&image(), None, soon()).await;
+    assert_eq!(tags.unwrap_err(), Outcome::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_login_of_the_runtime_that_is_refused_closes_nothing_that_anybody_may_have() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.access(Access::Basic(vec![user("node", "new", &["*"])]));
+    let lookup = look(&with_login(&registry, "old"), &image(), None).await;
+    assert_eq!((lookup.outcome, lookup.node_login), (Outcome::Unauthorized, true));
+    // Public, but its token service refuses a wrong login.
+    registry.access(Access::Token(vec![user("", "", &["*"])]));
+    let lookup = look(&with_login(&registry, "old"), &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+    assert!(!lookup.node_login);
+}
+
 #[tokio::test]
 async fn no_listed_host_is_an_outcome_of_its_own() {
     let mut hosts = RegistryHosts::default();
@@ -144,6 +195,32 @@ async fn a_certs_d_directory_is_read_as_containerd_reads_it() {
     let reference = ImageReference::parse("r.example.com:5000/a/b:v1").unwrap();
     let lookup = look(&client, &reference, None).await;
     assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+}
+
+#[test]
+fn drop_ins_of_crio_win_prefix_by_prefix() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let rule = |prefix: &str, mirror: &str| {
+        format!(
+            "[[registry]]\nprefix = \"{prefix}\"\n[[registry.mirror]]\nlocation = \"{mirror}\"\n"
+        )
+    };
+    let main = rule("a.example", "main.example") + &rule("b.example", "main.example");
+    write(root, "registries.conf", &main);
+    write(root, "registries.conf.d/10-first.conf", &rule("b.example", "first.example"));
+    let last = rule("b.example", "last.example") + &rule("c.example", "last.example");
+    write(root, "registries.conf.d/20-last.conf", &last);
+    write(root, "registries.conf.d/README", "no configuration [");
+    let source = HostsSource::Crio(root.join("registries.conf"));
+    let hosts = source.load().unwrap();
+    let first = |host: &str| hosts.routes(host, "x", false)[0].endpoint.url.to_string();
+    assert_eq!(first("a.example"), "https://main.example/v2");
+    assert_eq!(first("b.example"), "https://last.example/v2");
+    assert_eq!(first("c.example"), "https://last.example/v2");
+    write(root, "registries.conf.d/30-bad.conf", "[[registry");
+    let error = source.load().unwrap_err().to_string();
+    assert!(error.contains("30-bad.conf:1"), "{error}");
 }
 
 #[tokio::test]

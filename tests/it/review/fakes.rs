@@ -132,7 +132,7 @@ impl ManifestSource for World {
         let fresh = request.max_age.is_some();
         self.asked.lock().unwrap().push((key.0, key.1, fresh));
         let age = if fresh { Duration::ZERO } else { self.age };
-        async move { Lookup { outcome, age, mirror: None } }.boxed()
+        async move { Lookup { outcome, age, mirror: None, node_login: false } }.boxed()
     }
 
     fn tags(
