@@ -103,6 +103,10 @@ pub(super) async fn run(flags: ExplainFlags) -> ExitCode {
 }
 
 async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
+    if flags.reason.is_some() && flags.message.is_none() {
+        // clap does not ask for it where another question stands.
+        bail!("--reason stands with --message");
+    }
     if let Some(message) = &flags.message {
         messages::one(flags.reason.as_deref(), message, flags.output)?;
         return Ok(ExitCode::SUCCESS);

@@ -21,6 +21,8 @@ pub mod token_server;
 pub mod webhook;
 
 #[cfg(test)]
+mod command_line_test;
+#[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;

@@ -51,7 +51,8 @@ impl Page {
 /// The whole page.
 pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
     let mut page = Page { text: String::new(), width };
-    page.line("Image", &report.subject);
+    let of_registry = report.subject == report.registry.host;
+    page.line(if of_registry { "Registry" } else { "Image" }, &report.subject);
     match report.freshness {
         "learning" => {
             page.line("", "The index is still learning: nothing can be said yet.");
@@ -75,9 +76,11 @@ pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
     page.gap();
     failures(&mut page, report, now);
     page.gap();
-    tags(&mut page, report, now);
-    page.gap();
-    page.line("Registry", &statement(&report.registry));
+    if !of_registry {
+        tags(&mut page, report, now);
+        page.gap();
+    }
+    page.line(if of_registry { "Health" } else { "Registry" }, &statement(&report.registry));
     if let Some(cause) = report.failures.causes.first().map(|line| line.cause) {
         page.gap();
         page.line("Next", &advice(report, cause));
