@@ -195,6 +195,13 @@ impl ManifestSource for RegistryClient {
         Box::pin(self.look(request, deadline))
     }
 
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        let full = self.hosts.load().full_name(short.short_name()?)?;
+        let tag = short.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let digest = short.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
+        ImageReference::parse(&format!("{full}{tag}{digest}")).ok()
+    }
+
     fn tags(
         &self,
         repository: &ImageReference,

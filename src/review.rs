@@ -197,15 +197,17 @@ impl Bench<'_> {
         let Subject { workload, namespace, asker, policy, now, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
         let parsed = reference.as_ref().ok();
+        let asked = parsed.map(|reference| self.as_asked(reference));
+        let asked = asked.as_deref();
         let assessment = assess(&Observation {
-            reference: reference.as_ref(),
+            reference: reference.as_ref().map(|reference| asked.unwrap_or(reference)),
             pull_policy: places.first().map_or(When::Always, |place| place.pull_policy),
             secrets: self.secrets.state(parsed),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches: policy.vouches(parsed, namespace, facts.as_ref()),
+            vouches: policy.vouches(asked, namespace, facts.as_ref()),
             lived: self.lived(history),
         });
         let controller = workload.controller.as_ref();
@@ -213,7 +215,7 @@ impl Bench<'_> {
             verdict: assessment.verdict,
             cause: assessment.cause,
             escapes: &assessment.escapes,
-            reference: parsed,
+            reference: asked,
             namespace,
             facts: facts.as_ref(),
             is_pod: workload.is_pod,

@@ -27,6 +27,8 @@ pub struct ImageReference {
     tag: Option<Arc<str>>,
     digest: Option<Digest>,
     short: bool,
+    /// Whether `library/` was put before the name.
+    official: bool,
     irregular_host: bool,
 }
 
@@ -78,6 +80,7 @@ impl ImageReference {
             tag: tag.map(Arc::from),
             digest,
             short: is_short(image),
+            official: !image.contains('/'),
             irregular_host: elements.domain.is_none(),
         }
     }
@@ -128,6 +131,12 @@ impl ImageReference {
     /// list, where containerd always takes Docker Hub, or the upper-case first part as a host.
     pub fn is_short(&self) -> bool {
         self.short
+    }
+
+    /// The short name as it is written, without tag and digest, where CRI-O resolves it.
+    pub fn short_name(&self) -> Option<&str> {
+        let added = if self.official { HUB_OFFICIAL } else { "" };
+        self.repository().strip_prefix(added).filter(|_| self.short && !self.irregular_host)
     }
 
     /// Whether the host is one that the library did not recognise as a domain

@@ -1,7 +1,7 @@
 //! CRI-O's `registries.conf` (version 2): prefixes, locations and their mirrors.
 //!
 //! Mirrors come first and the location last; pod credentials stay with the registry's own host.
-//! Short names (`unqualified-search-registries`, aliases) are not transport and not read here.
+//! Short names are completed by `aliases`, else by `unqualified-search-registries`.
 
 use std::sync::Arc;
 
@@ -23,6 +23,17 @@ pub fn parse_registries_conf(file: &str, text: &str) -> Result<RegistryHosts, Mi
             let (pattern, ways) = read_registry(&element)?;
             hosts.add(pattern, ways);
         }
+    }
+    if let Some(aliases) = root.get("aliases") {
+        for (name, full) in aliases.section()?.in_order() {
+            hosts.short_names.aliases.insert(name.into(), trimmed(full.text()?).into());
+        }
+    }
+    if let Some(search) = root.get("unqualified-search-registries") {
+        let names = search.list()?;
+        let names: Result<Vec<_>, _> =
+            names.iter().map(|name| Ok(trimmed(name.text()?).into())).collect();
+        hosts.short_names.search = Some(names?);
     }
     Ok(hosts)
 }

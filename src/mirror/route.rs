@@ -1,5 +1,6 @@
 //! The form that all three formats come to: registry → ordered endpoints.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,6 +120,17 @@ pub struct Route {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistryHosts {
     rules: Vec<(Pattern, Vec<Way>)>,
+    /// What CRI-O's file says of short names.
+    pub(super) short_names: ShortNames,
+}
+
+/// How CRI-O completes names without a registry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ShortNames {
+    /// Short name → `host/path`, or nothing where an alias was taken back.
+    pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
+    /// `unqualified-search-registries`, if a file has them.
+    pub(super) search: Option<Vec<Box<str>>>,
 }
 
 impl RegistryHosts {
@@ -135,6 +147,22 @@ impl RegistryHosts {
     /// Adds the rules of another file behind those that are there.
     pub fn extend(&mut self, other: Self) {
         self.rules.extend(other.rules);
+        for (name, full) in other.short_names.aliases {
+            self.short_names.aliases.entry(name).or_insert(full);
+        }
+        self.short_names.search = self.short_names.search.take().or(other.short_names.search);
+    }
+
+    /// The `host/path` that CRI-O takes a short name for: its alias, or the one registry that is
+    /// searched. Nothing where several are: whether they are tried in turn or the pull fails is
+    /// said elsewhere (`short_name_mode` of `crio.conf`).
+    pub fn full_name(&self, short: &str) -> Option<String> {
+        let ShortNames { aliases, search } = &self.short_names;
+        match (aliases.get(short), search.as_deref()) {
+            (Some(full), _) if !full.is_empty() => Some(full.to_string()),
+            (_, Some([only])) => Some(format!("{only}/{short}")),
+            _ => None,
+        }
     }
 
     /// Whether nothing is listed.

@@ -1,5 +1,6 @@
 //! The evidence: the pod's pull secrets, and what the registry answers to each credential.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -7,7 +8,7 @@ use futures::future::join_all;
 use super::{Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
-use crate::pull::{Attempt, Detail, LookupRequest, Outcome, SecretsState};
+use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
 use crate::workload::{ContainerImage, PullPolicy};
 
 /// The kubelet tries every credential that matches; more than these are not looked at.
@@ -150,6 +151,19 @@ impl Bench<'_> {
         Gathered { attempts, nodes_unclear: nodes.unclear }
     }
 
+    /// The name that the nodes ask for: CRI-O completes short names by its own list, where all
+    /// nodes are known to have it. The kubelet's keyring goes by the name as containerd has it.
+    pub(super) fn as_asked(self, reference: &ImageReference) -> Cow<'_, ImageReference> {
+        let nodes = &self.eligible.nodes;
+        let cri_o = match nodes.as_slice() {
+            [] => self.subject.runtime == Some(Runtime::CriO),
+            nodes => nodes.iter().all(|node| Runtime::parse(&node.runtime) == Runtime::CriO),
+        };
+        let completed = || self.sources.registry.completed(reference);
+        let full = (cri_o && reference.is_short()).then(completed).flatten();
+        full.map_or(Cow::Borrowed(reference), Cow::Owned)
+    }
+
     /// One look-up with one credential.
     pub(super) async fn attempt(
         self,
@@ -157,6 +171,7 @@ impl Bench<'_> {
         credential: Option<Credential>,
         max_age: Option<Duration>,
     ) -> Attempt {
+        let reference = &*self.as_asked(reference);
         let source = credential.as_ref().map(|credential| credential.source().clone());
         let request = LookupRequest {
             reference: reference.clone(),
@@ -188,6 +203,7 @@ impl Bench<'_> {
         let facts = self.sources.cluster.namespace(self.subject.namespace);
         let policy = self.subject.policy;
         policy.skips(reference)
+            || policy.skips(&self.as_asked(reference))
             || policy.mode(self.subject.namespace, facts.as_ref()).mode == crate::policy::Mode::Off
     }
 }

@@ -21,6 +21,12 @@ pub trait ManifestSource: Send + Sync {
     /// [`Outcome::TooLate`] and the look-up goes on in the background.
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
 
+    /// What the nodes' files make of a name without a registry, where CRI-O completes it; nothing
+    /// where they say nothing.
+    fn completed(&self, _short: &ImageReference) -> Option<ImageReference> {
+        None
+    }
+
     /// The tags of the reference's repository, for hints only; failing never changes a verdict.
     fn tags(
         &self,

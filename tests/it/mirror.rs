@@ -269,7 +269,11 @@ fn a_bad_registries_yaml_is_refused_with_its_place(#[case] text: &str, #[case] e
 #[test]
 fn registries_conf_of_crio() {
     let text = r#"
-unqualified-search-registries = ["docker.io"]
+unqualified-search-registries = ["quay.io/"]
+
+[aliases]
+"team/tool" = "r.example/tools/tool"
+"gone" = ""
 
 [[registry]]
 prefix = "docker.io"
@@ -297,6 +301,12 @@ prefix = "*.wild.example"
 insecure = true
 "#;
     let hosts = parse_registries_conf("registries.conf", text).unwrap();
+    assert_eq!(hosts.full_name("team/tool").as_deref(), Some("r.example/tools/tool"));
+    assert_eq!(hosts.full_name("gone").as_deref(), Some("quay.io/gone"));
+    let several = "unqualified-search-registries = ['a.example', 'b.example']";
+    let several = parse_registries_conf("registries.conf", several).unwrap();
+    assert_eq!(several.full_name("app"), None);
+    assert_eq!(RegistryHosts::default().full_name("app"), None);
     assert_eq!(
         lines(&hosts.routes("docker.io", "library/nginx", false)),
         [
@@ -333,6 +343,11 @@ insecure = true
 #[case::pull(
     "[[registry]]\nprefix=\"a.b\"\n[[registry.mirror]]\nlocation=\"m.b\"\npull-from-mirror=\"some\"",
     "registries.conf:5: registry[0].mirror[0].pull-from-mirror: must be all, digest-only or tag-only"
+)]
+#[case::alias("[aliases]\n\"a\" = 5", "registries.conf:2: aliases.a: must be a string")]
+#[case::search(
+    "unqualified-search-registries = \"docker.io\"",
+    "registries.conf:1: unqualified-search-registries: must be a list"
 )]
 #[case::scheme(
     "[[registry]]\nlocation=\"https://a.b\"",

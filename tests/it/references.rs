@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use pullgate::image::{ImageReference, defaults_to_always};
+use rstest::rstest;
 
 const TABLE: &str = include_str!("../fixtures/references.tsv");
 
@@ -93,4 +94,17 @@ proptest! {
             }
         }
     }
+}
+
+#[rstest]
+#[case("nginx", Some("nginx"))]
+#[case("nginx:1.25", Some("nginx"))]
+#[case("library/nginx", Some("library/nginx"))]
+#[case("team/app:1", Some("team/app"))]
+#[case("docker.io/nginx", None)]
+#[case("localhost/app", None)]
+#[case("quay.io/team/app", None)]
+#[case("foo_bar.com/app", None)]
+fn short_names_as_they_are_written(#[case] image: &str, #[case] short: Option<&str>) {
+    assert_eq!(ImageReference::parse(image).unwrap().short_name(), short);
 }

@@ -11,7 +11,8 @@ use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, Subject, review};
-use pullgate::workload::{extract, pod_path};
+use pullgate::workload::{Node, extract, pod_path};
+use rstest::rstest;
 use serde_json::json;
 
 const NOW: &str = "2026-01-02T03:04:05Z";
@@ -77,6 +78,56 @@ async fn a_confirmed_missing_tag_without_escapes_is_denied() {
     let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
     assert_eq!(review.decision, Decision::Deny);
     insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; Pullgate asked anonymously");
+}
+
+/// `app:9` on these runtimes, where CRI-O's list has a registry for it or not.
+async fn short_name(runtimes: &[&str], listed: bool) -> (Verdict, Decision, Vec<String>) {
+    let mut world = World::enforcing().answer("docker.io/library/app:9", "", missing()).answer(
+        "quay.io/app:9",
+        "",
+        missing(),
+    );
+    if listed {
+        world.short_names.insert("app".to_owned(), "quay.io/app".to_owned());
+    }
+    let on = |runtime: &&str| Node { runtime: (*runtime).into(), ..node("n", "linux/amd64") };
+    world.nodes = Some(runtimes.iter().map(on).collect());
+    let review = run(&world, pod("app:9"), VOUCHED).await;
+    let mut asked: Vec<String> =
+        world.asked.lock().unwrap().iter().map(|(image, ..)| image.clone()).collect();
+    asked.retain(|image| image.ends_with(":9"));
+    asked.dedup();
+    (review.images[0].assessment.verdict, review.decision, asked)
+}
+
+#[rstest]
+#[case::containerd(&["containerd://2.1.8"], true, Verdict::Fails, "docker.io/library/app:9")]
+#[case::listed(&["cri-o://1.34.1"], true, Verdict::Fails, "quay.io/app:9")]
+#[case::not_listed(&["cri-o://1.34.1"], false, Verdict::CannotTell, "docker.io/library/app:9")]
+#[case::mixed(&["cri-o://1.34.1", "containerd://2.1.8"], true, Verdict::CannotTell, "docker.io/library/app:9")]
+#[tokio::test]
+async fn short_names_are_asked_for_as_the_nodes_complete_them(
+    #[case] runtimes: &[&str],
+    #[case] listed: bool,
+    #[case] verdict: Verdict,
+    #[case] asked: &str,
+) {
+    let found = short_name(runtimes, listed).await;
+    let denied = if verdict == Verdict::Fails { Decision::Deny } else { Decision::Allow };
+    assert_eq!(found, (verdict, denied, vec![asked.to_owned()]));
+}
+
+#[tokio::test]
+async fn what_is_on_a_node_under_the_completed_name_is_there() {
+    let mut world = World::enforcing().answer("quay.io/app:9", "", missing());
+    world.short_names.insert("app".to_owned(), "quay.io/app".to_owned());
+    let images = vec!["quay.io/app:9".into()];
+    let runtime = "cri-o://1.34.1".into();
+    world.nodes = Some(vec![Node { runtime, images, ..node("n", "linux/amd64") }]);
+    let mut object = pod("app:9");
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
+    let review = run(&world, object, VOUCHED).await;
+    assert_ne!(review.decision, Decision::Deny);
 }
 
 #[tokio::test]

@@ -178,6 +178,10 @@ impl ManifestSource for AsUser<'_> {
         self.registry.look_up(request, deadline)
     }
 
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        self.registry.completed(short)
+    }
+
     fn tags(
         &self,
         repository: &ImageReference,

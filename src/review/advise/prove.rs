@@ -87,7 +87,7 @@ impl Bench<'_> {
     /// the pods may land can start it.
     pub(super) fn proof(self, candidate: &ImageReference, attempts: &[Attempt]) -> Option<Proof> {
         let assessment = assess(&Observation {
-            reference: Ok(candidate),
+            reference: Ok(&self.as_asked(candidate)),
             pull_policy: PullPolicy::Always,
             secrets: self.secrets.state(Some(candidate)),
             attempts,

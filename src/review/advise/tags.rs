@@ -96,7 +96,8 @@ impl Case<'_> {
                 let deadline = self.bench.subject.deadline;
                 let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
                 let registry = self.bench.sources.registry;
-                registry.tags(self.wanted, credential.as_ref(), until).await.ok()
+                let wanted = self.bench.as_asked(self.wanted);
+                registry.tags(&wanted, credential.as_ref(), until).await.ok()
             }
             None => None,
         };

@@ -221,6 +221,19 @@ fn drop_ins_of_crio_win_prefix_by_prefix() {
     write(root, "registries.conf.d/30-bad.conf", "[[registry");
     let error = source.load().unwrap_err().to_string();
     assert!(error.contains("30-bad.conf:1"), "{error}");
+    // Short names: aliases one by one, the list as a whole.
+    write(
+        root,
+        "registries.conf",
+        "unqualified-search-registries = ['main.example']\n[aliases]\na = 'main.example/a'\nb = 'main.example/b'\n",
+    );
+    write(root, "registries.conf.d/30-bad.conf", "[aliases]\nb = 'last.example/b'\n");
+    let hosts = source.load().unwrap();
+    let full = |name: &str| hosts.full_name(name).unwrap();
+    assert_eq!(
+        [full("a"), full("b"), full("c/d")],
+        ["main.example/a", "last.example/b", "main.example/c/d"]
+    );
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct World {
     pub namesakes: Vec<KnownTag>,
     /// Tags as the registry lists them, by repository and secret.
     pub listed: BTreeMap<(String, String), Vec<Box<str>>>,
+    /// What CRI-O's list makes of short names.
+    pub short_names: BTreeMap<String, String>,
     /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
     pub asked: Mutex<Vec<(String, String, bool)>>,
 }
@@ -133,6 +135,11 @@ impl ManifestSource for World {
         self.asked.lock().unwrap().push((key.0, key.1, fresh));
         let age = if fresh { Duration::ZERO } else { self.age };
         async move { Lookup { outcome, age, mirror: None, node_login: false } }.boxed()
+    }
+
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        let full = self.short_names.get(short.short_name()?)?;
+        ImageReference::parse(full).unwrap().with_tag(short.tag()?).ok()
     }
 
     fn tags(
