@@ -43,7 +43,7 @@ fn main() {
     line("  ratio", large_query / small_query, "x", "flat");
     line("pod updates", updates(&mut large), "a second", "at least 60,000");
     let begun = Instant::now();
-    let bytes = large.encode_snapshot("bench").expect("a snapshot");
+    let bytes = large.snapshot().encode("bench").expect("a snapshot");
     line("snapshot", bytes.len() as f64 / 1024.0, "KiB", "");
     line("  written in", begun.elapsed().as_secs_f64() * 1e3, "ms", "");
     drop(large);

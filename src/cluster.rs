@@ -6,6 +6,7 @@
 
 mod access;
 mod client;
+mod keep;
 mod memory;
 mod named;
 mod names;
@@ -20,12 +21,16 @@ mod watch;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, OwnerKind};
+use crate::health::{
+    Asker, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodVerdicts,
+};
+use crate::image::ImageReference;
 use crate::review::{
     AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
 };
@@ -58,6 +63,8 @@ pub struct Cluster {
     service_accounts: ServiceAccounts,
     accesses: Accesses,
     memory: Memory,
+    /// Whether what an earlier process remembered is still being looked for.
+    recalling: Arc<AtomicBool>,
     progress: [Arc<WatchProgress>; WATCHED.len()],
 }
 
@@ -76,6 +83,16 @@ const WATCHED: [(&str, bool); 8] = [
 impl Cluster {
     /// A cluster of which nothing is known yet.
     pub fn new(connection: Connection, tuning: WatchTuning, metrics: &Arc<Metrics>) -> Self {
+        Self::within(Limits::default(), connection, tuning, metrics)
+    }
+
+    /// The same, with bounds to what is remembered.
+    pub fn within(
+        limits: Limits,
+        connection: Connection,
+        tuning: WatchTuning,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let progress = WATCHED.map(|(resource, needed)| {
             Arc::new(WatchProgress::new(resource, needed, Arc::clone(metrics)))
         });
@@ -88,7 +105,8 @@ impl Cluster {
             metrics: Arc::clone(metrics),
             nodes: Arc::default(),
             namespaces: Arc::default(),
-            memory: Memory::default(),
+            memory: Memory::new(limits),
+            recalling: Arc::default(),
             progress,
         }
     }
@@ -107,7 +125,10 @@ impl Cluster {
             self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
             self.watch(pulled, EventFeed(memory(), Events::Pulled)),
             self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
-            ("memory", Box::pin(memory().look_after(Arc::clone(&self.metrics)))),
+            (
+                "memory",
+                Box::pin(memory().look_after(self.freshness_now(), Arc::clone(&self.metrics))),
+            ),
         ]
     }
 
@@ -171,7 +192,7 @@ impl ClusterSource for Cluster {
 
 impl HealthSource for Cluster {
     fn freshness(&self) -> Freshness {
-        progress::freshness(&self.progress)
+        self.freshness_now()()
     }
 
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
@@ -188,12 +209,20 @@ impl HealthSource for Cluster {
         memory.index.namesakes(question)
     }
 
+    fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
+        self.memory.lock().index.namespaces_of(images, most)
+    }
+
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {
         self.memory.lock().secrets.of(namespace)
     }
 
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
         self.memory.lock().created.of(kind, uid)
+    }
+
+    fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {
+        self.memory.lock().index.score_mut().remember(given, now);
     }
 }
 
@@ -205,6 +234,16 @@ impl AccessSource for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, bool> {
         Box::pin(self.accesses.may_list_pods(asker, namespace, deadline))
+    }
+
+    fn may_read_secret<'a>(
+        &'a self,
+        asker: &'a Asker,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(self.accesses.may_read_secret(asker, namespace, name, deadline))
     }
 }
 

@@ -18,7 +18,8 @@ pub use history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
 pub use index::{
-    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, SnapshotError, Trend, TroubleKind,
+    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
+    TroubleKind,
 };
 pub use observation::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
@@ -29,4 +30,7 @@ pub use report::{
     CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
     WorkloadLine,
 };
-pub use score::{FIRST_REOPENING, GivenVerdict, NodeOutcome, Recheck, RegistryScore, Score};
+pub use score::{
+    FIRST_REOPENING, GivenVerdict, NodeOutcome, PodVerdicts, Recheck, RegistryScore,
+    RegistryScoreSummary, Score, VerdictCount, is_refusal,
+};

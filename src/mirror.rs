@@ -4,6 +4,7 @@
 //! A platform team hands Pullgate the very files that its nodes use. Pure: text goes in, routes
 //! come out; reading directories and dialling are done elsewhere.
 
+mod alias;
 mod error;
 mod hosts_toml;
 mod pattern;

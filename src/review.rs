@@ -5,16 +5,18 @@
 
 mod admit;
 mod advise;
+mod again;
 mod gather;
 mod mutate;
 mod source;
+mod visibility;
 
 use std::time::Instant;
 
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use crate::admission::Finding;
+use crate::admission::{Finding, Picture};
 use crate::advice::Advice;
 use crate::health::{Asker, Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
@@ -23,8 +25,10 @@ use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, assess};
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Workload};
 
 pub use admit::{
-    AdmissionOutcome, Endpoint, HELD_BACK, ReviewRecord, Reviewer, Skip, denied_under, label_words,
+    AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
+    label_words,
 };
+pub use again::LookedAgain;
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
@@ -32,6 +36,7 @@ pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts,
 };
+use visibility::Shown;
 
 /// Where a review gets its evidence.
 #[derive(Clone, Copy)]
@@ -101,6 +106,8 @@ pub struct ImageReview {
     pub ruling: Ruling,
     /// Whether the asker may know that this very image ran here.
     pub seen_here: bool,
+    /// How the image and its registry fare here, as far as the asker may know.
+    pub picture: Option<Picture>,
 }
 
 impl Review {
@@ -116,6 +123,7 @@ impl Review {
             ruling: &image.ruling,
             is_pod: self.is_pod,
             seen_here: image.seen_here,
+            picture: image.picture,
         }
     }
 }
@@ -129,8 +137,11 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
         None => Eligible::not_asked(),
     };
     let bench = Bench { sources, subject, secrets: &secrets, eligible: &eligible };
-    let images =
-        join_all(distinct(&subject.workload.images).into_iter().map(|p| bench.review(p))).await;
+    let groups = distinct(&subject.workload.images);
+    let named =
+        groups.iter().filter_map(|places| ImageReference::parse(&places.first()?.image).ok());
+    let shown = visibility::shown(sources, subject, named.collect());
+    let images = join_all(groups.into_iter().map(|p| bench.review(p, shown.clone()))).await;
     let decision =
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
     Review { images, secrets, decision, is_pod: subject.workload.is_pod }
@@ -149,7 +160,7 @@ struct Bench<'a> {
 const FRESH: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Bench<'_> {
-    async fn review(self, places: Vec<ContainerImage>) -> ImageReview {
+    async fn review(self, places: Vec<ContainerImage>, shown: Shown<'_>) -> ImageReview {
         let image = places.first().map_or("", |place| &*place.image);
         let parsed = ImageReference::parse(image);
         let reference = parsed.as_ref().ok();
@@ -171,9 +182,10 @@ impl Bench<'_> {
             advice: Vec::new(),
             ruling,
             seen_here: false,
+            picture: None,
         };
         if review.ruling.decision != Decision::Allow {
-            advise::advise(self, &mut review).await;
+            advise::advise(self, &mut review, shown).await;
         }
         review
     }

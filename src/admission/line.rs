@@ -5,6 +5,7 @@
 //! registry's. What does not fit whole is left out, least important first: nothing that a person
 //! would copy is ever cut. `docs/messages.md` shows every line.
 
+use super::picture::Picture;
 use super::sentence::{escape_words, sentence, tls_words};
 use super::wording::{MAX_WARNING, clean, shorten};
 use crate::advice::Advice;
@@ -43,6 +44,8 @@ pub struct Finding<'a> {
     pub is_pod: bool,
     /// Whether the asker may know that this very image ran here.
     pub seen_here: bool,
+    /// How the image and its registry fare here, as far as the asker may know.
+    pub picture: Option<Picture>,
 }
 
 /// A part of a line behind its head. Parts of lower rank are left out first.
@@ -76,7 +79,9 @@ impl Finding<'_> {
             return "nothing is known against it".to_owned();
         };
         if self.assessment.softened == Some(Softened::RegistryTrouble) {
-            return "registry trouble: many pods here fail to pull from it".to_owned();
+            let numbers = self.picture.and_then(|picture| picture.trouble());
+            let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
+            return format!("registry trouble: {numbers}");
         }
         match cause {
             Cause::InvalidReference => {
@@ -99,6 +104,17 @@ impl Finding<'_> {
             }
             _ => sentence(cause, self.assessment.verdict).to_owned(),
         }
+    }
+
+    /// Whether the trouble is one that others who name the same image share, and that is not told
+    /// in the head already.
+    fn is_of_the_registry(&self) -> bool {
+        !self.ruling.refused
+            && self.assessment.softened != Some(Softened::RegistryTrouble)
+            && !matches!(
+                self.assessment.cause,
+                None | Some(Cause::InvalidReference | Cause::BrokenPullSecret)
+            )
     }
 
     /// Whether nobody logged in.
@@ -136,6 +152,9 @@ impl Finding<'_> {
         };
         say(1, self.just_now());
         say(1, self.why_broken());
+        let alone = self.picture.filter(|_| self.is_of_the_registry());
+        say(1, alone.and_then(|picture| picture.failing()));
+        say(1, alone.and_then(|picture| picture.rest()));
         for (index, advice) in self.advice.iter().enumerate() {
             say(if index == 0 { 0 } else { 5 }, Some(advice.message.clone()));
         }

@@ -4,6 +4,7 @@
 //! before ends the process, and whoever started it starts it again.
 
 mod house;
+mod memory;
 mod own;
 
 use std::io::Write as _;
@@ -81,7 +82,7 @@ async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
         let _ = writeln!(std::io::stdout().lock(), "caBundle: {bundle}");
     }
     let (admission_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
-    let readiness = house.readiness.clone();
+    let (readiness, memory) = (house.readiness.clone(), house.memory.clone());
     let mut tasks = JoinSet::new();
     let servers = house.run(&mut tasks, admission_stop.clone(), admin_stop.clone());
     tokio::select! {
@@ -108,6 +109,7 @@ async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
         () = signals.asked() => tracing::warn!("asked again: stopping with requests under way"),
     }
     admin_stop.cancel();
+    memory::last_write(memory).await;
     tracing::info!("stopped");
     Ok(())
 }

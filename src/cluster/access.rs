@@ -19,7 +19,28 @@ const PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 /// Asks the API server's authorizer.
 pub(super) struct Accesses {
     client: kube::Client,
-    named: Named<(Asker, Option<Box<str>>), bool>,
+    named: Named<(Asker, Question), bool>,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Question {
+    /// List the pods of this namespace, or of all.
+    ListPods(Option<Box<str>>),
+    /// Read the Secret of this namespace and name.
+    ReadSecret(Box<str>, Box<str>),
+}
+
+impl Question {
+    fn attributes(&self) -> AttributesWire<'_> {
+        let (verb, resource, namespace, name) = match self {
+            Self::ListPods(namespace) => {
+                ("list", "pods", namespace.as_deref().unwrap_or_default(), "")
+            }
+            Self::ReadSecret(namespace, name) => ("get", "secrets", &**namespace, &**name),
+        };
+        AttributesWire { namespace, verb, version: "v1", resource, name }
+    }
 }
 
 impl Accesses {
@@ -35,8 +56,23 @@ impl Accesses {
         namespace: Option<&str>,
         deadline: Instant,
     ) -> bool {
-        let key = (asker.clone(), namespace.map(Box::from));
-        let ask = ask(self.client.clone(), asker.clone(), namespace.map(Box::from));
+        self.may(asker, Question::ListPods(namespace.map(Box::from)), deadline).await
+    }
+
+    /// Whether the asker may read this Secret; `false` if that could not be found out in time.
+    pub(super) async fn may_read_secret(
+        &self,
+        asker: &Asker,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> bool {
+        self.may(asker, Question::ReadSecret(namespace.into(), name.into()), deadline).await
+    }
+
+    async fn may(&self, asker: &Asker, question: Question, deadline: Instant) -> bool {
+        let key = (asker.clone(), question.clone());
+        let ask = ask(self.client.clone(), asker.clone(), question);
         matches!(self.named.get(key, deadline, ask).await, Fetched::Found(true))
     }
 }
@@ -67,6 +103,8 @@ struct AttributesWire<'a> {
     verb: &'static str,
     version: &'static str,
     resource: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +121,7 @@ struct StatusWire {
     denied: bool,
 }
 
-async fn ask(client: kube::Client, asker: Asker, namespace: Option<Box<str>>) -> Kept<bool> {
+async fn ask(client: kube::Client, asker: Asker, question: Question) -> Kept<bool> {
     let review = ReviewWire {
         api_version: "authorization.k8s.io/v1",
         kind: "SubjectAccessReview",
@@ -92,12 +130,7 @@ async fn ask(client: kube::Client, asker: Asker, namespace: Option<Box<str>>) ->
             uid: &asker.uid,
             groups: &asker.groups,
             extra: asker.extra.iter().map(|(key, values)| (&**key, &**values)).collect(),
-            resource_attributes: AttributesWire {
-                namespace: namespace.as_deref().unwrap_or_default(),
-                verb: "list",
-                version: "v1",
-                resource: "pods",
-            },
+            resource_attributes: question.attributes(),
         },
     };
     let answered = async {

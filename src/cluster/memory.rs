@@ -9,12 +9,13 @@ use jiff::Timestamp;
 
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
-use crate::health::{EventView, HealthIndex, OwnerKind, OwnerView, PodView};
+use crate::health::{EventView, Freshness, HealthIndex, Limits, OwnerKind, OwnerView, PodView};
 use crate::telemetry::Metrics;
 use crate::workload::Node;
 
-/// How often the index looks after itself: forgets what is too old.
-const TICK: Duration = Duration::from_secs(30);
+/// How often the index looks after itself: judges registries and verdicts, forgets what is too
+/// old. What it looks at then is what fails or waits, so it costs little.
+const TICK: Duration = Duration::from_secs(5);
 
 /// What is remembered of the cluster.
 #[derive(Default)]
@@ -32,6 +33,12 @@ pub(super) struct Remembered {
 pub(super) struct Memory(Arc<Mutex<Remembered>>);
 
 impl Memory {
+    /// An empty memory within these bounds.
+    pub(super) fn new(limits: Limits) -> Self {
+        let index = HealthIndex::new(limits);
+        Self(Arc::new(Mutex::new(Remembered { index, ..Remembered::default() })))
+    }
+
     /// For one object or one question.
     pub(super) fn lock(&self) -> MutexGuard<'_, Remembered> {
         // A feed that panicked ends the process; until then an answer is better than none.
@@ -50,14 +57,22 @@ impl Memory {
     }
 
     /// A task that lets the index look after itself. Never ends.
-    pub(super) async fn look_after(self, metrics: Arc<Metrics>) {
+    pub(super) async fn look_after(
+        self,
+        freshness: impl Fn() -> Freshness + Send,
+        metrics: Arc<Metrics>,
+    ) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
+            metrics.index_freshness(freshness().as_str());
             let mut memory = self.lock();
             memory.index.tick(now());
             let size = memory.index.size();
             metrics.index_size(size.pods, size.images);
+            for (verdict, outcome, count) in memory.index.score().judged() {
+                metrics.verdicts_judged(verdict.as_str(), outcome.as_str(), count);
+            }
         }
     }
 }

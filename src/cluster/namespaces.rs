@@ -1,7 +1,7 @@
 //! What is known of namespaces: labels, and the annotations that are meant for Pullgate.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde::Deserialize;
 
@@ -11,12 +11,17 @@ use crate::workload::NamespaceFacts;
 
 /// Annotations under this prefix are kept.
 const OURS: &str = "pullgate.dev/";
+/// The namespace that every cluster has, and whose uid tells clusters apart.
+const EVERYWHERE: &str = "kube-system";
 
 type Facts = HashMap<Box<str>, NamespaceFacts>;
 
 /// The namespaces that are known, kept current by their feed.
 #[derive(Default)]
-pub(super) struct Namespaces(RwLock<Facts>);
+pub(super) struct Namespaces {
+    facts: RwLock<Facts>,
+    cluster: OnceLock<Box<str>>,
+}
 
 impl Namespaces {
     pub(super) fn feed(self: &Arc<Self>) -> NamespaceFeed {
@@ -24,12 +29,25 @@ impl Namespaces {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<NamespaceFacts> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What tells this cluster from others; nothing before the first list.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        self.cluster.get().map(AsRef::as_ref)
+    }
+
+    fn decode(&self, object: &str) -> Result<(Box<str>, NamespaceFacts), serde_json::Error> {
+        let (name, facts, uid) = decode(object)?;
+        if let (EVERYWHERE, Some(uid)) = (&*name, uid) {
+            self.cluster.get_or_init(|| uid);
+        }
+        Ok((name, facts))
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Facts> {
         // No code that can panic runs under the lock.
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.facts.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,7 +67,7 @@ impl Feed for NamespaceFeed {
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, facts) = decode(object)?;
+        let (name, facts) = self.namespaces.decode(object)?;
         self.listing.insert(name, facts);
         Ok(())
     }
@@ -60,13 +78,13 @@ impl Feed for NamespaceFeed {
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, facts) = decode(object)?;
+        let (name, facts) = self.namespaces.decode(object)?;
         self.namespaces.write().insert(name, facts);
         Ok(())
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, _) = decode(object)?;
+        let (name, _) = self.namespaces.decode(object)?;
         self.namespaces.write().remove(&name);
         Ok(())
     }
@@ -83,12 +101,16 @@ struct MetaWire<'a> {
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow, default)]
+    uid: Option<Text<'a>>,
+    #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
     #[serde(borrow, default)]
     annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
-fn decode(object: &str) -> Result<(Box<str>, NamespaceFacts), serde_json::Error> {
+type Decoded = (Box<str>, NamespaceFacts, Option<Box<str>>);
+
+fn decode(object: &str) -> Result<Decoded, serde_json::Error> {
     let meta = serde_json::from_str::<NamespaceWire<'_>>(object)?.metadata;
     let boxed = |(key, value): (&Text<'_>, &Text<'_>)| (key.boxed(), value.boxed());
     let labels = meta.labels.unwrap_or_default();
@@ -98,7 +120,7 @@ fn decode(object: &str) -> Result<(Box<str>, NamespaceFacts), serde_json::Error>
         labels: labels.iter().map(boxed).collect(),
         annotations: ours.map(boxed).collect(),
     };
-    Ok((meta.name.boxed(), facts))
+    Ok((meta.name.boxed(), facts, meta.uid.map(|uid| uid.boxed())))
 }
 
 #[cfg(test)]
@@ -124,5 +146,8 @@ mod tests {
         assert_eq!(namespaces.get("shop"), Some(NamespaceFacts::default()));
         feed.deleted(shop).unwrap();
         assert_eq!(namespaces.get("shop"), None);
+        assert_eq!(namespaces.cluster(), None);
+        feed.applied(r#"{"metadata":{"name":"kube-system","uid":"u-1"}}"#).unwrap();
+        assert_eq!(namespaces.cluster(), Some("u-1"));
     }
 }

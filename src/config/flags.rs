@@ -84,6 +84,12 @@ pub struct ServeFlags {
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub nodes: NodeFlags,
 
+    /// File on a volume in which the memory of this cluster outlives a restart: what ran and failed
+    /// here, and how verdicts compared with what nodes did. Written every few minutes and at the
+    /// end; one that is damaged or of another cluster is dropped
+    #[arg(long, env = "PULLGATE_SNAPSHOT_FILE", value_name = "FILE")]
+    pub snapshot_file: Option<PathBuf>,
+
     /// How log lines are written
     #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,

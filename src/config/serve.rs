@@ -184,6 +184,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// What the nodes have of their own.
     pub nodes: NodeSettings,
+    /// Where the memory outlives a restart, if anywhere.
+    pub snapshot: Option<PathBuf>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -212,6 +214,7 @@ impl TryFrom<ServeFlags> for Config {
             policy,
             registry,
             nodes,
+            snapshot_file,
             log_format,
             log_level,
             reload_seconds,
@@ -243,6 +246,7 @@ impl TryFrom<ServeFlags> for Config {
             policy,
             registry: registry.into(),
             nodes: nodes.into(),
+            snapshot: snapshot_file,
             log_format,
             log_level,
             reload: Duration::from_secs(reload_seconds.into()),

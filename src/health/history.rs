@@ -55,6 +55,21 @@ pub enum Freshness {
     Absent,
 }
 
+impl Freshness {
+    /// Every freshness.
+    pub const ALL: &'static [Self] = &[Self::Learning, Self::Current, Self::Stale, Self::Absent];
+
+    /// The word in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Current => "current",
+            Self::Stale => "stale",
+            Self::Absent => "absent",
+        }
+    }
+}
+
 /// What the index knows of one image, its repository and its registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
@@ -68,6 +83,8 @@ pub struct History {
     /// Causes for which pods of exactly this reference fail now, with how many, in namespaces that
     /// may be told of; the most frequent first.
     pub failures: Vec<(Cause, u32)>,
+    /// Workloads of these, and pods without one; a bounded number of pods is looked at.
+    pub failing_workloads: u32,
     /// How the registry as a whole is doing.
     pub registry: RegistryHealth,
 }

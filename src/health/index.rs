@@ -31,7 +31,7 @@ use jiff::Timestamp;
 pub use images::Rewrite;
 pub use refusals::Refusal;
 pub use registries::{Trend, TroubleKind};
-pub use snapshot::SnapshotError;
+pub use snapshot::{Snapshot, SnapshotError};
 
 use super::history::Freshness;
 use super::observation::{EventView, OwnerView, PodView, controller};
@@ -137,6 +137,11 @@ impl HealthIndex {
             judged: 0,
             swept: 0,
         }
+    }
+
+    /// Says how long an image is remembered after the last word of it.
+    pub fn remember_for(&mut self, retention: std::time::Duration) {
+        self.limits.retention = retention;
     }
 
     /// Says whether the watches are in contact; until then nothing is told.

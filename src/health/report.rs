@@ -61,12 +61,7 @@ impl Report {
     pub(super) fn empty(subject: &Subject, freshness: Freshness, visibility: &Visibility) -> Self {
         Self {
             subject: subject.to_string(),
-            freshness: match freshness {
-                Freshness::Learning => "learning",
-                Freshness::Current => "current",
-                Freshness::Stale => "stale",
-                Freshness::Absent => "absent",
-            },
+            freshness: freshness.as_str(),
             partial: *visibility != Visibility::Cluster,
             scope: Scope::default(),
             failures: FailurePattern::default(),

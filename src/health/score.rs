@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::CredentialIdentity;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Verdict};
 
@@ -31,6 +32,11 @@ const FAILING_FOR: u32 = 120;
 const PATIENCE: u32 = 6 * 3600;
 /// How long escapes are open again after a first disagreement, in seconds: a week.
 pub const FIRST_REOPENING: u32 = 7 * 24 * 3600;
+/// How far the clocks of a node and of Pullgate may be apart, in seconds: what started earlier than
+/// that before the verdict has nothing to do with it.
+const CLOCKS_DIFFER: u32 = 60;
+/// Most registries in a summary.
+const MAX_SUMMARY: usize = 50;
 /// After so long without one, the next disagreement is a first one again: eight weeks.
 const FORGIVEN_AFTER: u32 = 56 * 24 * 3600;
 
@@ -72,6 +78,42 @@ pub struct GivenVerdict {
     pub verdict: Verdict,
     /// Why.
     pub cause: Option<Cause>,
+    /// The pod's own credentials for it at that time, in the kubelet's order.
+    pub credentials: Box<[CredentialIdentity]>,
+}
+
+impl GivenVerdict {
+    /// Whether it was called missing or forbidden: what a node that pulls it contradicts.
+    fn is_refusal(&self) -> bool {
+        self.verdict == Verdict::Fails && self.cause.is_some_and(is_refusal)
+    }
+}
+
+/// Whether a cause is the registry's word that an image is missing or may not be read.
+pub const fn is_refusal(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::TagNotFound
+            | Cause::RepositoryNotFound
+            | Cause::AccessDeniedOrMissing
+            | Cause::Unauthorized
+            | Cause::Forbidden
+    )
+}
+
+/// What was said about the images of one pod.
+#[derive(Debug, Clone)]
+pub struct PodVerdicts<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The pod's uid.
+    pub uid: &'a str,
+    /// The pull secrets that it names.
+    pub secrets: &'a [Box<str>],
+    /// Whether it was denied.
+    pub denied: bool,
+    /// The verdicts.
+    pub verdicts: Vec<GivenVerdict>,
 }
 
 /// A suspicion: look the image up again with the credentials that the pod had, and report back
@@ -82,8 +124,12 @@ pub struct Recheck {
     pub namespace: Box<str>,
     /// The pod's uid.
     pub uid: Box<str>,
+    /// The pull secrets that the pod names.
+    pub secrets: Box<[Box<str>]>,
     /// The image.
     pub reference: ImageReference,
+    /// The pod's own credentials when the verdict was given: with others it is another question.
+    pub credentials: Box<[CredentialIdentity]>,
     /// When a node pulled it: only a look-up after that counts.
     pub pulled: Timestamp,
 }
@@ -113,9 +159,36 @@ impl RegistryScore {
             .then(|| super::index::timestamp(self.open_until))
     }
 
+    fn summary(&self, host: &str, now: Timestamp) -> RegistryScoreSummary {
+        let count = |(&(verdict, outcome), &count): (&(Verdict, NodeOutcome), &u64)| VerdictCount {
+            verdict: verdict.as_str().to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            count,
+        };
+        RegistryScoreSummary {
+            registry: host.to_owned(),
+            verdicts: self.judged.iter().map(count).collect(),
+            disagreements: self.disagreements,
+            escapes_open_until: self.open_until(now),
+        }
+    }
+
     /// When the last disagreement was.
     pub fn last_disagreement(&self) -> Option<Timestamp> {
         (self.last > 0).then(|| super::index::timestamp(self.last))
+    }
+
+    /// Adds what an earlier process has counted.
+    fn add(&mut self, earlier: &Self) {
+        for (pair, count) in &earlier.judged {
+            let known = self.judged.entry(*pair).or_default();
+            *known = known.saturating_add(*count);
+        }
+        self.disagreements = self.disagreements.saturating_add(earlier.disagreements);
+        self.late_pushes = self.late_pushes.saturating_add(earlier.late_pushes);
+        self.last = self.last.max(earlier.last);
+        self.repeated = self.repeated.max(earlier.repeated);
+        self.open_until = self.open_until.max(earlier.open_until);
     }
 
     fn disagree(&mut self, now: u32) {
@@ -126,8 +199,35 @@ impl RegistryScore {
         self.last = now;
         let reopening = FIRST_REOPENING.saturating_mul(1 << self.repeated.min(2));
         self.open_until = self.open_until.max(now.saturating_add(reopening));
-        self.repeated += 1;
+        self.repeated = self.repeated.saturating_add(1);
     }
+}
+
+/// The score of one registry, to be shown and published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryScoreSummary {
+    /// Its host.
+    pub registry: String,
+    /// How often each verdict met each outcome.
+    pub verdicts: Vec<VerdictCount>,
+    /// How often nodes pulled what a repeated look-up still called missing or forbidden.
+    pub disagreements: u64,
+    /// Until when its escapes are open again because of that; nothing is denied for it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escapes_open_until: Option<Timestamp>,
+}
+
+/// How often one verdict met one outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerdictCount {
+    /// `works`, `fails` or `cannot_tell`.
+    pub verdict: String,
+    /// What the nodes did, as [`NodeOutcome::as_str`] says it.
+    pub outcome: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// One verdict that waits for its nodes.
@@ -143,6 +243,7 @@ struct Waiting {
 struct WaitingPod {
     namespace: Box<str>,
     uid: Box<str>,
+    secrets: Box<[Box<str>]>,
     since: u32,
     images: Vec<Waiting>,
 }
@@ -152,8 +253,8 @@ struct WaitingPod {
 pub(super) enum Word {
     /// It pulled it freshly, then.
     Pulled(u32),
-    /// It runs it, or did.
-    Runs,
+    /// It runs it, or did, since then.
+    Runs(u32),
     /// It cannot get it.
     Fails,
 }
@@ -169,20 +270,18 @@ pub struct Score {
 }
 
 impl Score {
-    /// Remembers what was said about the images of a pod that was let in.
-    pub fn remember(
-        &mut self,
-        namespace: &str,
-        uid: &str,
-        verdicts: impl IntoIterator<Item = GivenVerdict>,
-        now: Timestamp,
-    ) {
-        let images: Vec<Waiting> = verdicts
-            .into_iter()
-            .take(MAX_IMAGES)
-            .map(|given| Waiting { given, failing_since: 0, started: 0, done: false })
-            .collect();
-        if uid.is_empty() || images.is_empty() {
+    /// Remembers what was said about the images of a pod. Verdicts of a pod that was denied are
+    /// only counted: nobody will ever know whether they were right.
+    pub fn remember(&mut self, given: PodVerdicts<'_>, now: Timestamp) {
+        let PodVerdicts { namespace, uid, secrets, denied, mut verdicts } = given;
+        verdicts.truncate(MAX_IMAGES);
+        if denied {
+            for verdict in &verdicts {
+                self.count(verdict, NodeOutcome::Denied);
+            }
+            return;
+        }
+        if uid.is_empty() || verdicts.is_empty() {
             return;
         }
         while self.order.len() >= MAX_WAITING {
@@ -190,18 +289,17 @@ impl Score {
                 self.waiting.remove(&oldest);
             }
         }
+        let waiting = |given| Waiting { given, failing_since: 0, started: 0, done: false };
+        let pod = WaitingPod {
+            namespace: namespace.into(),
+            uid: uid.into(),
+            secrets: secrets.into(),
+            since: super::index::seconds(now),
+            images: verdicts.into_iter().map(waiting).collect(),
+        };
         let key = super::index::uid_bytes(uid);
-        let since = super::index::seconds(now);
-        let pod = WaitingPod { namespace: namespace.into(), uid: uid.into(), since, images };
         if self.waiting.insert(key, pod).is_none() {
             self.order.push_back(key);
-        }
-    }
-
-    /// Counts verdicts of a pod that was denied: nobody will ever know whether they were right.
-    pub fn remember_denied(&mut self, verdicts: impl IntoIterator<Item = GivenVerdict>) {
-        for given in verdicts {
-            self.count(&given, NodeOutcome::Denied);
         }
     }
 
@@ -218,6 +316,18 @@ impl Score {
     /// The score of one registry.
     pub fn registry(&self, host: &str) -> Option<&RegistryScore> {
         self.registries.get(super::classify::canonical_host(host))
+    }
+
+    /// The scores of registries, those with disagreements and then the most judged ones first; a
+    /// bounded number of them.
+    pub fn summary(&self, now: Timestamp) -> Vec<RegistryScoreSummary> {
+        let mut scores: Vec<(&str, &RegistryScore)> =
+            self.registries.iter().map(|(host, score)| (&**host, score)).collect();
+        scores.sort_by_key(|(_, score)| {
+            std::cmp::Reverse((score.disagreements, score.judged.values().sum::<u64>()))
+        });
+        scores.truncate(MAX_SUMMARY);
+        scores.into_iter().map(|(host, score)| score.summary(host, now)).collect()
     }
 
     /// Whether the escapes of this registry are open again, whatever the policy vouches.
@@ -259,32 +369,41 @@ impl Score {
     ) {
         let Some(pod) = self.waiting.get_mut(uid) else { return };
         let canonical = reference.canonical();
+        let earliest = pod.since.saturating_sub(CLOCKS_DIFFER);
         let mut settled = Vec::new();
         for image in pod.images.iter_mut().filter(|image| !image.done) {
             if image.given.reference.canonical() != canonical {
                 continue;
             }
             match word {
-                Word::Pulled(at) => {
+                Word::Pulled(at) if at >= earliest => {
                     image.done = true;
                     settled.push((image.given.clone(), at));
                 }
-                Word::Runs if image.started == 0 => image.started = now.max(1),
+                Word::Runs(at) if at >= earliest && image.started == 0 => {
+                    image.started = now.max(1);
+                }
                 Word::Fails if image.failing_since == 0 => image.failing_since = now.max(1),
-                Word::Runs | Word::Fails => {}
+                Word::Pulled(_) | Word::Runs(_) | Word::Fails => {}
             }
         }
-        let (namespace, text) = (pod.namespace.clone(), pod.uid.clone());
-        for (given, at) in settled {
-            self.count(&given, NodeOutcome::PulledFreshly);
-            if given.verdict == Verdict::Fails && self.rechecks.len() < MAX_RECHECKS {
-                self.rechecks.push_back(Recheck {
-                    namespace: namespace.clone(),
-                    uid: text.clone(),
-                    reference: given.reference,
-                    pulled: super::index::timestamp(at),
-                });
-            }
+        let suspicion = |given: &GivenVerdict, at: u32| Recheck {
+            namespace: pod.namespace.clone(),
+            uid: pod.uid.clone(),
+            secrets: pod.secrets.clone(),
+            reference: given.reference.clone(),
+            credentials: given.credentials.clone(),
+            pulled: super::index::timestamp(at),
+        };
+        let suspicions: Vec<Recheck> = settled
+            .iter()
+            .filter(|(given, _)| given.is_refusal())
+            .map(|(given, at)| suspicion(given, *at))
+            .collect();
+        let room = MAX_RECHECKS.saturating_sub(self.rechecks.len());
+        self.rechecks.extend(suspicions.into_iter().take(room));
+        for (given, _) in &settled {
+            self.count(given, NodeOutcome::PulledFreshly);
         }
         self.drop_if_done(*uid);
     }
@@ -332,8 +451,11 @@ impl Score {
         for (given, outcome) in settled {
             self.count(&given, outcome);
         }
-        for uid in done {
-            self.drop_if_done(uid);
+        if !done.is_empty() {
+            for uid in &done {
+                self.waiting.remove(uid);
+            }
+            self.order.retain(|uid| self.waiting.contains_key(uid));
         }
     }
 
@@ -364,15 +486,17 @@ impl Score {
         &self.registries
     }
 
-    /// Puts the scores of a snapshot back.
-    pub(super) fn restore(&mut self, registries: BTreeMap<Box<str>, RegistryScore>) {
-        self.judged.clear();
-        for score in registries.values() {
-            for (pair, count) in &score.judged {
-                *self.judged.entry(*pair).or_default() += count;
+    /// Adds the scores of a snapshot.
+    pub(super) fn restore(&mut self, registries: &BTreeMap<Box<str>, RegistryScore>) {
+        for (host, earlier) in registries {
+            if let Some(score) = self.registry_mut(host) {
+                score.add(earlier);
+                for (pair, count) in &earlier.judged {
+                    let known = self.judged.entry(*pair).or_default();
+                    *known = known.saturating_add(*count);
+                }
             }
         }
-        self.registries = registries;
     }
 }
 

@@ -175,6 +175,11 @@ impl RegistryHosts {
         self.rules.iter().flat_map(|(_, ways)| ways).filter_map(|way| way.endpoint.as_deref())
     }
 
+    /// Every rule, in the order in which they were added.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&Pattern, &[Way])> {
+        self.rules.iter().map(|(pattern, ways)| (pattern, ways.as_slice()))
+    }
+
     /// The ways that hold for every registry without a rule of its own.
     pub(super) fn ways_of_all(&self) -> Vec<Way> {
         let of_all = self.rules.iter().find(|(pattern, _)| *pattern == Pattern::Any);

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource, Review,
-    Sources, Subject, mutate,
+    Sources, Subject, again, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode, lines};
-use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy, Ruling};
+use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPath, Workload, extract, pod_path};
 
@@ -152,6 +152,10 @@ impl Reviewer {
                 };
                 let review = super::review(self.sources(), subject).await;
                 record.decision = Some(review.decision);
+                let new = request.operation == Operation::Create && !request.dry_run;
+                if endpoint == Endpoint::Validate && workload.is_pod && new {
+                    self.health.remember(again::verdicts(&review, &subject), now);
+                }
                 record.images = review
                     .images
                     .iter()
@@ -170,7 +174,7 @@ impl Reviewer {
         Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record })
     }
 
-    fn sources(&self) -> Sources<'_> {
+    pub(super) fn sources(&self) -> Sources<'_> {
         Sources {
             registry: &*self.registry,
             cluster: &*self.cluster,
@@ -252,7 +256,16 @@ fn answer(review: &Review, policy: &str) -> Answer {
     let mut warnings = said(Decision::Warn);
     let mut denials = said(Decision::Deny);
     let rulings = || review.images.iter().map(|image| &image.ruling);
-    if rulings().any(Ruling::escapes_hold_back) {
+    let held_back = |reopened: bool| {
+        let mut images = review.images.iter();
+        images.any(|image| {
+            image.ruling.escapes_hold_back() && image.history.registry.escapes_reopened == reopened
+        })
+    };
+    if held_back(true) {
+        warnings.push(REOPENED.to_owned());
+    }
+    if held_back(false) {
         warnings.push(HELD_BACK.to_owned());
     }
     if !(warnings.is_empty() && denials.is_empty()) {
@@ -280,6 +293,9 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
 
 /// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
 pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+/// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
+/// lately contradicted look-ups at that registry.
+pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
 /// Said at the end of every denial: where the policy is.
 pub fn denied_under(policy: &str) -> String {
     format!("denied under PullPolicy `{policy}`, namespace mode `enforce`")

@@ -10,7 +10,9 @@ mod tags;
 
 use futures::join;
 
+use super::visibility::Shown;
 use super::{Bench, ImageReview};
+use crate::admission::{Picture, View};
 use crate::advice::{Advice, corrections, fitting_nodes};
 use crate::health::{Freshness, History, Visibility};
 use crate::image::ImageReference;
@@ -33,7 +35,7 @@ struct Case<'a> {
 }
 
 /// Adds what can be proven in time.
-pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview) {
+pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview, shown: Shown<'_>) {
     let settings = bench.subject.policy.spec().advice;
     let Some(cause) = review.assessment.cause.filter(|_| !review.ruling.refused) else { return };
     let Ok(wanted) = review.reference.clone() else {
@@ -42,7 +44,7 @@ pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview) {
         }
         return;
     };
-    let visibility = bench.visibility().await;
+    let visibility = shown.await;
     let history = visible_history(bench, &wanted, &visibility);
     let ran = history.known_tags.iter().any(|known| known.names(&wanted));
     let sought = Case {
@@ -57,6 +59,7 @@ pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview) {
     let advice = sought.advice().await;
     review.advice = advice;
     review.seen_here = ran;
+    review.picture = picture(&history, &visibility, bench.subject.namespace);
 }
 
 impl Case<'_> {
@@ -109,6 +112,29 @@ impl Case<'_> {
         self.bench.prove(self.wanted, Whose::Kubelet).await?;
         Some(Advice::pull_it())
     }
+}
+
+/// How the image and its registry fare, in numbers of what may be told.
+fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Picture> {
+    if history.freshness != Freshness::Current {
+        return None;
+    }
+    let view = match visibility {
+        Visibility::Cluster => View::Cluster,
+        Visibility::Namespaces(names) => match names.as_slice() {
+            [] => return None,
+            [one] if **one == *own => View::OwnNamespace,
+            _ => View::SomeNamespaces,
+        },
+    };
+    let failing: u32 = history.failures.iter().map(|(_, containers)| containers).sum();
+    Some(Picture {
+        view,
+        failing_workloads: history.failing_workloads,
+        failing_containers: failing,
+        registry_failing: history.registry.failing,
+        registry_healthy: history.registry.healthy,
+    })
 }
 
 /// What history may be told; nothing if it cannot be believed.

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag};
+use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, PodVerdicts};
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::workload::{NamespaceFacts, Node};
@@ -94,11 +94,21 @@ pub trait HealthSource: Send + Sync {
         Vec::new()
     }
 
+    /// The namespaces with pods of these images, then of their repositories and registries; at
+    /// most so many, the likeliest to matter first. Never waits.
+    fn namespaces_of(&self, _images: &[ImageReference], _most: usize) -> Vec<Box<str>> {
+        Vec::new()
+    }
+
     /// The names of the pull secrets that pods of this namespace name; the most used first.
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>>;
 
     /// When the controller of this kind (ReplicaSet, Job) and uid was created, if it is known.
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp>;
+
+    /// Remembers what was said about a new pod, to be compared with what its nodes do. Never
+    /// waits; whoever keeps no score forgets it.
+    fn remember(&self, _given: PodVerdicts<'_>, _now: Timestamp) {}
 }
 
 /// Who may see what.
@@ -109,6 +119,16 @@ pub trait AccessSource: Send + Sync {
         &'a self,
         asker: &'a Asker,
         namespace: Option<&'a str>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, bool>;
+
+    /// Whether the user may read the Secret of this name, and so may know that there is one.
+    /// `false` when it could not be found out in time.
+    fn may_read_secret<'a>(
+        &'a self,
+        asker: &'a Asker,
+        namespace: &'a str,
+        name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, bool>;
 }

@@ -100,6 +100,20 @@ struct VerdictLabels {
     cause: &'static str,
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JudgedLabels {
+    verdict: &'static str,
+    outcome: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SnapshotLabels {
+    operation: &'static str,
+    result: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResourceLabels {
     resource: &'static str,
 }
@@ -140,6 +154,9 @@ pub struct Metrics {
     api_calls: Family<ApiLabels, Counter>,
     index_pods: IntGauge,
     index_images: IntGauge,
+    index_state: Family<StateLabels, IntGauge>,
+    judged: Family<JudgedLabels, Counter>,
+    snapshots: Family<SnapshotLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -177,9 +194,13 @@ impl Metrics {
             api_calls: Family::default(),
             index_pods: IntGauge::default(),
             index_images: IntGauge::default(),
+            index_state: Family::default(),
+            judged: Family::default(),
+            snapshots: Family::default(),
         };
         metrics.register_reviews();
         metrics.register_process();
+        metrics.register_index();
         register(&mut metrics.registry);
         metrics
     }
@@ -243,15 +264,34 @@ impl Metrics {
             self.watch_undecodable.clone(),
         );
         r.register("api_calls", "Calls to the API server by name", self.api_calls.clone());
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        let build = prometheus_client::metrics::info::Info::new(version);
+        r.register("build", "The running version", build);
+    }
+
+    fn register_index(&mut self) {
+        let r = &mut self.registry;
         r.register("index_pods", "Pods in the health index", self.index_pods.clone());
         r.register(
             "index_images",
             "Images in the health index, remembered ones included",
             self.index_images.clone(),
         );
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        let build = prometheus_client::metrics::info::Info::new(version);
-        r.register("build", "The running version", build);
+        r.register(
+            "index_state",
+            "1 for what the health index is: learning, current or stale (it tells only while it is current)",
+            self.index_state.clone(),
+        );
+        r.register(
+            "verdicts_judged",
+            "Verdicts on images of admitted pods, by what the nodes then did",
+            self.judged.clone(),
+        );
+        r.register(
+            "snapshots",
+            "Reads and writes of the file that keeps the memory, by result",
+            self.snapshots.clone(),
+        );
     }
 
     /// The text of all metrics in the `OpenMetrics` format.
@@ -346,6 +386,26 @@ impl Metrics {
     pub fn index_size(&self, pods: usize, images: usize) {
         self.index_pods.set(i64::try_from(pods).unwrap_or(i64::MAX));
         self.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
+    }
+
+    /// Notes whether the health index may be believed: `learning`, `current` or `stale`.
+    pub fn index_freshness(&self, now: &'static str) {
+        for state in ["learning", "current", "stale"] {
+            let labels = StateLabels { state };
+            self.index_state.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
+
+    /// Notes how often a verdict has met an outcome in all.
+    pub fn verdicts_judged(&self, verdict: &'static str, outcome: &'static str, total: u64) {
+        let counter = self.judged.get_or_create_owned(&JudgedLabels { verdict, outcome });
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Counts a read or write of the memory's file; `result` is one of `ok`, `absent`, `refused`,
+    /// `failed`.
+    pub fn snapshot(&self, operation: &'static str, result: &'static str) {
+        self.snapshots.get_or_create(&SnapshotLabels { operation, result }).inc();
     }
 
     /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `refused`,

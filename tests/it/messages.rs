@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pullgate::admission::{
-    Finding, MAX_HEAD, MAX_WARNING, escape_words, evidence, fit_warnings, lines, sentence,
-    tls_words,
+    Finding, MAX_HEAD, MAX_WARNING, Picture, View, escape_words, evidence, fit_warnings, lines,
+    sentence, tls_words,
 };
 use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
@@ -18,7 +18,7 @@ use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
-use pullgate::review::{HELD_BACK, denied_under, label_words};
+use pullgate::review::{HELD_BACK, REOPENED, denied_under, label_words};
 use pullgate::workload::Placement;
 
 use crate::review::fakes::node;
@@ -79,6 +79,7 @@ fn finding<'a>(
         ruling,
         is_pod: false,
         seen_here: true,
+        picture: None,
     }
 }
 
@@ -220,6 +221,20 @@ fn tails() -> Vec<String> {
         ..assessment(Verdict::CannotTell, Cause::Unauthorized)
     };
     lines.push(finding(&trouble, &[], &plain).line());
+    let picture = Picture {
+        view: View::Cluster,
+        failing_workloads: 2,
+        failing_containers: 2,
+        registry_failing: 2,
+        registry_healthy: 7,
+    };
+    let with = |said, picture| Finding { picture: Some(picture), ..finding(said, &[], &plain) };
+    lines.push(with(&trouble, Picture { registry_failing: 40, ..picture }).line());
+    lines.push(with(&gone, picture).line());
+    let partial = Picture { view: View::SomeNamespaces, registry_failing: 5, ..picture };
+    lines.push(with(&gone, partial).line());
+    let own = Picture { view: View::OwnNamespace, failing_workloads: 1, ..picture };
+    lines.push(with(&gone, Picture { registry_healthy: 0, ..own }).line());
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
     lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
@@ -247,7 +262,7 @@ fn tails() -> Vec<String> {
 }
 
 fn answers() -> Vec<String> {
-    let mut all = vec![HELD_BACK.to_owned(), denied_under("default")];
+    let mut all = vec![HELD_BACK.to_owned(), REOPENED.to_owned(), denied_under("default")];
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
     let many: Vec<String> = (0..100).map(|n| format!("{n} {}", "x".repeat(300))).collect();

@@ -1,6 +1,8 @@
 //! The review as the webhook and the command line share it, over sources that answer from tables.
 
+mod again;
 pub mod fakes;
+mod visibility;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,10 @@ spec:
 ";
 
 pub async fn run(world: &World, object: serde_json::Value, policy: &str) -> Review {
+    run_for("ann", world, object, policy).await
+}
+
+pub async fn run_for(user: &str, world: &World, object: serde_json::Value, policy: &str) -> Review {
     let raw = serde_json::value::to_raw_value(&object).unwrap();
     let (group, kind) = match object["apiVersion"].as_str().unwrap().split_once('/') {
         Some((group, _)) => (group, object["kind"].as_str().unwrap()),
@@ -39,7 +45,7 @@ pub async fn run(world: &World, object: serde_json::Value, policy: &str) -> Revi
     let subject = Subject {
         workload: &workload,
         namespace: "shop",
-        asker: &Asker { username: "ann".into(), ..Asker::default() },
+        asker: &Asker { username: user.into(), ..Asker::default() },
         policy: &policy,
         runtime: None,
         account_applied: workload.is_pod,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::{self, MemoryFile};
 use super::own::{Own, first_certificate};
 use super::{DRAIN, Ended};
 use crate::cli::registries;
@@ -17,6 +18,7 @@ use crate::cluster::{Cluster, Connection, Place, WatchTuning};
 use crate::config::{
     CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, RegistrySettings, TlsSource,
 };
+use crate::mirror::RegistryHosts;
 use crate::plugin::{FollowedNodeFiles, NodeFilePaths};
 use crate::policy::{PolicyError, PullPolicy};
 use crate::registry::{HostsSource, RegistryClient};
@@ -36,6 +38,7 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 pub(super) struct House {
     pub(super) ca_bundle: Option<String>,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) memory: Option<Arc<MemoryFile>>,
     metrics: Arc<Metrics>,
     cluster: Arc<Cluster>,
     registry: Arc<RegistryClient>,
@@ -66,6 +69,7 @@ impl House {
             policy: policy_file,
             registry,
             nodes,
+            snapshot,
             log_format: _,
             log_level: _,
             reload,
@@ -76,7 +80,9 @@ impl House {
         let policy =
             policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), parse_policy)?;
         let mirrors = registry.mirrors.clone().map(hosts_source);
-        let registry = registry_client(registry, mirrors.as_ref(), &policy)?;
+        let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
+        let limits = memory::limits(&policy, hosts.as_ref());
+        let registry = registry_client(registry, hosts, &policy)?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
         let token_file = token_file.map(|path| open("path token", path)).transpose()?;
         let certificates = client_authorities.is_some();
@@ -102,8 +108,9 @@ impl House {
         };
         let connection = Connection::to(place(target)).await?;
         let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept));
-        let cluster = Cluster::new(connection, WatchTuning::default(), &metrics);
+        let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
+        let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
         let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
         let runtime = nodes.runtime;
         let nodes = node_files(nodes)?;
@@ -123,6 +130,7 @@ impl House {
         Ok(Self {
             ca_bundle,
             readiness,
+            memory: memory.map(Arc::new),
             metrics,
             cluster,
             registry,
@@ -157,6 +165,14 @@ impl House {
         };
         for (name, watch) in self.cluster.watches() {
             forever(name, watch);
+        }
+        let policy = Arc::clone(&self.reviewer.policy);
+        let retention = memory::follow_retention(Arc::clone(&self.cluster), policy);
+        forever("retention", Box::pin(retention));
+        let score = memory::keep_score(self.cluster, Arc::clone(&self.reviewer));
+        forever("score", Box::pin(score));
+        if let Some(memory) = self.memory {
+            forever("snapshot", Box::pin(memory.keep()));
         }
         if let Some((own, authorities)) = self.own {
             let kept = self.tls_source == TlsSource::Kept;
@@ -214,7 +230,7 @@ impl House {
 const REVIEW_SERVER: &str = "review server";
 
 #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock once, at start")]
-fn clock() -> (Timestamp, Instant) {
+pub(super) fn clock() -> (Timestamp, Instant) {
     (Timestamp::now(), Instant::now())
 }
 
@@ -280,14 +296,12 @@ fn hosts_source(files: MirrorFiles) -> HostsSource {
 
 fn registry_client(
     settings: RegistrySettings,
-    mirrors: Option<&HostsSource>,
+    hosts: Option<RegistryHosts>,
     policy: &PullPolicy,
 ) -> anyhow::Result<Arc<RegistryClient>> {
     let mut options = registries::options(settings, policy);
     options.limits.whole = policy.spec().lookups.each.get();
-    if let Some(mirrors) = mirrors {
-        options.hosts = mirrors.load()?;
-    }
+    options.hosts = hosts.unwrap_or(options.hosts);
     Ok(RegistryClient::new(options)?)
 }
 

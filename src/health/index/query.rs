@@ -1,11 +1,14 @@
 //! What a review asks: the few facts about one image, its repository and its registry.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::images::{Image, Space};
 use super::names::Id;
-use super::record::{Seconds, seconds, timestamp};
+use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use crate::health::history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
@@ -14,6 +17,8 @@ use crate::pull::Cause;
 
 /// Images of a repository that are looked at for one answer.
 const MAX_LOOKED_AT: usize = 512;
+/// Pods of an image that are looked at to find out whose they are.
+const MAX_PODS: usize = 2048;
 /// Most other tags in one answer.
 const MAX_TAGS: usize = 32;
 /// A start this long after a fresh pull, in seconds, is still that pull's.
@@ -33,6 +38,9 @@ impl HealthIndex {
         {
             history.last_success = self.success(image);
             history.failures = failures(image, &visible);
+            if !history.failures.is_empty() {
+                history.failing_workloads = self.failing_workloads(image, &visible);
+            }
         }
         let name = self.images.repository_name(question.reference);
         if let Some(repository) = self.images.repository_named(&name) {
@@ -70,6 +78,67 @@ impl HealthIndex {
         tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
         tags.truncate(MAX_TAGS);
         tags
+    }
+
+    /// How many workloads, or pods without one, cannot get this image.
+    fn failing_workloads(&self, image: &Image, visible: &Visible) -> u32 {
+        let mut workloads = HashSet::new();
+        let mut alone = 0;
+        for pod in image.pods.iter().take(MAX_PODS).filter_map(|slot| self.pods.get(*slot)) {
+            let fails = |container: &ContainerRecord| {
+                container.state == State::Failing
+                    && self.images.get(container.image).is_some_and(|other| {
+                        other.reference.canonical() == image.reference.canonical()
+                    })
+            };
+            if !visible.includes(pod.namespace) || !pod.containers.as_slice().iter().any(fails) {
+                continue;
+            }
+            match self.workloads.top(pod.workload) {
+                Some(workload) => {
+                    workloads.insert(workload);
+                }
+                None => alone += 1,
+            }
+        }
+        u32::try_from(workloads.len()).unwrap_or(u32::MAX).saturating_add(alone)
+    }
+
+    /// The namespaces with pods of these images, then of their repositories and registries; at
+    /// most so many, the likeliest to matter first.
+    pub fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
+        let mut found: Vec<Id> = Vec::new();
+        let mut add = |mut near: Vec<(Reverse<u32>, &str, Id)>| {
+            near.sort_unstable();
+            for (_, _, namespace) in near {
+                if found.len() < most && !found.contains(&namespace) {
+                    found.push(namespace);
+                }
+            }
+        };
+        let of_image = |image: &Image| -> Vec<(Reverse<u32>, &str, Id)> {
+            let spaces = image.spaces.iter();
+            spaces
+                .map(|space| {
+                    let pods = space.failing + space.running;
+                    (Reverse(pods), self.text(space.namespace), space.namespace)
+                })
+                .collect()
+        };
+        let known = |image: &ImageReference| self.images.get(self.images.find(image)?);
+        for image in images.iter().filter_map(known) {
+            add(of_image(image));
+        }
+        for name in images.iter().map(|image| self.images.repository_name(image)) {
+            let Some(repository) = self.images.repository_named(&name) else { continue };
+            let ids = repository.images.iter().rev().take(MAX_LOOKED_AT);
+            add(ids.filter_map(|id| self.images.get(*id)).flat_map(of_image).collect());
+            if let Some(registry) = self.images.registry(repository.registry) {
+                let spaces = registry.spaces.iter();
+                add(spaces.map(|(id, (h, f))| (Reverse(h + f), self.text(*id), *id)).collect());
+            }
+        }
+        found.into_iter().map(|namespace| self.text(namespace).into()).collect()
     }
 
     fn success(&self, image: &Image) -> Option<Success> {

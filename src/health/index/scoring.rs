@@ -21,7 +21,7 @@ impl HealthIndex {
                 let word = match container.state {
                     // With the policy `Always` the start itself asked the registry.
                     State::Running | State::Done if container.always => Word::Pulled(container.at),
-                    State::Running | State::Crashing | State::Done => Word::Runs,
+                    State::Running | State::Crashing | State::Done => Word::Runs(container.at),
                     State::Failing => Word::Fails,
                     State::Waiting => return None,
                 };

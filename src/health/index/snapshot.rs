@@ -21,8 +21,6 @@ use crate::pull::Cause;
 const MAGIC: &str = "pullgate-health";
 /// Changes whenever the content does.
 const VERSION: &str = "1";
-/// Largest snapshot that is read, in bytes.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a snapshot is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +45,53 @@ pub enum SnapshotError {
     Content(#[source] serde_json::Error),
 }
 
+/// The memory, taken out of an index: to be written to a file, or read from one.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Document {
+pub struct Snapshot {
     images: Vec<ImageLine>,
     registries: Vec<RegistryLine>,
     score: BTreeMap<Box<str>, RegistryScore>,
+}
+
+impl Snapshot {
+    /// Largest snapshot that is written or read, in bytes.
+    pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+    /// The bytes for a file. `cluster` tells this cluster from others (the uid of `kube-system`).
+    pub fn encode(&self, cluster: &str) -> Result<Vec<u8>, SnapshotError> {
+        let content = serde_json::to_vec(self).map_err(SnapshotError::Content)?;
+        let digest = Digest::of_sha256(&content);
+        let mut bytes = format!("{MAGIC} {VERSION} {} {digest}\n", word(cluster)).into_bytes();
+        bytes.extend_from_slice(&content);
+        if bytes.len() > Self::MAX_BYTES { Err(SnapshotError::TooLarge) } else { Ok(bytes) }
+    }
+
+    /// Checks the bytes of a file and takes them apart.
+    pub fn decode(bytes: &[u8], cluster: &str) -> Result<Self, SnapshotError> {
+        if bytes.len() > Self::MAX_BYTES {
+            return Err(SnapshotError::TooLarge);
+        }
+        let end = bytes.iter().take(512).position(|b| *b == b'\n').ok_or(SnapshotError::Foreign)?;
+        let header = std::str::from_utf8(&bytes[..end]).map_err(|_| SnapshotError::Foreign)?;
+        let content = &bytes[end + 1..];
+        let words: Vec<&str> = header.split(' ').collect();
+        let [MAGIC, version, of, digest] = words[..] else { return Err(SnapshotError::Foreign) };
+        if version != VERSION {
+            return Err(SnapshotError::Version);
+        }
+        if of != word(cluster) {
+            return Err(SnapshotError::Cluster);
+        }
+        if Digest::of_sha256(content).as_str() != digest {
+            return Err(SnapshotError::Damaged);
+        }
+        serde_json::from_slice(content).map_err(SnapshotError::Content)
+    }
+
+    /// How many images it remembers.
+    pub fn images(&self) -> usize {
+        self.images.len()
+    }
 }
 
 /// One image; short names, as there may be tens of thousands.
@@ -91,10 +131,9 @@ fn is_zero(seconds: &Seconds) -> bool {
 }
 
 impl HealthIndex {
-    /// The memory as bytes for a file. `cluster` tells this cluster from others (the uid of
-    /// `kube-system`).
-    pub fn encode_snapshot(&self, cluster: &str) -> Result<Vec<u8>, SnapshotError> {
-        let document = Document {
+    /// The memory as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
             images: self.images.iter().filter_map(|(_, image)| self.image_line(image)).collect(),
             registries: self
                 .images
@@ -107,12 +146,7 @@ impl HealthIndex {
                 })
                 .collect(),
             score: self.score.registries().clone(),
-        };
-        let content = serde_json::to_vec(&document).map_err(SnapshotError::Content)?;
-        let digest = Digest::of_sha256(&content);
-        let mut bytes = format!("{MAGIC} {VERSION} {} {digest}\n", word(cluster)).into_bytes();
-        bytes.extend_from_slice(&content);
-        Ok(bytes)
+        }
     }
 
     fn image_line(&self, image: &super::images::Image) -> Option<ImageLine> {
@@ -136,17 +170,11 @@ impl HealthIndex {
         })
     }
 
-    /// Adds the memory of a snapshot to this index. What was refused changed nothing. Times after
-    /// `now` are taken for now: clocks differ.
-    pub fn restore_snapshot(
-        &mut self,
-        bytes: &[u8],
-        cluster: &str,
-        now: Timestamp,
-    ) -> Result<(), SnapshotError> {
-        let document = read(bytes, cluster)?;
+    /// Adds the memory of a snapshot to this index. Times after `now` are taken for now: clocks
+    /// differ.
+    pub fn restore(&mut self, snapshot: Snapshot, now: Timestamp) {
         let now = seconds(now);
-        for line in document.images.into_iter().take(self.limits.images) {
+        for line in snapshot.images.into_iter().take(self.limits.images) {
             let Ok(reference) = ImageReference::parse(&line.i) else { continue };
             let id = self.images.intern_reference(&reference, line.h.min(now));
             let digest = line.d.as_deref().map_or(NONE, |text| self.digests.intern(text));
@@ -171,7 +199,7 @@ impl HealthIndex {
                 image.use_digest(digest, at, false);
             }
         }
-        for line in document.registries {
+        for line in snapshot.registries {
             if let Some(id) = self.images.find_registry(&line.host)
                 && let Some(registry) = self.images.registry_mut(id)
             {
@@ -179,32 +207,9 @@ impl HealthIndex {
                 registry.without_secret = registry.without_secret.max(line.without_secret.min(now));
             }
         }
-        self.score.restore(document.score);
+        self.score.restore(&snapshot.score);
         self.forget_old(now);
-        Ok(())
     }
-}
-
-/// Checks a snapshot and takes it apart.
-fn read(bytes: &[u8], cluster: &str) -> Result<Document, SnapshotError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(SnapshotError::TooLarge);
-    }
-    let end = bytes.iter().take(512).position(|b| *b == b'\n').ok_or(SnapshotError::Foreign)?;
-    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| SnapshotError::Foreign)?;
-    let content = &bytes[end + 1..];
-    let words: Vec<&str> = header.split(' ').collect();
-    let [MAGIC, version, of, digest] = words[..] else { return Err(SnapshotError::Foreign) };
-    if version != VERSION {
-        return Err(SnapshotError::Version);
-    }
-    if of != word(cluster) {
-        return Err(SnapshotError::Cluster);
-    }
-    if Digest::of_sha256(content).as_str() != digest {
-        return Err(SnapshotError::Damaged);
-    }
-    serde_json::from_slice(content).map_err(SnapshotError::Content)
 }
 
 /// A name that fits into the header.

@@ -524,9 +524,9 @@ fn the_memory_survives_a_restart() {
     let mut open = pod(20, "open.example/x:1", What::Runs(-1));
     (open.secrets, open.policy) = (false, "Always");
     before.apply_pod(&open.view(), at(0));
-    let bytes = before.encode_snapshot("cluster-1").unwrap();
+    let bytes = before.snapshot().encode("cluster-1").unwrap();
     let mut after = HealthIndex::default();
-    after.restore_snapshot(&bytes, "cluster-1", at(5)).unwrap();
+    after.restore(Snapshot::decode(&bytes, "cluster-1").unwrap(), at(5));
     after.set_freshness(Freshness::Current);
     let history = ask(&after, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
     let old = ask(&before, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
@@ -546,12 +546,10 @@ fn the_memory_survives_a_restart() {
 #[case::version(|bytes: &mut Vec<u8>| bytes[16] = b'9', "another version")]
 #[case::cluster(|bytes: &mut Vec<u8>| bytes[18] = b'x', "another cluster")]
 fn a_bad_snapshot_is_refused_whole(#[case] spoil: fn(&mut Vec<u8>), #[case] says: &str) {
-    let mut bytes = index(&investigation()).encode_snapshot("cluster-1").unwrap();
+    let mut bytes = index(&investigation()).snapshot().encode("cluster-1").unwrap();
     spoil(&mut bytes);
-    let mut after = HealthIndex::default();
-    let error = after.restore_snapshot(&bytes, "cluster-1", at(5)).unwrap_err();
+    let error = Snapshot::decode(&bytes, "cluster-1").unwrap_err();
     assert!(error.to_string().contains(says), "{error}");
-    assert_eq!(after.size().images, 0);
 }
 
 /// Everything that a list of the same pods must bring about again.

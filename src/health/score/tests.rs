@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::health::{EventView, HealthIndex, PodView};
+use crate::health::{EventView, HealthIndex, PodView, Snapshot};
 
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 const IMAGE: &str = "r.example/app:1";
@@ -14,7 +14,12 @@ fn at(minute: i64) -> Timestamp {
 
 fn said(verdict: Verdict) -> GivenVerdict {
     let cause = (verdict == Verdict::Fails).then_some(Cause::TagNotFound);
-    GivenVerdict { reference: ImageReference::parse(IMAGE).unwrap(), verdict, cause }
+    let reference = ImageReference::parse(IMAGE).unwrap();
+    GivenVerdict { reference, verdict, cause, credentials: [].into() }
+}
+
+fn of_pod(uid: &str, verdict: Verdict, denied: bool) -> PodVerdicts<'_> {
+    PodVerdicts { namespace: "shop", uid, secrets: &[], denied, verdicts: vec![said(verdict)] }
 }
 
 fn pod(state: &serde_json::Value, policy: &str) -> PodView {
@@ -45,7 +50,7 @@ fn pulled(minute: i64) -> EventView {
 
 fn index(verdict: Verdict) -> HealthIndex {
     let mut index = HealthIndex::default();
-    index.score_mut().remember("shop", UID, [said(verdict)], at(0));
+    index.score_mut().remember(of_pod(UID, verdict, false), at(0));
     index
 }
 
@@ -85,7 +90,7 @@ fn a_pod_that_goes_first_leaves_the_verdict_open() {
 #[test]
 fn a_denied_pod_is_never_judged() {
     let mut index = HealthIndex::default();
-    index.score_mut().remember_denied([said(Verdict::Fails)]);
+    index.score_mut().remember(of_pod(UID, Verdict::Fails, true), at(0));
     assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::Denied, 1)]);
 }
 
@@ -129,9 +134,9 @@ fn the_score_survives_a_restart() {
     before.apply_pod(&pod(&runs(1), "Always"), at(1));
     let recheck = before.score_mut().take_rechecks().remove(0);
     before.score_mut().rechecked(&recheck, true, at(2));
-    let bytes = before.encode_snapshot("c").unwrap();
+    let bytes = before.snapshot().encode("c").unwrap();
     let mut after = HealthIndex::default();
-    after.restore_snapshot(&bytes, "c", at(3)).unwrap();
+    after.restore(Snapshot::decode(&bytes, "c").unwrap(), at(3));
     assert!(after.score().escapes_reopened("r.example", at(3)));
     assert_eq!(judged(&after), judged(&before));
     assert_eq!(after.score().registry("r.example"), before.score().registry("r.example"));
@@ -141,9 +146,50 @@ fn the_score_survives_a_restart() {
 fn what_waits_is_bounded() {
     let mut score = Score::default();
     for n in 0..12_000 {
-        score.remember("shop", &format!("{n}"), [said(Verdict::Fails)], at(0));
+        score.remember(of_pod(&n.to_string(), Verdict::Fails, false), at(0));
     }
     assert_eq!(score.waiting(), 10_000);
     score.tick(super::super::index::seconds(at(60 * 7)));
     assert_eq!(score.waiting(), 0);
+}
+
+#[test]
+fn what_ran_before_the_verdict_says_nothing_of_it() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(-5), "Always"), at(1));
+    assert_eq!(judged(&index), []);
+    assert_eq!(index.score_mut().take_rechecks(), []);
+}
+
+#[test]
+fn only_missing_and_forbidden_are_looked_up_again() {
+    let mut given = of_pod(UID, Verdict::Fails, false);
+    given.verdicts[0].cause = Some(Cause::PlatformMismatch);
+    let mut index = HealthIndex::default();
+    index.score_mut().remember(given, at(0));
+    index.apply_pod(&pod(&runs(1), "Always"), at(1));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::PulledFreshly, 1)]);
+    assert_eq!(index.score_mut().take_rechecks(), []);
+}
+
+#[test]
+fn the_summary_shows_disagreements_first() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(1), "Always"), at(1));
+    let recheck = index.score_mut().take_rechecks().remove(0);
+    index.score_mut().rechecked(&recheck, true, at(2));
+    let mut other = of_pod("2", Verdict::Works, true);
+    other.verdicts[0].reference = ImageReference::parse("a.example/x:1").unwrap();
+    index.score_mut().remember(other.clone(), at(2));
+    index.score_mut().remember(other, at(2));
+    let summary = index.score().summary(at(3));
+    assert_eq!(
+        serde_json::to_value(&summary).unwrap(),
+        json!([
+            {"registry": "r.example", "disagreements": 1, "escapesOpenUntil": "2027-01-22T08:02:00Z",
+             "verdicts": [{"verdict": "fails", "outcome": "pulled_freshly", "count": 1}]},
+            {"registry": "a.example", "disagreements": 0,
+             "verdicts": [{"verdict": "works", "outcome": "denied", "count": 2}]},
+        ])
+    );
 }

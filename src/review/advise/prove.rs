@@ -2,9 +2,8 @@
 
 use futures::future::join_all;
 
-use super::super::{Bench, Subject};
+use super::super::Bench;
 use crate::credential::Credential;
-use crate::health::Visibility;
 use crate::image::{Digest, ImageReference};
 use crate::pull::{Attempt, Lived, Observation, Outcome, Verdict, Vouches, assess};
 use crate::workload::PullPolicy;
@@ -30,23 +29,6 @@ pub(super) struct Proof {
 }
 
 impl Bench<'_> {
-    /// Of which namespaces the asker may be told.
-    pub(super) async fn visibility(self) -> Visibility {
-        let own = || Visibility::Namespaces(vec![self.subject.namespace.into()]);
-        let Subject { asker, namespace, deadline, policy, .. } = self.subject;
-        if !policy.trusts(asker) {
-            return own();
-        }
-        let access = self.sources.access;
-        if access.may_list_pods(asker, None, deadline).await {
-            Visibility::Cluster
-        } else if access.may_list_pods(asker, Some(namespace), deadline).await {
-            own()
-        } else {
-            Visibility::nobody()
-        }
-    }
-
     /// Whether the nodes could pull and start this image, by the word of its registry.
     pub(super) async fn prove(self, candidate: &ImageReference, whose: Whose) -> Option<Proof> {
         let attempts = match whose {

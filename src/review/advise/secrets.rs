@@ -31,12 +31,27 @@ impl Case<'_> {
             bench.proof(self.wanted, &attempts).map(|_| name)
         }))
         .await;
-        let name = tried.into_iter().flatten().next()?;
+        let name = self.may_be_named(tried.into_iter().flatten().collect()).await?;
         let limits = account.as_ref().is_some_and(|account| {
             account.enforce_mountable_secrets && !account.pull_secrets.contains(&name)
         });
         let own = &bench.subject.workload.service_account;
         Some(Advice::secret_works(&name, limits.then_some(own)))
+    }
+
+    /// The first of these secrets whose name the asker may know: one that a pod names which they
+    /// may list, or one that they may read. At most one is asked about.
+    async fn may_be_named(self, works: Vec<Box<str>>) -> Option<Box<str>> {
+        let subject = self.bench.subject;
+        let shown = self.bench.sources.health.pull_secrets_in_use(subject.namespace);
+        if let Some(name) = works.iter().find(|name| shown.contains(name)) {
+            return Some(name.clone());
+        }
+        let name = works.into_iter().next()?;
+        let access = self.bench.sources.access;
+        let may =
+            access.may_read_secret(subject.asker, subject.namespace, &name, subject.deadline).await;
+        may.then_some(name)
     }
 
     /// Names to try, the likeliest first: what the pod's own account has, what pods here use most,

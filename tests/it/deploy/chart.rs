@@ -91,6 +91,7 @@ fn values_add_what_they_say(#[case] values: &[&str], #[case] kind: &str, #[case]
 #[case::unknown(&["replica=3"], "replica")]
 #[case::wrong(&["webhook.failurePolicy=Sometimes"], "failurePolicy")]
 #[case::too_long(&["webhook.timeoutSeconds=60"], "timeoutSeconds")]
+#[case::two_volumes(&["snapshot.volume.emptyDir.medium=Memory", "snapshot.volume.hostPath.path=/x"], "volume")]
 #[case::given_nothing(&["certificates.mode=given"], "certificates.given")]
 fn wrong_values_are_refused(#[case] values: &[&str], #[case] names: &str) {
     let Some(helm) = program("helm") else { return };
@@ -109,6 +110,26 @@ fn secrets_can_be_kept_to_chosen_namespaces() {
         .map(|object| (object["kind"].as_str().unwrap(), object["metadata"]["namespace"].as_str()))
         .collect();
     assert_eq!(bound, [("RoleBinding", Some("shop")), ("RoleBinding", Some("bank"))]);
+}
+
+#[test]
+fn the_memory_is_kept_where_a_volume_is_given_and_nowhere_else() {
+    let Some(helm) = program("helm") else { return };
+    let pod = |values: &[&str]| {
+        let rendered = render(&helm, values).unwrap();
+        one(&rendered, "Deployment", "pullgate")["spec"]["template"]["spec"].clone()
+    };
+    assert!(!pod(&[]).to_string().contains("snapshot"));
+    let pod = pod(&["snapshot.volume.persistentVolumeClaim.claimName=memory"]);
+    let volumes = pod["volumes"].as_array().unwrap();
+    let claim =
+        serde_json::json!({"name": "snapshot", "persistentVolumeClaim": {"claimName": "memory"}});
+    assert!(volumes.contains(&claim), "{volumes:?}");
+    let container = &pod["containers"][0];
+    let argument = "--snapshot-file=/var/lib/pullgate/snapshot";
+    assert!(container["args"].as_array().unwrap().iter().any(|one| one == argument));
+    let mount = serde_json::json!({"name": "snapshot", "mountPath": "/var/lib/pullgate"});
+    assert!(container["volumeMounts"].as_array().unwrap().contains(&mount));
 }
 
 #[test]

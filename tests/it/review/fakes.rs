@@ -8,7 +8,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
-use pullgate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, Visibility};
+use pullgate::health::{
+    Asker, Freshness, GivenVerdict, History, HistoryQuestion, KnownTag, PodVerdicts, Visibility,
+};
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
     Content, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
@@ -37,6 +39,15 @@ pub struct World {
     pub may_list: bool,
     /// Whether that is so in the object's own namespace only.
     pub only_own: bool,
+    /// If there are any, the only namespaces in which pods may be listed.
+    pub may_list_in: Vec<String>,
+    /// Namespaces with pods of any image that is asked about.
+    pub namespaces: Vec<Box<str>>,
+    pub may_read_secrets: bool,
+    /// What was remembered of pods' verdicts.
+    pub remembered: Mutex<Vec<Remembered>>,
+    /// The access reviews that were made: namespaces, `*` for all, or a secret.
+    pub reviews: Mutex<Vec<String>>,
     /// The namespace's annotations.
     pub annotations: Vec<(Box<str>, Box<str>)>,
     /// Images of the same name elsewhere, in namespaces of others.
@@ -47,6 +58,15 @@ pub struct World {
     pub short_names: BTreeMap<String, String>,
     /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
     pub asked: Mutex<Vec<(String, String, bool)>>,
+}
+
+/// What was remembered of one pod.
+#[derive(Debug)]
+pub struct Remembered {
+    pub uid: String,
+    pub secrets: Vec<Box<str>>,
+    pub denied: bool,
+    pub verdicts: Vec<GivenVerdict>,
 }
 
 pub fn exists() -> Outcome {
@@ -100,6 +120,7 @@ impl World {
             labels: vec![("pullgate.dev/mode".into(), "enforce".into())],
             history: History { freshness: Freshness::Current, ..History::default() },
             may_list: true,
+            may_read_secrets: true,
             ..Self::default()
         }
     }
@@ -217,12 +238,22 @@ impl HealthSource for World {
         }
     }
 
+    fn namespaces_of(&self, _: &[ImageReference], most: usize) -> Vec<Box<str>> {
+        self.namespaces.iter().take(most).cloned().collect()
+    }
+
     fn pull_secrets_in_use(&self, _: &str) -> Vec<Box<str>> {
         self.secrets_in_use.clone()
     }
 
     fn created(&self, _: &str, _: &str) -> Option<Timestamp> {
         None
+    }
+
+    fn remember(&self, given: PodVerdicts<'_>, _: Timestamp) {
+        let PodVerdicts { uid, secrets, denied, verdicts, .. } = given;
+        let (uid, secrets) = (uid.to_owned(), secrets.to_vec());
+        self.remembered.lock().unwrap().push(Remembered { uid, secrets, denied, verdicts });
     }
 }
 
@@ -233,7 +264,22 @@ impl AccessSource for World {
         namespace: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
-        let may = self.may_list && (namespace.is_some() || !self.only_own);
+        self.reviews.lock().unwrap().push(namespace.unwrap_or("*").to_owned());
+        let listed = namespace.is_none_or(|name| self.may_list_in.iter().any(|one| one == name));
+        let may = self.may_list
+            && (namespace.is_some() || !self.only_own)
+            && (self.may_list_in.is_empty() || (namespace.is_some() && listed));
         async move { may }.boxed()
+    }
+
+    fn may_read_secret<'a>(
+        &'a self,
+        _: &'a Asker,
+        _: &'a str,
+        name: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        self.reviews.lock().unwrap().push(format!("secret {name}"));
+        async { self.may_read_secrets }.boxed()
     }
 }

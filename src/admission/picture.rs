@@ -1,0 +1,69 @@
+//! How an image and its registry fare in this cluster, in a few words with their numbers.
+
+/// Of which namespaces the numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Of all.
+    Cluster,
+    /// Of those that the asker may see: a partial view.
+    SomeNamespaces,
+    /// Of the object's own: a partial view.
+    OwnNamespace,
+}
+
+impl View {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Cluster => "in this cluster",
+            Self::SomeNamespaces => "in the namespaces you may see",
+            Self::OwnNamespace => "in this namespace",
+        }
+    }
+}
+
+/// How an image and its registry fare, in numbers that the asker may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    /// Of which namespaces they are.
+    pub view: View,
+    /// Workloads, or pods without one, of which a container cannot get this very image.
+    pub failing_workloads: u32,
+    /// Containers that cannot get it.
+    pub failing_containers: u32,
+    /// Containers that cannot get an image of this registry, this one included.
+    pub registry_failing: u32,
+    /// Containers that run an image of this registry.
+    pub registry_healthy: u32,
+}
+
+impl Picture {
+    /// Who else has the trouble; nothing if nobody has.
+    pub(super) fn failing(&self) -> Option<String> {
+        let who = match self.failing_workloads {
+            0 => return None,
+            1 => "1 workload fails".to_owned(),
+            many => format!("{many} workloads fail"),
+        };
+        Some(format!("{who} with it {}", self.view.words()))
+    }
+
+    /// How the rest of the registry is; nothing where this image does not fail for others, or
+    /// nothing else of the registry is known.
+    pub(super) fn rest(&self) -> Option<String> {
+        let failing = self.registry_failing.saturating_sub(self.failing_containers);
+        match (self.failing_workloads, self.registry_healthy, failing) {
+            (0, ..) | (_, 0, 0) => None,
+            (_, healthy, 0) => Some(format!("all else from this registry runs ({healthy})")),
+            (_, healthy, failing) => {
+                Some(format!("of all else from this registry {healthy} run and {failing} fail"))
+            }
+        }
+    }
+
+    /// How many fail at a registry that is in trouble; nothing if the asker may know of none.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let all = self.registry_failing + self.registry_healthy;
+        let (failing, place) = (self.registry_failing, self.view.words());
+        (failing > 0).then(|| format!("{failing} of {all} containers {place} cannot pull from it"))
+    }
+}

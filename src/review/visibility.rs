@@ -1,0 +1,51 @@
+//! Of which namespaces the asker may be told, found out once for all images of an answer.
+//!
+//! The cluster as a whole if they may list its pods; else namespace by namespace, those in which
+//! there is anything to tell, with a bound to the access reviews of one answer. A ServiceAccount
+//! is told of the object's own namespace alone, since others read what it is told.
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, join_all};
+
+use super::{Sources, Subject};
+use crate::health::Visibility;
+use crate::image::ImageReference;
+
+/// Access reviews for one answer: two that are always made, one for the name of a secret, and
+/// those for other namespaces.
+const MAX_REVIEWS: usize = 20;
+const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3;
+
+/// What the images of one answer share. Nothing is asked before one of them wants to know.
+pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
+
+/// Of which namespaces may be told, for an answer about these images.
+pub(super) fn shown<'a>(
+    sources: Sources<'a>,
+    subject: Subject<'a>,
+    images: Vec<ImageReference>,
+) -> Shown<'a> {
+    find_out(sources, subject, images).boxed().shared()
+}
+
+async fn find_out(
+    sources: Sources<'_>,
+    subject: Subject<'_>,
+    images: Vec<ImageReference>,
+) -> Visibility {
+    let Subject { asker, namespace, deadline, policy, .. } = subject;
+    let may_list = |namespace| sources.access.may_list_pods(asker, namespace, deadline);
+    let trusted = policy.trusts(asker);
+    if trusted && may_list(None).await {
+        return Visibility::Cluster;
+    }
+    let mut asked: Vec<Box<str>> = vec![namespace.into()];
+    if trusted {
+        let others = sources.health.namespaces_of(&images, OTHER_NAMESPACES + 1);
+        asked.extend(others.into_iter().filter(|other| **other != *namespace));
+        asked.truncate(OTHER_NAMESPACES + 1);
+    }
+    let answers = join_all(asked.iter().map(|name| may_list(Some(&**name)))).await;
+    let told = asked.iter().zip(answers).filter(|(_, may)| *may).map(|(name, _)| name.clone());
+    Visibility::Namespaces(told.collect())
+}

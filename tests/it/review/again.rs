@@ -1,0 +1,140 @@
+//! Keeping score: what is remembered of a pod's verdicts, and the look-up that is repeated.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use pullgate::health::Recheck;
+use pullgate::image::ImageReference;
+use pullgate::policy::PullPolicy;
+use pullgate::pull::{NetworkFault, Outcome};
+use pullgate::review::{Endpoint, LookedAgain, Reviewer};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::NOW;
+use super::fakes::{Remembered, World, exists, missing, secret};
+
+const APP: &str = "reg.example.com/app:1";
+
+fn reviewer(world: World) -> (Arc<World>, Reviewer) {
+    let world = Arc::new(world);
+    let reviewer = Reviewer {
+        registry: world.clone(),
+        cluster: world.clone(),
+        nodes: world.clone(),
+        health: world.clone(),
+        access: world.clone(),
+        policy: Arc::new(ArcSwap::from_pointee(PullPolicy::default())),
+        own_namespace: None,
+        runtime: None,
+    };
+    (world, reviewer)
+}
+
+async fn admit(world: World, change: impl Fn(&mut Value)) -> Vec<Remembered> {
+    let (world, reviewer) = reviewer(world);
+    let mut review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "r", "operation": "CREATE", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"}, "userInfo": {"username": "ann"},
+        "object": {"metadata": {"name": "p", "namespace": "shop", "uid": "pod-1"},
+            "spec": {"imagePullSecrets": [{"name": "regcred"}],
+                "containers": [{"name": "a", "image": APP, "imagePullPolicy": "Always"}]}}}});
+    change(&mut review["request"]);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let body = review.to_string();
+    reviewer
+        .admit(Endpoint::Validate, body.as_bytes(), NOW.parse().unwrap(), deadline)
+        .await
+        .unwrap();
+    let remembered = std::mem::take(&mut *world.remembered.lock().unwrap());
+    remembered
+}
+
+fn world(outcome: Outcome) -> World {
+    World::enforcing().answer(APP, "regcred", outcome).secret(secret(
+        "regcred",
+        "reg.example.com",
+        "ann",
+    ))
+}
+
+#[tokio::test]
+async fn a_new_pods_verdicts_are_remembered_with_its_secrets() {
+    let remembered = admit(world(missing()), |_| ()).await;
+    assert_eq!(remembered.len(), 1);
+    let one = &remembered[0];
+    assert_eq!((&*one.uid, one.denied, &*one.secrets), ("pod-1", false, &["regcred".into()][..]));
+    assert_eq!(one.verdicts[0].credentials.len(), 1);
+    assert_eq!(one.verdicts[0].verdict.as_str(), "fails");
+}
+
+#[rstest]
+#[case::dry_run(|request: &mut Value| request["dryRun"] = json!(true))]
+#[case::update(|request: &mut Value| {
+    request["operation"] = json!("UPDATE");
+    request["oldObject"] = request["object"].clone();
+    request["oldObject"]["spec"]["containers"][0]["image"] = json!("reg.example.com/app:0");
+})]
+#[case::workload(|request: &mut Value| {
+    request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    request["object"] = json!({"metadata": {"name": "d", "uid": "d-1"},
+        "spec": {"template": {"spec": request["object"]["spec"]}}});
+})]
+#[tokio::test]
+async fn nothing_else_is(#[case] change: fn(&mut Value)) {
+    assert!(admit(world(missing()), change).await.is_empty());
+}
+
+/// What a verdict about the image asked for with this login would have a node contradict.
+async fn suspicion(login: &str) -> Recheck {
+    let world = World::enforcing().answer(APP, "regcred", missing()).secret(secret(
+        "regcred",
+        "reg.example.com",
+        login,
+    ));
+    let verdicts = admit(world, |_| ()).await.remove(0).verdicts;
+    Recheck {
+        namespace: "shop".into(),
+        uid: "pod-1".into(),
+        secrets: ["regcred".into()].into(),
+        reference: ImageReference::parse(APP).unwrap(),
+        credentials: verdicts[0].credentials.clone(),
+        pulled: NOW.parse().unwrap(),
+    }
+}
+
+#[rstest]
+#[case::still_missing(missing(), "ann", LookedAgain::StillRefused)]
+#[case::still_forbidden(Outcome::Forbidden, "ann", LookedAgain::StillRefused)]
+#[case::pushed_late(exists(), "ann", LookedAgain::Pullable)]
+#[case::unreachable(Outcome::Network(NetworkFault::Refused), "ann", LookedAgain::Unclear)]
+#[case::missing_without_a_word(Outcome::TagMissing { code: None }, "ann", LookedAgain::Unclear)]
+#[case::another_login(missing(), "somebody else", LookedAgain::OtherCredentials)]
+#[tokio::test]
+async fn a_look_up_after_the_pull_tells(
+    #[case] outcome: Outcome,
+    #[case] login: &str,
+    #[case] expected: LookedAgain,
+) {
+    let recheck = suspicion("ann").await;
+    let world = World::enforcing().answer(APP, "regcred", outcome).secret(secret(
+        "regcred",
+        "reg.example.com",
+        login,
+    ));
+    let (world, reviewer) = reviewer(world);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let again = reviewer.look_again(&recheck, NOW.parse().unwrap(), deadline).await;
+    assert_eq!(again, expected);
+    assert!(world.asked.lock().unwrap().iter().all(|(_, _, fresh)| *fresh), "no old answer");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_is_no_disagreement() {
+    let recheck = suspicion("ann").await;
+    let (_, reviewer) = reviewer(World::enforcing().answer(APP, "", missing()));
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let again = reviewer.look_again(&recheck, NOW.parse().unwrap(), deadline).await;
+    assert_eq!(again, LookedAgain::OtherCredentials);
+}
