@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod nodes;
 pub mod pki;
 pub mod process;
+pub mod proxy;
 pub mod pullgate;
 pub mod registry;
 pub mod scenes;
@@ -27,9 +28,13 @@ mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;
 #[cfg(test)]
+mod lived_test;
+#[cfg(test)]
 mod registry_test;
 #[cfg(test)]
 mod scenes_test;
+#[cfg(test)]
+mod watches_test;
 #[cfg(test)]
 mod webhook_test;
 

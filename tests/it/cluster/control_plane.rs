@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::kubectl::Kubectl;
 use super::pki::Authority;
 use super::process::{self, Process};
-use super::{free_port, wait_until};
+use super::{PATIENCE, free_port, wait_until};
 
 /// The controllers that a test has a use for.
 const CONTROLLERS: &str = "serviceaccount-controller,namespace-controller,deployment-controller,\
@@ -54,6 +54,8 @@ pub struct ControlPlane {
     etcd: Process,
     programs: PathBuf,
     folder: TempDir,
+    /// Where the API server is, and its etcd.
+    urls: [String; 2],
     namespaces: AtomicU32,
 }
 
@@ -94,10 +96,29 @@ impl ControlPlane {
             etcd,
             programs: programs.to_owned(),
             folder,
+            urls: [url, etcd_url],
             namespaces: AtomicU32::new(0),
         };
         started.wait_for_controllers()?;
         Ok(started)
+    }
+
+    /// Stops the API server and starts it again at the same address: every watch is cut, and the
+    /// new one does not know what happened before it.
+    pub fn restart_api_server(&mut self) -> Result<(), String> {
+        self.api_server.terminate(PATIENCE);
+        let [url, etcd_url] = &self.urls;
+        self.api_server = start_api_server(&self.programs, self.folder.path(), url, etcd_url)?;
+        let admin = self.kubectl(ADMIN);
+        wait_until("the API server's /readyz", || {
+            self.api_server.still_runs()?;
+            Ok(admin.run(&["get", "--raw", "/readyz"]).ok().map(|_| ())?)
+        })
+    }
+
+    /// Where the API server is.
+    pub fn url(&self) -> &str {
+        &self.urls[0]
     }
 
     fn wait_for_controllers(&mut self) -> Result<(), String> {

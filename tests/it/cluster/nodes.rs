@@ -94,6 +94,20 @@ pub fn wait_for_pods(
 /// # Panics
 /// When the API server refuses it.
 pub fn play_running(cluster: &ControlPlane, namespace: &str, pod: &str, node: &str, digest: &str) {
+    play_running_since(cluster, namespace, pod, (node, digest), "2026-01-02T03:04:05Z");
+}
+
+/// The same, with containers that were started at a given time.
+///
+/// # Panics
+/// When the API server refuses it.
+pub fn play_running_since(
+    cluster: &ControlPlane,
+    namespace: &str,
+    pod: &str,
+    (node, digest): (&str, &str),
+    started: &str,
+) {
     let object = bind(cluster, namespace, pod, node);
     let status = |container: &Value| {
         let image = container["image"].as_str().unwrap_or_default();
@@ -102,7 +116,7 @@ pub fn play_running(cluster: &ControlPlane, namespace: &str, pod: &str, node: &s
             "restartCount": 0, "lastState": {},
             "imageID": format!("{}@{digest}", repository(image)),
             "containerID": format!("containerd://{pod}"),
-            "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}},
+            "state": {"running": {"startedAt": started}},
         })
     };
     play(cluster, namespace, pod, &object, "Running", &status);

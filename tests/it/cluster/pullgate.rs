@@ -161,7 +161,7 @@ pub fn grant_rights(cluster: &ControlPlane) {
     cluster.admin().create(&json!({
         "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": PULLGATE.name},
         "rules": [
-            rule(&[""], &["pods", "nodes", "namespaces"], &watched),
+            rule(&[""], &["pods", "nodes", "namespaces", "events"], &watched),
             rule(&["apps"], &["replicasets"], &watched),
             rule(&["batch"], &["jobs"], &watched),
             rule(&[""], &["secrets", "serviceaccounts"], &["get"]),

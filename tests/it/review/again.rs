@@ -47,8 +47,8 @@ async fn admit(world: World, change: impl Fn(&mut Value)) -> Vec<Remembered> {
         .admit(Endpoint::Validate, body.as_bytes(), NOW.parse().unwrap(), deadline)
         .await
         .unwrap();
-    let remembered = std::mem::take(&mut *world.remembered.lock().unwrap());
-    remembered
+    let mut remembered = world.remembered.lock().unwrap();
+    std::mem::take(&mut *remembered)
 }
 
 fn world(outcome: Outcome) -> World {
