@@ -1,7 +1,8 @@
 //! What the health index costs: bytes a pod, time a question, updates a second.
 //!
 //! `cargo bench --bench health` prints figures and ratios, and how they stand to the claims.
-//! Synthetic cluster: two containers a pod, forty pods an image, five pods a ReplicaSet.
+//! Synthetic cluster: two containers a pod, forty pods an image, five pods a ReplicaSet, whose
+//! namespace they are in.
 
 #![expect(clippy::print_stdout, reason = "figures are its output")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
@@ -86,7 +87,7 @@ fn pod(nth: usize, failing: bool) -> PodView {
     );
     let mut pod: PodView = PodView::default();
     pod.metadata.name = Some(format!("{owner}-{:05}", nth % 100_000));
-    pod.metadata.namespace = Some(format!("namespace-{}", nth % 500));
+    pod.metadata.namespace = Some(format!("namespace-{}", nth / 5 % 500));
     pod.metadata.uid = Some(uid);
     pod.metadata.owner_references = Some(vec![
         serde_json::from_value(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",

@@ -35,8 +35,14 @@ pub(super) struct Space {
     pub(super) others: u32,
     /// When one was last started, gone ones included.
     pub(super) newest: Seconds,
-    /// Why the failing ones fail.
-    pub(super) causes: Vec<(Cause, u32)>,
+}
+
+/// Why containers of an image fail in one namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SpaceCause {
+    pub(super) namespace: Id,
+    pub(super) cause: Cause,
+    pub(super) containers: u32,
 }
 
 /// A digest that an image was.
@@ -56,6 +62,8 @@ pub(super) struct Image {
     /// Pods with it, once for each of their containers.
     pub(super) pods: Vec<u32>,
     pub(super) spaces: Vec<Space>,
+    /// Why the failing ones fail; apart, since few fail.
+    pub(super) causes: Vec<SpaceCause>,
     pub(super) digests: Vec<DigestUse>,
     pub(super) running: u32,
     pub(super) failing: u32,
@@ -198,6 +206,7 @@ impl Images {
                 repository,
                 pods: Vec::new(),
                 spaces: Vec::new(),
+                causes: Vec::new(),
                 digests: Vec::new(),
                 running: 0,
                 failing: 0,
@@ -326,9 +335,11 @@ impl Image {
             space.newest = space.newest.max(container.at);
         }
         if let Some(cause) = cause {
-            match space.causes.iter_mut().find(|(known, _)| *known == cause) {
-                Some((_, count)) => *count += 1,
-                None => space.causes.push((cause, 1)),
+            let same =
+                |known: &&mut SpaceCause| known.namespace == namespace && known.cause == cause;
+            match self.causes.iter_mut().find(same) {
+                Some(known) => known.containers += 1,
+                None => self.causes.push(SpaceCause { namespace, cause, containers: 1 }),
             }
         }
         if container.digest != NONE {
@@ -351,16 +362,17 @@ impl Image {
                 _ => &mut space.others,
             };
             *count = count.saturating_sub(1);
-            if let Some(cause) = container.cause()
-                && let Some(known) = space.causes.iter().position(|(known, _)| *known == cause)
-            {
-                space.causes[known].1 -= 1;
-                if space.causes[known].1 == 0 {
-                    space.causes.swap_remove(known);
-                }
-            }
             if space.running + space.failing + space.others == 0 {
                 self.spaces.swap_remove(at);
+            }
+        }
+        if let Some(cause) = container.cause() {
+            let same = |known: &SpaceCause| known.namespace == namespace && known.cause == cause;
+            if let Some(at) = self.causes.iter().position(same) {
+                self.causes[at].containers -= 1;
+                if self.causes[at].containers == 0 {
+                    self.causes.swap_remove(at);
+                }
             }
         }
         if container.digest != NONE

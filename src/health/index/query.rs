@@ -9,6 +9,7 @@ use super::HealthIndex;
 use super::images::{Image, Space};
 use super::names::Id;
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
+use super::registries::Registry;
 use crate::health::history::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
@@ -33,20 +34,28 @@ impl HealthIndex {
             return history;
         }
         let visible = Visible::new(self, question.visibility);
-        if let Some(image) =
-            self.images.find(question.reference).and_then(|image| self.images.get(image))
-        {
+        let found = self.images.find(question.reference);
+        let image = found.and_then(|image| self.images.get(image));
+        if let (Some(id), Some(image)) = (found, image) {
             history.last_success = self.success(image);
             history.failures = failures(image, &visible);
             if !history.failures.is_empty() {
-                history.failing_workloads = self.failing_workloads(image, &visible);
+                history.failing_workloads = self.failing_workloads(id, &visible);
+            }
+        }
+        // An image that is known leads to its repository without a name.
+        let known = image.and_then(|image| self.images.repository(image.repository));
+        if let Some(repository) = known.or_else(|| {
+            self.images.repository_named(&self.images.repository_name(question.reference))
+        }) {
+            let namespace = self.names.find(question.namespace);
+            history.known_tags = self.known_tags(&repository.images, &visible, namespace);
+            if let Some(registry) = self.images.registry(repository.registry) {
+                history.registry = self.health_of(registry, &visible, now);
+                return history;
             }
         }
         let name = self.images.repository_name(question.reference);
-        if let Some(repository) = self.images.repository_named(&name) {
-            let namespace = self.names.find(question.namespace);
-            history.known_tags = self.known_tags(&repository.images, &visible, namespace);
-        }
         history.registry =
             self.health_for(name.split('/').next().unwrap_or_default(), &visible, now);
         history
@@ -81,15 +90,13 @@ impl HealthIndex {
     }
 
     /// How many workloads, or pods without one, cannot get this image.
-    fn failing_workloads(&self, image: &Image, visible: &Visible) -> u32 {
+    fn failing_workloads(&self, id: Id, visible: &Visible) -> u32 {
+        let Some(image) = self.images.get(id) else { return 0 };
         let mut workloads = HashSet::new();
         let mut alone = 0;
         for pod in image.pods.iter().take(MAX_PODS).filter_map(|slot| self.pods.get(*slot)) {
             let fails = |container: &ContainerRecord| {
-                container.state == State::Failing
-                    && self.images.get(container.image).is_some_and(|other| {
-                        other.reference.canonical() == image.reference.canonical()
-                    })
+                container.state == State::Failing && container.image == id
             };
             if !visible.includes(pod.namespace) || !pod.containers.as_slice().iter().any(fails) {
                 continue;
@@ -198,12 +205,17 @@ impl HealthIndex {
         visible: &Visible,
         now: Timestamp,
     ) -> RegistryHealth {
-        let reopened = self.score.escapes_reopened(host, now);
-        let Some(registry) =
-            self.images.find_registry(host).and_then(|registry| self.images.registry(registry))
-        else {
-            return RegistryHealth { escapes_reopened: reopened, ..RegistryHealth::default() };
-        };
+        let known = self.images.find_registry(host);
+        match known.and_then(|registry| self.images.registry(registry)) {
+            Some(registry) => self.health_of(registry, visible, now),
+            None => RegistryHealth {
+                escapes_reopened: self.score.escapes_reopened(host, now),
+                ..RegistryHealth::default()
+            },
+        }
+    }
+
+    fn health_of(&self, registry: &Registry, visible: &Visible, now: Timestamp) -> RegistryHealth {
         let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
         let (healthy, failing) = match visible {
             Visible::All => (registry.healthy, registry.failing),
@@ -219,7 +231,7 @@ impl HealthIndex {
             in_trouble: registry.trouble.is_some(),
             pulls_without_secret: registry.without_secret > 0
                 && registry.without_secret.saturating_add(retention) >= seconds(now),
-            escapes_reopened: reopened,
+            escapes_reopened: self.score.escapes_reopened(&registry.host, now),
         }
     }
 }
@@ -232,12 +244,10 @@ fn last_name(reference: &ImageReference) -> &str {
 /// Why pods of this image fail, in namespaces that may be told of; the most frequent first.
 pub(super) fn failures(image: &Image, visible: &Visible) -> Vec<(Cause, u32)> {
     let mut causes: Vec<(Cause, u32)> = Vec::new();
-    for space in visible.spaces(image) {
-        for (cause, count) in &space.causes {
-            match causes.iter_mut().find(|(known, _)| known == cause) {
-                Some((_, total)) => *total += count,
-                None => causes.push((*cause, *count)),
-            }
+    for known in image.causes.iter().filter(|known| visible.includes(known.namespace)) {
+        match causes.iter_mut().find(|(cause, _)| *cause == known.cause) {
+            Some((_, total)) => *total += known.containers,
+            None => causes.push((known.cause, known.containers)),
         }
     }
     causes.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));

@@ -558,13 +558,16 @@ fn picture(index: &HealthIndex) -> Vec<String> {
     for (id, image) in index.images.iter() {
         if image.pods.is_empty() {
             assert_eq!((image.running, image.failing, image.spaces.len()), (0, 0, 0));
+            assert_eq!(image.causes, []);
             continue;
         }
         let mut spaces: Vec<_> = image
             .spaces
             .iter()
             .map(|space| {
-                let mut causes = space.causes.clone();
+                let here = image.causes.iter().filter(|known| known.namespace == space.namespace);
+                let mut causes: Vec<_> =
+                    here.map(|known| (known.cause, known.containers)).collect();
                 causes.sort_unstable();
                 let namespace = index.text(space.namespace);
                 (namespace, space.running, space.failing, space.others, causes)
