@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::admission::sentence;
 use crate::cli::output::{self, OutputFormat, say};
-use crate::health::{explain_line, explain_message};
+use crate::health::{CredentialProblem, explain_line, explain_message};
 use crate::pull::Verdict;
 
 /// Bytes of one line.
@@ -27,6 +27,8 @@ pub(super) fn one(reason: Option<&str>, message: &str, format: OutputFormat) -> 
                 ("Passes", format!("{passes}, without anybody changing anything")),
             ];
             rows.extend(explanation.registry.map(|registry| ("Registry", registry)));
+            let login = explanation.credential_problem.map(login);
+            rows.extend(login.map(|words| ("Login", words.to_owned())));
             rows.extend(explanation.address.map(|address| ("Address", address)));
             rows.push(("Next step", explanation.next_step.to_owned()));
             rows.iter()
@@ -34,6 +36,17 @@ pub(super) fn one(reason: Option<&str>, message: &str, format: OutputFormat) -> 
         }
     };
     output::print(&text).context("failed to write the answer")
+}
+
+/// What a message says about the credentials, for a person: the sentence of a cause speaks of
+/// "these credentials", whether the registry saw any or not.
+const fn login(problem: CredentialProblem) -> &'static str {
+    match problem {
+        CredentialProblem::Missing => "the registry saw none",
+        CredentialProblem::Rejected => "seen, and not accepted",
+        CredentialProblem::Expired => "expired",
+        CredentialProblem::Insufficient => "not enough for this",
+    }
 }
 
 /// Explains JSON Lines, each as soon as it is read. False if there were lines that cannot be

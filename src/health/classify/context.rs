@@ -33,6 +33,7 @@ const OTHER: &[&str] = &[
     "PostStartHookError",
     "Preempted",
     "ProbeWarning",
+    "ProgressDeadlineExceeded",
     "Pulled",
     "Pulling",
     "RunContainerError",
@@ -96,10 +97,12 @@ pub(super) fn cause_of_reason(reason: Option<&str>, text: &Text) -> Cause {
     }
 }
 
+/// Whether a word is one of images, or the address of a registry's API (OD: `/v2/`).
 fn speaks_of_images(text: &Text) -> bool {
     text.tokens().iter().any(|&token| {
         let word = text.lower(token);
-        !token.opaque && IMAGE_WORDS.iter().any(|start| word.starts_with(start))
+        let of_registry = word.starts_with("http") && word.contains("/v2/");
+        of_registry || (!token.opaque && IMAGE_WORDS.iter().any(|start| word.starts_with(start)))
     })
 }
 

@@ -1,18 +1,33 @@
 //! Which part of a message decides: errors in a row, mirrors before the origin.
 //!
 //! The kubelet joins the errors of several credentials as `[e1, e2]`; the image library of CRI-O
-//! puts `(Mirrors also failed: [..])` in front of the origin's error. Everything else is one part.
+//! puts `(Mirrors also failed: [..])` in front of the origin's error, and CRI-O tells behind
+//! `; artifact err:` how it tried the same name as an artifact. Everything else is one part.
 
 use super::rules::Rule;
 use super::tokens::{Text, Token};
 use crate::pull::Cause;
 
-/// How an error of a list starts, behind the comma that ends the one before.
-const STARTS: &[&str] =
-    &[", rpc error:", ", failed to ", ", unable to pull", ", initializing source"];
+/// How an error of a list starts: behind the bracket, or the comma that ends the one before.
+/// The kubelet leaves `rpc error: code = Unknown desc =` out since 1.29.
+const STARTS: &[&str] = &[
+    "rpc error:",
+    "failed to ",
+    "unable to pull",
+    "initializing source",
+    "copying system image",
+    "reading manifest",
+    "pinging ",
+    "error response from daemon",
+    "registryunavailable",
+    "signaturevalidationfailed",
+];
 
 /// The rule of the decisive part.
 pub(super) fn decisive(text: &Text, rule_for: impl Fn(&[Token]) -> Option<Rule>) -> Option<Rule> {
+    let rule_for = |tokens: &[Token]| {
+        before_artifact(text, tokens).and_then(&rule_for).or_else(|| rule_for(tokens))
+    };
     let tokens = text.tokens();
     if let Some(origin) = behind_mirrors(text, tokens)
         && let Some(rule) = rule_for(origin)
@@ -45,18 +60,16 @@ const fn weight(cause: Cause) -> u8 {
 /// The errors of `[e1, e2]`, each without the text in front of the list; nothing if it is not one.
 fn list<'t>(text: &Text, tokens: &'t [Token]) -> Vec<&'t [Token]> {
     let all = text.all_lower();
-    let Some(open) = ["[rpc error:", "[failed to ", "[unable to pull", "[initializing source"]
-        .iter()
-        .filter_map(|start| all.find(start))
-        .min()
-    else {
-        return Vec::new();
+    let starts = |after: &'static str, from: usize| {
+        all[from..].match_indices(after).map(move |(at, _)| from + at).find(|at| {
+            let behind = &all[at + after.len()..];
+            STARTS.iter().any(|start| behind.starts_with(start))
+        })
     };
+    let Some(open) = starts("[", 0) else { return Vec::new() };
     let mut cuts = vec![open];
     let mut from = open;
-    while let Some(next) =
-        STARTS.iter().filter_map(|start| all[from..].find(start)).min().map(|at| from + at)
-    {
+    while let Some(next) = starts(", ", from) {
         cuts.push(next);
         from = next + 1;
     }
@@ -81,4 +94,12 @@ fn behind_mirrors<'t>(text: &Text, tokens: &'t [Token]) -> Option<&'t [Token]> {
     })?;
     let first = tokens.partition_point(|token| Text::offset(*token) <= close);
     Some(&tokens[first..])
+}
+
+/// The words in front of `; artifact err:`, if they are among these: the error of the image.
+fn before_artifact<'t>(text: &Text, tokens: &'t [Token]) -> Option<&'t [Token]> {
+    let start = Text::offset(*tokens.first()?);
+    let at = start + text.all_lower()[start..].find("; artifact err:")?;
+    let end = tokens.partition_point(|token| Text::offset(*token) < at);
+    (end < tokens.len()).then(|| &tokens[..end])
 }

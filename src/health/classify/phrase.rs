@@ -70,7 +70,7 @@ impl Phrase {
     }
 
     /// Whether the phrase stands in these words of the text. With `cut`, the text may end inside
-    /// the phrase.
+    /// the phrase, but not before a gap: what comes behind `..`, a status most of all, was not said.
     pub(super) fn is_in(&self, text: &Text, tokens: &[Token], cut: bool) -> bool {
         (0..tokens.len()).any(|at| matches(&self.0, text, &tokens[at..], cut, 0))
     }
@@ -78,7 +78,9 @@ impl Phrase {
 
 fn matches(pieces: &[Piece], text: &Text, tokens: &[Token], cut: bool, seen: usize) -> bool {
     let Some((piece, rest)) = pieces.split_first() else { return true };
-    let Some((&token, others)) = tokens.split_first() else { return cut && seen >= MIN_OF_CUT };
+    let may_end =
+        || cut && seen >= MIN_OF_CUT && !pieces.iter().any(|piece| matches!(piece, Piece::Gap));
+    let Some((&token, others)) = tokens.split_first() else { return may_end() };
     match piece {
         Piece::One => matches(rest, text, others, cut, seen),
         Piece::Gap => (0..=MAX_GAP.min(tokens.len() - 1))
@@ -96,7 +98,7 @@ fn matches(pieces: &[Piece], text: &Text, tokens: &[Token], cut: bool, seen: usi
                 let counts = usize::from(!COMMON.contains(&word));
                 return matches(rest, text, others, cut, seen + counts);
             }
-            cut && seen >= MIN_OF_CUT
+            may_end()
                 && others.is_empty()
                 && text.ends_with(token)
                 && words.iter().any(|wanted| wanted.starts_with(word))
