@@ -6,6 +6,7 @@
 
 mod correct;
 mod nearest;
+mod neighbour;
 mod nodes;
 mod platform;
 mod secret;
@@ -17,7 +18,7 @@ pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
-pub use secret::{SecretFault, create_command, mend_secret};
+pub use secret::{SecretFault, create_command, login_command, mend_secret};
 pub use tag::{rank_known_tags, rank_namesakes};
 
 /// One thing to do, proven before it is said.
@@ -86,6 +87,14 @@ kinds! {
     Platform = "platform";
     /// What to do about a registry that lets nobody pull more for now.
     Throttled = "throttled";
+    /// The Service of an in-cluster registry behind which nobody answers.
+    RegistryService = "registry_service";
+    /// The job that was to push the image, and how far it is.
+    BuildJob = "build_job";
+    /// How many pods of the previous revision go on running.
+    KeepsRunning = "keeps_running";
+    /// A tag that means different images, or may: the digest to pin.
+    MutableTag = "mutable_tag";
 }
 
 impl serde::Serialize for AdviceKind {

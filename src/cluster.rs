@@ -6,11 +6,13 @@
 
 mod access;
 mod client;
+mod events;
 mod keep;
 mod memory;
 mod named;
 mod names;
 mod namespaces;
+mod neighbours;
 mod nodes;
 mod progress;
 mod secrets;
@@ -28,14 +30,15 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::health::{
-    Asker, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodVerdicts,
+    Asker, BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodTrouble,
+    PodVerdicts, RegistryService,
 };
 use crate::image::ImageReference;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
+    AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer, WorkloadEvent,
 };
 use crate::telemetry::Metrics;
-use crate::workload::{NamespaceFacts, Node};
+use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 pub use client::{ClusterError, Connection, Place};
 pub use progress::{STALE_AFTER, WatchProgress};
@@ -43,8 +46,10 @@ pub use survey::{Survey, read_object};
 pub use watch::WatchTuning;
 
 use access::Accesses;
-use memory::{EventFeed, Events, Memory, OwnerFeed, PodFeed};
+use events::EventWriter;
+use memory::{CronJobFeed, EventFeed, Events, Memory, OwnerFeed, PodFeed};
 use namespaces::Namespaces;
+use neighbours::Neighbours;
 use nodes::Nodes;
 use secrets::Secrets;
 use service_accounts::ServiceAccounts;
@@ -62,6 +67,8 @@ pub struct Cluster {
     secrets: Secrets,
     service_accounts: ServiceAccounts,
     accesses: Accesses,
+    neighbours: Neighbours,
+    events: EventWriter,
     memory: Memory,
     /// Whether what an earlier process remembered is still being looked for.
     recalling: Arc<AtomicBool>,
@@ -69,7 +76,7 @@ pub struct Cluster {
 }
 
 /// What is watched; the last ones only add detail.
-const WATCHED: [(&str, bool); 8] = [
+const WATCHED: [(&str, bool); 9] = [
     ("nodes", true),
     ("namespaces", true),
     ("pods", true),
@@ -78,6 +85,7 @@ const WATCHED: [(&str, bool); 8] = [
     ("events_pod_warnings", false),
     ("events_pulled", false),
     ("events_failed_create", false),
+    ("cronjobs", false),
 ];
 
 impl Cluster {
@@ -100,6 +108,8 @@ impl Cluster {
             secrets: Secrets::new(&connection, metrics),
             service_accounts: ServiceAccounts::new(&connection, metrics),
             accesses: Accesses::new(&connection, metrics),
+            neighbours: Neighbours::new(&connection, metrics),
+            events: EventWriter::new(&connection, metrics),
             connection,
             tuning,
             metrics: Arc::clone(metrics),
@@ -113,8 +123,17 @@ impl Cluster {
 
     /// The watches, each to be run in a task that is looked after. To be called once.
     pub fn watches(&self) -> Vec<Watch> {
-        let [nodes, namespaces, pods, replica_sets, jobs, warnings, pulled, failed_create] =
-            &self.progress;
+        let [
+            nodes,
+            namespaces,
+            pods,
+            replica_sets,
+            jobs,
+            warnings,
+            pulled,
+            failed_create,
+            cron_jobs,
+        ] = &self.progress;
         let memory = || self.memory.clone();
         vec![
             self.watch(nodes, self.nodes.feed(memory())),
@@ -125,6 +144,7 @@ impl Cluster {
             self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
             self.watch(pulled, EventFeed(memory(), Events::Pulled)),
             self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
+            self.watch(cron_jobs, CronJobFeed(memory())),
             (
                 "memory",
                 Box::pin(memory().look_after(self.freshness_now(), Arc::clone(&self.metrics))),
@@ -138,7 +158,8 @@ impl Cluster {
         (progress.resource(), Box::pin(task))
     }
 
-    /// Lists nodes and namespaces once, for callers that do not stay to watch.
+    /// Lists nodes and namespaces once, and the jobs if they may be listed, for callers that do
+    /// not stay to watch.
     pub async fn look_once(&self, deadline: Instant) -> Result<(), ClusterError> {
         let once = async {
             watch::list(
@@ -151,9 +172,23 @@ impl Cluster {
             watch::list(&self.connection, &mut self.namespaces.feed(), self.tuning, None).await
         };
         match tokio::time::timeout_at(deadline.into(), once).await {
-            Ok(listed) => listed.map(|_version| ()).map_err(ClusterError::List),
-            Err(_late) => Err(ClusterError::Late),
+            Ok(listed) => listed.map(|_version| ()).map_err(ClusterError::List)?,
+            Err(_late) => return Err(ClusterError::Late),
         }
+        // They only add detail: who may not list them, or not in time, is told less of builds.
+        let jobs = async {
+            let jobs = &mut OwnerFeed(self.memory.clone(), OwnerKind::Job);
+            let cron_jobs = &mut CronJobFeed(self.memory.clone());
+            let _ = watch::list(&self.connection, jobs, self.tuning, None).await;
+            let _ = watch::list(&self.connection, cron_jobs, self.tuning, None).await;
+        };
+        let _ = tokio::time::timeout(DETAILS_TIME, jobs).await;
+        Ok(())
+    }
+
+    /// Writes an Event about a workload; what cannot be written is counted and left.
+    pub async fn write_event(&self, event: &WorkloadEvent, now: Timestamp) {
+        self.events.write(event, now).await;
     }
 
     /// How far each watch has got.
@@ -187,6 +222,32 @@ impl ClusterSource for Cluster {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         Some(self.nodes.all())
+    }
+
+    fn registry_service<'a>(
+        &'a self,
+        host: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<RegistryService>> {
+        let nodes = self.nodes.all();
+        let is_node = move |name: &str| {
+            let mut all = nodes.iter();
+            all.any(|node| &*node.name == name || node.addresses.iter().any(|one| **one == *name))
+        };
+        Box::pin(self.neighbours.service(host, is_node, deadline))
+    }
+
+    fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
+        self.memory.lock().builds.of(image)
+    }
+
+    fn job_trouble<'a>(
+        &'a self,
+        namespace: &'a str,
+        job: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<PodTrouble>> {
+        Box::pin(self.neighbours.job_trouble(namespace, job, deadline))
     }
 }
 
@@ -224,6 +285,14 @@ impl HealthSource for Cluster {
     fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {
         self.memory.lock().index.score_mut().remember(given, now);
     }
+
+    fn running_pods(&self, workload: &ObjectRef) -> u32 {
+        let freshness = self.freshness();
+        if freshness != Freshness::Current {
+            return 0;
+        }
+        self.memory.lock().index.running_pods(&workload.kind, &workload.namespace, &workload.name)
+    }
 }
 
 impl AccessSource for Cluster {
@@ -247,5 +316,7 @@ impl AccessSource for Cluster {
     }
 }
 
+/// How long lists may take that only add detail to a single look.
+const DETAILS_TIME: Duration = Duration::from_secs(5);
 /// How long one call by name may take, whether or not somebody still waits for it.
 const CALL_TIME: Duration = Duration::from_secs(10);

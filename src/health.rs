@@ -1,15 +1,18 @@
 //! What this cluster has lived through: observations in, four questions answered.
 
 mod asker;
+mod builds;
 mod classify;
 mod explain;
 mod history;
 mod index;
+mod neighbour;
 mod observation;
 mod report;
 mod score;
 
 pub use asker::Asker;
+pub use builds::{Builds, JobView};
 pub use classify::{
     Classified, CredentialProblem, KnownMessage, classify, known_messages, next_step,
 };
@@ -21,6 +24,7 @@ pub use index::{
     HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
     TroubleKind,
 };
+pub use neighbour::{BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState};
 pub use observation::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
     PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
@@ -28,7 +32,7 @@ pub use observation::{
 };
 pub use report::{
     CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
-    WorkloadLine,
+    WorkloadLine, how_long_ago,
 };
 pub use score::{
     FIRST_REOPENING, GivenVerdict, NodeOutcome, PodVerdicts, Recheck, RegistryScore,

@@ -6,11 +6,13 @@
 mod admit;
 mod advise;
 mod again;
+mod events;
 mod gather;
 mod mutate;
 mod source;
 mod visibility;
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -22,13 +24,14 @@ use crate::health::{Asker, Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, Matter, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, assess};
-use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Workload};
+use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
 
 pub use admit::{
     AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
     label_words,
 };
 pub use again::LookedAgain;
+pub use events::{Concern, ConcernSink, WorkloadEvent};
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
@@ -68,6 +71,8 @@ pub struct Subject<'a> {
     pub runtime: Option<Runtime>,
     /// Whether the ServiceAccount's pull secrets are in the pod already, as after admission.
     pub account_applied: bool,
+    /// How the object replaces its pods, if it is there already and is being changed.
+    pub rollout: Option<Rollout>,
     /// The time.
     pub now: Timestamp,
     /// When the answer is needed.
@@ -110,6 +115,13 @@ pub struct ImageReview {
     pub picture: Option<Picture>,
 }
 
+impl ImageReview {
+    /// Whether something is to be said of it although it is let through without a word.
+    pub fn is_noted(&self) -> bool {
+        self.ruling.decision == Decision::Allow && !self.advice.is_empty()
+    }
+}
+
 impl Review {
     /// What is to be said about one of its images.
     pub fn finding<'a>(&'a self, image: &'a ImageReview) -> Finding<'a> {
@@ -136,7 +148,10 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
         Some(nodes) => subject.workload.placement.eligible(nodes),
         None => Eligible::not_asked(),
     };
-    let bench = Bench { sources, subject, secrets: &secrets, eligible: &eligible };
+    let more_reviews = AtomicUsize::new(visibility::FOR_SERVICES);
+    let (secrets_of, more) = (&secrets, &more_reviews);
+    let bench =
+        Bench { sources, subject, secrets: secrets_of, eligible: &eligible, more_reviews: more };
     let groups = distinct(&subject.workload.images);
     let named =
         groups.iter().filter_map(|places| ImageReference::parse(&places.first()?.image).ok());
@@ -154,6 +169,8 @@ struct Bench<'a> {
     subject: Subject<'a>,
     secrets: &'a PodSecrets,
     eligible: &'a Eligible<'a>,
+    /// Access reviews that may still be made for Services.
+    more_reviews: &'a AtomicUsize,
 }
 
 /// A denial is never made from an answer that is older.
@@ -166,11 +183,15 @@ impl Bench<'_> {
         let reference = parsed.as_ref().ok();
         let history = self.history(reference, &Visibility::nobody());
         let mut gathered = self.look_up(&places, reference, None).await;
-        let mut judged = self.judge(&places, &parsed, &gathered, &history);
+        let mut judged = self.judge(&places, &parsed, &gathered, &history, false);
         let stale = gathered.attempts.iter().any(|attempt| attempt.lookup.age > FRESH);
         if judged.1.decision == Decision::Deny && stale {
             gathered = self.look_up(&places, reference, Some(FRESH)).await;
-            judged = self.judge(&places, &parsed, &gathered, &history);
+            judged = self.judge(&places, &parsed, &gathered, &history, false);
+        }
+        let service = self.service_that_is_down(reference, &judged.0, shown.clone()).await;
+        if service.is_some() {
+            judged = self.judge(&places, &parsed, &gathered, &history, true);
         }
         let (assessment, ruling) = judged;
         let mut review = ImageReview {
@@ -185,7 +206,9 @@ impl Bench<'_> {
             picture: None,
         };
         if review.ruling.decision != Decision::Allow {
-            advise::advise(self, &mut review, shown).await;
+            advise::advise(self, &mut review, shown, service.as_ref()).await;
+        } else if self.subject.policy.spec().advice.notes_mutable_tags() {
+            advise::note_mutable_tag(self, &mut review, shown).await;
         }
         review
     }
@@ -205,6 +228,7 @@ impl Bench<'_> {
         reference: &Result<ImageReference, ReferenceError>,
         gathered: &Gathered,
         history: &History,
+        service_is_down: bool,
     ) -> (Assessment, Ruling) {
         let Subject { workload, namespace, asker, policy, now, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
@@ -236,7 +260,7 @@ impl Bench<'_> {
                 .and_then(|owner| self.sources.health.created(&owner.kind, &owner.uid)),
             annotations: &workload.annotations,
             asker,
-            registry_in_trouble: assessment.softened.is_some(),
+            registry_in_trouble: assessment.softened.is_some() || service_is_down,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,
         });

@@ -9,6 +9,7 @@ mod kind;
 mod namespace;
 mod node;
 mod placement;
+mod rollout;
 mod view;
 
 pub use extract::{
@@ -18,3 +19,4 @@ pub use kind::{PodPath, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
 pub use node::{Node, Taint, TaintEffect};
 pub use placement::{Eligible, Placement};
+pub use rollout::Rollout;

@@ -8,7 +8,7 @@
 use super::picture::Picture;
 use super::sentence::{escape_words, sentence, tls_words};
 use super::wording::{MAX_WARNING, clean, shorten};
-use crate::advice::Advice;
+use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::ReferenceError;
 use crate::policy::{Because, ExceptionUse, Ruling};
@@ -22,6 +22,9 @@ const MAX_IMAGE: usize = 60;
 const MIN_IMAGE: usize = 30;
 /// Names within a cause are cut to this.
 const MAX_NAME: usize = 28;
+
+/// The cause where nothing is wrong but the tag is one that moves.
+const TAG_MOVES: &str = "can be pulled, but its tag may mean another image tomorrow";
 
 /// What is said about one image.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +79,9 @@ impl Finding<'_> {
             return "the pull policy of this cluster refuses it".to_owned();
         }
         let Some(cause) = self.assessment.cause else {
-            return "nothing is known against it".to_owned();
+            let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
+            let words = if moves { TAG_MOVES } else { "nothing is known against it" };
+            return words.to_owned();
         };
         if self.assessment.softened == Some(Softened::RegistryTrouble) {
             let numbers = self.picture.and_then(|picture| picture.trouble());
@@ -156,7 +161,13 @@ impl Finding<'_> {
         say(1, alone.and_then(|picture| picture.failing()));
         say(1, alone.and_then(|picture| picture.rest()));
         for (index, advice) in self.advice.iter().enumerate() {
-            say(if index == 0 { 0 } else { 5 }, Some(advice.message.clone()));
+            // The first is the best one; what runs on is worth more than a second way.
+            let rank = match advice.kind {
+                _ if index == 0 => 0,
+                AdviceKind::KeepsRunning => 2,
+                _ => 5,
+            };
+            say(rank, Some(advice.message.clone()));
         }
         if !self.ruling.refused {
             say(4, self.looker());

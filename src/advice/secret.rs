@@ -95,6 +95,11 @@ pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String>
     })
 }
 
+/// The command that makes a pull secret for one registry, under a name made of its host.
+pub fn login_command(namespace: &str, host: &str) -> Option<String> {
+    create_command(&name_for(host), namespace, host)
+}
+
 /// A name for a secret that is for one registry.
 fn name_for(host: &str) -> String {
     let word: String = host

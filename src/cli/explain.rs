@@ -1,11 +1,13 @@
 //! `pullgate explain`: what a message of the kubelet means, and what a cluster has lived through
 //! with an image, as far as the person at the command line may see.
 
+mod beside;
 mod messages;
 mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -16,9 +18,11 @@ use serde::Serialize;
 use super::CANNOT_JUDGE;
 use super::context::KubeContext;
 use super::output::{self, OutputFormat, say};
-use crate::cluster::Survey;
-use crate::health::{Report, Visibility};
+use crate::cluster::{Cluster, Survey, WatchTuning};
+use crate::health::Visibility;
 use crate::policy::API_VERSION;
+use crate::telemetry::Metrics;
+use beside::Explained;
 use subject::Asked;
 
 /// Columns of a page.
@@ -88,7 +92,7 @@ struct ExplainBody<'a> {
     api_version: &'static str,
     kind: &'static str,
     left_out: &'a [&'static str],
-    reports: &'a [Report],
+    reports: &'a [Explained],
 }
 
 /// Runs it. The exit code is that of the whole command.
@@ -141,10 +145,13 @@ async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
     if !survey.left_out.is_empty() {
         say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
     }
-    let reports: Vec<Report> = subjects
-        .iter()
-        .map(|subject| survey.index.report(subject, &survey.visibility, now))
-        .collect();
+    let cluster =
+        Cluster::new(connection.clone(), WatchTuning::default(), &Arc::new(Metrics::new()));
+    let mut reports = Vec::with_capacity(subjects.len());
+    for subject in &subjects {
+        let report = survey.index.report(subject, &survey.visibility, now);
+        reports.push(Explained::of(report, subject, &survey, &cluster, now, deadline).await);
+    }
     let text = match flags.output {
         OutputFormat::Json => {
             let body = ExplainBody {

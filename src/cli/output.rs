@@ -87,6 +87,8 @@ pub(super) struct AdviceEntry {
     pub(super) value: String,
     /// The words for a person.
     pub(super) message: String,
+    /// A command that does it, with words in angle brackets for what only the person knows.
+    pub(super) command: Option<String>,
 }
 
 /// Which credentials matched an image, in the order in which they are tried.

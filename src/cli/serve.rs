@@ -3,6 +3,7 @@
 //! Every task is looked after: they all run until the process is told to stop, so one that ends
 //! before ends the process, and whoever started it starts it again.
 
+mod concerns;
 mod house;
 mod memory;
 mod own;

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
-use crate::health::{EventView, Freshness, HealthIndex, Limits, OwnerKind, OwnerView, PodView};
+use crate::health::{
+    BuildKind, Builds, EventView, Freshness, HealthIndex, JobView, Limits, OwnerKind, OwnerView,
+    PodView,
+};
 use crate::telemetry::Metrics;
 use crate::workload::Node;
 
@@ -26,6 +29,8 @@ pub(super) struct Remembered {
     pub(super) secrets: SecretUse,
     /// When controllers were created.
     pub(super) created: Created,
+    /// Which jobs build which images.
+    pub(super) builds: Builds,
 }
 
 /// What is remembered, shared by feeds and questions.
@@ -133,7 +138,8 @@ impl Feed for PodFeed {
     }
 }
 
-/// Takes in what is watched of what owns pods: the metadata alone.
+/// Takes in what is watched of what owns pods: of ReplicaSets the metadata alone, of Jobs also
+/// what they are told to build.
 pub(super) struct OwnerFeed(pub(super) Memory, pub(super) OwnerKind);
 
 impl Feed for OwnerFeed {
@@ -142,13 +148,16 @@ impl Feed for OwnerFeed {
             OwnerKind::ReplicaSet => "/apis/apps/v1/replicasets",
             OwnerKind::Job => "/apis/batch/v1/jobs",
         };
-        Source { path, metadata_only: true, fields: None }
+        Source { path, metadata_only: self.1 == OwnerKind::ReplicaSet, fields: None }
     }
 
     fn list_begins(&mut self) {
         let mut memory = self.0.lock();
         memory.index.begin_owners(self.1);
         memory.created.list_begins(self.1);
+        if self.1 == OwnerKind::Job {
+            memory.builds.begin(BuildKind::Job);
+        }
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -156,6 +165,7 @@ impl Feed for OwnerFeed {
         let mut memory = self.0.lock();
         memory.index.apply_owner(self.1, &owner);
         memory.created.listed(self.1, &owner);
+        self.built(&mut memory, object);
         Ok(())
     }
 
@@ -163,6 +173,9 @@ impl Feed for OwnerFeed {
         let mut memory = self.0.lock();
         memory.index.end_owners(self.1);
         memory.created.list_ends(self.1);
+        if self.1 == OwnerKind::Job {
+            memory.builds.end(BuildKind::Job);
+        }
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -170,6 +183,7 @@ impl Feed for OwnerFeed {
         let mut memory = self.0.lock();
         memory.index.apply_owner(self.1, &owner);
         memory.created.applied(self.1, &owner);
+        self.built(&mut memory, object);
         Ok(())
     }
 
@@ -178,6 +192,55 @@ impl Feed for OwnerFeed {
         let mut memory = self.0.lock();
         memory.index.delete_owner(self.1, &owner);
         memory.created.deleted(self.1, &owner);
+        if self.1 == OwnerKind::Job
+            && let Ok(job) = serde_json::from_str::<JobView>(object)
+        {
+            memory.builds.delete(BuildKind::Job, &job);
+        }
+        Ok(())
+    }
+}
+
+impl OwnerFeed {
+    /// Takes in what a Job builds; one that cannot be read so far still owns its pods.
+    fn built(&self, memory: &mut Remembered, object: &str) {
+        if self.1 == OwnerKind::Job
+            && let Ok(job) = serde_json::from_str::<JobView>(object)
+        {
+            memory.builds.apply(BuildKind::Job, &job);
+        }
+    }
+}
+
+/// Takes in what is watched of CronJobs: what they are told to build.
+pub(super) struct CronJobFeed(pub(super) Memory);
+
+impl Feed for CronJobFeed {
+    fn source(&self) -> Source {
+        Source { path: "/apis/batch/v1/cronjobs", metadata_only: false, fields: None }
+    }
+
+    fn list_begins(&mut self) {
+        self.0.lock().builds.begin(BuildKind::CronJob);
+    }
+
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        self.applied(object)
+    }
+
+    fn list_ends(&mut self) {
+        self.0.lock().builds.end(BuildKind::CronJob);
+    }
+
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let job: JobView = serde_json::from_str(object)?;
+        self.0.lock().builds.apply(BuildKind::CronJob, &job);
+        Ok(())
+    }
+
+    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let job: JobView = serde_json::from_str(object)?;
+        self.0.lock().builds.delete(BuildKind::CronJob, &job);
         Ok(())
     }
 }

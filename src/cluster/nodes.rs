@@ -147,6 +147,14 @@ struct StatusWire<'a> {
     node_info: Option<InfoWire<'a>>,
     #[serde(borrow, default)]
     images: Option<Vec<ImageWire<'a>>>,
+    #[serde(borrow, default)]
+    addresses: Option<Vec<AddressWire<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct AddressWire<'a> {
+    #[serde(borrow)]
+    address: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -182,6 +190,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         Some(Taint { key: taint.key.boxed(), value, effect })
     };
     let labels = wire.metadata.labels.unwrap_or_default();
+    let addresses = status.addresses.unwrap_or_default();
     let images = status.images.unwrap_or_default().into_iter();
     let names = images.flat_map(|image| image.names.unwrap_or_default());
     Ok(Node {
@@ -192,6 +201,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         unschedulable: spec.unschedulable.unwrap_or_default(),
         runtime: info.container_runtime_version.boxed(),
         kubelet: info.kubelet_version.boxed(),
+        addresses: addresses.iter().map(|one| one.address.boxed()).collect(),
         images: names.map(|name| name.boxed()).collect(),
     })
 }
@@ -209,6 +219,7 @@ mod tests {
               {{"key":"e","value":"v","effect":"NoExecute","timeAdded":"2026-01-01T00:00:00Z"}}]}},
             "status":{{"nodeInfo":{{"operatingSystem":"linux","architecture":"arm64",
               "containerRuntimeVersion":"containerd://2.1.8","kubeletVersion":"v1.34.4"}},
+              "addresses":[{{"type":"InternalIP","address":"10.0.0.7"}}],
               "images":[{{"names":["a@sha256:0","a:1"],"sizeBytes":1}},{{"names":null}}]}}}}"#
         )
     }
@@ -226,6 +237,7 @@ mod tests {
         assert!(decoded.unschedulable);
         assert_eq!((&*decoded.runtime, &*decoded.kubelet), ("containerd://2.1.8", "v1.34.4"));
         assert_eq!(decoded.images, ["a@sha256:0".into(), "a:1".into()]);
+        assert_eq!(decoded.addresses, ["10.0.0.7".into()]);
         let bare = decode(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap();
         assert!(bare.images.is_empty() && bare.labels.is_empty() && !bare.unschedulable);
     }

@@ -15,7 +15,8 @@ use super::names::{is_namespace_name, is_object_name};
 use super::watch::WatchError;
 use super::wire::Page;
 use crate::health::{
-    EventView, Freshness, HealthIndex, Limits, OwnerKind, OwnerView, PodView, Visibility,
+    BuildKind, Builds, EventView, Freshness, HealthIndex, JobView, Limits, OwnerKind, OwnerView,
+    PodView, Visibility,
 };
 
 /// Objects in one page.
@@ -31,6 +32,8 @@ const EVENTS: [&str; 3] = [
 pub struct Survey {
     /// The index of what was listed.
     pub index: HealthIndex,
+    /// Which of the jobs that were listed build which images.
+    pub builds: Builds,
     /// Of which namespaces it is.
     pub visibility: Visibility,
     /// What the person may not list, so that it is missing.
@@ -84,6 +87,7 @@ impl Survey {
     ) -> Result<Self, ClusterError> {
         let mut survey = Self {
             index: HealthIndex::new(Limits::default()),
+            builds: Builds::default(),
             visibility: Visibility::Cluster,
             left_out: Vec::new(),
         };
@@ -123,20 +127,7 @@ impl Survey {
         within: &str,
         now: Timestamp,
     ) -> Result<(), ClusterError> {
-        for (kind, group, resource) in [
-            (OwnerKind::ReplicaSet, "/apis/apps/v1", "replicasets"),
-            (OwnerKind::Job, "/apis/batch/v1", "jobs"),
-        ] {
-            self.index.begin_owners(kind);
-            let index = &mut self.index;
-            let path = format!("{group}{within}/{resource}");
-            let listed = pages(connection, &path, None, |owner: OwnerView| {
-                index.apply_owner(kind, &owner);
-            });
-            let listed = listed.await;
-            self.index.end_owners(kind);
-            self.unless_forbidden(resource, listed)?;
-        }
+        self.owners(connection, within).await?;
         for fields in EVENTS {
             let index = &mut self.index;
             let path = format!("/api/v1{within}/events");
@@ -153,6 +144,38 @@ impl Survey {
         });
         let listed = listed.await;
         self.unless_forbidden("nodes", listed)
+    }
+
+    /// Whose pods they are, and what jobs build.
+    async fn owners(&mut self, connection: &Connection, within: &str) -> Result<(), ClusterError> {
+        let index = &mut self.index;
+        index.begin_owners(OwnerKind::ReplicaSet);
+        let path = format!("/apis/apps/v1{within}/replicasets");
+        let listed = pages(connection, &path, None, |owner: OwnerView| {
+            index.apply_owner(OwnerKind::ReplicaSet, &owner);
+        });
+        let listed = listed.await;
+        self.index.end_owners(OwnerKind::ReplicaSet);
+        self.unless_forbidden("replicasets", listed)?;
+
+        let (index, builds) = (&mut self.index, &mut self.builds);
+        index.begin_owners(OwnerKind::Job);
+        let path = format!("/apis/batch/v1{within}/jobs");
+        let listed = pages(connection, &path, None, |job: JobView| {
+            builds.apply(BuildKind::Job, &job);
+            index.apply_owner(OwnerKind::Job, &OwnerView { metadata: job.metadata });
+        });
+        let listed = listed.await;
+        self.index.end_owners(OwnerKind::Job);
+        self.unless_forbidden("jobs", listed)?;
+
+        let builds = &mut self.builds;
+        let path = format!("/apis/batch/v1{within}/cronjobs");
+        let listed = pages(connection, &path, None, |job: JobView| {
+            builds.apply(BuildKind::CronJob, &job);
+        });
+        let listed = listed.await;
+        self.unless_forbidden("cronjobs", listed)
     }
 
     fn unless_forbidden(

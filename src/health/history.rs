@@ -85,6 +85,9 @@ pub struct History {
     pub failures: Vec<(Cause, u32)>,
     /// Workloads of these, and pods without one; a bounded number of pods is looked at.
     pub failing_workloads: u32,
+    /// How many different images pods have now under exactly this reference; told only to those
+    /// who may see everything.
+    pub contents: usize,
     /// How the registry as a whole is doing.
     pub registry: RegistryHealth,
 }

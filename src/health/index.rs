@@ -16,6 +16,7 @@ mod query;
 mod record;
 mod refusals;
 mod registries;
+mod running;
 mod scope;
 mod scoring;
 mod snapshot;

@@ -228,7 +228,9 @@ struct SlimMeta {
 }
 
 /// Reads the few fields and skips the rest: labels, annotations and managed fields are most of it.
-fn slim_meta<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+pub(super) fn slim_meta<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
     let meta = SlimMeta::deserialize(deserializer)?;
     Ok(ObjectMeta {
         name: meta.name,

@@ -10,6 +10,8 @@ use super::index::{Trend, TroubleKind};
 use crate::image::{Digest, ImageReference};
 use crate::pull::Cause;
 
+pub use page::ago as how_long_ago;
+
 /// What a report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {

@@ -376,13 +376,23 @@ pub struct AdviceSettings {
     pub tags: bool,
     /// Whether pull secrets of the object's own namespace are.
     pub pull_secrets: bool,
+    /// Whether tags that move are noted, also where everything can be pulled: `latest` under
+    /// `IfNotPresent`, and tags under which pods have different images at once.
+    pub mutable_tags: bool,
     /// Whether an Event on the owning workload gives the long form.
     pub events: bool,
 }
 
+impl AdviceSettings {
+    /// Whether tags that move are noted.
+    pub fn notes_mutable_tags(&self) -> bool {
+        self.enabled && self.mutable_tags
+    }
+}
+
 impl Default for AdviceSettings {
     fn default() -> Self {
-        Self { enabled: true, tags: true, pull_secrets: true, events: false }
+        Self { enabled: true, tags: true, pull_secrets: true, mutable_tags: false, events: false }
     }
 }
 

@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource, Review,
-    Sources, Subject, again, mutate,
+    AccessSource, ClusterSource, Concern, ConcernSink, HealthSource, ManifestSource,
+    NodeCredentialSource, Review, Sources, Subject, again, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode, lines};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy};
 use crate::pull::{Runtime, Verdict};
-use crate::workload::{PodPath, Workload, extract, pod_path};
+use crate::workload::{PodPath, Rollout, Workload, extract, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
 const NEVER_JUDGED: &str = "kube-system";
@@ -45,6 +45,8 @@ pub struct Reviewer {
     pub own_namespace: Option<Box<str>>,
     /// The runtime of the nodes, where the platform team says it.
     pub runtime: Option<Runtime>,
+    /// Where what was warned of goes to become an Event, if the policy wants that.
+    pub concerns: Option<Arc<dyn ConcernSink>>,
 }
 
 /// The answer to one review, and what is recorded of it.
@@ -147,6 +149,7 @@ impl Reviewer {
                     policy: &policy,
                     runtime: self.runtime,
                     account_applied: workload.is_pod,
+                    rollout: rollout(&request),
                     now,
                     deadline,
                 };
@@ -161,17 +164,30 @@ impl Reviewer {
                     .iter()
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
-                match (endpoint, request.object) {
-                    (Endpoint::Mutate, Some(pod)) => {
-                        let sources = self.sources();
-                        let patch = mutate::patch(sources, subject, pod, &review, &mutations).await;
-                        Answer { patch, ..Answer::default() }
+                if let (Endpoint::Mutate, Some(pod)) = (endpoint, request.object) {
+                    let patch =
+                        mutate::patch(self.sources(), subject, pod, &review, &mutations).await;
+                    Answer { patch, ..Answer::default() }
+                } else {
+                    let answer = answer(&review, policy.name());
+                    if review.decision != Decision::Allow {
+                        self.concern(&request, &policy, workload);
                     }
-                    _ => answer(&review, policy.name()),
+                    answer
                 }
             }
         };
         Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record })
+    }
+
+    /// Hands on what was warned of. Never of a dry run: it has no side effects.
+    fn concern(&self, request: &AdmissionRequest<'_>, policy: &PullPolicy, workload: Workload) {
+        if let Some(concerns) = &self.concerns
+            && policy.spec().advice.events
+            && !request.dry_run
+        {
+            concerns.offer(Concern { workload, namespace: request.namespace.as_ref().into() });
+        }
     }
 
     pub(super) fn sources(&self) -> Sources<'_> {
@@ -234,6 +250,12 @@ impl Reviewer {
     }
 }
 
+/// How a workload that is being changed replaces its pods.
+fn rollout(request: &AdmissionRequest<'_>) -> Option<Rollout> {
+    let object = request.object.filter(|_| request.operation == Operation::Update)?;
+    Rollout::of(&request.kind, object)
+}
+
 /// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the
 /// subresources only ephemeral containers bring images.
 fn path_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPath> {
@@ -254,6 +276,8 @@ fn answer(review: &Review, policy: &str) -> Answer {
         lines(&images.map(|image| review.finding(image)).collect::<Vec<_>>())
     };
     let mut warnings = said(Decision::Warn);
+    let noted = review.images.iter().filter(|image| image.is_noted());
+    warnings.extend(lines(&noted.map(|image| review.finding(image)).collect::<Vec<_>>()));
     let mut denials = said(Decision::Deny);
     let rulings = || review.images.iter().map(|image| &image.ruling);
     let held_back = |reopened: bool| {

@@ -3,6 +3,7 @@
 //! Proving shares the review's deadline; kinds are tried side by side, within each the best
 //! candidate first, and what is not proven in time is left out.
 
+mod neighbours;
 mod prove;
 mod secrets;
 mod sources;
@@ -14,11 +15,13 @@ use super::visibility::Shown;
 use super::{Bench, ImageReview};
 use crate::admission::{Picture, View};
 use crate::advice::{Advice, corrections, fitting_nodes};
-use crate::health::{Freshness, History, Visibility};
+use crate::health::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::policy::AdviceSettings;
 use crate::pull::{Cause, Content, Outcome};
 use prove::Whose;
+
+pub(super) use neighbours::note_mutable_tag;
 
 /// What every kind of advice about one image starts from.
 #[derive(Clone, Copy)]
@@ -32,10 +35,17 @@ struct Case<'a> {
     visibility: &'a Visibility,
     /// What may be told of this image's history; empty if it cannot be believed.
     history: &'a History,
+    /// The Service of the registry, if nobody answers behind it and the asker may know.
+    service: Option<&'a RegistryService>,
 }
 
 /// Adds what can be proven in time.
-pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview, shown: Shown<'_>) {
+pub(super) async fn advise(
+    bench: Bench<'_>,
+    review: &mut ImageReview,
+    shown: Shown<'_>,
+    service: Option<&RegistryService>,
+) {
     let settings = bench.subject.policy.spec().advice;
     let Some(cause) = review.assessment.cause.filter(|_| !review.ruling.refused) else { return };
     let Ok(wanted) = review.reference.clone() else {
@@ -55,6 +65,7 @@ pub(super) async fn advise(bench: Bench<'_>, review: &mut ImageReview, shown: Sh
         settings,
         visibility: &visibility,
         history: &history,
+        service,
     };
     let advice = sought.advice().await;
     review.advice = advice;
@@ -76,8 +87,12 @@ impl Case<'_> {
         };
         let sources = async { if enabled { self.other_sources().await } else { Vec::new() } };
         let rest = async { if enabled { self.settings_of_the_pod().await } else { Vec::new() } };
-        let (tags, secrets, sources, rest) = join!(tags, secrets, sources, rest);
-        [rest, tags, secrets, sources].concat()
+        let builds = async { if enabled { self.builds().await } else { (None, None) } };
+        let (tags, secrets, sources, rest, (build, done)) =
+            join!(tags, secrets, sources, rest, builds);
+        let before = [self.down_service(enabled), build].into_iter().flatten().collect();
+        let after = [done, self.keeps_running(enabled)].into_iter().flatten().collect();
+        [before, rest, tags, secrets, sources, after].concat()
     }
 
     /// Whether the trouble is one of access.

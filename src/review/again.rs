@@ -7,6 +7,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -89,6 +90,7 @@ impl Reviewer {
             policy: &policy,
             runtime: self.runtime,
             account_applied: true,
+            rollout: None,
             now,
             deadline,
         };
@@ -109,7 +111,14 @@ async fn look_again(sources: Sources<'_>, subject: Subject<'_>, recheck: &Rechec
         return LookedAgain::OtherCredentials;
     }
     let eligible = Eligible::not_asked();
-    let bench = Bench { sources, subject, secrets: &secrets, eligible: &eligible };
+    let more_reviews = AtomicUsize::new(0);
+    let bench = Bench {
+        sources,
+        subject,
+        secrets: &secrets,
+        eligible: &eligible,
+        more_reviews: &more_reviews,
+    };
     let gathered = bench.look_up(&[], Some(&recheck.reference), Some(FRESH)).await;
     let assessment = assess(&Observation {
         reference: Ok(&recheck.reference),

@@ -10,10 +10,13 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{Asker, Freshness, History, HistoryQuestion, KnownTag, PodVerdicts};
+use crate::health::{
+    Asker, BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
+    RegistryService,
+};
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
-use crate::workload::{NamespaceFacts, Node};
+use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
 pub trait ManifestSource: Send + Sync {
@@ -59,6 +62,34 @@ pub trait ClusterSource: Send + Sync {
 
     /// The nodes that are known; nothing where there is no cluster to know of.
     fn nodes(&self) -> Option<Arc<Vec<Node>>>;
+
+    /// The Service of this cluster that the host of an image name leads to; nothing if it leads
+    /// elsewhere, or if that could not be found out in time. Whether the asker may hear of it is
+    /// the caller's to see to.
+    fn registry_service<'a>(
+        &'a self,
+        _host: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Option<RegistryService>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// The jobs in whose arguments or environment this image stands, of all namespaces, the one
+    /// that tells most first. Never waits. Whether the asker may hear of them is the caller's to
+    /// see to.
+    fn build_jobs(&self, _image: &ImageReference) -> Vec<BuildJob> {
+        Vec::new()
+    }
+
+    /// What is wrong with the pods of a Job, as far as one of them says.
+    fn job_trouble<'a>(
+        &'a self,
+        _namespace: &'a str,
+        _job: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Option<PodTrouble>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// The credentials that nodes hold themselves, as far as Pullgate was given the nodes' files.
@@ -109,6 +140,12 @@ pub trait HealthSource: Send + Sync {
     /// Remembers what was said about a new pod, to be compared with what its nodes do. Never
     /// waits; whoever keeps no score forgets it.
     fn remember(&self, _given: PodVerdicts<'_>, _now: Timestamp) {}
+
+    /// How many pods of this workload run, of whichever revision; 0 if that is not known. Never
+    /// waits.
+    fn running_pods(&self, _workload: &ObjectRef) -> u32 {
+        0
+    }
 }
 
 /// Who may see what.

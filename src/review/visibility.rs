@@ -11,10 +11,12 @@ use super::{Sources, Subject};
 use crate::health::Visibility;
 use crate::image::ImageReference;
 
-/// Access reviews for one answer: two that are always made, one for the name of a secret, and
-/// those for other namespaces.
+/// Access reviews for one answer: two that are always made, one for the name of a secret, those
+/// for the namespaces of registries' Services, and those for other namespaces.
 const MAX_REVIEWS: usize = 20;
-const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3;
+/// Those for the namespaces of registries' Services.
+pub(super) const FOR_SERVICES: usize = 2;
+const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3 - FOR_SERVICES;
 
 /// What the images of one answer share. Nothing is asked before one of them wants to know.
 pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
@@ -41,8 +43,13 @@ async fn find_out(
     }
     let mut asked: Vec<Box<str>> = vec![namespace.into()];
     if trusted {
+        let jobs = images.iter().flat_map(|image| sources.cluster.build_jobs(image));
         let others = sources.health.namespaces_of(&images, OTHER_NAMESPACES + 1);
-        asked.extend(others.into_iter().filter(|other| **other != *namespace));
+        for other in jobs.map(|job| job.namespace).chain(others) {
+            if !asked.contains(&other) {
+                asked.push(other);
+            }
+        }
         asked.truncate(OTHER_NAMESPACES + 1);
     }
     let answers = join_all(asked.iter().map(|name| may_list(Some(&**name)))).await;

@@ -70,7 +70,7 @@ label_values! {
     }
 }
 label_values! {
-    /// What the API server is asked by name.
+    /// What the API server is asked by name, or told.
     ApiCall {
         /// A Secret.
         Secret = "secret",
@@ -78,6 +78,12 @@ label_values! {
         ServiceAccount = "serviceaccount",
         /// A SubjectAccessReview.
         AccessReview = "subjectaccessreview",
+        /// The Service and EndpointSlices behind an in-cluster registry.
+        Service = "service",
+        /// A few pods, for what is wrong with them.
+        Pod = "pod",
+        /// An Event that is written about a workload.
+        Event = "event",
     }
 }
 
@@ -408,8 +414,8 @@ impl Metrics {
         self.snapshots.get_or_create(&SnapshotLabels { operation, result }).inc();
     }
 
-    /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `refused`,
-    /// `failed`, `late`.
+    /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `exists`,
+    /// `refused`, `failed`, `late`, `dropped`.
     pub fn api_call(&self, call: ApiCall, outcome: &'static str) {
         self.api_calls.get_or_create(&ApiLabels { resource: call.as_str(), outcome }).inc();
     }

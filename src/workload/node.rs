@@ -19,6 +19,8 @@ pub struct Node {
     pub runtime: Box<str>,
     /// `status.nodeInfo.kubeletVersion`, such as `v1.34.4`.
     pub kubelet: Box<str>,
+    /// `status.addresses`: names and addresses alike.
+    pub addresses: Vec<Box<str>>,
     /// The names in `status.images`: they prove presence, their absence proves nothing (the list
     /// is capped at the 50 largest images, five names each).
     pub images: Vec<Box<str>>,

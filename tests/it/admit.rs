@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use pullgate::policy::PullPolicy;
-use pullgate::review::{Endpoint, Reviewer, Skip};
+use pullgate::review::{Concern, ConcernSink, Endpoint, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ fn reviewer(world: World, policy: &str) -> Reviewer {
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         own_namespace: Some("pullgate".into()),
         runtime: None,
+        concerns: None,
     }
 }
 
@@ -146,4 +147,59 @@ async fn the_mutating_webhook_neither_warns_nor_denies() {
     let outcome = reviewer.admit(Endpoint::Mutate, &body, now, deadline).await.unwrap();
     let answer: Value = serde_json::from_slice(&outcome.body).unwrap();
     assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
+}
+
+/// Concerns as they were offered.
+#[derive(Default)]
+struct Offered(std::sync::Mutex<Vec<Concern>>);
+
+impl ConcernSink for Offered {
+    fn offer(&self, concern: Concern) {
+        self.0.lock().unwrap().push(concern);
+    }
+}
+
+#[tokio::test]
+async fn what_is_warned_of_becomes_an_event_that_speaks_of_its_own_namespace_alone() {
+    const EVENTS: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullPolicy
+metadata: {name: default}
+spec: {advice: {events: true}}
+";
+    let mut world =
+        world().answer(&format!("{APP}:7"), "", exists()).answer(&format!("{APP}:8"), "", exists());
+    let known = |tag: &str, own| crate::advice::known(&format!("{APP}:{tag}"), own);
+    world.known_tags = vec![known("8", false), known("7", true)];
+    let offered = Arc::new(Offered::default());
+    let mut reviewer = reviewer(world, EVENTS);
+    reviewer.concerns = Some(offered.clone());
+    let mut object = pod(&format!("{APP}:9"));
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "name": "web-7c", "uid": "rs-1", "controller": true}]);
+    let mut asked = request(&object);
+    let (answered, _) = answer(&reviewer, &asked).await;
+    let warning = answered["response"]["warnings"][0].as_str().unwrap().to_owned();
+    assert!(warning.contains("tag `8` runs in this cluster"), "{warning}");
+    asked["request"]["dryRun"] = true.into();
+    answer(&reviewer, &asked).await;
+    answer(&reviewer, &request(&pod(&format!("{APP}:1")))).await;
+    let concerns = std::mem::take(&mut *offered.0.lock().unwrap());
+    assert_eq!(concerns.len(), 1, "neither a dry run nor what works");
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let event =
+        reviewer.event(&concerns[0], "2026-01-02T03:04:05Z".parse().unwrap(), deadline).await;
+    let event = event.unwrap();
+    assert_eq!(
+        (&*event.about.kind, &*event.about.name, &*event.uid),
+        ("ReplicaSet", "web-7c", "rs-1")
+    );
+    assert_eq!((&*event.about.namespace, event.reason), ("shop", "ImagePullWarning"));
+    assert!(event.message.contains("tag `7` runs here"), "{}", event.message);
+    assert!(!event.message.contains("`8`"), "{}", event.message);
+    // Nobody wants Events any more.
+    reviewer.policy.store(Arc::new(PullPolicy::default()));
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    assert_eq!(reviewer.event(&concerns[0], now, deadline).await, None);
+    answer(&reviewer, &request(&object)).await;
+    assert!(offered.0.lock().unwrap().is_empty());
 }

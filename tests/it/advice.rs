@@ -1,6 +1,7 @@
 //! Advice, end to end over sources that answer from tables: what is said was tried.
 
 mod mutation;
+mod neighbours;
 mod properties;
 
 use jiff::Timestamp;

@@ -24,11 +24,15 @@ pub mod webhook;
 #[cfg(test)]
 mod command_line_test;
 #[cfg(test)]
+mod advice_test;
+#[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;
 #[cfg(test)]
 mod lived_test;
+#[cfg(test)]
+mod mutation_test;
 #[cfg(test)]
 mod registry_test;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The cluster edge against an API server that misbehaves in every way we know of.
 
+mod neighbours;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -12,14 +12,17 @@ use pullgate::admission::{
 };
 use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
-use pullgate::health::{Classified, KnownTag, next_step};
+use pullgate::health::{
+    BuildJob, BuildKind, BuildState, Classified, KnownTag, PodTrouble, RegistryService,
+    ServiceState, next_step,
+};
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
 use pullgate::review::{HELD_BACK, REOPENED, denied_under, label_words};
-use pullgate::workload::Placement;
+use pullgate::workload::{Placement, Rollout};
 
 use crate::review::fakes::node;
 
@@ -188,6 +191,72 @@ fn samples() -> Vec<Advice> {
     samples.extend(fitting_nodes(&arm, &Placement::default(), &nodes));
     samples.extend(fitting_nodes(&arm, &Placement::default(), &nodes[1..]));
     samples.extend([Advice::throttled(true), Advice::throttled(false)]);
+    samples.extend(neighbours());
+    samples
+}
+
+/// What is said of an image's neighbours.
+fn neighbours() -> Vec<Advice> {
+    let troubles = [
+        PodTrouble::CannotPull(Cause::Unauthorized),
+        PodTrouble::Crashing,
+        PodTrouble::OutOfMemory,
+        PodTrouble::ExitCode(1),
+        PodTrouble::Evicted,
+        PodTrouble::Unschedulable,
+    ];
+    let service = |state| {
+        let (namespace, name) = ("infra".into(), "registry".into());
+        Advice::registry_service(&RegistryService { namespace, name, state })
+    };
+    let mut samples: Vec<Advice> = [
+        ServiceState::Missing,
+        ServiceState::NoPods,
+        ServiceState::NotReady { pods: 2, trouble: None },
+        ServiceState::NotReady { pods: 2, trouble: Some(PodTrouble::Crashing) },
+    ]
+    .into_iter()
+    .filter_map(service)
+    .collect();
+    let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    let at = Some(now - Duration::from_secs(720));
+    let job = |kind, pushes, state, trouble| {
+        let (namespace, name) = ("ci".into(), "build-app".into());
+        Advice::build_job(&BuildJob { kind, namespace, name, pushes, state }, trouble, now)
+    };
+    let failed = BuildState::Failed { at, too_long: false };
+    samples.push(job(BuildKind::Job, true, failed, None));
+    samples.extend(troubles.map(|trouble| job(BuildKind::Job, true, failed, Some(trouble))));
+    samples.extend(
+        [
+            BuildState::Failed { at, too_long: true },
+            BuildState::Running { since: at, failed: 0 },
+            BuildState::Running { since: at, failed: 1 },
+            BuildState::Running { since: at, failed: 2 },
+            BuildState::NeverRun { suspended: false },
+            BuildState::NeverRun { suspended: true },
+            BuildState::Completed { at },
+        ]
+        .map(|state| job(BuildKind::Job, true, state, None)),
+    );
+    let running = BuildState::Running { since: at, failed: 0 };
+    samples.push(job(BuildKind::Job, true, running, Some(PodTrouble::Unschedulable)));
+    samples.push(job(BuildKind::Job, false, failed, None));
+    let ran = BuildState::Ran { at: now - Duration::from_secs(720) };
+    samples.push(job(BuildKind::CronJob, true, ran, None));
+    samples.push(job(BuildKind::CronJob, true, BuildState::NeverRun { suspended: true }, None));
+    for (running, rollout) in [
+        (3, Rollout::KeepsAll),
+        (1, Rollout::KeepsAll),
+        (4, Rollout::Stops(1)),
+        (2, Rollout::Stops(1)),
+        (3, Rollout::Stops(3)),
+        (3, Rollout::StopsAll),
+    ] {
+        samples.extend(Advice::keeps_running(running, rollout));
+    }
+    let digest = Digest::of_sha256(b"");
+    samples.extend([Advice::tag_differs("1.2.3", 2, &digest), Advice::tag_moves(&digest)]);
     samples
 }
 
@@ -242,6 +311,9 @@ fn tails() -> Vec<String> {
         let open = Assessment { escapes: escapes.to_vec(), ..gone.clone() };
         lines.push(finding(&open, &[], &plain).line());
     }
+    let works = Assessment { cause: None, ..assessment(Verdict::Works, Cause::TagNotFound) };
+    let moves = [Advice::tag_moves(&Digest::of_sha256(b""))];
+    lines.push(Finding { advice: &moves, ..finding(&works, &[], &plain) }.line());
     let exception = |expired: bool| ExceptionUse {
         name: "legacy-images".into(),
         owner: "team-shop".into(),

@@ -13,7 +13,7 @@ use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, Subject, review};
-use pullgate::workload::{Node, extract, pod_path};
+use pullgate::workload::{Node, Rollout, extract, pod_path};
 use rstest::rstest;
 use serde_json::json;
 
@@ -31,6 +31,17 @@ pub async fn run(world: &World, object: serde_json::Value, policy: &str) -> Revi
 }
 
 pub async fn run_for(user: &str, world: &World, object: serde_json::Value, policy: &str) -> Review {
+    run_as(world, object, policy, user, None).await
+}
+
+/// As somebody, of an object that is new or replaces its pods in this way.
+pub async fn run_as(
+    world: &World,
+    object: serde_json::Value,
+    policy: &str,
+    username: &str,
+    rollout: Option<Rollout>,
+) -> Review {
     let raw = serde_json::value::to_raw_value(&object).unwrap();
     let (group, kind) = match object["apiVersion"].as_str().unwrap().split_once('/') {
         Some((group, _)) => (group, object["kind"].as_str().unwrap()),
@@ -45,10 +56,11 @@ pub async fn run_for(user: &str, world: &World, object: serde_json::Value, polic
     let subject = Subject {
         workload: &workload,
         namespace: "shop",
-        asker: &Asker { username: user.into(), ..Asker::default() },
+        asker: &Asker { username: username.into(), ..Asker::default() },
         policy: &policy,
         runtime: None,
         account_applied: workload.is_pod,
+        rollout,
         now: NOW.parse().unwrap(),
         deadline: Instant::now() + Duration::from_secs(2),
     };

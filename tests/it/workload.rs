@@ -144,6 +144,7 @@ fn node() -> Node {
         unschedulable: false,
         runtime: "containerd://2.1.8".into(),
         kubelet: "v1.34.4".into(),
+        addresses: Vec::new(),
         images: Vec::new(),
     }
 }

@@ -59,6 +59,7 @@ impl Judge<'_> {
             runtime: self.runtime,
             // Nothing of what was read has passed admission yet.
             account_applied: false,
+            rollout: None,
             now: self.now,
             deadline,
         };
@@ -160,6 +161,7 @@ impl Judge<'_> {
                 kind: advice.kind.as_str(),
                 value: advice.value.to_string(),
                 message: advice.message.clone(),
+                command: advice.command.clone(),
             })
             .collect();
         let works_for_own =
@@ -175,6 +177,7 @@ impl Judge<'_> {
                 kind: "own_login",
                 value: String::new(),
                 message: message.to_owned(),
+                command: None,
             });
         }
         tails.extend(own_note);
@@ -266,7 +269,7 @@ fn words(review: &Review, image: &ImageReview, tails: &[String]) -> String {
     let plain = image.assessment.cause.is_none()
         && image.assessment.unfit_nodes.is_empty()
         && !image.ruling.refused;
-    let mut words = if plain && image.assessment.verdict == Verdict::Works {
+    let mut words = if plain && image.assessment.verdict == Verdict::Works && !image.is_noted() {
         "can be pulled".to_owned()
     } else {
         review.finding(image).words()

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::manifest::{Key, Manifests};
 use crate::credential::Credential;
-use crate::health::{Asker, Freshness, History, HistoryQuestion};
+use crate::health::{
+    Asker, BuildJob, Freshness, History, HistoryQuestion, PodTrouble, RegistryService,
+};
 use crate::image::{ImageReference, Platform};
 use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
 use crate::review::{
@@ -84,6 +86,7 @@ fn node(platform: &Platform, runtime: &str) -> Node {
         unschedulable: false,
         runtime: runtime.into(),
         kubelet: Box::default(),
+        addresses: Vec::new(),
         images: Vec::new(),
     }
 }
@@ -130,6 +133,33 @@ impl ClusterSource for FileSource {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.nodes.clone()
+    }
+
+    fn registry_service<'a>(
+        &'a self,
+        host: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<RegistryService>> {
+        match &self.cluster {
+            Some(cluster) => cluster.registry_service(host, deadline),
+            None => async { None }.boxed(),
+        }
+    }
+
+    fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
+        self.cluster.as_ref().map(|cluster| cluster.build_jobs(image)).unwrap_or_default()
+    }
+
+    fn job_trouble<'a>(
+        &'a self,
+        namespace: &'a str,
+        job: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<PodTrouble>> {
+        match &self.cluster {
+            Some(cluster) => cluster.job_trouble(namespace, job, deadline),
+            None => async { None }.boxed(),
+        }
     }
 }
 

@@ -48,6 +48,8 @@ struct AdviceBody<'a> {
     kind: &'static str,
     value: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +142,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
                 kind: advice.kind,
                 value: &advice.value,
                 message: &advice.message,
+                command: advice.command.as_deref(),
             })
             .collect(),
         decision: word(finding.decision),

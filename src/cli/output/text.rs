@@ -82,6 +82,10 @@ fn image(text: &mut String, places: &[ImageEntry]) {
         let _ = writeln!(text, "{:INDENT$}{}", "", clean(&entry.image));
     }
     wrap(text, &finding.message, INDENT, 0);
+    // Whole, to be copied.
+    for command in finding.advice.iter().filter_map(|advice| advice.command.as_ref()) {
+        let _ = writeln!(text, "{:INDENT$}$ {}", "", clean(command));
+    }
     if let Some(credentials) = &finding.credentials {
         explanation(text, credentials);
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::concerns::{self, Concerns, Waiting};
 use super::memory::{self, MemoryFile};
 use super::own::{Own, first_certificate};
 use super::{DRAIN, Ended};
@@ -45,6 +46,7 @@ pub(super) struct House {
     mirrors: Option<HostsSource>,
     nodes: Arc<FollowedNodeFiles>,
     reviewer: Arc<Reviewer>,
+    concerns: Waiting,
     callers: Callers,
     token_file: Option<WatchedFiles>,
     policy_file: Option<WatchedFiles>,
@@ -114,6 +116,7 @@ impl House {
         let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
         let runtime = nodes.runtime;
         let nodes = node_files(nodes)?;
+        let (sink, concerns) = Concerns::new(&metrics);
         let reviewer = Arc::new(Reviewer {
             registry: registry.clone(),
             cluster: cluster.clone(),
@@ -123,6 +126,7 @@ impl House {
             policy: Arc::new(ArcSwap::from_pointee(policy)),
             own_namespace,
             runtime,
+            concerns: Some(Arc::new(sink)),
         });
         let bind = async |address| {
             Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
@@ -137,6 +141,7 @@ impl House {
             mirrors,
             nodes,
             reviewer,
+            concerns,
             callers,
             token_file,
             policy_file,
@@ -166,6 +171,9 @@ impl House {
         for (name, watch) in self.cluster.watches() {
             forever(name, watch);
         }
+        let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
+        let telling = concerns::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
+        forever("events", Box::pin(telling));
         let policy = Arc::clone(&self.reviewer.policy);
         let retention = memory::follow_retention(Arc::clone(&self.cluster), policy);
         forever("retention", Box::pin(retention));

@@ -418,6 +418,11 @@ impl Image {
         }
     }
 
+    /// How many different images containers have now under this name.
+    pub(super) fn contents_in_use(&self) -> usize {
+        self.digests.iter().filter(|used| used.containers > 0).count()
+    }
+
     /// When a node last started or pulled it; zero if never.
     pub(super) fn last_success(&self) -> Seconds {
         self.started.max(self.pulled)

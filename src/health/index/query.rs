@@ -42,6 +42,9 @@ impl HealthIndex {
             if !history.failures.is_empty() {
                 history.failing_workloads = self.failing_workloads(id, &visible);
             }
+            if matches!(visible, Visible::All) {
+                history.contents = image.contents_in_use();
+            }
         }
         // An image that is known leads to its repository without a name.
         let known = image.and_then(|image| self.images.repository(image.repository));

@@ -276,8 +276,8 @@ fn amount(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }
 
-/// How long ago something was.
-fn ago(at: Timestamp, now: Timestamp) -> String {
+/// How long ago something was, in the largest unit that fits.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
     format!("{} ago", age(at, now))
 }
 

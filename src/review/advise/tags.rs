@@ -150,7 +150,8 @@ impl Case<'_> {
     }
 }
 
-/// What was meant, then what is known to run, then what else there is; each tag once.
+/// What was meant, then what is known to run, then the content that ran under this very tag, then
+/// what else there is; each tag once.
 fn in_order(
     known: Option<Advice>,
     digest: Option<Advice>,
@@ -169,5 +170,5 @@ fn in_order(
         .into_iter()
         .filter(|advice| !known.iter().any(|known| known.value == advice.value))
         .collect();
-    [meant, known, others, digest.into_iter().collect()].concat()
+    [meant, known, digest.into_iter().collect(), others].concat()
 }

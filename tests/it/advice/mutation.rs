@@ -52,6 +52,7 @@ async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Sk
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         own_namespace: None,
         runtime: None,
+        concerns: None,
     };
     let group = pod["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
     let request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
 use pullgate::advice::AdviceKind;
-use pullgate::health::KnownTag;
+use pullgate::health::{BuildJob, BuildKind, BuildState, KnownTag, RegistryService, ServiceState};
 use pullgate::image::ImageReference;
-use pullgate::pull::{ErrorCode, Outcome};
+use pullgate::pull::{ErrorCode, NetworkFault, Outcome};
 use pullgate::review::Review;
 
 use super::known;
 use crate::review::fakes::{World, exists, missing, secret};
-use crate::review::{deployment, run};
+use crate::review::{deployment, run_as};
 
-const CASES: u64 = 2_000;
+const CASES: u64 = 5_000;
 const HOST: &str = "reg.example.com";
 const REPOSITORIES: &[&str] = &["app", "team/app", "other/app"];
 const TAGS: &[&str] = &[
@@ -59,11 +59,20 @@ struct Scene {
     image: String,
     /// The secrets that the pod names.
     named: Vec<&'static str>,
+    /// Who asks.
+    asker: &'static str,
 }
+
+/// A namespace of others, and the names of what is in it.
+const HIDDEN: &str = "hidden-ns";
+const HIDDEN_NAMES: &[&str] = &[HIDDEN, "hidden-job", "hidden-service"];
+/// Its output is read by others.
+const ACCOUNT: &str = "system:serviceaccount:gitops:controller";
 
 fn failure(dice: &mut Dice) -> Outcome {
     match dice.roll(6) {
         0..=2 => missing(),
+        3 if dice.one_in(2) => Outcome::Network(NetworkFault::Refused),
         3 => Outcome::Unauthorized,
         4 => Outcome::RepositoryMissing { code: Some(ErrorCode::NameUnknown) },
         _ => Outcome::Throttled { retry_after: None },
@@ -125,8 +134,33 @@ fn scene(dice: &mut Dice) -> Scene {
         let more = history(dice, other);
         world.namesakes.extend(more.into_iter().map(|tag| KnownTag { in_namespace: false, ..tag }));
     }
+    neighbours(dice, &mut world);
     let image = format!("{HOST}/{repository}:{}", dice.pick(TAGS));
-    Scene { world, image, named }
+    let asker = if dice.one_in(3) { ACCOUNT } else { "ann" };
+    Scene { world, image, named, asker }
+}
+
+/// Jobs and Services in the object's own namespace and in one of others.
+fn neighbours(dice: &mut Dice, world: &mut World) {
+    let states = [
+        BuildState::NeverRun { suspended: true },
+        BuildState::Failed { at: None, too_long: false },
+        BuildState::Running { since: None, failed: 1 },
+        BuildState::Completed { at: None },
+    ];
+    let places = [(HIDDEN, "hidden-job"), ("shop", "own-job")];
+    for (namespace, name) in places {
+        if dice.one_in(2) {
+            continue;
+        }
+        let (kind, state) = (BuildKind::Job, states[dice.roll(states.len())]);
+        let (namespace, name) = (namespace.into(), name.into());
+        world.builds.push(BuildJob { kind, namespace, name, pushes: true, state });
+    }
+    let places = [(HIDDEN, "hidden-service"), ("shop", "own-service")];
+    let (namespace, name) = places[dice.roll(2)];
+    let (namespace, name, state) = (namespace.into(), name.into(), ServiceState::NoPods);
+    world.service = dice.one_in(2).then_some(RegistryService { namespace, name, state });
 }
 
 impl Scene {
@@ -151,12 +185,34 @@ impl Scene {
         })
     }
 
+    /// Whether the asker may be told of every namespace.
+    fn sees_all(&self) -> bool {
+        self.asker != ACCOUNT && self.world.may_list && !self.world.only_own
+    }
+
+    /// Whether the asker may be told of the object's own namespace.
+    fn sees_own(&self) -> bool {
+        self.world.may_list
+    }
+
+    /// Whether a tag is another spelling of what was written, or listed to the pod's own
+    /// credentials.
+    fn may_find(&self, tag: &str) -> bool {
+        let wanted = ImageReference::parse(&self.image).unwrap();
+        let spelled = pullgate::advice::spellings(wanted.tag().unwrap());
+        let listed = self.named.iter().copied().chain([""]).any(|secret| {
+            let key = (wanted.name().to_owned(), secret.to_owned());
+            self.world.listed.get(&key).is_some_and(|tags| tags.iter().any(|one| **one == *tag))
+        });
+        listed || spelled.iter().any(|(one, _)| **one == *tag)
+    }
+
     /// Tags and repositories that the asker may see in the cluster.
     fn visible(&self) -> BTreeSet<String> {
-        let cluster = self.world.may_list && !self.world.only_own;
+        let cluster = self.sees_all();
         let known = self.world.known_tags.iter().chain(&self.world.namesakes);
         known
-            .filter(|tag| cluster || (self.world.may_list && tag.in_namespace))
+            .filter(|tag| cluster || (self.sees_own() && tag.in_namespace))
             .map(|tag| tag.reference.canonical())
             .collect()
     }
@@ -170,8 +226,10 @@ impl Scene {
                 AdviceKind::KnownGoodTag | AdviceKind::NearestTag => {
                     let image = wanted.with_tag(value).unwrap().canonical();
                     assert!(self.serves(&image, None), "{image} is not served: {advice:?}");
-                    let seen =
-                        advice.kind == AdviceKind::NearestTag || self.visible().contains(&image);
+                    let seen = match advice.kind {
+                        AdviceKind::NearestTag => self.may_find(value),
+                        _ => self.visible().contains(&image),
+                    };
                     assert!(seen, "{image} comes to light");
                 }
                 AdviceKind::NearestRepository | AdviceKind::OtherSource => {
@@ -180,9 +238,14 @@ impl Scene {
                 }
                 AdviceKind::PullSecret => {
                     assert!(self.serves(&self.image, Some(value)), "{value} does not work");
-                    assert!(self.world.may_list && value == "theirs", "{value} comes to light");
+                    assert!(self.sees_own() && value == "theirs", "{value} comes to light");
                 }
                 AdviceKind::MendSecret => assert!(self.named.contains(&value), "{value}"),
+                AdviceKind::BuildJob | AdviceKind::RegistryService => {
+                    let own = value.starts_with("shop/");
+                    let seen = if own { self.sees_own() } else { self.sees_all() };
+                    assert!(seen, "{value} comes to light");
+                }
                 AdviceKind::Throttled => {}
                 other => panic!("{other:?} was not expected here"),
             }
@@ -190,7 +253,10 @@ impl Scene {
         let finding = review.finding(&review.images[0]);
         for text in [finding.line(), finding.words()] {
             assert!(!text.contains("unused"), "{text}");
-            assert!(self.world.may_list || !text.contains("theirs"), "{text}");
+            assert!(self.sees_own() || !text.contains("theirs"), "{text}");
+            for hidden in HIDDEN_NAMES {
+                assert!(self.sees_all() || !text.contains(hidden), "{text}");
+            }
             for repository in REPOSITORIES {
                 let image = format!("{HOST}/{repository}:");
                 let seen = self.image.starts_with(&image)
@@ -207,13 +273,20 @@ fn nothing_unproven_is_suggested_and_nothing_hidden_comes_to_light() {
     let mut counts = BTreeMap::new();
     for case in 0..CASES {
         let scene = scene(&mut Dice(case));
-        let review = block_on(run(&scene.world, deployment(&scene.image), ""));
+        let review =
+            block_on(run_as(&scene.world, deployment(&scene.image), "", scene.asker, None));
         scene.check(&review, &mut counts);
     }
     // The generator reaches every kind of advice that it is about.
-    for kind in
-        ["known_good_tag", "nearest_tag", "nearest_repository", "pull_secret", "mend_secret"]
-    {
+    for kind in [
+        "known_good_tag",
+        "nearest_tag",
+        "nearest_repository",
+        "pull_secret",
+        "mend_secret",
+        "build_job",
+        "registry_service",
+    ] {
         assert!(counts.get(kind).is_some_and(|count| *count > 20), "{kind}: {counts:?}");
     }
 }

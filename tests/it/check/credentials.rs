@@ -40,6 +40,14 @@ async fn wrong_secrets_fail() {
     let said = Scene::new().await.run_with(&["check", "-f", "-"], &files).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("unauthorized"), "{}", said.out);
+    // The command that mends it stands on a line of its own, without any password.
+    let command = said.out.lines().find(|line| line.contains("$ kubectl create secret"));
+    let command = command.unwrap_or_else(|| panic!("{}", said.out));
+    assert!(
+        command.contains("docker-registry old -n shop --docker-server='REGISTRY'"),
+        "{command}"
+    );
+    assert!(command.contains("--docker-password='<password>'"), "{command}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,30 @@ impl PullgateServer {
         .create(cluster);
     }
 
+    /// Registers its mutating webhook for pods of the namespaces with this label.
+    pub fn register_mutating(&self, cluster: &ControlPlane, name: &str, namespaces: (&str, &str)) {
+        use base64::Engine as _;
+        let url = format!("https://127.0.0.1:{}/mutate/{PATH_TOKEN}", self.listen);
+        let bundle = base64::engine::general_purpose::STANDARD.encode(self.authority());
+        cluster.admin().create(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": format!("{name}.pullgate.dev"),
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "timeoutSeconds": 10,
+                "failurePolicy": "Ignore",
+                "reinvocationPolicy": "IfNeeded",
+                "clientConfig": {"url": url, "caBundle": bundle},
+                "namespaceSelector": {"matchLabels": {namespaces.0: namespaces.1}},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["pods"], "scope": "Namespaced"}],
+            }],
+        }));
+    }
+
     /// The certificate authority that it made for itself, PEM.
     pub fn authority(&self) -> String {
         let path = self.folder.path().join("tls/ca.crt");
@@ -163,7 +187,9 @@ pub fn grant_rights(cluster: &ControlPlane) {
         "rules": [
             rule(&[""], &["pods", "nodes", "namespaces", "events"], &watched),
             rule(&["apps"], &["replicasets"], &watched),
-            rule(&["batch"], &["jobs"], &watched),
+            rule(&["batch"], &["jobs", "cronjobs"], &watched),
+            rule(&[""], &["services"], &["get", "list"]),
+            rule(&["discovery.k8s.io"], &["endpointslices"], &["list"]),
             rule(&[""], &["secrets", "serviceaccounts"], &["get"]),
             rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
         ],

@@ -145,3 +145,23 @@ fn templates_ask_no_cluster_and_make_nothing_by_chance() {
         }
     }
 }
+
+#[test]
+fn events_are_written_only_where_somebody_wants_them() {
+    let Some(helm) = program("helm") else { return };
+    for (values, may, effects) in
+        [(&[][..], false, "None"), (&["events.enabled=true"][..], true, "NoneOnDryRun")]
+    {
+        let rendered = render(&helm, values).unwrap();
+        let role = one(&rendered, "ClusterRole", "pullgate");
+        let writes = role["rules"].as_array().unwrap().iter().any(|rule| {
+            rule["resources"] == serde_json::json!(["events"])
+                && rule["verbs"] == serde_json::json!(["create"])
+        });
+        assert_eq!(writes, may);
+        let hooks = one(&rendered, "ValidatingWebhookConfiguration", "pullgate");
+        for webhook in hooks["webhooks"].as_array().unwrap() {
+            assert_eq!(webhook["sideEffects"], effects);
+        }
+    }
+}

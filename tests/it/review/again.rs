@@ -28,6 +28,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         policy: Arc::new(ArcSwap::from_pointee(PullPolicy::default())),
         own_namespace: None,
         runtime: None,
+        concerns: None,
     };
     (world, reviewer)
 }

@@ -1,0 +1,118 @@
+//! What to say of an image's neighbours: the Service of its registry, the job that builds it, the
+//! pods that run already.
+
+use jiff::Timestamp;
+
+use super::{Advice, AdviceKind};
+use crate::health::{
+    BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState, how_long_ago,
+};
+use crate::image::Digest;
+use crate::workload::Rollout;
+
+impl Advice {
+    /// The Service behind which nobody answers; nothing about one that has ready endpoints.
+    pub fn registry_service(service: &RegistryService) -> Option<Self> {
+        let RegistryService { namespace, name, state } = service;
+        let name = format!("{namespace}/{name}");
+        let message = match state {
+            ServiceState::Ready(_) => return None,
+            ServiceState::Missing => format!("there is no Service `{name}`"),
+            ServiceState::NoPods => {
+                format!("registry Service `{name}` has no ready endpoints: no pod is behind it")
+            }
+            ServiceState::NotReady { pods, trouble } => {
+                let trouble = trouble.map(|trouble| format!(": {}", words_of(trouble)));
+                let trouble = trouble.unwrap_or_default();
+                format!("registry Service `{name}` has no ready endpoints (0 of {pods}){trouble}")
+            }
+        };
+        Some(Self::new(AdviceKind::RegistryService, name, message))
+    }
+
+    /// The job that was to push the image.
+    pub fn build_job(job: &BuildJob, trouble: Option<PodTrouble>, now: Timestamp) -> Self {
+        let BuildJob { kind, namespace, name, pushes, state } = job;
+        let name = format!("{namespace}/{name}");
+        let what = match kind {
+            BuildKind::Job => "build job",
+            BuildKind::CronJob => "build CronJob",
+        };
+        let that = if *pushes { "that pushes it" } else { "that names it" };
+        let ago = |at: &Option<Timestamp>| {
+            at.map(|at| format!(" {}", how_long_ago(at, now))).unwrap_or_default()
+        };
+        let how = match state {
+            BuildState::Failed { at, too_long: true } => {
+                format!("failed{}: it took too long", ago(at))
+            }
+            BuildState::Failed { at, .. } => {
+                let trouble = trouble.map(|trouble| format!(": {}", words_of(trouble)));
+                format!("failed{}{}", ago(at), trouble.unwrap_or_default())
+            }
+            BuildState::Running { since, failed } => {
+                let since = since.map(|since| format!(", started {}", how_long_ago(since, now)));
+                let since = since.unwrap_or_default();
+                match (trouble, failed) {
+                    (Some(trouble), _) => format!("is running{since}, but {}", words_of(trouble)),
+                    (None, 0) => format!("is running{since}: wait for it"),
+                    (None, 1) => format!("is running{since} after a failed attempt"),
+                    (None, failed) => format!("is running{since} after {failed} failed attempts"),
+                }
+            }
+            BuildState::NeverRun { suspended: true } => "has never run: it is suspended".to_owned(),
+            BuildState::NeverRun { suspended: false } => "has never run".to_owned(),
+            BuildState::Completed { at } => {
+                format!("ended well{}: see where it pushes to", ago(at))
+            }
+            BuildState::Ran { at } => format!("last ran {}", how_long_ago(*at, now)),
+        };
+        Self::new(AdviceKind::BuildJob, &*name, format!("{what} `{name}` {that} {how}"))
+    }
+
+    /// What becomes of the pods of the previous revision; nothing if none run.
+    pub fn keeps_running(running: u32, rollout: Rollout) -> Option<Self> {
+        let kept = rollout.kept(running);
+        let pods = if running == 1 { "pod" } else { "pods" };
+        let message = match (rollout, kept) {
+            (_, _) if running == 0 => return None,
+            (Rollout::StopsAll, _) => {
+                format!("its strategy Recreate stops the {running} running {pods} first")
+            }
+            (_, kept) if kept == running => {
+                let run = if running == 1 { "runs and goes" } else { "run and go" };
+                format!("{running} {pods} of the previous revision {run} on running")
+            }
+            (_, 0) => format!("the {running} running {pods} may be stopped first"),
+            (_, kept) => {
+                let go = if kept == 1 { "goes" } else { "go" };
+                format!("{kept} of {running} {pods} of the previous revision {go} on running")
+            }
+        };
+        Some(Self::new(AdviceKind::KeepsRunning, kept.to_string(), message))
+    }
+
+    /// A tag under which pods have several images at once.
+    pub fn tag_differs(tag: &str, contents: usize, digest: &Digest) -> Self {
+        let message = format!("pods here have {contents} images as `{tag}`: pin `@{digest}`");
+        Self::new(AdviceKind::MutableTag, digest.as_str(), message)
+    }
+
+    /// A tag that moves, and nodes that do not look again.
+    pub fn tag_moves(digest: &Digest) -> Self {
+        let message = format!("with IfNotPresent nodes keep older images: pin `@{digest}`");
+        Self::new(AdviceKind::MutableTag, digest.as_str(), message)
+    }
+}
+
+/// What is wrong with a pod, in words that continue a line.
+fn words_of(trouble: PodTrouble) -> String {
+    match trouble {
+        PodTrouble::CannotPull(cause) => format!("its pod cannot pull its own image ({cause})"),
+        PodTrouble::Crashing => "its pod keeps crashing".to_owned(),
+        PodTrouble::OutOfMemory => "its pod ran out of memory".to_owned(),
+        PodTrouble::ExitCode(code) => format!("its pod ended with exit code {code}"),
+        PodTrouble::Evicted => "its pod was evicted".to_owned(),
+        PodTrouble::Unschedulable => "its pod fits on no node".to_owned(),
+    }
+}

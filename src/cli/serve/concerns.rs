@@ -1,0 +1,173 @@
+//! Concerns become Events: in a task of its own, seldom enough, and never before an answer.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::cluster::Cluster;
+use crate::review::{Concern, ConcernSink, Reviewer};
+use crate::telemetry::{ApiCall, Metrics};
+
+/// Concerns that may wait; more are dropped.
+const WAITING: usize = 64;
+/// The same about the same workload is said again after so long.
+const AGAIN: Duration = Duration::from_secs(3600);
+/// Workloads that are remembered as told.
+const MAX_TOLD: usize = 4096;
+/// At most so many at once, half of them about pods, and then one each [`PACE`].
+const BURST: u32 = 20;
+const FOR_WORKLOADS: u32 = BURST / 2;
+const PACE: Duration = Duration::from_secs(2);
+/// How long the second look may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The way in.
+pub(super) struct Concerns {
+    sender: mpsc::Sender<Concern>,
+    metrics: Arc<Metrics>,
+}
+
+/// The way out.
+pub(super) type Waiting = mpsc::Receiver<Concern>;
+
+impl Concerns {
+    /// Both ends.
+    pub(super) fn new(metrics: &Arc<Metrics>) -> (Self, Waiting) {
+        let (sender, waiting) = mpsc::channel(WAITING);
+        (Self { sender, metrics: Arc::clone(metrics) }, waiting)
+    }
+}
+
+impl ConcernSink for Concerns {
+    fn offer(&self, concern: Concern) {
+        if self.sender.try_send(concern).is_err() {
+            self.metrics.api_call(ApiCall::Event, "dropped");
+        }
+    }
+}
+
+/// Writes an Event for each concern that is not told yet. Never ends.
+pub(super) async fn tell(
+    mut waiting: Waiting,
+    reviewer: Arc<Reviewer>,
+    cluster: Arc<Cluster>,
+    metrics: Arc<Metrics>,
+) {
+    let mut told = Told::default();
+    while let Some(concern) = waiting.recv().await {
+        let (now, moment) = clock();
+        let Some(key) = told.is_new(&concern, moment) else { continue };
+        if !told.has_room(moment, concern.workload.is_pod) {
+            metrics.api_call(ApiCall::Event, "dropped");
+            continue;
+        }
+        told.when.insert(key, moment);
+        if let Some(event) = reviewer.event(&concern, now, moment + PATIENCE).await {
+            cluster.write_event(&event, now).await;
+        }
+    }
+    // The reviewer holds the other end: only at the end of the process.
+    std::future::pending::<()>().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
+fn clock() -> (Timestamp, Instant) {
+    (Timestamp::now(), Instant::now())
+}
+
+/// What was told lately, and how often.
+#[derive(Default)]
+struct Told {
+    when: HashMap<u64, Instant>,
+    tokens: Option<(u32, Instant)>,
+}
+
+impl Told {
+    /// What it is known by, if it was not told lately.
+    fn is_new(&mut self, concern: &Concern, now: Instant) -> Option<u64> {
+        let (_, uid) = concern.about()?;
+        let mut hasher = DefaultHasher::new();
+        uid.hash(&mut hasher);
+        for image in &concern.workload.images {
+            image.image.hash(&mut hasher);
+        }
+        let key = hasher.finish();
+        self.when.retain(|_, at| now.duration_since(*at) < AGAIN);
+        (self.when.len() < MAX_TOLD && !self.when.contains_key(&key)).then_some(key)
+    }
+
+    /// Whether one more may be told now. Pods leave room for workloads: that is where people look.
+    fn has_room(&mut self, now: Instant, is_pod: bool) -> bool {
+        let (mut tokens, mut since) = self.tokens.unwrap_or((BURST, now));
+        while tokens < BURST && now.duration_since(since) >= PACE {
+            tokens += 1;
+            since += PACE;
+        }
+        if tokens == BURST {
+            since = now;
+        }
+        let room = tokens > if is_pod { FOR_WORKLOADS } else { 0 };
+        self.tokens = Some((if room { tokens - 1 } else { tokens }, since));
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workload::{extract, pod_path};
+
+    fn concern(uid: &str, image: &str) -> Concern {
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "uid": uid},
+            "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}});
+        let raw = serde_json::value::to_raw_value(&object).unwrap();
+        let workload = extract(&raw, &pod_path("apps", "Deployment").unwrap()).unwrap();
+        Concern { workload, namespace: "shop".into() }
+    }
+
+    #[test]
+    fn the_same_is_told_once_an_hour() {
+        let (_, now) = clock();
+        let mut told = Told::default();
+        let mut tell = |uid: &str, image: &str, now| {
+            let key = told.is_new(&concern(uid, image), now);
+            told.when.extend(key.map(|key| (key, now)));
+            key.is_some()
+        };
+        assert!(tell("u", "a:1", now));
+        assert!(!tell("u", "a:1", now));
+        assert!(tell("u", "a:2", now));
+        assert!(tell("v", "a:1", now));
+        assert!(!tell("", "a:1", now), "nothing to write it about");
+        assert!(tell("u", "a:1", now + AGAIN));
+    }
+
+    #[test]
+    fn a_flood_becomes_a_trickle() {
+        let (_, now) = clock();
+        let mut told = Told::default();
+        let pods = (0..100).filter(|_| told.has_room(now, true)).count();
+        assert_eq!(pods, (BURST - FOR_WORKLOADS) as usize);
+        let workloads = (0..100).filter(|_| told.has_room(now, false)).count();
+        assert_eq!(workloads, FOR_WORKLOADS as usize);
+        let later = (0..100).filter(|_| told.has_room(now + PACE * 3, false)).count();
+        assert_eq!(later, 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_nobody_waits() {
+        let metrics = Arc::new(Metrics::new());
+        let (concerns, _waiting) = Concerns::new(&metrics);
+        for _ in 0..=WAITING {
+            concerns.offer(concern("u", "a:1"));
+        }
+        assert!(metrics.render().contains(r#"resource="event",outcome="dropped"} 1"#));
+    }
+}

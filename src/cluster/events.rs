@@ -1,0 +1,81 @@
+//! Events that are written about workloads. One with the same words about the same workload has the
+//! same name, so that replicas and repeats write it once while the API server keeps it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::client::Connection;
+use super::names::{is_namespace_name, is_object_name};
+use crate::review::WorkloadEvent;
+use crate::telemetry::{ApiCall, Metrics};
+
+/// How long writing one may take.
+const CALL_TIME: Duration = Duration::from_secs(10);
+/// A name may have 253 characters; these are for the workload's.
+const MAX_NAME: usize = 220;
+
+/// Writes Events.
+pub(super) struct EventWriter {
+    client: kube::Client,
+    metrics: Arc<Metrics>,
+}
+
+impl EventWriter {
+    pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
+        Self { client: connection.client().clone(), metrics: Arc::clone(metrics) }
+    }
+
+    /// Writes one; what cannot be written is counted and left.
+    pub(super) async fn write(&self, event: &WorkloadEvent, now: Timestamp) {
+        let writing = tokio::time::timeout(CALL_TIME, self.post(event, now));
+        let outcome = writing.await.unwrap_or("late");
+        self.metrics.api_call(ApiCall::Event, outcome);
+    }
+
+    async fn post(&self, event: &WorkloadEvent, now: Timestamp) -> &'static str {
+        let about = &event.about;
+        let mut name = about.name.to_string();
+        name.truncate(MAX_NAME);
+        let name = format!("{}.{:016x}", name.trim_end_matches(['.', '-']), hash(event));
+        if !is_namespace_name(&about.namespace) || !is_object_name(&name) {
+            return "refused";
+        }
+        let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let body = json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": name, "namespace": about.namespace},
+            "involvedObject": {
+                "apiVersion": about.api_version, "kind": about.kind, "name": about.name,
+                "namespace": about.namespace, "uid": event.uid,
+            },
+            "reason": event.reason, "message": event.message, "type": "Warning", "count": 1,
+            "firstTimestamp": at, "lastTimestamp": at,
+            "source": {"component": "pullgate"}, "reportingComponent": "pullgate.dev/pullgate",
+        });
+        let path = format!("/api/v1/namespaces/{}/events", about.namespace);
+        let request = kube::core::Request::new(path)
+            .create(&kube::api::PostParams::default(), body.to_string().into_bytes());
+        let Ok(request) = request else { return "failed" };
+        match self.client.request_text(request).await {
+            Ok(_) => "ok",
+            // It is there already.
+            Err(kube::Error::Api(status)) if status.code == 409 => "exists",
+            Err(kube::Error::Api(status)) => {
+                tracing::warn!(status = status.code, "the API server refused an Event");
+                "refused"
+            }
+            Err(_) => "failed",
+        }
+    }
+}
+
+fn hash(event: &WorkloadEvent) -> u64 {
+    // The same in every replica of one version; others write it once more, which does no harm.
+    let mut hasher = DefaultHasher::new();
+    (&event.uid, event.reason, &event.message).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,283 @@
+//! The Service behind an in-cluster registry and its endpoints, and what is wrong with pods:
+//! asked when a pull is in trouble, never watched, kept for a moment.
+//!
+//! Reads Services by name (or, where an image names an address, lists those with it) and
+//! EndpointSlices by the Service's label. Nothing is kept but names, counts and words of closed
+//! lists.
+
+mod address;
+mod pods;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+
+use super::client::Connection;
+use super::named::{Fetched, Kept, Named, get_text};
+use super::wire::Page;
+use crate::health::{PodTrouble, RegistryService, ServiceState};
+use crate::telemetry::{ApiCall, Metrics};
+use address::Address;
+
+/// Long enough for the pods of a rollout, short enough to see a registry come back.
+const LIFETIME: Duration = Duration::from_secs(10);
+const BYTES: u64 = 1 << 20;
+/// What one answer is held to weigh.
+const WEIGHT: u32 = 256;
+/// Pages of Services that are looked through for a port.
+const MAX_PAGES: usize = 4;
+const PAGE: u32 = 500;
+/// EndpointSlices of one Service that are read.
+const MAX_SLICES: u32 = 100;
+const SERVICES: &str = "/api/v1/services";
+/// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ownership>
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// Set on the pods of a Job by its controller.
+const JOB_LABEL: &str = "job-name";
+
+/// Asks about neighbours.
+pub(super) struct Neighbours {
+    client: kube::Client,
+    services: Named<Address, RegistryService>,
+    pods: Named<(Box<str>, Box<str>), PodTrouble>,
+}
+
+impl Neighbours {
+    pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            client: connection.client().clone(),
+            services: Named::new(ApiCall::Service, BYTES, metrics),
+            pods: Named::new(ApiCall::Pod, BYTES, metrics),
+        }
+    }
+
+    /// The Service that this host of an image name leads to; nothing if it is none of the
+    /// cluster's, or if that could not be found out in time. `is_node` says whether a name or
+    /// address is a node's.
+    pub(super) async fn service(
+        &self,
+        host: &str,
+        is_node: impl Fn(&str) -> bool,
+        deadline: Instant,
+    ) -> Option<RegistryService> {
+        let address = Address::of(host, is_node)?;
+        let ask = service(self.client.clone(), address.clone());
+        match self.services.get(address, deadline, ask).await {
+            Fetched::Found(service) => Some(service),
+            Fetched::Missing | Fetched::Unavailable => None,
+        }
+    }
+
+    /// What is wrong with the pods of a Job, as far as one of them says.
+    pub(super) async fn job_trouble(
+        &self,
+        namespace: &str,
+        job: &str,
+        deadline: Instant,
+    ) -> Option<PodTrouble> {
+        let key: (Box<str>, Box<str>) = (namespace.into(), job.into());
+        let params = ListParams::default().labels(&format!("{JOB_LABEL}={job}"));
+        let (client, namespace) = (self.client.clone(), namespace.to_owned());
+        let ask = async move {
+            match pods::trouble(&client, &namespace, params).await {
+                Some(trouble) => kept(Fetched::Found(trouble)),
+                None => kept(Fetched::Missing),
+            }
+        };
+        match self.pods.get(key, deadline, ask).await {
+            Fetched::Found(trouble) => Some(trouble),
+            Fetched::Missing | Fetched::Unavailable => None,
+        }
+    }
+}
+
+const fn kept<V>(answer: Fetched<V>) -> Kept<V> {
+    Kept { answer, bytes: WEIGHT, lifetime: LIFETIME }
+}
+
+#[derive(Deserialize)]
+struct ServiceWire {
+    metadata: MetaWire,
+    #[serde(default)]
+    spec: ServiceSpecWire,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct MetaWire {
+    namespace: Box<str>,
+    name: Box<str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpecWire {
+    #[serde(rename = "type")]
+    kind: Box<str>,
+    ports: Vec<PortWire>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PortWire {
+    node_port: u16,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SliceWire {
+    endpoints: Option<Vec<EndpointWire>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct EndpointWire {
+    conditions: ConditionsWire,
+    target_ref: Option<TargetWire>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ConditionsWire {
+    ready: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct TargetWire {
+    kind: Box<str>,
+    name: Box<str>,
+}
+
+/// What is behind an address.
+async fn service(client: kube::Client, address: Address) -> Kept<RegistryService> {
+    let found = match &address {
+        Address::Named { namespace, name, .. } => by_name(&client, namespace, name).await,
+        Address::ClusterIp(ip) => by_cluster_ip(&client, *ip).await,
+        Address::NodePort(port) => by_node_port(&client, *port).await,
+    };
+    let (namespace, name) = match (found, address) {
+        (Fetched::Unavailable, _) => return Kept::unavailable(),
+        // A name of the cluster's own domain leads nowhere else.
+        (Fetched::Missing, Address::Named { namespace, name, certain: true }) => {
+            let state = ServiceState::Missing;
+            return kept(Fetched::Found(RegistryService { namespace, name, state }));
+        }
+        (Fetched::Missing, _) => return kept(Fetched::Missing),
+        (Fetched::Found(service), _) if &*service.spec.kind == "ExternalName" => {
+            return kept(Fetched::Missing);
+        }
+        (Fetched::Found(service), _) => (service.metadata.namespace, service.metadata.name),
+    };
+    match state(&client, &namespace, &name).await {
+        Some(state) => kept(Fetched::Found(RegistryService { namespace, name, state })),
+        None => Kept::unavailable(),
+    }
+}
+
+async fn by_name(client: &kube::Client, namespace: &str, name: &str) -> Fetched<ServiceWire> {
+    match get_text(client.clone(), namespace, "services", name).await {
+        Fetched::Found(text) => match serde_json::from_str(&text) {
+            Ok(service) => Fetched::Found(service),
+            Err(_) => Fetched::Unavailable,
+        },
+        Fetched::Missing => Fetched::Missing,
+        Fetched::Unavailable => Fetched::Unavailable,
+    }
+}
+
+async fn by_cluster_ip(client: &kube::Client, ip: IpAddr) -> Fetched<ServiceWire> {
+    let params = ListParams::default().fields(&format!("spec.clusterIP={ip}"));
+    look_through(client, params, |_| true).await
+}
+
+async fn by_node_port(client: &kube::Client, port: u16) -> Fetched<ServiceWire> {
+    for kind in ["NodePort", "LoadBalancer"] {
+        let params = ListParams::default().fields(&format!("spec.type={kind}"));
+        let has_it = |service: &ServiceWire| service.spec.ports.iter().any(|p| p.node_port == port);
+        match look_through(client, params, has_it).await {
+            Fetched::Missing => {}
+            other => return other,
+        }
+    }
+    Fetched::Missing
+}
+
+async fn look_through(
+    client: &kube::Client,
+    params: ListParams,
+    wanted: impl Fn(&ServiceWire) -> bool,
+) -> Fetched<ServiceWire> {
+    let mut params = params.limit(PAGE);
+    for _ in 0..MAX_PAGES {
+        let Some(text) = list(client, SERVICES, &params).await else { return Fetched::Unavailable };
+        let Ok(page) = serde_json::from_str::<Page<'_>>(&text) else { return Fetched::Unavailable };
+        for object in page.items.unwrap_or_default() {
+            if let Ok(service) = serde_json::from_str::<ServiceWire>(object.get())
+                && wanted(&service)
+            {
+                return Fetched::Found(service);
+            }
+        }
+        match page.metadata.continue_token.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token.into_owned()),
+            None => return Fetched::Missing,
+        }
+    }
+    Fetched::Unavailable
+}
+
+/// What the EndpointSlices of a Service say; nothing if they could not be read.
+async fn state(client: &kube::Client, namespace: &str, name: &str) -> Option<ServiceState> {
+    let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+    let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={name}")).limit(MAX_SLICES);
+    let text = list(client, &path, &params).await?;
+    let page: Page<'_> = serde_json::from_str(&text).ok()?;
+    let (mut ready, mut pods, mut unready) = (0_u32, 0_u32, None);
+    for slice in page.items.unwrap_or_default() {
+        let slice: SliceWire = serde_json::from_str(slice.get()).ok()?;
+        for endpoint in slice.endpoints.unwrap_or_default() {
+            // "nil should be interpreted as true" (discovery/v1 types).
+            if endpoint.conditions.ready != Some(false) {
+                ready += 1;
+                continue;
+            }
+            pods += 1;
+            unready = unready.or(endpoint.target_ref.filter(|target| &*target.kind == "Pod"));
+        }
+    }
+    if ready > 0 {
+        return Some(ServiceState::Ready(ready));
+    }
+    if pods == 0 {
+        return Some(ServiceState::NoPods);
+    }
+    let trouble = match unready {
+        Some(pod) => {
+            let params = ListParams::default().fields(&format!("metadata.name={}", pod.name));
+            pods::trouble(client, namespace, params).await
+        }
+        None => None,
+    };
+    Some(ServiceState::NotReady { pods, trouble })
+}
+
+/// One page of a list as text.
+async fn list(client: &kube::Client, path: &str, params: &ListParams) -> Option<String> {
+    let request = Request::new(path).list(params).ok()?;
+    match client.request_text(request).await {
+        Ok(text) => Some(text),
+        Err(kube::Error::Api(status)) => {
+            tracing::warn!(path, status = status.code, "the API server refused a list");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(path, "the API server could not be asked for a list");
+            None
+        }
+    }
+}

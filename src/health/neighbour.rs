@@ -1,0 +1,117 @@
+//! What stands beside an image in the cluster: the Service of an in-cluster registry, the job that
+//! builds and pushes the image. Names and closed lists only, never a text that a tenant wrote.
+
+use jiff::Timestamp;
+
+use crate::pull::Cause;
+
+/// The Service behind which a registry stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryService {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// What stands behind it.
+    pub state: ServiceState,
+}
+
+/// What stands behind a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// There is no such Service.
+    Missing,
+    /// No pod.
+    NoPods,
+    /// Pods of which none is ready.
+    NotReady {
+        /// How many.
+        pods: u32,
+        /// What is wrong with one of them, where it is known.
+        trouble: Option<PodTrouble>,
+    },
+    /// So many endpoints are ready: the Service is not what is wrong.
+    Ready(u32),
+}
+
+impl RegistryService {
+    /// Whether nobody can pull through it.
+    pub const fn is_down(&self) -> bool {
+        !matches!(self.state, ServiceState::Ready(_))
+    }
+}
+
+/// What is wrong with a pod, as its status says in words of closed lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodTrouble {
+    /// It cannot pull an image of its own.
+    CannotPull(Cause),
+    /// A container does not stay up.
+    Crashing,
+    /// A container used more memory than it may.
+    OutOfMemory,
+    /// A container ended with this code.
+    ExitCode(i32),
+    /// It was evicted.
+    Evicted,
+    /// No node takes it.
+    Unschedulable,
+}
+
+/// A Job or CronJob in whose arguments or environment an image stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildJob {
+    /// What made it known: a Job, or a CronJob of which no Job is known.
+    pub kind: BuildKind,
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether the image stands where builders are told what to push. Otherwise it is only named.
+    pub pushes: bool,
+    /// How far it is.
+    pub state: BuildState,
+}
+
+/// The kinds that build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BuildKind {
+    /// A Job.
+    Job,
+    /// A CronJob.
+    CronJob,
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildState {
+    /// It has failed for good.
+    Failed {
+        /// When.
+        at: Option<Timestamp>,
+        /// Whether it took longer than it may.
+        too_long: bool,
+    },
+    /// It runs.
+    Running {
+        /// Since when.
+        since: Option<Timestamp>,
+        /// Attempts that have failed.
+        failed: u32,
+    },
+    /// It has never been started.
+    NeverRun {
+        /// Whether it is suspended.
+        suspended: bool,
+    },
+    /// It ended well.
+    Completed {
+        /// When.
+        at: Option<Timestamp>,
+    },
+    /// A CronJob that ran; what came of it is not known any more.
+    Ran {
+        /// When it was last started.
+        at: Timestamp,
+    },
+}

@@ -1,0 +1,139 @@
+//! What stands beside the image in the cluster, within the asker's rights: its registry's Service,
+//! the job that pushes it, the pods that run already, what its tag means elsewhere.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::super::visibility::Shown;
+use super::super::{Bench, ImageReview, Subject};
+use super::{Case, visible_history};
+use crate::advice::Advice;
+use crate::health::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
+use crate::image::ImageReference;
+use crate::pull::{Assessment, Cause, Verdict};
+use crate::workload::PullPolicy;
+
+/// The tag that everybody moves.
+const LATEST: &str = "latest";
+
+impl Bench<'_> {
+    /// The Service of the registry, if the registry is inside the cluster, it cannot be asked, no
+    /// endpoint is ready, and the asker may hear of it.
+    pub(in crate::review) async fn service_that_is_down(
+        self,
+        reference: Option<&ImageReference>,
+        assessment: &Assessment,
+        shown: Shown<'_>,
+    ) -> Option<RegistryService> {
+        let unreachable = matches!(
+            assessment.cause?,
+            Cause::DnsFailure
+                | Cause::ConnectionRefused
+                | Cause::Timeout
+                | Cause::TlsFailure
+                | Cause::RegistryError
+                | Cause::ForbiddenAddress
+                | Cause::TooLate
+        );
+        let host = reference.filter(|reference| unreachable && !self.is_off(reference))?.host();
+        let cluster = self.sources.cluster;
+        let service = cluster.registry_service(host, self.subject.deadline).await?;
+        (service.is_down() && self.may_hear_of(&service.namespace, shown).await).then_some(service)
+    }
+
+    /// Whether the asker may be told of a Service in this namespace. At most a few namespaces are
+    /// asked about that were not before.
+    async fn may_hear_of(self, namespace: &str, shown: Shown<'_>) -> bool {
+        let Subject { asker, deadline, policy, .. } = self.subject;
+        if shown.await.includes(namespace) {
+            return true;
+        }
+        let left = self.more_reviews.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        policy.trusts(asker)
+            && left.is_ok()
+            && self.sources.access.may_list_pods(asker, Some(namespace), deadline).await
+    }
+}
+
+impl Case<'_> {
+    pub(super) fn down_service(self, enabled: bool) -> Option<Advice> {
+        self.service.filter(|_| enabled).and_then(Advice::registry_service)
+    }
+
+    /// The job that was to push the missing image: before other advice, or behind it if the job
+    /// is not what is wrong.
+    pub(super) async fn builds(self) -> (Option<Advice>, Option<Advice>) {
+        let missing = matches!(
+            self.cause,
+            Cause::TagNotFound | Cause::RepositoryNotFound | Cause::AccessDeniedOrMissing
+        );
+        if !missing {
+            return (None, None);
+        }
+        let bench = self.bench;
+        for job in &bench.sources.cluster.build_jobs(self.wanted) {
+            if !self.visibility.includes(&job.namespace) {
+                continue;
+            }
+            let trouble = match (job.kind, job.state) {
+                (BuildKind::Job, BuildState::Failed { .. } | BuildState::Running { .. }) => {
+                    let BuildJob { namespace, name, .. } = job;
+                    let cluster = bench.sources.cluster;
+                    cluster.job_trouble(namespace, name, bench.subject.deadline).await
+                }
+                _ => None,
+            };
+            let advice = Advice::build_job(job, trouble, bench.subject.now);
+            let explains =
+                !matches!(job.state, BuildState::Completed { .. } | BuildState::Ran { .. });
+            return if explains && job.pushes {
+                (Some(advice), None)
+            } else {
+                (None, Some(advice))
+            };
+        }
+        (None, None)
+    }
+
+    /// What becomes of the pods that run already.
+    pub(super) fn keeps_running(self, enabled: bool) -> Option<Advice> {
+        let subject = self.bench.subject;
+        let rollout = subject.rollout.filter(|_| enabled)?;
+        if !self.visibility.includes(subject.namespace) {
+            return None;
+        }
+        let mut object = subject.workload.object.clone();
+        object.namespace = subject.namespace.into();
+        Advice::keeps_running(self.bench.sources.health.running_pods(&object), rollout)
+    }
+}
+
+/// Notes a tag that moves, of an image that can be pulled: pods have several images under it, or
+/// it is `latest` and nodes do not look again.
+pub(in crate::review) async fn note_mutable_tag(
+    bench: Bench<'_>,
+    review: &mut ImageReview,
+    shown: Shown<'_>,
+) {
+    let Ok(wanted) = review.reference.clone() else { return };
+    let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
+    let (Some(tag), Some(digest)) = (wanted.tag(), review.assessment.digest.clone()) else {
+        return;
+    };
+    // A template is where the person is.
+    let of_controller = bench.subject.workload.controller.is_some();
+    if !works || wanted.digest().is_some() || of_controller {
+        return;
+    }
+    let visibility = shown.await;
+    // How many there are is known of the whole cluster only.
+    let contents = match &visibility {
+        Visibility::Cluster => visible_history(bench, &wanted, &visibility).contents,
+        Visibility::Namespaces(_) => 0,
+    };
+    let keeps = review.places.iter().any(|place| place.pull_policy == PullPolicy::IfNotPresent);
+    if contents > 1 {
+        review.advice.push(Advice::tag_differs(tag, contents, &digest));
+    } else if tag == LATEST && keeps {
+        review.advice.push(Advice::tag_moves(&digest));
+    }
+}

@@ -1,0 +1,136 @@
+//! The long form of a warning, for an Event on the owning workload.
+//!
+//! Events are read by whoever may read them in that namespace, so a concern is reviewed again as
+//! somebody who may hear of that namespace alone, in its own time: no answer waits for it.
+
+use std::time::Instant;
+
+use futures::future::{BoxFuture, ready};
+use jiff::Timestamp;
+
+use super::{AccessSource, Reviewer, Sources, Subject, review};
+use crate::admission::{clean, shorten};
+use crate::health::Asker;
+use crate::policy::Decision;
+use crate::workload::{ObjectRef, Workload};
+
+/// Characters of a message; events.k8s.io/v1 takes no more in a note.
+const MAX_MESSAGE: usize = 1024;
+/// A ServiceAccount that nobody can trust by name: it has none.
+const NOBODY: &str = "system:serviceaccount:";
+
+/// An object that was warned of, or denied.
+#[derive(Debug, Clone)]
+pub struct Concern {
+    /// The object, reduced.
+    pub workload: Workload,
+    /// Its namespace.
+    pub namespace: Box<str>,
+}
+
+/// Where concerns go. Taking one never waits; one too many is dropped.
+pub trait ConcernSink: Send + Sync {
+    /// Takes a concern.
+    fn offer(&self, concern: Concern);
+}
+
+/// What is to be written as an Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadEvent {
+    /// What it is about: the controller of the object, or the object itself.
+    pub about: ObjectRef,
+    /// The uid of what it is about.
+    pub uid: Box<str>,
+    /// `ImagePullDenied` or `ImagePullWarning`.
+    pub reason: &'static str,
+    /// The words.
+    pub message: String,
+}
+
+impl Concern {
+    /// What an Event would be about, with its uid: the controller, else the object. Nothing if it
+    /// has no uid yet.
+    pub fn about(&self) -> Option<(ObjectRef, Box<str>)> {
+        let namespace = self.namespace.clone();
+        let (about, uid) = if let Some(owner) = &self.workload.controller {
+            let (api_version, kind) = (owner.api_version.clone(), owner.kind.clone());
+            let name = owner.name.clone();
+            (ObjectRef { api_version, kind, namespace, name }, owner.uid.clone())
+        } else {
+            let object = self.workload.object.clone();
+            (ObjectRef { namespace, ..object }, self.workload.uid.clone())
+        };
+        (!uid.is_empty() && !about.name.is_empty()).then_some((about, uid))
+    }
+}
+
+/// Whoever may read the Events of this namespace: they hear of it alone, and of no secret that no
+/// pod names.
+struct Readers<'a>(&'a str);
+
+impl AccessSource for Readers<'_> {
+    fn may_list_pods<'a>(
+        &'a self,
+        _: &'a Asker,
+        namespace: Option<&'a str>,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(ready(namespace == Some(self.0)))
+    }
+
+    fn may_read_secret<'a>(
+        &'a self,
+        _: &'a Asker,
+        _: &'a str,
+        _: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(ready(false))
+    }
+}
+
+impl Reviewer {
+    /// What an Event about this concern says; nothing if there is nothing to say, or if the policy
+    /// does not want Events any more.
+    pub async fn event(
+        &self,
+        concern: &Concern,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Option<WorkloadEvent> {
+        let (about, uid) = concern.about()?;
+        let policy = self.policy.load_full();
+        if !policy.spec().advice.events {
+            return None;
+        }
+        let asker = Asker { username: NOBODY.into(), ..Asker::default() };
+        let subject = Subject {
+            workload: &concern.workload,
+            namespace: &concern.namespace,
+            asker: &asker,
+            policy: &policy,
+            runtime: self.runtime,
+            account_applied: concern.workload.is_pod,
+            rollout: None,
+            now,
+            deadline,
+        };
+        let readers = Readers(&concern.namespace);
+        let sources = Sources { access: &readers, ..self.sources() };
+        let review = review(sources, subject).await;
+        let told = review.images.iter().filter(|image| image.ruling.decision != Decision::Allow);
+        let words: Vec<String> = told
+            .map(|image| {
+                let finding = review.finding(image);
+                format!("image {}: {}", clean(finding.image), finding.words())
+            })
+            .collect();
+        let reason = match review.decision {
+            Decision::Allow => return None,
+            Decision::Warn => "ImagePullWarning",
+            Decision::Deny => "ImagePullDenied",
+        };
+        let message = shorten(&words.join(" | "), MAX_MESSAGE);
+        Some(WorkloadEvent { about, uid, reason, message })
+    }
+}

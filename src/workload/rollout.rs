@@ -1,0 +1,163 @@
+//! What a changed workload does to the pods that run already, should the new ones never start.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// How a workload replaces its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollout {
+    /// It replaces none by itself.
+    KeepsAll,
+    /// It stops at most so many before the first new one is ready.
+    Stops(u32),
+    /// It stops all before it starts a new one.
+    StopsAll,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ObjectView {
+    spec: SpecView,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecView {
+    replicas: Option<u32>,
+    paused: Option<bool>,
+    strategy: Option<StrategyView>,
+    update_strategy: Option<StrategyView>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StrategyView {
+    #[serde(rename = "type")]
+    kind: Option<Box<str>>,
+    rolling_update: Option<RollingView>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RollingView {
+    max_unavailable: Option<Amount>,
+    max_surge: Option<Amount>,
+    partition: Option<u32>,
+}
+
+/// A number, or a share such as `25%`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Number(u32),
+    Share(Box<str>),
+}
+
+impl Rollout {
+    /// How this object replaces its pods; nothing for kinds that do not, and for objects that
+    /// cannot be read.
+    pub fn of(kind: &str, object: &RawValue) -> Option<Self> {
+        let spec = serde_json::from_str::<ObjectView>(object.get()).ok()?.spec;
+        let word = |strategy: &Option<StrategyView>| {
+            strategy.as_ref().and_then(|strategy| strategy.kind.clone()).unwrap_or_default()
+        };
+        match (kind, &*word(&spec.strategy), &*word(&spec.update_strategy)) {
+            ("Deployment", ..) if spec.paused == Some(true) => Some(Self::KeepsAll),
+            ("Deployment", "Recreate", _) => Some(Self::StopsAll),
+            ("Deployment", ..) => Some(Self::Stops(deployment(&spec))),
+            ("StatefulSet" | "DaemonSet", _, "OnDelete") => Some(Self::KeepsAll),
+            ("StatefulSet", ..) => Some(stateful_set(&spec)),
+            ("DaemonSet", ..) => Some(daemon_set(&spec)),
+            _ => None,
+        }
+    }
+
+    /// How many of so many running pods go on running.
+    pub const fn kept(self, running: u32) -> u32 {
+        match self {
+            Self::KeepsAll => running,
+            Self::Stops(most) => running.saturating_sub(most),
+            Self::StopsAll => 0,
+        }
+    }
+}
+
+/// `ResolveFenceposts` in `pkg/controller/deployment/util` of kubernetes: shares of unavailable
+/// pods are rounded down, of surplus ones up, and both cannot be none.
+fn deployment(spec: &SpecView) -> u32 {
+    let replicas = spec.replicas.unwrap_or(1);
+    let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref());
+    let quarter = Amount::Share("25%".into());
+    let unavailable = unavailable.unwrap_or(&quarter).of(replicas, false);
+    let surge = surge.unwrap_or(&quarter).of(replicas, true);
+    if surge == 0 && unavailable == 0 { 1 } else { unavailable }
+}
+
+/// One after the other, from the last one down to the partition.
+fn stateful_set(spec: &SpecView) -> Rollout {
+    let replicas = spec.replicas.unwrap_or(1);
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+    let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or_default();
+    if partition >= replicas {
+        return Rollout::KeepsAll;
+    }
+    let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    Rollout::Stops(most.map_or(1, |most| most.of(replicas, true)).clamp(1, replicas.max(1)))
+}
+
+/// One at a time unless it says otherwise. A share of nodes is not known here: all of it may stop.
+fn daemon_set(spec: &SpecView) -> Rollout {
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+    match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
+        None => Rollout::Stops(1),
+        Some(Amount::Number(most)) => Rollout::Stops(*most),
+        Some(Amount::Share(_)) => Rollout::Stops(u32::MAX),
+    }
+}
+
+impl Amount {
+    fn of(&self, total: u32, up: bool) -> u32 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Share(text) => {
+                let percent: u64 = text.trim_end_matches('%').parse().unwrap_or(100);
+                let parts = u64::from(total) * percent;
+                let share = if up { parts.div_ceil(100) } else { parts / 100 };
+                u32::try_from(share).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[rstest]
+    #[case("Deployment", json!({"replicas": 3}), 3, 3)]
+    #[case("Deployment", json!({"replicas": 4}), 4, 3)]
+    #[case("Deployment", json!({"replicas": 4, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}}}), 4, 4)]
+    #[case("Deployment", json!({"replicas": 4, "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 0}}}), 4, 3)]
+    #[case("Deployment", json!({"replicas": 4, "strategy": {"type": "Recreate"}}), 4, 0)]
+    #[case("Deployment", json!({"replicas": 4, "paused": true}), 4, 4)]
+    #[case("StatefulSet", json!({"replicas": 3}), 3, 2)]
+    #[case("StatefulSet", json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}), 3, 3)]
+    #[case("StatefulSet", json!({"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 3}}}), 3, 3)]
+    #[case("DaemonSet", json!({}), 5, 4)]
+    #[case("DaemonSet", json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": "50%"}}}), 5, 0)]
+    fn what_is_kept(
+        #[case] kind: &str,
+        #[case] spec: Value,
+        #[case] running: u32,
+        #[case] kept: u32,
+    ) {
+        let object = serde_json::value::to_raw_value(&json!({"spec": spec})).unwrap();
+        assert_eq!(Rollout::of(kind, &object).unwrap().kept(running), kept);
+        assert_eq!(Rollout::of("Job", &object), None);
+    }
+}
