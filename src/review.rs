@@ -28,7 +28,7 @@ use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Wor
 
 pub use admit::{
     AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
-    label_words,
+    label_words, learning_words,
 };
 pub use again::LookedAgain;
 pub use events::{Concern, ConcernSink, WorkloadEvent};

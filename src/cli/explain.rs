@@ -3,6 +3,7 @@
 
 mod beside;
 mod messages;
+mod score;
 mod subject;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use super::CANNOT_JUDGE;
 use super::context::KubeContext;
 use super::output::{self, OutputFormat, say};
 use crate::cluster::{Cluster, Survey, WatchTuning};
-use crate::health::Visibility;
+use crate::health::{RegistryScoreSummary, Subject, Visibility};
 use crate::policy::API_VERSION;
 use crate::telemetry::Metrics;
 use beside::Explained;
@@ -93,6 +94,8 @@ struct ExplainBody<'a> {
     kind: &'static str,
     left_out: &'a [&'static str],
     reports: &'a [Explained],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<&'a RegistryScoreSummary>,
 }
 
 /// Runs it. The exit code is that of the whole command.
@@ -152,6 +155,10 @@ async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
         let report = survey.index.report(subject, &survey.visibility, now);
         reports.push(Explained::of(report, subject, &survey, &cluster, now, deadline).await);
     }
+    let published = match subjects.as_slice() {
+        [Subject::Registry(host)] => score::read(&connection, host, deadline).await,
+        _ => None,
+    };
     let text = match flags.output {
         OutputFormat::Json => {
             let body = ExplainBody {
@@ -159,6 +166,7 @@ async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
                 kind: "ExplainReport",
                 left_out: &survey.left_out,
                 reports: &reports,
+                score: published.as_ref(),
             };
             serde_json::to_string_pretty(&body)? + "\n"
         }
@@ -166,7 +174,8 @@ async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
             let pages: Vec<String> =
                 reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
             let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
-            heading + &pages.join("\n")
+            let score = published.map(|score| score::page(&score, now)).unwrap_or_default();
+            heading + &pages.join("\n") + &score
         }
     };
     output::print(&text).context("failed to write the answer")

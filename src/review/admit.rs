@@ -11,7 +11,8 @@ use super::{
     NodeCredentialSource, Review, Sources, Subject, again, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode, lines};
-use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy};
+use crate::health::Freshness;
+use crate::policy::{Because, Decision, LabelUse, Mode, Mutation, PullPolicy};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPath, Rollout, Workload, extract, pod_path};
 
@@ -286,6 +287,10 @@ fn answer(review: &Review, policy: &str) -> Answer {
             image.ruling.escapes_hold_back() && image.history.registry.escapes_reopened == reopened
         })
     };
+    let unheard = |image: &&super::ImageReview| image.ruling.because == Because::Learning;
+    if let Some(image) = review.images.iter().find(unheard) {
+        warnings.push(learning_words(image.history.freshness).to_owned());
+    }
     if held_back(true) {
         warnings.push(REOPENED.to_owned());
     }
@@ -320,6 +325,18 @@ pub const HELD_BACK: &str = "not denied although this namespace enforces: the Pu
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
 /// lately contradicted look-ups at that registry.
 pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
+/// Said once where a namespace enforces and nothing is denied because the cluster's history cannot
+/// be believed yet, or any more.
+pub const fn learning_words(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Stale => {
+            "not denied although this namespace enforces: Pullgate has lost contact with the API server, so it does not know what runs here"
+        }
+        _ => {
+            "not denied although this namespace enforces: Pullgate has just started and is still learning what runs here"
+        }
+    }
+}
 /// Said at the end of every denial: where the policy is.
 pub fn denied_under(policy: &str) -> String {
     format!("denied under PullPolicy `{policy}`, namespace mode `enforce`")

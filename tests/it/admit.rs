@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use pullgate::health::Freshness;
 use pullgate::policy::PullPolicy;
 use pullgate::review::{Concern, ConcernSink, Endpoint, Reviewer, Skip};
 use rstest::rstest;
@@ -202,4 +203,24 @@ spec: {advice: {events: true}}
     assert_eq!(reviewer.event(&concerns[0], now, deadline).await, None);
     answer(&reviewer, &request(&object)).await;
     assert!(offered.0.lock().unwrap().is_empty());
+}
+
+#[rstest]
+#[case::learning(|world: &mut World| world.history.freshness = Freshness::Learning, "still learning what runs here")]
+#[case::stale(|world: &mut World| world.history.freshness = Freshness::Stale, "has lost contact with the API server")]
+#[case::contradicted(|world: &mut World| world.history.registry.escapes_reopened = true, "for a while nothing is denied for it")]
+#[tokio::test]
+async fn why_nothing_is_denied_although_the_policy_vouches_is_said_plainly(
+    #[case] change: fn(&mut World),
+    #[case] words: &str,
+) {
+    let mut world = world();
+    change(&mut world);
+    let reviewer = reviewer(world, VOUCHED);
+    let (answer, _) = answer(&reviewer, &request(&pod(&format!("{APP}:9")))).await;
+    assert_eq!(answer["response"]["allowed"], json!(true));
+    let warnings = answer["response"]["warnings"].as_array().unwrap();
+    let said = warnings.iter().filter(|warning| warning.as_str().unwrap().contains(words)).count();
+    assert_eq!(said, 1, "{warnings:?}");
+    assert!(warnings.iter().all(|warning| !warning.as_str().unwrap().contains("does not vouch")));
 }

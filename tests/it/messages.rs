@@ -13,7 +13,7 @@ use pullgate::admission::{
 use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::health::{
-    BuildJob, BuildKind, BuildState, Classified, KnownTag, PodTrouble, RegistryService,
+    BuildJob, BuildKind, BuildState, Classified, Freshness, KnownTag, PodTrouble, RegistryService,
     ServiceState, next_step,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
@@ -21,7 +21,7 @@ use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
-use pullgate::review::{HELD_BACK, REOPENED, denied_under, label_words};
+use pullgate::review::{HELD_BACK, REOPENED, denied_under, label_words, learning_words};
 use pullgate::workload::{Placement, Rollout};
 
 use crate::review::fakes::node;
@@ -335,6 +335,7 @@ fn tails() -> Vec<String> {
 
 fn answers() -> Vec<String> {
     let mut all = vec![HELD_BACK.to_owned(), REOPENED.to_owned(), denied_under("default")];
+    all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one).to_owned()));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
     let many: Vec<String> = (0..100).map(|n| format!("{n} {}", "x".repeat(300))).collect();

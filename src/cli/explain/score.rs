@@ -1,0 +1,132 @@
+//! How verdicts about a registry compare with what nodes did, as the status of the `PullPolicy`
+//! objects in the cluster says it: that part of the server's memory is published there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+
+use crate::admission::clean;
+use crate::cluster::Connection;
+use crate::health::{RegistryScoreSummary, VerdictCount};
+
+const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullpolicies";
+/// Objects that are read; there is one in force.
+const MAX_OBJECTS: u32 = 20;
+/// Words of a status are shown to so many characters.
+const MAX_WORD: usize = 32;
+
+#[derive(Deserialize)]
+struct ListWire {
+    #[serde(default)]
+    items: Vec<ObjectWire>,
+}
+
+#[derive(Deserialize)]
+struct ObjectWire {
+    #[serde(default)]
+    status: Option<StatusWire>,
+}
+
+#[derive(Deserialize)]
+struct StatusWire {
+    #[serde(default)]
+    score: Vec<RegistryScoreSummary>,
+}
+
+/// The published score of a registry; nothing if there is none, or the person may not read it.
+pub(super) async fn read(
+    connection: &Connection,
+    host: &str,
+    deadline: Instant,
+) -> Option<RegistryScoreSummary> {
+    let request = Request::new(PATH).list(&ListParams::default().limit(MAX_OBJECTS)).ok()?;
+    let asking = connection.client().request_text(request);
+    let text = tokio::time::timeout_at(deadline.into(), asking).await.ok()?.ok()?;
+    of_registry(&text, host)
+}
+
+fn of_registry(text: &str, host: &str) -> Option<RegistryScoreSummary> {
+    let list: ListWire = serde_json::from_str(text).ok()?;
+    let statuses = list.items.into_iter().filter_map(|object| object.status);
+    let scores = statuses.flat_map(|status| status.score).filter(|score| score.registry == host);
+    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut all: Option<RegistryScoreSummary> = None;
+    for score in scores {
+        for VerdictCount { verdict, outcome, count } in score.verdicts {
+            let known = counts.entry((verdict, outcome)).or_default();
+            *known = known.saturating_add(count);
+        }
+        let sum = all.get_or_insert_with(RegistryScoreSummary::default);
+        sum.disagreements = sum.disagreements.saturating_add(score.disagreements);
+        sum.escapes_open_until = sum.escapes_open_until.max(score.escapes_open_until);
+    }
+    let count = |((verdict, outcome), count)| VerdictCount { verdict, outcome, count };
+    all.map(|sum| RegistryScoreSummary {
+        registry: host.to_owned(),
+        verdicts: counts.into_iter().map(count).collect(),
+        ..sum
+    })
+}
+
+/// The score as lines below a page.
+pub(super) fn page(score: &RegistryScoreSummary, now: Timestamp) -> String {
+    let mut text =
+        String::from("\nScore       What nodes did with images that Pullgate had judged:\n");
+    for VerdictCount { verdict, outcome, count } in &score.verdicts {
+        let _ = writeln!(text, "            {}: {} {count}", word(verdict), word(outcome));
+    }
+    if score.verdicts.is_empty() {
+        text.push_str("            nothing yet\n");
+    }
+    if let Some(until) = score.escapes_open_until.filter(|until| *until > now) {
+        let day = until.strftime("%Y-%m-%d");
+        let _ = writeln!(
+            text,
+            "            Nodes pulled what look-ups still refused: nothing is denied until {day}."
+        );
+    }
+    text
+}
+
+fn word(text: &str) -> String {
+    clean(text).replace('_', " ").chars().take(MAX_WORD).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = r#"{"kind": "PullPolicyList", "items": [
+        {"metadata": {"name": "a"}, "status": {"score": [
+            {"registry": "r.example", "verdicts": [
+                {"verdict": "fails", "outcome": "failed", "count": 12},
+                {"verdict": "fails", "outcome": "pulled_freshly", "count": 1}],
+             "escapesOpenUntil": "2026-12-01T00:00:00Z"},
+            {"registry": "q.example", "verdicts": []}]}},
+        {"metadata": {"name": "b"}},
+        {"status": {"score": [{"registry": "r.example", "verdicts": [
+            {"verdict": "fails", "outcome": "failed", "count": 3}]}]}}]}"#;
+
+    #[test]
+    fn what_is_published_is_added_up_and_shown() {
+        let score = of_registry(LIST, "r.example").unwrap();
+        let shown = page(&score, "2026-11-20T00:00:00Z".parse().unwrap());
+        assert_eq!(
+            shown,
+            "\nScore       What nodes did with images that Pullgate had judged:\n\
+             \x20           fails: failed 15\n\
+             \x20           fails: pulled freshly 1\n\
+             \x20           Nodes pulled what look-ups still refused: nothing is denied until 2026-12-01.\n"
+        );
+        assert!(!page(&score, "2026-12-02T00:00:00Z".parse().unwrap()).contains("until"));
+        let empty = of_registry(LIST, "q.example").unwrap();
+        assert!(page(&empty, Timestamp::UNIX_EPOCH).contains("nothing yet"));
+        assert_eq!(of_registry(LIST, "z.example"), None);
+        assert_eq!(of_registry("not json", "r.example"), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! What is remembered beyond the pods' lives, for how long, and across restarts.
+
+use rstest::rstest;
+
+use super::*;
+
+#[test]
+fn what_ran_is_remembered_for_the_retention_and_no_longer() {
+    let mut index = index(&[pod(1, "r.example/app:1", What::Runs(0))]);
+    index.delete_pod(&pod(1, "", What::Waits).uid(), at(1));
+    index.tick(at(60 * 24 * 13));
+    assert!(ask(&index, "r.example/app:1", &Visibility::Cluster).last_success.is_some());
+    index.tick(at(60 * 24 * 15));
+    assert_eq!(ask(&index, "r.example/app:1", &Visibility::Cluster).last_success, None);
+    assert_eq!(index.size(), IndexSize::default());
+}
+
+#[test]
+fn the_number_of_remembered_images_is_bounded() {
+    let mut index = HealthIndex::new(Limits { images: 100, ..Limits::default() });
+    index.apply_pod(&pod(0, "r.example/kept:1", What::Runs(0)).view(), at(0));
+    for n in 1..1000 {
+        let gone = pod(n, &format!("r{}.example/app:{n}", n % 300), What::Runs(0));
+        index.apply_pod(&gone.view(), at(i64::from(n)));
+        index.delete_pod(&gone.uid(), at(i64::from(n)));
+        assert!(index.size().images <= 127);
+    }
+    index.tick(at(2000));
+    assert!(index.size().images <= 100);
+    assert!(index.images.find(&ImageReference::parse("r.example/kept:1").unwrap()).is_some());
+    assert!(index.images.registries().filter(|(_, r)| r.repositories > 0).count() <= 101);
+}
+
+#[test]
+fn the_memory_survives_a_restart() {
+    let mut before = index(&investigation());
+    let mut open = pod(20, "open.example/x:1", What::Runs(-1));
+    (open.secrets, open.policy) = (false, "Always");
+    before.apply_pod(&open.view(), at(0));
+    let bytes = before.snapshot().encode("cluster-1").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore(Snapshot::decode(&bytes, "cluster-1").unwrap(), at(5));
+    after.set_freshness(Freshness::Current);
+    let history = ask(&after, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+    let old = ask(&before, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
+    assert_eq!(history.last_success, old.last_success);
+    assert_eq!((history.known_tags.len(), history.registry.healthy), (0, 0));
+    assert!(after.registry_health("open.example", at(5)).pulls_without_secret);
+    // Nothing of whom it belonged to.
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(!text.contains("shop") && !text.contains("node-") && !text.contains("web-"));
+}
+
+#[rstest]
+#[case::damaged(|bytes: &mut Vec<u8>| bytes[200] ^= 1, "damaged")]
+#[case::cut_off(|bytes: &mut Vec<u8>| bytes.truncate(250), "damaged")]
+#[case::foreign(|bytes: &mut Vec<u8>| bytes[0] = b'x', "not a snapshot")]
+#[case::empty(|bytes: &mut Vec<u8>| bytes.clear(), "not a snapshot")]
+#[case::version(|bytes: &mut Vec<u8>| bytes[16] = b'9', "another version")]
+#[case::cluster(|bytes: &mut Vec<u8>| bytes[18] = b'x', "another cluster")]
+fn a_bad_snapshot_is_refused_whole(#[case] spoil: fn(&mut Vec<u8>), #[case] says: &str) {
+    let mut bytes = index(&investigation()).snapshot().encode("cluster-1").unwrap();
+    spoil(&mut bytes);
+    let error = Snapshot::decode(&bytes, "cluster-1").unwrap_err();
+    assert!(error.to_string().contains(says), "{error}");
+}
