@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build test test-unit demo cluster-bin oracle fuzz bench clean need-cargo
+.PHONY: help build test test-unit test-matrix demo cluster-bin oracle fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -20,6 +20,9 @@ test: need-cargo ## Run everything: formatting, lints, unit, integration and clu
 
 test-unit: need-cargo ## Run the fast tests: no cluster, no Go
 	PULLGATE_CLUSTER_BIN= cargo test --locked
+
+test-matrix: need-cargo ## Run the cluster tests against the oldest and the newest Kubernetes (1.31, 1.36)
+	@tests/matrix.sh
 
 demo: need-cargo ## Play the demo: a real API server asks Pullgate, kubectl shows the answers
 	@PULLGATE_CLUSTER_MODULES="kubernetes etcd registry" tests/cluster/build.sh

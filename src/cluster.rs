@@ -7,6 +7,7 @@
 mod access;
 mod client;
 mod events;
+mod in_use;
 mod keep;
 mod memory;
 mod named;
@@ -14,6 +15,7 @@ mod names;
 mod namespaces;
 mod neighbours;
 mod nodes;
+mod policies;
 mod progress;
 mod secrets;
 mod service_accounts;
@@ -35,12 +37,14 @@ use crate::health::{
 };
 use crate::image::ImageReference;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer, WorkloadEvent,
+    AccessSource, ClusterSource, HealthSource, ImageUse, SecretAnswer, ServiceAccountAnswer,
+    WorkloadEvent,
 };
 use crate::telemetry::Metrics;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 pub use client::{ClusterError, Connection, Place};
+pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use survey::{Survey, read_object};
 pub use watch::WatchTuning;
@@ -189,6 +193,11 @@ impl Cluster {
     /// Writes an Event about a workload; what cannot be written is counted and left.
     pub async fn write_event(&self, event: &WorkloadEvent, now: Timestamp) {
         self.events.write(event, now).await;
+    }
+
+    /// The images that pods run or are to run now, with the pull secrets that they name.
+    pub fn in_use(&self) -> Vec<ImageUse> {
+        self.memory.lock().in_use.all()
     }
 
     /// How far each watch has got.

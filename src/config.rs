@@ -11,6 +11,6 @@ mod serve;
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
 pub use own::{OwnFlags, OwnSettings};
 pub use serve::{
-    CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, RegistrySettings,
-    TlsSource,
+    CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, PolicyPlace,
+    RegistrySettings, TlsSource,
 };

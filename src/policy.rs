@@ -30,7 +30,7 @@ pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
-pub use status::{Condition, PullPolicyStatus};
+pub use status::{Condition, PullPolicyStatus, RegistryScore, VerdictCount};
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
 };

@@ -51,7 +51,7 @@ pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
 pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
 pub use options::{
-    CacheLimits, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, StepLimits,
+    CacheLimits, Directions, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, StepLimits,
 };
 pub use realm::RealmPair;
 pub use resolver::NameResolver;
@@ -73,6 +73,7 @@ pub struct RegistryClient {
     answers: Answers,
     tags: Cache<Key, Arc<TagList>>,
     hosts: ArcSwap<RegistryHosts>,
+    directions: Arc<ArcSwap<Directions>>,
     salt: IdentitySalt,
     limits: StepLimits,
     metrics: Arc<RegistryMetrics>,
@@ -84,11 +85,16 @@ impl RegistryClient {
         let mut random = [0; 32];
         ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
         let metrics = Arc::new(RegistryMetrics::default());
-        let transport = transport::Transport::new(&options)?;
+        let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
+        let transport = transport::Transport::new(&options, Arc::clone(&directions))?;
         let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
         let desk = Arc::new(Desk {
             means: exchange::Means::new(transport, tokens, Arc::clone(&metrics), &options.limits),
-            limits: limits::Limits::new(options.load.clone(), Arc::clone(&metrics)),
+            limits: limits::Limits::new(
+                options.load.clone(),
+                Arc::clone(&directions),
+                Arc::clone(&metrics),
+            ),
             contents: manifest::Contents::new(options.cache.content_bytes, &options.limits),
             salt: IdentitySalt::new(random),
         });
@@ -97,6 +103,7 @@ impl RegistryClient {
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags: Cache::builder().max_capacity(200).time_to_live(TAGS_LIFETIME).build(),
             hosts: ArcSwap::from_pointee(options.hosts),
+            directions,
             salt: IdentitySalt::new(random),
             limits: options.limits,
             metrics,
@@ -114,6 +121,20 @@ impl RegistryClient {
         self.answers.forget();
         self.tags.invalidate_all();
         Ok(true)
+    }
+
+    /// Follows other directions of the policy from now on.
+    pub fn take_directions(&self, directions: Directions) {
+        let before = self.directions.swap(Arc::new(directions));
+        let now = self.directions.load();
+        if before.in_cluster != now.in_cluster {
+            // Answers that an address was forbidden no longer hold.
+            self.answers.forget();
+            self.tags.invalidate_all();
+        }
+        if before.budgets != now.budgets {
+            self.desk.limits.rebudget(&before);
+        }
     }
 
     /// What is known of a registry's reachability; nothing if it was not asked lately. The host
@@ -142,7 +163,7 @@ impl RegistryClient {
         let (detail, max_age) = (request.detail, request.max_age);
         let desk = Arc::clone(&self.desk);
         let hosts = self.hosts.load_full();
-        let whole = self.limits.whole;
+        let whole = self.directions.load().whole;
         let ask = move |known| {
             let look = async move {
                 let reference = &request.reference;
@@ -171,7 +192,7 @@ impl RegistryClient {
             identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
         };
         let hosts = self.hosts.load_full();
-        let whole = tokio::time::Instant::now() + self.limits.whole;
+        let whole = tokio::time::Instant::now() + self.directions.load().whole;
         let deadline = tokio::time::Instant::from(deadline);
         let read = async {
             // Mirrors seldom list what they do not hold, so the registry itself is asked.

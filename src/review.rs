@@ -6,12 +6,14 @@
 mod admit;
 mod advise;
 mod again;
+mod audit;
 mod events;
 mod gather;
 mod mutate;
 mod source;
 mod visibility;
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
@@ -23,7 +25,7 @@ use crate::advice::Advice;
 use crate::health::{Asker, Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, Matter, PullPolicy, Ruling};
-use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, assess};
+use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, Verdict, assess};
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
 
 pub use admit::{
@@ -31,6 +33,7 @@ pub use admit::{
     label_words, learning_words,
 };
 pub use again::LookedAgain;
+pub use audit::{ImageUse, StillThere, audit_pace, still_there};
 pub use events::{Concern, ConcernSink, WorkloadEvent};
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
@@ -181,17 +184,19 @@ impl Bench<'_> {
         let image = places.first().map_or("", |place| &*place.image);
         let parsed = ImageReference::parse(image);
         let reference = parsed.as_ref().ok();
+        let elsewhere = reference.and_then(|short| self.elsewhere(image, short));
+        let asked = Asked { written: &parsed, elsewhere: elsewhere.as_ref() };
         let history = self.history(reference, &Visibility::nobody());
-        let mut gathered = self.look_up(&places, reference, None).await;
-        let mut judged = self.judge(&places, &parsed, &gathered, &history, false);
+        let mut gathered = self.ask(&places, asked, None).await;
+        let mut judged = self.judge(&places, asked, &gathered, &history, false);
         let stale = gathered.attempts.iter().any(|attempt| attempt.lookup.age > FRESH);
         if judged.1.decision == Decision::Deny && stale {
-            gathered = self.look_up(&places, reference, Some(FRESH)).await;
-            judged = self.judge(&places, &parsed, &gathered, &history, false);
+            gathered = self.ask(&places, asked, Some(FRESH)).await;
+            judged = self.judge(&places, asked, &gathered, &history, false);
         }
         let service = self.service_that_is_down(reference, &judged.0, shown.clone()).await;
         if service.is_some() {
-            judged = self.judge(&places, &parsed, &gathered, &history, true);
+            judged = self.judge(&places, asked, &gathered, &history, true);
         }
         let (assessment, ruling) = judged;
         let mut review = ImageReview {
@@ -205,12 +210,23 @@ impl Bench<'_> {
             seen_here: false,
             picture: None,
         };
+        // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
+        if elsewhere.is_some() {
+            return review;
+        }
         if review.ruling.decision != Decision::Allow {
             advise::advise(self, &mut review, shown, service.as_ref()).await;
         } else if self.subject.policy.spec().advice.notes_mutable_tags() {
             advise::note_mutable_tag(self, &mut review, shown).await;
         }
         review
+    }
+
+    /// Where the policy says that runtimes look for a short name, unless the nodes' own files say
+    /// it.
+    fn elsewhere(self, written: &str, short: &ImageReference) -> Option<ImageReference> {
+        let open = matches!(self.as_asked(short), Cow::Borrowed(_));
+        self.subject.policy.completed(written, short).filter(|_| open)
     }
 
     fn history(self, reference: Option<&ImageReference>, visibility: &Visibility) -> History {
@@ -225,33 +241,36 @@ impl Bench<'_> {
     fn judge(
         self,
         places: &[ContainerImage],
-        reference: &Result<ImageReference, ReferenceError>,
+        asked: Asked<'_>,
         gathered: &Gathered,
         history: &History,
         service_is_down: bool,
     ) -> (Assessment, Ruling) {
         let Subject { workload, namespace, asker, policy, now, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
-        let parsed = reference.as_ref().ok();
-        let asked = parsed.map(|reference| self.as_asked(reference));
-        let asked = asked.as_deref();
-        let assessment = assess(&Observation {
-            reference: reference.as_ref().map(|reference| asked.unwrap_or(reference)),
+        let reference = asked.meant();
+        let meant = reference.ok().map(|reference| self.as_asked(reference));
+        let meant = meant.as_deref();
+        let mut assessment = assess(&Observation {
+            reference: reference.map(|reference| meant.unwrap_or(reference)),
             pull_policy: places.first().map_or(When::Always, |place| place.pull_policy),
-            secrets: self.secrets.state(parsed),
+            secrets: self.secrets.state(asked.written.as_ref().ok()),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches: policy.vouches(asked, namespace, facts.as_ref()),
+            vouches: policy.vouches(meant, namespace, facts.as_ref()),
             lived: self.lived(history),
         });
+        if asked.elsewhere.is_some() {
+            assessment = doubt_elsewhere(assessment);
+        }
         let controller = workload.controller.as_ref();
         let ruling = policy.judge(&Matter {
             verdict: assessment.verdict,
             cause: assessment.cause,
             escapes: &assessment.escapes,
-            reference: asked,
+            reference: meant,
             namespace,
             facts: facts.as_ref(),
             is_pod: workload.is_pod,
@@ -281,6 +300,32 @@ impl Bench<'_> {
             escapes_reopened: history.registry.escapes_reopened,
         }
     }
+}
+
+/// An image's name: as it was written, and where runtimes look for it if that is elsewhere.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    written: &'a Result<ImageReference, ReferenceError>,
+    elsewhere: Option<&'a ImageReference>,
+}
+
+impl<'a> Asked<'a> {
+    /// What the runtimes ask for.
+    fn meant(self) -> Result<&'a ImageReference, &'a ReferenceError> {
+        self.elsewhere.map_or(self.written.as_ref(), Ok)
+    }
+}
+
+/// A short name that was not found in the policy's default registry may have an alias on a node,
+/// and one that was found there is not to be pinned.
+fn doubt_elsewhere(mut assessment: Assessment) -> Assessment {
+    let broken = assessment.cause == Some(crate::pull::Cause::BrokenPullSecret);
+    if assessment.verdict == Verdict::Fails && !broken {
+        assessment.verdict = Verdict::CannotTell;
+        assessment.escapes.clear();
+    }
+    assessment.digest = None;
+    assessment
 }
 
 /// The images of a workload, those with the same name and pull policy together.

@@ -2,7 +2,7 @@
 
 use crate::config::RegistrySettings;
 use crate::policy::PullPolicy;
-use crate::registry::{InClusterHosts, ProxyOptions, RealmPair, RegistryOptions};
+use crate::registry::{Directions, InClusterHosts, ProxyOptions, RealmPair, RegistryOptions};
 
 /// The options without the nodes' mirrors, which each subcommand loads in its own way.
 pub(super) fn options(settings: RegistrySettings, policy: &PullPolicy) -> RegistryOptions {
@@ -13,12 +13,10 @@ pub(super) fn options(settings: RegistrySettings, policy: &PullPolicy) -> Regist
         cluster_ranges,
         token_realms,
     } = settings;
-    let spec = policy.spec();
-    let in_cluster = spec.registries.in_cluster.iter().map(|host| host.as_str().into());
     RegistryOptions {
         allow: allowed_addresses,
         cluster_ranges,
-        in_cluster_hosts: InClusterHosts(in_cluster.collect()),
+        directions: directions(policy),
         ca_files: authorities.into_iter().collect(),
         realms: token_realms
             .into_iter()
@@ -26,5 +24,20 @@ pub(super) fn options(settings: RegistrySettings, policy: &PullPolicy) -> Regist
             .collect(),
         proxy: ProxyOptions::from_variables(|name| std::env::var(name).ok()),
         ..RegistryOptions::default()
+    }
+}
+
+/// What a policy says of registries.
+pub(super) fn directions(policy: &PullPolicy) -> Directions {
+    let spec = policy.spec();
+    let in_cluster = spec.registries.in_cluster.iter().map(|registry| {
+        // Addresses are opened for a host, whatever its port.
+        let host = registry.as_str();
+        host.rsplit_once(':').map_or(host, |(host, _port)| host).into()
+    });
+    Directions {
+        in_cluster: InClusterHosts(in_cluster.collect()),
+        budgets: spec.registries.budgets.clone(),
+        ..Directions::default()
     }
 }

@@ -3,10 +3,12 @@
 //! Every task is looked after: they all run until the process is told to stop, so one that ends
 //! before ends the process, and whoever started it starts it again.
 
+mod audit;
 mod concerns;
 mod house;
 mod memory;
 mod own;
+mod policy;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -76,21 +78,35 @@ impl Stop {
     }
 }
 
+/// What is told to stop, each at its time.
+#[derive(Default)]
+struct Stops {
+    /// Leading: at once, so that another replica can.
+    leading: CancellationToken,
+    /// It is done.
+    stepped_down: CancellationToken,
+    /// Answering reviews.
+    reviews: CancellationToken,
+    /// The admin port.
+    admin: CancellationToken,
+}
+
 async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
     let mut signals = Stop::listen()?;
     if let Some(bundle) = &house.ca_bundle {
         // The one thing a person has to copy; the log goes to standard error.
         let _ = writeln!(std::io::stdout().lock(), "caBundle: {bundle}");
     }
-    let (admission_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
+    let (stops, keeps) = (Stops::default(), house.keeps_its_own());
     let (readiness, memory) = (house.readiness.clone(), house.memory.clone());
     let mut tasks = JoinSet::new();
-    let servers = house.run(&mut tasks, admission_stop.clone(), admin_stop.clone());
+    let servers = house.run(&mut tasks, &stops);
     tokio::select! {
         ended = tasks.join_next() => return unexpected(ended),
         () = signals.asked() => {}
     }
     readiness.stop();
+    stops.leading.cancel();
     tracing::info!(
         seconds = lame_duck.as_secs(),
         "asked to stop: no longer ready, still answering"
@@ -100,7 +116,7 @@ async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
         () = tokio::time::sleep(lame_duck) => {}
         () = signals.asked() => tracing::info!("asked again: stopping at once"),
     }
-    admission_stop.cancel();
+    stops.reviews.cancel();
     let drained = drained(&mut tasks, servers);
     tokio::select! {
         ended = drained => ended?,
@@ -109,7 +125,11 @@ async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
         }
         () = signals.asked() => tracing::warn!("asked again: stopping with requests under way"),
     }
-    admin_stop.cancel();
+    stops.admin.cancel();
+    if keeps {
+        let stepped_down = stops.stepped_down.cancelled();
+        let _in_time = tokio::time::timeout(Duration::from_secs(2), stepped_down).await;
+    }
     memory::last_write(memory).await;
     tracing::info!("stopped");
     Ok(())

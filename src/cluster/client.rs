@@ -30,6 +30,9 @@ pub enum ClusterError {
     /// An object could not be read.
     #[error("failed to read an object of the cluster")]
     Get(#[source] Box<kube::Error>),
+    /// The status of an object could not be written.
+    #[error("failed to write the status of an object")]
+    Status(#[source] Box<kube::Error>),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Late,
@@ -39,7 +42,7 @@ impl ClusterError {
     /// Whether the API server said that this user may not.
     pub fn is_forbidden(&self) -> bool {
         match self {
-            Self::List(WatchError::Api(error)) | Self::Get(error) => {
+            Self::List(WatchError::Api(error)) | Self::Get(error) | Self::Status(error) => {
                 matches!(&**error, kube::Error::Api(status) if status.code == 403)
             }
             _ => false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::in_use::InUse;
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::health::{
@@ -27,6 +28,8 @@ pub(super) struct Remembered {
     pub(super) index: HealthIndex,
     /// Which pull secrets pods name.
     pub(super) secrets: SecretUse,
+    /// Which images pods use now.
+    pub(super) in_use: InUse,
     /// When controllers were created.
     pub(super) created: Created,
     /// Which jobs build which images.
@@ -99,6 +102,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.begin_pods();
         memory.secrets.list_begins();
+        memory.in_use.list_begins();
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -106,6 +110,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.listed(&pod);
+        memory.in_use.listed(&pod);
         Ok(())
     }
 
@@ -113,6 +118,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.end_pods(now());
         memory.secrets.list_ends();
+        memory.in_use.list_ends();
     }
 
     fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -120,12 +126,15 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.added(&pod);
+        memory.in_use.applied(&pod);
         Ok(())
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let pod: PodView = serde_json::from_str(object)?;
-        self.0.lock().index.apply_pod(&pod, now());
+        let mut memory = self.0.lock();
+        memory.index.apply_pod(&pod, now());
+        memory.in_use.applied(&pod);
         Ok(())
     }
 
@@ -134,6 +143,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.delete_pod(pod.metadata.uid.as_deref().unwrap_or_default(), now());
         memory.secrets.deleted(&pod);
+        memory.in_use.deleted(&pod);
         Ok(())
     }
 }

@@ -40,6 +40,12 @@ const REPEATED: u32 = 20;
 pub(super) trait Feed: Send + 'static {
     /// Where the objects are.
     fn source(&self) -> Source;
+    /// The one object that is wanted, where not all are.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+    /// A list or watch failed; another follows.
+    fn failed(&mut self, _error: &WatchError) {}
     /// A complete list begins (again): what is not in it is gone when it ends.
     fn list_begins(&mut self);
     /// An object of the list.
@@ -114,6 +120,18 @@ pub enum WatchError {
 }
 
 impl WatchError {
+    /// The status with which the API server refused, if it did.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api(error) => match &**error {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Ended(code) => Some(*code),
+            _ => None,
+        }
+    }
+
     /// Whether the version that was asked from is too old: a new list is needed.
     fn is_gone(&self) -> bool {
         match self {
@@ -159,6 +177,7 @@ pub(super) async fn run<F: Feed>(
             Ok(version) => version,
             Err(error) => {
                 told(&progress, &error);
+                feed.failed(&error);
                 backoff.pause().await;
                 continue;
             }
@@ -193,7 +212,7 @@ pub(super) async fn list<F: Feed>(
 ) -> Result<String, WatchError> {
     let mut params = ListParams::default().limit(tuning.page);
     let source = feed.source();
-    params.field_selector = source.fields.map(str::to_owned);
+    params.field_selector = fields(feed);
     let path = Request::new(source.path);
     feed.list_begins();
     loop {
@@ -221,6 +240,12 @@ pub(super) async fn list<F: Feed>(
         };
         params.continue_token = Some(token.into_owned());
     }
+}
+
+/// The objects that are wanted, where not all are.
+fn fields(feed: &impl Feed) -> Option<String> {
+    let by_name = feed.name().map(|name| format!("metadata.name={name}"));
+    by_name.or_else(|| feed.source().fields.map(str::to_owned))
 }
 
 /// The kind of fault and its place, never the text: it could quote the object.
@@ -274,7 +299,7 @@ async fn watch_once<F: Feed>(
     let params = WatchParams {
         timeout: Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
         bookmarks: true,
-        field_selector: source.fields.map(str::to_owned),
+        field_selector: fields(feed),
         ..WatchParams::default()
     };
     let path = Request::new(source.path);

@@ -76,6 +76,17 @@ pub struct ServeFlags {
     #[arg(long, env = "PULLGATE_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
+    /// Name of the PullPolicy object of the cluster to work by; it is watched, and what becomes of
+    /// it is written into its status. Until there is one the default policy is in force
+    #[arg(
+        long,
+        env = "PULLGATE_POLICY_FROM_CLUSTER",
+        value_name = "NAME",
+        conflicts_with = "policy",
+        value_parser = object_name
+    )]
+    pub policy_from_cluster: Option<String>,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub registry: RegistryFlags,
@@ -89,6 +100,17 @@ pub struct ServeFlags {
     /// end; one that is damaged or of another cluster is dropped
     #[arg(long, env = "PULLGATE_SNAPSHOT_FILE", value_name = "FILE")]
     pub snapshot_file: Option<PathBuf>,
+
+    /// Seconds in which the leader looks again at every image in use, one registry at a time; 0
+    /// turns that off. Without --own-secret nobody leads
+    #[arg(
+        long,
+        env = "PULLGATE_AUDIT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 3600,
+        value_parser = clap::value_parser!(u32).range(0..=604_800)
+    )]
+    pub audit_seconds: u32,
 
     /// How log lines are written
     #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
@@ -155,6 +177,18 @@ pub struct NodeFlags {
     /// word, if not given)
     #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
     pub runtime: Option<Runtime>,
+}
+
+/// The name of an object of the cluster.
+fn object_name(text: &str) -> Result<String, String> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let fits = text.len() <= 253 && text.split('.').all(part);
+    fits.then(|| text.to_owned()).ok_or_else(|| "give the name of an object".to_owned())
 }
 
 /// The word of a runtime, with or without its version.

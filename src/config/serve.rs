@@ -163,6 +163,15 @@ impl From<RegistryFlags> for RegistrySettings {
     }
 }
 
+/// Where the policy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyPlace {
+    /// In a file.
+    File(PathBuf),
+    /// In the object of this name.
+    Cluster(String),
+}
+
 /// Everything that `pullgate serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -178,14 +187,16 @@ pub struct Config {
     pub cluster: ClusterTarget,
     /// What is kept of our own in the cluster, if anything is.
     pub own: Option<OwnSettings>,
-    /// The policy's file; the default policy if not given.
-    pub policy: Option<PathBuf>,
+    /// Where the policy is; the default policy if not given.
+    pub policy: Option<PolicyPlace>,
     /// How registries are reached.
     pub registry: RegistrySettings,
     /// What the nodes have of their own.
     pub nodes: NodeSettings,
     /// Where the memory outlives a restart, if anywhere.
     pub snapshot: Option<PathBuf>,
+    /// How long a look at every image in use takes; nothing, if nobody looks.
+    pub audit: Option<Duration>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -212,9 +223,11 @@ impl TryFrom<ServeFlags> for Config {
             cluster,
             own,
             policy,
+            policy_from_cluster,
             registry,
             nodes,
             snapshot_file,
+            audit_seconds,
             log_format,
             log_level,
             reload_seconds,
@@ -243,10 +256,11 @@ impl TryFrom<ServeFlags> for Config {
             tls,
             cluster: cluster.into(),
             own,
-            policy,
+            policy: policy.map(PolicyPlace::File).or(policy_from_cluster.map(PolicyPlace::Cluster)),
             registry: registry.into(),
             nodes: nodes.into(),
             snapshot: snapshot_file,
+            audit: (audit_seconds > 0).then(|| Duration::from_secs(audit_seconds.into())),
             log_format,
             log_level,
             reload: Duration::from_secs(reload_seconds.into()),
@@ -334,6 +348,8 @@ mod tests {
     #[case::two_sources(&["--path-token-file=t", "--self-signed=d", "--tls-san=a", "--tls-cert=c", "--tls-key=k"], "cannot be used with")]
     #[case::two_mirrors(&["--registry-hosts-dir=a", "--crio-registries=b"], "cannot be used with")]
     #[case::providers_without_plugins(&["--image-credential-provider-config=a"], "--image-credential-provider-bin-dir")]
+    #[case::two_policies(&["--policy=a", "--policy-from-cluster=b"], "cannot be used with")]
+    #[case::no_name(&["--policy-from-cluster=a b"], "--policy-from-cluster")]
     #[case::no_runtime(&["--runtime=docker"], "--runtime")]
     #[case::no_address(&["--listen=nowhere"], "--listen")]
     #[case::no_cidr(&["--allow-address=10.0.0.0/99"], "--allow-address")]

@@ -1,5 +1,6 @@
 //! The task that keeps it all: looks at the Secret, leads if it may, tells what to serve with.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -7,12 +8,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Names;
 use super::configurations::Configurations;
 use super::lease::Leadership;
 use super::make::{self, Lifetimes, MakeError, Wanted};
 use super::material::{Kept, Material};
+use crate::telemetry::Metrics;
 
 /// Why a look came to nothing; the next one is due soon.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,8 @@ impl From<kube::Error> for ApiFault {
 pub struct Pace {
     /// Between two looks.
     pub every: Duration,
+    /// Between two looks of a replica that does not lead: so soon it follows one that steps down.
+    pub follow: Duration,
     /// Between two looks while nothing can be served with yet, or the last one failed.
     pub retry: Duration,
     /// How long a Lease is good for without being renewed.
@@ -77,6 +82,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             every: Duration::from_secs(10),
+            follow: Duration::from_secs(3),
             retry: Duration::from_secs(1),
             lease: Duration::from_secs(30),
         }
@@ -85,6 +91,8 @@ impl Default for Pace {
 
 /// A look that takes longer than this has failed.
 const LATE: Duration = Duration::from_secs(20);
+/// Stepping down may take as long.
+const STEP_DOWN: Duration = Duration::from_secs(3);
 
 /// Keeps the Secret and the webhook configurations of this installation.
 pub struct Keeper {
@@ -98,8 +106,11 @@ pub struct Keeper {
     configurations: Configurations,
     /// Since when the webhook configurations have this bundle.
     published: Option<(String, Instant)>,
-    led: bool,
+    /// Whether this replica leads, and when it last made sure of it.
+    leads: watch::Sender<bool>,
+    assured: Option<Instant>,
     told: watch::Sender<Option<Material>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Keeper {
@@ -111,7 +122,9 @@ impl Keeper {
         certificate: bool,
         lifetimes: Lifetimes,
         pace: Pace,
+        metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.leads(false);
         Self {
             hosts: if certificate { names.hosts() } else { Vec::new() },
             secrets: Api::namespaced(client.clone(), &names.namespace),
@@ -121,8 +134,10 @@ impl Keeper {
             lifetimes,
             pace,
             published: None,
-            led: false,
+            leads: watch::Sender::new(false),
+            assured: None,
             told: watch::Sender::new(None),
+            metrics,
         }
     }
 
@@ -131,22 +146,57 @@ impl Keeper {
         self.told.subscribe()
     }
 
-    /// Looks again and again. Never ends.
-    pub async fn run(mut self) {
-        loop {
-            let look = tokio::time::timeout(LATE, self.look()).await;
-            let failed = match look.unwrap_or(Err(InstallationError::Late)) {
-                Ok(()) => false,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the certificates were not looked after, trying again"
-                    );
-                    true
+    /// Whether this replica leads: what only one may do, it does.
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.subscribe()
+    }
+
+    /// Looks again and again until `stop`, then steps down, so that another can lead at once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while let Some(pause) = stop.run_until_cancelled(self.turn()).await {
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                break;
+            }
+        }
+        if *self.leads.borrow() {
+            self.lead(false);
+            let stepped_down = tokio::time::timeout(STEP_DOWN, self.leadership.release()).await;
+            tracing::info!(released = matches!(stepped_down, Ok(Ok(()))), "stepped down");
+        }
+    }
+
+    /// One look, and how long to wait for the next.
+    async fn turn(&mut self) -> Duration {
+        let look = tokio::time::timeout(LATE, self.look()).await;
+        let failed = match look.unwrap_or(Err(InstallationError::Late)) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the certificates were not looked after, trying again"
+                );
+                self.metrics.installation_failed();
+                // Whoever cannot renew the Lease must assume that another has it.
+                if self.assured.is_none_or(|since| since.elapsed() * 3 > self.pace.lease * 2) {
+                    self.lead(false);
                 }
-            };
-            let soon = failed || self.told.borrow().is_none();
-            tokio::time::sleep(if soon { self.pace.retry } else { self.pace.every }).await;
+                true
+            }
+        };
+        if failed || self.told.borrow().is_none() {
+            self.pace.retry
+        } else if *self.leads.borrow() {
+            self.pace.every
+        } else {
+            self.pace.follow
+        }
+    }
+
+    fn lead(&mut self, leads: bool) {
+        let changed = self.leads.send_if_modified(|led| std::mem::replace(led, leads) != leads);
+        if changed {
+            tracing::info!(leads, "leadership changed");
+            self.metrics.leads(leads);
         }
     }
 
@@ -163,10 +213,8 @@ impl Keeper {
             .holds(now)
             .await
             .map_err(|error| InstallationError::Lease(error.into()))?;
-        if leads != self.led {
-            tracing::info!(leads, "leadership changed");
-            self.led = leads;
-        }
+        self.assured = Some(instant());
+        self.lead(leads);
         if !leads {
             self.published = None;
             return Ok(());
@@ -182,6 +230,7 @@ impl Keeper {
                 return Ok(());
             }
             tracing::info!("made or renewed what this installation serves with");
+            self.metrics.renewed();
             kept = new;
         }
         // The bundle first, then what it lets trust.
@@ -230,9 +279,7 @@ impl Keeper {
         if !written && self.published.as_ref().is_some_and(|(has, _)| *has == bundle) {
             return;
         }
-        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-        let now = Instant::now();
-        self.published = Some((bundle, now));
+        self.published = Some((bundle, instant()));
     }
 
     /// Tells those who serve, if there is news.
@@ -246,6 +293,11 @@ impl Keeper {
             news
         });
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
+fn instant() -> Instant {
+    Instant::now()
 }
 
 fn in_secret(error: kube::Error) -> InstallationError {

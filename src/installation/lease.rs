@@ -45,6 +45,20 @@ impl Leadership {
         Self::won(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
     }
 
+    /// Gives the Lease up, if it is ours: another may take it at once.
+    pub(super) async fn release(&self) -> Result<(), kube::Error> {
+        let Some(mut lease) = self.leases.get_opt(&self.name).await? else { return Ok(()) };
+        match &mut lease.spec {
+            Some(spec) if spec.holder_identity.as_deref() == Some(&self.replica) => {
+                spec.holder_identity = None;
+                spec.lease_duration_seconds = Some(1);
+            }
+            _ => return Ok(()),
+        }
+        // The version makes the API server refuse it if another was faster.
+        Self::won(self.leases.replace(&self.name, &PostParams::default(), &lease).await).map(drop)
+    }
+
     /// Whether the Lease is ours, nobody's, or of somebody who has not renewed it.
     fn is_free(&mut self, lease: &Lease) -> bool {
         let spec = lease.spec.as_ref();

@@ -305,7 +305,8 @@ pub struct Registries {
     #[schemars(length(max = 64))]
     pub in_cluster: Vec<RegistryHost>,
     /// The registry that the runtimes of this cluster take for names without one; `docker.io`
-    /// if it is not given.
+    /// if it is not given. Such a name is looked up there without a login; what is not found is
+    /// "cannot tell", because a node may have an alias for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<RegistryHost>,
     /// How much may be asked of a registry; the first that fits counts.
@@ -320,7 +321,7 @@ pub struct Registries {
 pub struct RegistryBudget {
     /// The registry.
     pub registry: RegistryPattern,
-    /// Requests in a minute.
+    /// Requests in a minute, on average; after a quiet minute as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub requests_per_minute: Option<u32>,

@@ -169,6 +169,13 @@ impl PullPolicy {
         }
     }
 
+    /// What the runtimes of this cluster pull for a name without a registry, where that is not
+    /// Docker Hub's: the name as it was written, in the registry that the policy names.
+    pub fn completed(&self, written: &str, parsed: &ImageReference) -> Option<ImageReference> {
+        let registry = self.spec.registries.default.as_ref().filter(|_| parsed.is_short())?;
+        ImageReference::parse(&format!("{registry}/{written}")).ok()
+    }
+
     /// Whether this image is never looked up.
     pub fn skips(&self, reference: &ImageReference) -> bool {
         self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))

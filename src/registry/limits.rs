@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::metrics::RegistryMetrics;
-use super::options::LoadLimits;
+use super::options::{Directions, LoadLimits};
 use crate::credential::CredentialIdentity;
+use crate::policy::RegistryBudget;
 use crate::pull::Outcome;
 
 /// The most registries whose state is kept; those at rest longest are forgotten first.
@@ -24,6 +26,7 @@ const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// All registries' states.
 pub(super) struct Limits {
     load: LoadLimits,
+    directions: Arc<ArcSwap<Directions>>,
     metrics: Arc<RegistryMetrics>,
     hosts: Mutex<HashMap<Box<str>, Arc<HostLimits>>>,
 }
@@ -32,10 +35,42 @@ pub(super) struct Limits {
 pub(super) struct HostLimits {
     name: Box<str>,
     load: LoadLimits,
+    pace: Pace,
     metrics: Arc<RegistryMetrics>,
     slots: Arc<Semaphore>,
     entered: AtomicUsize,
     state: Mutex<State>,
+}
+
+/// How fast one registry may be asked.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Requests per second, over time.
+    per_second: f64,
+    /// Requests at once after a quiet time.
+    burst: f64,
+    /// Look-ups under way.
+    concurrent: usize,
+}
+
+impl Pace {
+    /// The policy's budget where there is one, else our own. It can only slow down.
+    fn of(load: &LoadLimits, budget: Option<&RegistryBudget>) -> Self {
+        let own = Self {
+            per_second: f64::from(load.requests_per_second),
+            burst: f64::from(load.request_burst),
+            concurrent: load.concurrency_per_registry.max(1),
+        };
+        let per_minute = budget.and_then(|budget| budget.requests_per_minute).map(f64::from);
+        let concurrent = budget
+            .and_then(|budget| budget.concurrent)
+            .and_then(|concurrent| usize::try_from(concurrent).ok());
+        Self {
+            per_second: per_minute.map_or(own.per_second, |n| own.per_second.min(n / 60.0)),
+            burst: per_minute.map_or(own.burst, |n| own.burst.min(n)),
+            concurrent: concurrent.map_or(own.concurrent, |n| own.concurrent.min(n)).max(1),
+        }
+    }
 }
 
 struct State {
@@ -85,8 +120,12 @@ pub(super) struct Pass {
 }
 
 impl Limits {
-    pub(super) fn new(load: LoadLimits, metrics: Arc<RegistryMetrics>) -> Self {
-        Self { load, metrics, hosts: Mutex::new(HashMap::new()) }
+    pub(super) fn new(
+        load: LoadLimits,
+        directions: Arc<ArcSwap<Directions>>,
+        metrics: Arc<RegistryMetrics>,
+    ) -> Self {
+        Self { load, directions, metrics, hosts: Mutex::new(HashMap::new()) }
     }
 
     pub(super) fn host(&self, name: &str) -> Arc<HostLimits> {
@@ -104,9 +143,16 @@ impl Limits {
                 hosts.remove(&name);
             }
         }
-        let host = Arc::new(HostLimits::new(name, &self.load, Arc::clone(&self.metrics)));
+        let pace = Pace::of(&self.load, self.directions.load().budget(name));
+        let host = Arc::new(HostLimits::new(name, &self.load, pace, Arc::clone(&self.metrics)));
         hosts.insert(name.into(), Arc::clone(&host));
         host
+    }
+
+    /// Budgets are others now: the registries that this concerns begin anew.
+    pub(super) fn rebudget(&self, before: &Directions) {
+        let now = self.directions.load();
+        lock(&self.hosts).retain(|name, _| before.budget(name) == now.budget(name));
     }
 
     /// What is known of a registry; nothing if it was not asked lately.
@@ -129,17 +175,18 @@ impl Limits {
 }
 
 impl HostLimits {
-    fn new(name: &str, load: &LoadLimits, metrics: Arc<RegistryMetrics>) -> Self {
+    fn new(name: &str, load: &LoadLimits, pace: Pace, metrics: Arc<RegistryMetrics>) -> Self {
         let now = Instant::now();
         Self {
             name: name.into(),
             load: load.clone(),
+            pace,
             metrics,
-            slots: Arc::new(Semaphore::new(load.concurrency_per_registry.max(1))),
+            slots: Arc::new(Semaphore::new(pace.concurrent)),
             entered: AtomicUsize::new(0),
             state: Mutex::new(State {
                 used: now,
-                budget: f64::from(load.request_burst),
+                budget: pace.burst,
                 refilled: now,
                 failures: 0,
                 open: None,
@@ -205,10 +252,9 @@ impl HostLimits {
     pub(super) fn spend(&self) -> Result<(), Outcome> {
         let now = Instant::now();
         let mut state = lock(&self.state);
-        let rate = f64::from(self.load.requests_per_second);
-        let gained = (now - state.refilled).as_secs_f64() * rate;
+        let gained = (now - state.refilled).as_secs_f64() * self.pace.per_second;
         state.refilled = now;
-        state.budget = (state.budget + gained).min(f64::from(self.load.request_burst));
+        state.budget = (state.budget + gained).min(self.pace.burst);
         if state.budget < 1.0 {
             drop(state);
             self.metrics.shed();
@@ -293,4 +339,43 @@ impl Drop for Counted<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PullPolicy;
+
+    fn directions(budgets: &str) -> Directions {
+        let text = format!(
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: a}}\n\
+             spec: {{registries: {{budgets: {budgets}}}}}"
+        );
+        let policy = PullPolicy::parse(&text, "test").unwrap();
+        Directions { budgets: policy.spec().registries.budgets.clone(), ..Directions::default() }
+    }
+
+    fn spent(host: &HostLimits) -> u32 {
+        (0..2000).find(|_| host.spend().is_err()).unwrap_or(2000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_slows_down_its_registry_alone_and_can_change() {
+        let slow = "[{registry: docker.io, requestsPerMinute: 60, concurrent: 2}]";
+        let shared = Arc::new(ArcSwap::from_pointee(directions(slow)));
+        let limits = Limits::new(LoadLimits::default(), Arc::clone(&shared), Arc::default());
+        let hub = limits.host("registry-1.docker.io");
+        assert_eq!((spent(&hub), hub.slots.available_permits()), (60, 2));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(spent(&hub), 10);
+        let other = limits.host("r.example.com");
+        assert_eq!((spent(&other), other.slots.available_permits()), (1000, 32));
+
+        let before = shared.swap(Arc::new(directions("[{registry: docker.io, concurrent: 500}]")));
+        limits.rebudget(&before);
+        let hub = limits.host("registry-1.docker.io");
+        // Never more than our own limit.
+        assert_eq!((spent(&hub), hub.slots.available_permits()), (1000, 32));
+        assert!(Arc::ptr_eq(&other, &limits.host("r.example.com")), "the others keep their state");
+    }
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::realm::RealmPair;
 use super::resolver::NameResolver;
 use crate::mirror::RegistryHosts;
+use crate::policy::RegistryBudget;
 
 /// Options of a [`RegistryClient`](super::RegistryClient).
 #[derive(Clone)]
@@ -19,8 +20,8 @@ pub struct RegistryOptions {
     pub contact_loopback: bool,
     /// The service and pod ranges of this cluster, closed to registries that are not declared.
     pub cluster_ranges: Vec<IpNet>,
-    /// Registries that are served from within the cluster.
-    pub in_cluster_hosts: InClusterHosts,
+    /// What the policy says of registries.
+    pub directions: Directions,
     /// What the nodes' mirror configuration says.
     pub hosts: RegistryHosts,
     /// Certificate authorities beside the system's, PEM.
@@ -47,7 +48,7 @@ impl Default for RegistryOptions {
             allow: Vec::new(),
             contact_loopback: false,
             cluster_ranges: Vec::new(),
-            in_cluster_hosts: InClusterHosts::default(),
+            directions: Directions::default(),
             hosts: RegistryHosts::default(),
             ca_files: Vec::new(),
             realms: Vec::new(),
@@ -58,6 +59,36 @@ impl Default for RegistryOptions {
             user_agent: concat!("pullgate/", env!("CARGO_PKG_VERSION")).to_owned(),
             resolver: None,
         }
+    }
+}
+
+/// What the policy says of registries: it may change while the client runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Directions {
+    /// Registries that are served from within the cluster.
+    pub in_cluster: InClusterHosts,
+    /// How much may be asked of a registry; the first that fits counts.
+    pub budgets: Vec<RegistryBudget>,
+    /// How long a whole look-up may take, mirrors and token included.
+    pub whole: Duration,
+}
+
+impl Default for Directions {
+    fn default() -> Self {
+        Self {
+            in_cluster: InClusterHosts::default(),
+            budgets: Vec::new(),
+            whole: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Directions {
+    /// The budget of a host that is dialled, with its port where it has one.
+    pub(super) fn budget(&self, host: &str) -> Option<&RegistryBudget> {
+        // Docker Hub is `docker.io` in every name and every policy.
+        let host = if host == "registry-1.docker.io" { "docker.io" } else { host };
+        self.budgets.iter().find(|budget| budget.registry.matches(host))
     }
 }
 
@@ -72,8 +103,6 @@ pub struct StepLimits {
     pub first_byte: Duration,
     /// The body of one answer.
     pub body: Duration,
-    /// A whole look-up, mirrors and token included.
-    pub whole: Duration,
     /// Redirects that are followed for one request.
     pub redirects: usize,
     /// Bytes of a manifest, as containerd has it.
@@ -97,7 +126,6 @@ impl Default for StepLimits {
             connect: Duration::from_secs(4),
             first_byte: Duration::from_secs(6),
             body: Duration::from_secs(5),
-            whole: Duration::from_secs(10),
             redirects: 5,
             manifest_bytes: 4 << 20,
             config_bytes: 4 << 20,
@@ -215,7 +243,7 @@ impl ProxyOptions {
 }
 
 /// Registries that are served from within the cluster: host names, or `*.` and a domain.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InClusterHosts(pub Vec<Box<str>>);
 
 impl InClusterHosts {

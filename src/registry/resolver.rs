@@ -10,12 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
 use super::address::AddressPolicy;
-use super::options::InClusterHosts;
+use super::options::Directions;
 
 /// How names become addresses; the system's way unless a test puts another in its place.
 pub trait NameResolver: Send + Sync {
@@ -74,14 +75,14 @@ impl Error for ResolveFault {}
 pub(super) struct GuardedResolver {
     pub(super) names: Arc<dyn NameResolver>,
     pub(super) policy: Arc<AddressPolicy>,
-    pub(super) in_cluster: Arc<InClusterHosts>,
+    pub(super) directions: Arc<ArcSwap<Directions>>,
     pub(super) timeout: Duration,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().to_owned();
-        let in_cluster = self.in_cluster.contains(&name);
+        let in_cluster = self.directions.load().in_cluster.contains(&name);
         let policy = Arc::clone(&self.policy);
         let asked = tokio::time::timeout(self.timeout, self.names.resolve(name));
         Box::pin(async move {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -17,7 +18,7 @@ use url::{Host, Url};
 use super::address::AddressPolicy;
 use super::error::RegistryError;
 use super::fault;
-use super::options::{InClusterHosts, ProxyOptions, RegistryOptions, StepLimits};
+use super::options::{Directions, ProxyOptions, RegistryOptions, StepLimits};
 use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames};
 use super::tls::TlsBase;
 use crate::credential::CredentialIdentity;
@@ -63,7 +64,7 @@ type Clients = HashMap<(Lane, Option<Box<str>>), (reqwest::Client, Instant)>;
 pub(super) struct Transport {
     base: TlsBase,
     policy: Arc<AddressPolicy>,
-    in_cluster: Arc<InClusterHosts>,
+    directions: Arc<ArcSwap<Directions>>,
     names: Arc<dyn NameResolver>,
     proxies: Matcher,
     proxy: ProxyOptions,
@@ -74,7 +75,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
+    pub(super) fn new(
+        options: &RegistryOptions,
+        directions: Arc<ArcSwap<Directions>>,
+    ) -> Result<Self, RegistryError> {
         let mut proxies = Matcher::builder().no(options.proxy.no_proxy.as_str());
         let mut proxy_hosts = Vec::new();
         if let Some(https) = &options.proxy.https {
@@ -93,7 +97,7 @@ impl Transport {
                 loopback: options.contact_loopback,
                 cluster: options.cluster_ranges.clone(),
             }),
-            in_cluster: Arc::new(options.in_cluster_hosts.clone()),
+            directions,
             names: options.resolver.clone().unwrap_or_else(|| Arc::new(SystemNames::new())),
             proxies: proxies.build(),
             proxy: options.proxy.clone(),
@@ -181,7 +185,7 @@ impl Transport {
             None => return Err(Outcome::Malformed("an address without a host")),
         };
         self.policy
-            .check(address, self.in_cluster.contains(&name))
+            .check(address, self.directions.load().in_cluster.contains(&name))
             .map_err(|_| Outcome::ForbiddenAddress)
     }
 
@@ -239,7 +243,7 @@ impl Transport {
             None => builder.dns_resolver(GuardedResolver {
                 names,
                 policy: Arc::clone(&self.policy),
-                in_cluster: Arc::clone(&self.in_cluster),
+                directions: Arc::clone(&self.directions),
                 timeout,
             }),
         };

@@ -78,6 +78,25 @@ pub struct ReviewRecord {
     pub decision: Option<Decision>,
     /// Verdict and cause of each distinct image, as words.
     pub images: Vec<(Verdict, Option<crate::pull::Cause>)>,
+    /// The exceptions that let an image through, by name.
+    pub exceptions: Vec<Box<str>>,
+    /// Who got past a denial by break-glass, if anybody did.
+    pub break_glass: Option<String>,
+}
+
+impl ReviewRecord {
+    /// Notes who or what got past the policy.
+    fn note_passes(&mut self, review: &Review, username: &str) {
+        for ruling in review.images.iter().map(|image| &image.ruling) {
+            match (ruling.because, &ruling.exception) {
+                (Because::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
+                    self.exceptions.push(used.name.clone());
+                }
+                (Because::BreakGlass, _) => self.break_glass = Some(username.to_owned()),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Why an object is let through unjudged.
@@ -160,6 +179,7 @@ impl Reviewer {
                 if endpoint == Endpoint::Validate && workload.is_pod && new {
                     self.health.remember(again::verdicts(&review, &subject), now);
                 }
+                record.note_passes(&review, &request.asker.username);
                 record.images = review
                     .images
                     .iter()
@@ -191,7 +211,8 @@ impl Reviewer {
         }
     }
 
-    pub(super) fn sources(&self) -> Sources<'_> {
+    /// Where its evidence comes from.
+    pub fn sources(&self) -> Sources<'_> {
         Sources {
             registry: &*self.registry,
             cluster: &*self.cluster,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
+use super::{Asked, Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
@@ -117,6 +117,25 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSe
 }
 
 impl Bench<'_> {
+    /// Asks where the runtimes do. The kubelet chooses credentials by the name as Docker Hub would
+    /// have it, so for a name that is looked up elsewhere none that fits is sent.
+    pub(super) async fn ask(
+        self,
+        places: &[ContainerImage],
+        asked: Asked<'_>,
+        max_age: Option<Duration>,
+    ) -> Gathered {
+        let Some(elsewhere) = asked.elsewhere else {
+            return self.look_up(places, asked.written.as_ref().ok(), max_age).await;
+        };
+        let never = places.first().is_some_and(|place| place.pull_policy == PullPolicy::Never);
+        if never || self.secrets.keyring.is_err() || self.is_off(elsewhere) {
+            return Gathered::default();
+        }
+        let attempt = self.attempt(elsewhere, None, max_age).await;
+        Gathered { attempts: vec![attempt], nodes_unclear: true }
+    }
+
     /// Asks the registry with each credential in the kubelet's order until one works.
     pub(super) async fn look_up(
         self,

@@ -5,7 +5,7 @@
 //! late, or there are too many, it is admitted without a look and counted.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -40,6 +40,11 @@ pub trait Admit: Send + Sync + 'static {
         now: Timestamp,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
+
+    /// How long an answer may take at most; what the API server waits counts too.
+    fn longest(&self) -> Duration {
+        Duration::MAX
+    }
 }
 
 impl Admit for Reviewer {
@@ -51,6 +56,10 @@ impl Admit for Reviewer {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
         Box::pin(async move { Self::admit(self, endpoint, &body, now, deadline).await })
+    }
+
+    fn longest(&self) -> Duration {
+        self.policy.load().spec().lookups.total.get()
     }
 }
 
@@ -169,6 +178,8 @@ impl AdmissionRoutes {
         }
         let timeout = deadline::timeout_from_query(request.uri().query());
         let deadline = deadline::deadline_from_query(request.uri().query(), arrived);
+        let longest = arrived.checked_add(self.admit.longest());
+        let deadline = longest.map_or(deadline, |longest| deadline.min(longest));
         let last_call = deadline + deadline::margin(timeout) / 2;
         let mut reserved = Vec::new();
         let reading = self.read(request, &mut reserved);

@@ -30,6 +30,13 @@ pub(super) fn record(
             verdicts.push_str(cause);
         }
     }
+    for _ in &record.exceptions {
+        metrics.let_through("exception");
+    }
+    if record.break_glass.is_some() {
+        metrics.let_through("break_glass");
+    }
+    let exceptions = (!record.exceptions.is_empty()).then(|| record.exceptions.join(" "));
     tracing::info!(
         endpoint,
         uid = record.uid,
@@ -40,6 +47,8 @@ pub(super) fn record(
         decision,
         skipped = record.skipped.map(Skip::as_str),
         verdicts,
+        exceptions,
+        break_glass = record.break_glass,
         seconds,
         "reviewed"
     );

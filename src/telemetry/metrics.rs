@@ -2,8 +2,10 @@
 //!
 //! Names start with `pullgate_`, times are in seconds, labels come from closed lists.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::pull::Cause;
 
 /// Seconds; reviews take from microseconds (nothing to judge) up to their deadline.
 const REVIEW_SECONDS: [f64; 13] =
@@ -120,6 +124,15 @@ struct StateLabels {
     state: &'static str,
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    by: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PullableLabels {
+    registry: String,
+    cause: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResourceLabels {
     resource: &'static str,
 }
@@ -163,7 +176,18 @@ pub struct Metrics {
     index_state: Family<StateLabels, IntGauge>,
     judged: Family<JudgedLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
+    policy_current: IntGauge,
+    leader: IntGauge,
+    renewals: Counter,
+    installation_failures: Counter,
+    let_through: Family<PassLabels, Counter>,
+    pullable: Family<PullableLabels, IntGauge>,
+    pullable_registries: Mutex<HashSet<Box<str>>>,
+    audited: Counter,
 }
+
+/// The most registries that appear as labels of the audit; the rest are `other`.
+const AUDITED_REGISTRIES: usize = 100;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -203,10 +227,19 @@ impl Metrics {
             index_state: Family::default(),
             judged: Family::default(),
             snapshots: Family::default(),
+            policy_current: IntGauge::default(),
+            leader: IntGauge::default(),
+            renewals: Counter::default(),
+            installation_failures: Counter::default(),
+            let_through: Family::default(),
+            pullable: Family::default(),
+            pullable_registries: Mutex::default(),
+            audited: Counter::default(),
         };
         metrics.register_reviews();
         metrics.register_process();
         metrics.register_index();
+        metrics.register_installation();
         register(&mut metrics.registry);
         metrics
     }
@@ -300,6 +333,37 @@ impl Metrics {
         );
     }
 
+    fn register_installation(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "policy_current",
+            "1 if the policy that was given is in force, 0 if it was refused or cannot be had",
+            self.policy_current.clone(),
+        );
+        r.register("leader", "1 on the replica that leads", self.leader.clone());
+        r.register(
+            "certificate_renewals",
+            "Times that this replica made or renewed authority, certificate or path token",
+            self.renewals.clone(),
+        );
+        r.register(
+            "installation_failures",
+            "Failed looks at the Secret, the Lease and the webhook configurations",
+            self.installation_failures.clone(),
+        );
+        r.register(
+            "let_through",
+            "Reviews in which an exception or break-glass let an image through",
+            self.let_through.clone(),
+        );
+        r.register(
+            "image_pullable",
+            "Images in use by what a look at them last came to; the cause `none` can be pulled",
+            self.pullable.clone(),
+        );
+        r.register("audit_looks", "Looks at images in use", self.audited.clone());
+    }
+
     /// The text of all metrics in the `OpenMetrics` format.
     pub fn render(&self) -> String {
         let mut page = String::with_capacity(16 * 1024);
@@ -356,6 +420,53 @@ impl Metrics {
     /// Notes when the serving certificate expires (Unix seconds).
     pub fn certificate_expires(&self, at: i64) {
         self.certificate_expiry.set(at);
+    }
+
+    /// Notes whether the policy that was given is in force.
+    pub fn policy_current(&self, current: bool) {
+        self.policy_current.set(i64::from(current));
+    }
+
+    /// Notes whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Counts that authority, certificate or path token were made or renewed.
+    pub fn renewed(&self) {
+        self.renewals.inc();
+    }
+
+    /// Counts a failed look at what this installation keeps.
+    pub fn installation_failed(&self) {
+        self.installation_failures.inc();
+    }
+
+    /// Counts an image in use by what a look at it came to, or no longer (`by` is 1 or -1).
+    pub fn pullable(&self, registry: &str, cause: Option<Cause>, by: i64) {
+        let mut known = self.pullable_registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = known.contains(registry)
+            || (known.len() < AUDITED_REGISTRIES && known.insert(registry.into()));
+        let registry = if listed { registry } else { "other" }.to_owned();
+        let cause = cause.map_or("none", Cause::as_str);
+        self.pullable.get_or_create(&PullableLabels { registry, cause }).inc_by(by);
+    }
+
+    /// Forgets what is known of images in use: another replica looks at them now.
+    pub fn forget_pullable(&self) {
+        let mut known = self.pullable_registries.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clear();
+        self.pullable.clear();
+    }
+
+    /// Counts what got past the policy, by `exception` or by `break_glass`.
+    pub fn let_through(&self, by: &'static str) {
+        self.let_through.get_or_create(&PassLabels { by }).inc();
+    }
+
+    /// Counts a look at an image in use.
+    pub fn audited(&self) {
+        self.audited.inc();
     }
 
     /// Notes what `/readyz` says.

@@ -55,7 +55,7 @@ pinned() { # module path -> version in go.mod of the current folder
 
 packages() { # folder -> "program=main package" words
   case $1 in
-    kubernetes)
+    kubernetes | kubernetes-*)
       echo "kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver" \
         "kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager" \
         "kubectl=k8s.io/kubernetes/cmd/kubectl" ;;
@@ -71,7 +71,7 @@ packages() { # folder -> "program=main package" words
 link_flags() { # folder -> -ldflags; what the program says of its own version
   local v p
   case $1 in
-    kubernetes)
+    kubernetes | kubernetes-*)
       v=$(pinned k8s.io/kubernetes)
       p=k8s.io/component-base/version
       echo "-s -w -X $p.gitVersion=$v -X $p.gitMajor=1 -X $p.gitMinor=$(cut -d. -f2 <<<"$v")" ;;

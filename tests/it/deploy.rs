@@ -2,10 +2,18 @@
 //! data and compared with each other and with the code; accepted by a real API server elsewhere.
 
 mod accepted;
+mod audit;
+mod balancer;
 mod chart;
+mod deployed;
 mod files;
 mod kept;
+mod load;
 mod manifests;
+mod policy_object;
+mod rights;
+mod rolling;
+mod rotation;
 mod runs;
 
 use std::path::{Path, PathBuf};

@@ -293,3 +293,31 @@ async fn a_bad_name_is_said_with_its_offending_part() {
     assert_eq!(review.decision, Decision::Deny);
     insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: not a valid image name (upper case in "App"), so no node can pull it"#);
 }
+
+/// `app:9` where the policy names a registry for short names: verdict, decision, who was asked.
+async fn in_default_registry(outcome: Option<Outcome>) -> (Verdict, Decision, Vec<String>) {
+    let mut world = World::enforcing().answer("docker.io/library/app:9", "", missing());
+    if let Some(outcome) = outcome {
+        world = world.answer("r.example.com/app:9", "", outcome);
+    }
+    world.nodes = Some(vec![node("n", "linux/amd64")]);
+    let policy = format!("{VOUCHED}  registries: {{default: r.example.com}}\n");
+    let review = run(&world, pod("app:9"), &policy).await;
+    let asked = world.asked.lock().unwrap().iter().map(|(image, ..)| image.clone()).collect();
+    (review.images[0].assessment.verdict, review.decision, asked)
+}
+
+#[rstest]
+#[case::found(Some(exists()), Verdict::Works)]
+#[case::missing(Some(missing()), Verdict::CannotTell)]
+#[case::refused(None, Verdict::CannotTell)]
+#[tokio::test]
+async fn a_short_name_is_looked_up_in_the_policys_default_registry_and_never_denied(
+    #[case] outcome: Option<Outcome>,
+    #[case] verdict: Verdict,
+) {
+    let (found, decision, asked) = in_default_registry(outcome).await;
+    assert_eq!((found, decision), (verdict, Decision::Allow));
+    assert!(asked.iter().all(|image| image == "r.example.com/app:9"), "{asked:?}");
+    assert!(!asked.is_empty());
+}

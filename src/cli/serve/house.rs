@@ -7,21 +7,25 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Audit;
 use super::concerns::{self, Concerns, Waiting};
 use super::memory::{self, MemoryFile};
 use super::own::{Own, first_certificate};
-use super::{DRAIN, Ended};
+use super::policy::{self, InForce};
+use super::{DRAIN, Ended, Stops};
 use crate::cli::registries;
-use crate::cluster::{Cluster, Connection, Place, WatchTuning};
+use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::config::{
-    CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, RegistrySettings, TlsSource,
+    CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, PolicyPlace, RegistrySettings,
+    TlsSource,
 };
 use crate::mirror::RegistryHosts;
 use crate::plugin::{FollowedNodeFiles, NodeFilePaths};
-use crate::policy::{PolicyError, PullPolicy};
+use crate::policy::PullPolicy;
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
 use crate::server::{
@@ -50,9 +54,12 @@ pub(super) struct House {
     callers: Callers,
     token_file: Option<WatchedFiles>,
     policy_file: Option<WatchedFiles>,
+    policy_object: Option<PolicySource>,
     tls: ServingTls,
     tls_source: TlsSource,
     own: Option<(Own, Option<Vec<u8>>)>,
+    leads: Option<watch::Receiver<bool>>,
+    audit: Option<Duration>,
     reload: Duration,
     reviews: Bound,
     admin: Bound,
@@ -68,19 +75,20 @@ impl House {
             tls,
             cluster: target,
             own,
-            policy: policy_file,
+            policy: policy_place,
             registry,
             nodes,
             snapshot,
+            audit,
             log_format: _,
             log_level: _,
             reload,
             lame_duck: _,
         } = config;
         let (now, started) = clock();
-        let policy_file = policy_file.map(|path| open("policy", path)).transpose()?;
+        let (policy_file, policy_name) = policy_places(policy_place)?;
         let policy =
-            policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), parse_policy)?;
+            policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), policy::parse)?;
         let mirrors = registry.mirrors.clone().map(hosts_source);
         let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
         let limits = memory::limits(&policy, hosts.as_ref());
@@ -109,7 +117,9 @@ impl House {
             None => own_namespace(&target),
         };
         let connection = Connection::to(place(target)).await?;
-        let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept));
+        let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept, &metrics));
+        let leads = own.as_ref().map(Own::leads);
+        let policy_object = policy_name.map(|name| PolicySource::new(&connection, &name, &metrics));
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
         let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
@@ -145,23 +155,38 @@ impl House {
             callers,
             token_file,
             policy_file,
+            policy_object,
             tls: serving,
             tls_source: tls,
             own: own.map(|own| (own, authorities)),
+            leads,
+            audit,
             reload,
             reviews: bind(listen).await?,
             admin: bind(admin_listen).await?,
         })
     }
 
+    /// Whether there is anything in the cluster that is its own.
+    pub(super) fn keeps_its_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The audit, if there is to be one.
+    fn audit(&self) -> Option<Audit> {
+        self.audit.map(|pass| Audit {
+            cluster: self.cluster.clone(),
+            reviewer: self.reviewer.clone(),
+            metrics: self.metrics.clone(),
+            pass,
+        })
+    }
+
     /// Starts every task; returns the name of the one that ends when reviews are drained.
-    pub(super) fn run(
-        self,
-        tasks: &mut JoinSet<Ended>,
-        stop_reviews: CancellationToken,
-        stop_admin: CancellationToken,
-    ) -> &'static str {
-        let reload = self.reload;
+    pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
+        let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
+        let in_force =
+            InForce { policy: Arc::clone(&self.reviewer.policy), registry: self.registry.clone() };
         let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
             tasks.spawn(async move {
                 task.await;
@@ -177,6 +202,7 @@ impl House {
         let policy = Arc::clone(&self.reviewer.policy);
         let retention = memory::follow_retention(Arc::clone(&self.cluster), policy);
         forever("retention", Box::pin(retention));
+        let scored = Arc::clone(&self.cluster);
         let score = memory::keep_score(self.cluster, Arc::clone(&self.reviewer));
         forever("score", Box::pin(score));
         if let Some(memory) = self.memory {
@@ -185,8 +211,9 @@ impl House {
         if let Some((own, authorities)) = self.own {
             let kept = self.tls_source == TlsSource::Kept;
             let taker = kept.then(|| (self.tls.taker(), authorities));
-            let (keeper, follower) = own.tasks(self.callers.clone(), taker);
-            forever("installation", Box::pin(keeper));
+            let leading = stops.leading.clone();
+            let (keeper, follower) = own.tasks(self.callers.clone(), taker, leading);
+            forever("installation", Box::pin(keep(keeper, stops.stepped_down.clone())));
             forever("installation's news", Box::pin(follower));
         }
         if self.tls_source != TlsSource::Kept {
@@ -203,8 +230,25 @@ impl House {
             );
         }
         if let Some(file) = self.policy_file {
-            let policy = Arc::clone(&self.reviewer.policy);
-            forever("policy", Box::pin(follow_policy(file, reload, policy, self.metrics.clone())));
+            let follow = policy::follow_file(file, reload, in_force.clone(), self.metrics.clone());
+            forever("policy", Box::pin(follow));
+        }
+        if let Some(source) = self.policy_object {
+            forever("policy watch", Box::pin(source.watch(WatchTuning::default())));
+            let metrics = Arc::clone(&self.metrics);
+            forever(
+                "policy",
+                Box::pin(policy::follow_cluster(
+                    source,
+                    in_force,
+                    metrics,
+                    self.leads,
+                    move || policy::score(&scored),
+                )),
+            );
+        }
+        if let (Some(audit), Some(leads)) = (audit, leads) {
+            forever("audit", Box::pin(audit.run(leads)));
         }
         if let Some(mirrors) = self.mirrors {
             forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
@@ -217,7 +261,7 @@ impl House {
             "listening"
         );
         let admin = admin_router(self.readiness, Arc::clone(&self.metrics));
-        let admin = self.admin.serve_admin(admin, stop_admin);
+        let admin = self.admin.serve_admin(admin, stops.admin.clone());
         tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
         let routes = AdmissionRoutes::new(
             self.reviewer,
@@ -225,14 +269,32 @@ impl House {
             Arc::clone(&self.metrics),
             Limits::default(),
         );
+        let stop = stops.reviews.clone();
         tasks.spawn(async move {
             let (tls, metrics) = (self.tls, self.metrics);
-            let serving =
-                self.reviews.serve_reviews(routes.router(), &tls, metrics, stop_reviews, DRAIN);
+            let serving = self.reviews.serve_reviews(routes.router(), &tls, metrics, stop, DRAIN);
             (REVIEW_SERVER, serving.await.map_err(Into::into))
         });
         REVIEW_SERVER
     }
+}
+
+/// Keeps what is its own until it has stepped down, and tells so. Never ends.
+async fn keep(keeper: impl Future<Output = ()>, stepped_down: CancellationToken) {
+    keeper.await;
+    stepped_down.cancel();
+    std::future::pending::<()>().await;
+}
+
+/// The file of the policy, and the name of its object: at most one of them.
+fn policy_places(
+    place: Option<PolicyPlace>,
+) -> anyhow::Result<(Option<WatchedFiles>, Option<String>)> {
+    Ok(match place {
+        Some(PolicyPlace::File(path)) => (Some(open("policy", path)?), None),
+        Some(PolicyPlace::Cluster(name)) => (None, Some(name)),
+        None => (None, None),
+    })
 }
 
 const REVIEW_SERVER: &str = "review server";
@@ -305,10 +367,10 @@ fn hosts_source(files: MirrorFiles) -> HostsSource {
 fn registry_client(
     settings: RegistrySettings,
     hosts: Option<RegistryHosts>,
-    policy: &PullPolicy,
+    in_force: &PullPolicy,
 ) -> anyhow::Result<Arc<RegistryClient>> {
-    let mut options = registries::options(settings, policy);
-    options.limits.whole = policy.spec().lookups.each.get();
+    let mut options = registries::options(settings, in_force);
+    options.directions = policy::directions(in_force);
     options.hosts = hosts.unwrap_or(options.hosts);
     Ok(RegistryClient::new(options)?)
 }
@@ -322,10 +384,6 @@ fn node_files(settings: NodeSettings) -> anyhow::Result<Arc<FollowedNodeFiles>> 
 fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
     let shown = path.display().to_string();
     WatchedFiles::open(path).with_context(|| format!("failed to read the {what} {shown}"))
-}
-
-fn parse_policy(file: &WatchedFiles) -> Result<PullPolicy, PolicyError> {
-    PullPolicy::parse(&file.text(), &file.path().display().to_string())
 }
 
 /// Renews a certificate of our own in time; the reload takes the new one into use.
@@ -352,21 +410,12 @@ async fn follow_token(
     }
 }
 
-/// Takes new policies into force.
-async fn follow_policy(
-    mut file: WatchedFiles,
-    every: Duration,
-    policy: Arc<ArcSwap<PullPolicy>>,
-    metrics: Arc<Metrics>,
+/// Tells what became of a changed file.
+pub(super) fn told(
+    file: &'static str,
+    metrics: &Metrics,
+    error: Option<impl std::error::Error + 'static>,
 ) {
-    loop {
-        file.changed(every).await;
-        let taken = parse_policy(&file).map(|new| policy.store(Arc::new(new)));
-        told("policy", &metrics, taken.err());
-    }
-}
-
-fn told(file: &'static str, metrics: &Metrics, error: Option<impl std::error::Error + 'static>) {
     metrics.reloaded(file, error.is_none());
     match error {
         None => tracing::info!(file, "took a changed file into use"),

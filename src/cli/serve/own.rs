@@ -1,15 +1,18 @@
 //! What Pullgate keeps of its own in the cluster, brought to those who serve with it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Connection;
 use crate::config::OwnSettings;
 use crate::installation::{Keeper, Lifetimes, Material, Names, Pace, placeholder};
 use crate::server::{Callers, CertificateTaker, TlsFiles};
+use crate::telemetry::Metrics;
 
 /// What is kept, and where news of it comes.
 pub(super) struct Own {
@@ -21,7 +24,12 @@ pub(super) struct Own {
 
 impl Own {
     /// Nothing is asked yet. `certificate`: whether it is made here too.
-    pub(super) fn new(connection: &Connection, own: OwnSettings, certificate: bool) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        own: OwnSettings,
+        certificate: bool,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let OwnSettings { secret, namespace, service, replica, configurations } = own;
         let place = format!("Secret {namespace}/{secret}");
         let names = Names { namespace, secret, service, configurations, replica };
@@ -31,6 +39,7 @@ impl Own {
             certificate,
             Lifetimes::default(),
             Pace::default(),
+            Arc::clone(metrics),
         );
         Self { material: keeper.material(), keeper, place }
     }
@@ -40,14 +49,20 @@ impl Own {
         self.material.clone()
     }
 
-    /// Where it is kept: the task, and the task that brings news to those who serve.
+    /// Whether this replica leads.
+    pub(super) fn leads(&self) -> watch::Receiver<bool> {
+        self.keeper.leads()
+    }
+
+    /// Where it is kept: the task, which ends when it has stepped down after `stop`, and the task that brings news to those who serve.
     pub(super) fn tasks(
         self,
         callers: Callers,
         certificate: Option<(CertificateTaker, Option<Vec<u8>>)>,
+        stop: CancellationToken,
     ) -> (impl Future<Output = ()> + Send + 'static, impl Future<Output = ()> + Send + 'static)
     {
-        (self.keeper.run(), follow(self.material, callers, certificate, self.place))
+        (self.keeper.run(stop), follow(self.material, callers, certificate, self.place))
     }
 }
 

@@ -63,9 +63,15 @@ impl ControlPlane {
     /// Starts all three and waits until the API server is ready and the `default` namespace has
     /// its ServiceAccount; `programs` is the folder of the built programs.
     pub fn start(programs: &Path) -> Result<Self, String> {
+        Self::start_with(programs, &[])
+    }
+
+    /// The same, with more arguments for the API server; `{folder}` in them is the folder of this
+    /// control plane.
+    pub fn start_with(programs: &Path, more: &[&str]) -> Result<Self, String> {
         let mut attempt = 1;
         loop {
-            match Self::start_once(programs) {
+            match Self::start_once(programs, more) {
                 Err(reason) if attempt < 3 && reason.contains("address already in use") => {
                     attempt += 1;
                 }
@@ -74,7 +80,7 @@ impl ControlPlane {
         }
     }
 
-    fn start_once(programs: &Path) -> Result<Self, String> {
+    fn start_once(programs: &Path, more: &[&str]) -> Result<Self, String> {
         let folder = process::folder("cluster");
         let at = folder.path();
         let etcd_url = format!("http://127.0.0.1:{}", free_port());
@@ -82,7 +88,7 @@ impl ControlPlane {
         let url = format!("https://127.0.0.1:{}", free_port());
         let authority = Authority::new("pullgate-test-cluster");
         write_files(at, &url, &authority)?;
-        let mut api_server = start_api_server(programs, at, &url, &etcd_url)?;
+        let mut api_server = start_api_server(programs, at, &url, &etcd_url, more)?;
         let admin = Kubectl::new(programs, at, ADMIN.name);
         wait_until("the API server's /readyz", || {
             etcd.still_runs()?;
@@ -108,7 +114,7 @@ impl ControlPlane {
     pub fn restart_api_server(&mut self) -> Result<(), String> {
         self.api_server.terminate(PATIENCE);
         let [url, etcd_url] = &self.urls;
-        self.api_server = start_api_server(&self.programs, self.folder.path(), url, etcd_url)?;
+        self.api_server = start_api_server(&self.programs, self.folder.path(), url, etcd_url, &[])?;
         let admin = self.kubectl(ADMIN);
         wait_until("the API server's /readyz", || {
             self.api_server.still_runs()?;
@@ -149,6 +155,11 @@ impl ControlPlane {
     /// one that it shows to webhooks.
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join("ca.crt")
+    }
+
+    /// A file in the folder of this control plane.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The folder of the built programs.
@@ -208,7 +219,13 @@ fn start_etcd(programs: &Path, at: &Path, client_url: &str) -> Result<Process, S
     Process::start("etcd", &mut command, at)
 }
 
-fn start_api_server(programs: &Path, at: &Path, url: &str, etcd: &str) -> Result<Process, String> {
+fn start_api_server(
+    programs: &Path,
+    at: &Path,
+    url: &str,
+    etcd: &str,
+    more: &[&str],
+) -> Result<Process, String> {
     let file = |flag: &str, name: &str| format!("--{flag}={}", at.join(name).display());
     let port = url.rsplit(':').next().unwrap_or_default();
     let mut command = Command::new(programs.join("kube-apiserver"));
@@ -227,7 +244,8 @@ fn start_api_server(programs: &Path, at: &Path, url: &str, etcd: &str) -> Result
         // Never used; without it a machine without a default route is refused.
         .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
         // Images as volumes are extracted as well, so the server has to know them.
-        .arg("--feature-gates=ImageVolume=true");
+        .arg("--feature-gates=ImageVolume=true")
+        .args(more.iter().map(|flag| flag.replace("{folder}", &at.display().to_string())));
     Process::start("kube-apiserver", &mut command, at)
 }
 

@@ -190,6 +190,16 @@ impl Registry {
         pushed.unwrap_or_else(|error| panic!("push of {repository}: {error}"));
     }
 
+    /// Takes a tag away, as somebody who cleans up does.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn untag(&self, repository: &str, tag: &str) {
+        let storage = self.folder.path().join("storage/docker/registry/v2/repositories");
+        let tags = storage.join(repository).join("_manifests/tags").join(tag);
+        fs::remove_dir_all(&tags).unwrap_or_else(|error| panic!("{}: {error}", tags.display()));
+    }
+
     /// Status, media type and body that the registry answers to a GET of a manifest, asked by
     /// `user` (name and password; ignored by a token registry).
     pub fn manifest(

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{base, objects, one, program, read, root};
 
 /// Renders the chart, offline; an error is what helm said.
-fn render(helm: &Path, values: &[&str]) -> Result<Vec<Value>, String> {
+pub(super) fn render(helm: &Path, values: &[&str]) -> Result<Vec<Value>, String> {
     let mut command = Command::new(helm);
     command.arg("template").arg("pullgate").arg(root().join("deploy/chart/pullgate"));
     command.args(["--namespace", "pullgate"]);

@@ -114,3 +114,31 @@ fn no_private_key_is_committed() {
     }
     assert_eq!(found, Vec::<String>::new());
 }
+
+/// The tests that the README names for what happens when something fails.
+fn named_tests() -> Vec<String> {
+    let readme = read("README.md");
+    let table = readme.split("<!-- failures -->").nth(1).unwrap();
+    let table = table.split("<!-- /failures -->").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    rows.flat_map(|row| {
+        let shown: Vec<_> = row.split('|').nth(3).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!shown.is_empty(), "{row}");
+        shown.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+#[test]
+fn the_tests_that_the_readme_names_exist() {
+    let named = named_tests();
+    assert!(named.len() >= 9);
+    for test in named {
+        let (module, function) = test.rsplit_once("::").unwrap();
+        let text = read(&format!("tests/it/{}.rs", module.replace("::", "/")));
+        let at = text.find(&format!("fn {function}()"));
+        let before = &text[..at.unwrap_or_else(|| panic!("{test} does not exist"))];
+        let attribute = before.trim_end().trim_end_matches("async").trim_end();
+        assert!(attribute.ends_with("test]"), "{test} is no test");
+    }
+}

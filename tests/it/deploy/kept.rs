@@ -1,13 +1,16 @@
 //! What an installation keeps of its own, against a real API server, with the very ServiceAccount
 //! and roles that are deployed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pullgate::installation::{Keeper, Lifetimes, Material, Names, Pace};
+use pullgate::telemetry::Metrics;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::accepted::{apply_base, base_folder};
 use super::program;
@@ -17,12 +20,13 @@ use crate::cluster::{PATIENCE, runtime};
 
 const PACE: Pace = Pace {
     every: Duration::from_millis(200),
+    follow: Duration::from_millis(200),
     retry: Duration::from_millis(100),
     lease: Duration::from_secs(2),
 };
 
 /// A client with a token of the deployed ServiceAccount.
-fn client(cluster: &ControlPlane) -> kube::Client {
+pub(super) fn client(cluster: &ControlPlane) -> kube::Client {
     let admin = cluster.admin();
     let token = admin.run(&["create", "token", "pullgate", "-n", "pullgate"]).ok().unwrap();
     let config = admin.run(&["config", "view", "--raw", "-o", "json"]).ok().unwrap();
@@ -37,7 +41,7 @@ fn client(cluster: &ControlPlane) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 
-fn rustls_pem(pem: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn rustls_pem(pem: &[u8]) -> Vec<Vec<u8>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     CertificateDer::pem_slice_iter(pem).map(|one| one.unwrap().to_vec()).collect()
@@ -53,15 +57,16 @@ fn names(replica: &str) -> Names {
     }
 }
 
-type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<Material>>);
+pub(super) type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<Material>>);
 
-fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
-    let keeper = Keeper::new(client, names(replica), true, lifetimes, PACE);
+pub(super) fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
+    let metrics = Arc::new(Metrics::new());
+    let keeper = Keeper::new(client, names(replica), true, lifetimes, PACE, metrics);
     let material = keeper.material();
-    (runtime().spawn(keeper.run()), material)
+    (runtime().spawn(keeper.run(CancellationToken::new())), material)
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -145,71 +150,4 @@ fn an_installation_keeps_itself() {
         (written(&kubectl)?.0 == format!("/validate/{token}")).then_some(())
     });
     second.abort();
-}
-
-#[test]
-fn renewals_every_few_seconds_leave_no_moment_without_trust() {
-    let Some(program) = program("kube-apiserver") else { return };
-    let cluster = ControlPlane::start(program.parent().unwrap()).unwrap();
-    let kubectl = cluster.admin();
-    apply_base(&kubectl);
-    let client = client(&cluster);
-    let lifetimes = Lifetimes {
-        authority: Duration::from_secs(30),
-        certificate: Duration::from_secs(9),
-        overlap: Duration::from_secs(2),
-        backdate: Duration::from_secs(60),
-    };
-    let (first, mut of_first) = start(&client, "first", lifetimes);
-    let (second, of_second) = start(&client, "second", lifetimes);
-    wait_for("the first material", || of_first.borrow().clone());
-    wait_for("the second's material", || of_second.borrow().clone());
-    wait_for("path and bundle", || written(&kubectl));
-    of_first.mark_unchanged();
-
-    let (mut renewals, mut looks) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(45);
-    let mut bundles = std::collections::BTreeSet::new();
-    while Instant::now() < end {
-        for material in [&of_first, &of_second] {
-            // What an API server trusted a moment ago, and what it will in a moment.
-            let asked = Instant::now();
-            let before = written(&kubectl).unwrap().1;
-            let material = material.borrow().clone().unwrap();
-            let late = asked.elapsed() > lifetimes.overlap;
-            let after = written(&kubectl).unwrap().1;
-            let (certificate, _) = material.certificate.unwrap();
-            for bundle in [(!late).then_some(&before), Some(&after)].into_iter().flatten() {
-                trusts(&STANDARD.decode(bundle).unwrap(), &certificate);
-                looks += 1;
-            }
-            bundles.insert(after);
-        }
-        if of_first.has_changed().unwrap() {
-            of_first.mark_unchanged();
-            renewals += 1;
-        }
-    }
-    assert!(renewals >= 5, "{renewals} renewals in {looks} looks");
-    assert!(bundles.len() >= 3, "authorities were renewed too: {} bundles", bundles.len());
-    first.abort();
-    second.abort();
-}
-
-/// Verifies as the API server does.
-fn trusts(bundle: &[u8], certificate: &str) {
-    use rustls::client::danger::ServerCertVerifier as _;
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    let mut roots = rustls::RootCertStore::empty();
-    for authority in rustls_pem(bundle) {
-        roots.add(CertificateDer::from(authority)).unwrap();
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
-            .build()
-            .unwrap();
-    let leaf = CertificateDer::from(rustls_pem(certificate.as_bytes()).remove(0));
-    let host = ServerName::try_from("pullgate.pullgate.svc").unwrap();
-    verifier.verify_server_cert(&leaf, &[], &host, &[], UnixTime::now()).unwrap();
 }

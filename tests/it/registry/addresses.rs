@@ -175,7 +175,7 @@ async fn cluster_ranges_are_for_declared_registries() {
         options.hosts.insert(host.clone(), vec![endpoint(&host)]);
         options.resolver = Some(Names::new(&[&["127.0.0.1"]]));
         options.cluster_ranges = vec!["127.0.0.0/8".parse().unwrap()];
-        options.in_cluster_hosts =
+        options.directions.in_cluster =
             InClusterHosts(declared.iter().map(|host| (*host).into()).collect());
         outcome(options, &format!("{host}/a/b:v1")).await
     };

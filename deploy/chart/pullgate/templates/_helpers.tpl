@@ -46,6 +46,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* The PullPolicy object, where the policy is one. */}}
+{{- define "pullgate.policyName" -}}
+{{- default (include "pullgate.clusterName" .) .Values.policyFrom.name -}}
+{{- end -}}
+
 {{/* Which namespaces the API server asks about. */}}
 {{- define "pullgate.namespaceSelector" -}}
 matchExpressions:

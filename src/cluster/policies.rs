@@ -1,0 +1,178 @@
+//! The one `PullPolicy` object of this cluster that counts: watched by name, and its status
+//! written. What it says is read here; whether it is put in force is decided elsewhere.
+
+use std::sync::Arc;
+
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::CALL_TIME;
+use super::client::{ClusterError, Connection};
+use super::progress::WatchProgress;
+use super::watch::{self as watching, Feed, Source, WatchError, WatchTuning};
+use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus};
+use crate::telemetry::Metrics;
+
+/// Where the objects are.
+const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullpolicies";
+
+/// What was last heard of the object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum PolicyNews {
+    /// Nothing yet.
+    #[default]
+    Unheard,
+    /// It is there.
+    Document {
+        /// Its generation: changes with what was written, not with the status.
+        generation: Option<i64>,
+        /// What it says, or what is wrong with it.
+        read: Result<Arc<PullPolicy>, PolicyError>,
+        /// Its status as it is written.
+        status: PullPolicyStatus,
+    },
+    /// There is no object of this name.
+    Missing,
+    /// The API server does not know the kind (404), does not let us see it (403), or the like.
+    Refused(u16),
+}
+
+/// Watches one `PullPolicy` and writes its status.
+pub struct PolicySource {
+    connection: Connection,
+    name: Box<str>,
+    progress: Arc<WatchProgress>,
+    news: watch::Sender<PolicyNews>,
+}
+
+impl PolicySource {
+    /// Nothing is asked yet.
+    pub fn new(connection: &Connection, name: &str, metrics: &Arc<Metrics>) -> Self {
+        let progress = WatchProgress::new("pullpolicies", false, Arc::clone(metrics));
+        Self {
+            connection: connection.clone(),
+            name: name.into(),
+            progress: Arc::new(progress),
+            news: watch::Sender::default(),
+        }
+    }
+
+    /// What is heard of it.
+    pub fn news(&self) -> watch::Receiver<PolicyNews> {
+        self.news.subscribe()
+    }
+
+    /// The name that is watched.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The watch: never ends, and nothing waits for it.
+    pub fn watch(&self, tuning: WatchTuning) -> impl Future<Output = ()> + Send + use<> {
+        let feed = PolicyFeed { name: self.name.clone(), news: self.news.clone(), listed: false };
+        watching::run(self.connection.clone(), feed, Arc::clone(&self.progress), tuning)
+    }
+
+    /// Writes the status, and nothing else of the object.
+    pub async fn write_status(&self, status: &PullPolicyStatus) -> Result<(), ClusterError> {
+        // All of it, so that nothing of what was there stays.
+        let PullPolicyStatus { observed_generation, conditions, score } = status;
+        let status = json!({
+            "observedGeneration": observed_generation, "conditions": conditions, "score": score,
+        });
+        let patch = kube::api::Patch::Merge(json!({ "status": status }));
+        let request = Request::new(PATH)
+            .patch_subresource("status", &self.name, &kube::api::PatchParams::default(), &patch)
+            .map_err(|error| ClusterError::Status(Box::new(kube::Error::BuildRequest(error))))?;
+        let written = self.connection.client().request_text(request);
+        match tokio::time::timeout(CALL_TIME, written).await {
+            Ok(Ok(_object)) => Ok(()),
+            Ok(Err(error)) => Err(ClusterError::Status(Box::new(error))),
+            Err(_late) => Err(ClusterError::Late),
+        }
+    }
+}
+
+/// What is read of an object besides the document.
+#[derive(Deserialize)]
+struct Wire {
+    metadata: WireMeta,
+    #[serde(default)]
+    status: PullPolicyStatus,
+}
+
+#[derive(Deserialize)]
+struct WireMeta {
+    name: Box<str>,
+    #[serde(default)]
+    generation: Option<i64>,
+}
+
+struct PolicyFeed {
+    name: Box<str>,
+    news: watch::Sender<PolicyNews>,
+    /// Whether the list that is being read has shown it.
+    listed: bool,
+}
+
+impl PolicyFeed {
+    fn tell(&self, news: PolicyNews) {
+        self.news.send_if_modified(|told| {
+            let changed = *told != news;
+            *told = news;
+            changed
+        });
+    }
+}
+
+impl Feed for PolicyFeed {
+    fn source(&self) -> Source {
+        Source { path: PATH, metadata_only: false, fields: None }
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn failed(&mut self, error: &WatchError) {
+        // An API server that is away says nothing about the policy.
+        if let Some(status @ 400..=404) = error.status() {
+            self.tell(PolicyNews::Refused(status));
+        }
+    }
+
+    fn list_begins(&mut self) {
+        self.listed = false;
+    }
+
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        self.listed = true;
+        self.applied(object)
+    }
+
+    fn list_ends(&mut self) {
+        if !self.listed {
+            self.tell(PolicyNews::Missing);
+        }
+    }
+
+    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        let wire: Wire = serde_json::from_str(object)?;
+        if wire.metadata.name == self.name {
+            let read = PullPolicy::parse(object, &format!("PullPolicy {}", self.name));
+            self.tell(PolicyNews::Document {
+                generation: wire.metadata.generation,
+                read: read.map(Arc::new),
+                status: wire.status,
+            });
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, _object: &str) -> Result<(), serde_json::Error> {
+        self.tell(PolicyNews::Missing);
+        Ok(())
+    }
+}

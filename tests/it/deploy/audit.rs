@@ -1,0 +1,61 @@
+//! The continuous audit, with the rights that are deployed: a tag that is deleted and a login that
+//! expires show in the metrics before a node needs them.
+
+use serde_json::json;
+
+use super::deployed::{Deployed, eventually};
+use crate::cluster::images::Image;
+use crate::cluster::registry::{Access, OTHER, PULLER, Registry};
+
+#[test]
+fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
+    let Some(deployed) = Deployed::start(&["audit.seconds=1"]) else { return };
+    let programs = deployed.cluster.programs();
+    let open = Registry::start(programs, Access::Anonymous).unwrap();
+    let private = Registry::start(programs, Access::Basic).unwrap();
+    for tag in ["1", "2"] {
+        open.push("shop/app", &[tag], &Image::single("amd64", tag));
+    }
+    private.push("shop/billing", &["1"], &Image::single("amd64", "1"));
+    deployed.cluster.namespace_called("shop", &[]);
+    deployed.kubectl.create(&private.pull_secret("login", "shop", PULLER));
+    let pod = |name: &str, image: String, secrets: &[&str]| {
+        let secrets: Vec<_> = secrets.iter().map(|name| json!({"name": name})).collect();
+        deployed.kubectl.create(&json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"imagePullSecrets": secrets, "containers": [{"name": "c", "image": image}]}}));
+    };
+    pod("one", open.image("shop/app:1"), &[]);
+    pod("two", open.image("shop/app:2"), &[]);
+    pod("again", open.image("shop/app:2"), &[]);
+    pod("billing", private.image("shop/billing:1"), &["login"]);
+    pod("anonymous", private.image("shop/billing:2"), &[]);
+
+    let mut replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
+    let line = |registry: &Registry, cause: &str, count: u32| {
+        let host = registry.host();
+        format!(r#"pullgate_image_pullable{{registry="{host}",cause="{cause}"}} {count}"#)
+    };
+    replica.until_metric(&line(&open, "none", 2));
+    replica.until_metric(&line(&private, "none", 1));
+    // Whether the nodes have a login is not known: that is no alert.
+    replica.until_metric(&line(&private, "unknown_nodes", 1));
+    let asked = open.requests().len();
+
+    open.untag("shop/app", "1");
+    replica.until_metric(&line(&open, "tag_not_found", 1));
+    replica.until_metric(&line(&open, "none", 1));
+    let told = "an image in use can no longer be pulled";
+    eventually("it is told", || replica.process.output().contains(told));
+    assert!(asked > 0 && open.requests().iter().take(asked).all(|one| !one.contains("GET /v2/s")));
+
+    deployed.kubectl.run(&["delete", "secret", "-n", "shop", "login"]).ok().unwrap();
+    let (user, _, hash) = OTHER;
+    deployed.kubectl.create(&private.pull_secret("login", "shop", (user, "wrong", hash)));
+    replica.until_metric(&line(&private, "unauthorized", 1));
+
+    // An image that nobody uses any more is forgotten.
+    deployed.kubectl.run(&["delete", "pod", "-n", "shop", "one", "--now"]).ok().unwrap();
+    replica.until_metric(&line(&open, "tag_not_found", 0));
+    assert!(!replica.process.output().contains("wrong"));
+}

@@ -1,0 +1,94 @@
+//! What stands between the API server and the replicas in a cluster: connections go to replicas
+//! that say they are ready. And the API server's side of a Service that leads there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::deployed::{Deployed, Replica};
+use crate::cluster::runtime;
+
+/// The replicas: where they listen, and whether they were ready when last asked.
+type Replicas = Arc<Mutex<BTreeMap<u16, (u16, bool)>>>;
+
+/// A balancer on a port of loopback.
+pub(super) struct Balancer {
+    pub(super) port: u16,
+    replicas: Replicas,
+}
+
+impl Balancer {
+    pub(super) fn start() -> Self {
+        let replicas = Replicas::default();
+        let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        runtime().spawn(accept(listener, Arc::clone(&replicas)));
+        runtime().spawn(probe(Arc::clone(&replicas)));
+        Self { port, replicas }
+    }
+
+    /// From now on connections may go to this replica too.
+    pub(super) fn add(&self, replica: &Replica) {
+        self.replicas.lock().unwrap().insert(replica.listen, (replica.admin, false));
+    }
+}
+
+/// Asks every replica ten times a second, as a kubelet does less often.
+async fn probe(replicas: Replicas) {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let client = client.timeout(Duration::from_millis(500)).build().unwrap();
+    loop {
+        let all: Vec<_> = replicas.lock().unwrap().iter().map(|(l, (a, _))| (*l, *a)).collect();
+        for (listen, admin) in all {
+            let answer = client.get(format!("http://127.0.0.1:{admin}/readyz")).send().await;
+            let ready = match answer {
+                Ok(answer) => answer.status().is_success(),
+                // One late answer of a busy machine is no word about readiness.
+                Err(error) if error.is_timeout() => continue,
+                Err(_) => false,
+            };
+            replicas.lock().unwrap().insert(listen, (admin, ready));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn accept(listener: TcpListener, replicas: Replicas) {
+    let mut turn = 0;
+    while let Ok((mut client, _)) = listener.accept().await {
+        let ready: Vec<u16> = {
+            let replicas = replicas.lock().unwrap();
+            replicas.iter().filter(|(_, (_, ready))| *ready).map(|(listen, _)| *listen).collect()
+        };
+        turn += 1;
+        let Some(port) = ready.get(turn % ready.len().max(1)).copied() else { continue };
+        tokio::spawn(async move {
+            let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut server).await
+        });
+    }
+}
+
+impl Deployed {
+    /// Lets the Service lead to loopback, where this test has put something on its port.
+    pub(super) fn route_to_loopback(&self) {
+        let elsewhere = r#"{"spec":{"type":"ExternalName","externalName":"localhost",
+            "clusterIP":null,"clusterIPs":null,"selector":null}}"#;
+        let patch = ["patch", "service", "-n", "pullgate", "pullgate", "-p", elsewhere];
+        self.kubectl.run(&patch).ok().unwrap();
+    }
+
+    /// A client of the API server, as the administrator.
+    pub(super) fn api(&self) -> kube::Client {
+        let path = self.cluster.kubeconfig(crate::cluster::control_plane::ADMIN);
+        runtime().block_on(async {
+            let config = kube::config::Kubeconfig::read_from(path).unwrap();
+            let options = kube::config::KubeConfigOptions::default();
+            let mut config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+            config.proxy_url = None;
+            kube::Client::try_from(config).unwrap()
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! The chart, installed into a real API server, and replicas of the program that run as its
+//! Deployment says: with its arguments, its ServiceAccount and no other rights.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::chart::render;
+use super::{one, program, strings};
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::process::{self, Process};
+use crate::cluster::{PATIENCE, free_port, pullgate, runtime, wait_until};
+
+/// An installation of the chart.
+pub(super) struct Deployed {
+    pub(super) cluster: ControlPlane,
+    pub(super) kubectl: Kubectl,
+    pub(super) objects: Vec<Value>,
+    folder: TempDir,
+}
+
+/// A running replica.
+pub(super) struct Replica {
+    pub(super) process: Process,
+    pub(super) listen: u16,
+    pub(super) admin: u16,
+}
+
+impl Deployed {
+    /// Installs the chart with these values; nothing, if the programs are not there.
+    pub(super) fn start(values: &[&str]) -> Option<Self> {
+        Self::start_with(values, &[])
+    }
+
+    /// The same, with more arguments for the API server.
+    pub(super) fn start_with(values: &[&str], arguments: &[&str]) -> Option<Self> {
+        let (apiserver, helm) = (program("kube-apiserver")?, program("helm")?);
+        let cluster = ControlPlane::start_with(apiserver.parent().unwrap(), arguments).unwrap();
+        let kubectl = cluster.admin();
+        let objects = render(&helm, values).unwrap();
+        let deployed = Self { cluster, kubectl, objects, folder: process::folder("deployed") };
+        deployed.cluster.namespace_called("pullgate", &[]);
+        let (definitions, rest): (Vec<&Value>, Vec<&Value>) = deployed
+            .objects
+            .iter()
+            .partition(|object| object["kind"] == "CustomResourceDefinition");
+        deployed.apply(&definitions);
+        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        if !definitions.is_empty() {
+            deployed.kubectl.run(&established).ok().unwrap();
+        }
+        deployed.apply(&rest);
+        deployed.write_kubeconfig();
+        Some(deployed)
+    }
+
+    /// Applies objects as a GitOps tool does.
+    pub(super) fn apply(&self, objects: &[&Value]) {
+        if objects.is_empty() {
+            return;
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let apply = ["apply", "--server-side", "-f", "-"];
+        self.kubectl.run_with(&apply, &list.to_string()).ok().unwrap();
+    }
+
+    /// A kubeconfig with a token of the deployed ServiceAccount.
+    fn write_kubeconfig(&self) {
+        let kubectl = &self.kubectl;
+        let token = kubectl.run(&["create", "token", "pullgate", "-n", "pullgate"]).ok().unwrap();
+        let config = kubectl.run(&["config", "view", "--raw", "-o", "json"]).ok().unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "deployed",
+            "clusters": [{"name": "c", "cluster": {
+                "server": config["clusters"][0]["cluster"]["server"],
+                "certificate-authority": self.cluster.authority()}}],
+            "users": [{"name": "u", "user": {"token": token.trim()}}],
+            "contexts": [{"name": "deployed", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(self.folder.path().join("kubeconfig"), text.to_string()).unwrap();
+    }
+
+    /// Starts a replica with the Deployment's arguments and these besides, and waits until it is
+    /// ready with all that it watches.
+    pub(super) fn replica(&self, name: &str, more: &[&str]) -> Replica {
+        let mut replica = self.replica_unready(name, more);
+        wait_until("/readyz", || {
+            replica.process.still_runs()?;
+            let (_, page) = replica.admin_page("readyz")?;
+            let all_in = !page.contains("still learning") && !page.contains("without history");
+            if all_in && page.contains("certificates ok") { Ok(()) } else { Err(page.into()) }
+        })
+        .unwrap();
+        replica
+    }
+
+    /// Starts a replica and does not wait.
+    pub(super) fn replica_unready(&self, name: &str, more: &[&str]) -> Replica {
+        let given = more.iter().find_map(|flag| flag.strip_prefix("--listen=127.0.0.1:"));
+        let listen = given.map_or_else(free_port, |port| port.parse().unwrap());
+        let admin = free_port();
+        let policy =
+            self.objects.iter().find(|object| object["metadata"]["name"] == "pullgate-policy");
+        if let Some(policy) = policy.and_then(|map| map["data"]["policy.yaml"].as_str()) {
+            std::fs::write(self.folder.path().join("policy.yaml"), policy).unwrap();
+        }
+        let deployment = one(&self.objects, "Deployment", "pullgate");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let mut command = Command::new(pullgate::binary());
+        for argument in strings(&container["args"]) {
+            command.arg(
+                argument
+                    .replace("0.0.0.0:8443", &format!("127.0.0.1:{listen}"))
+                    .replace("0.0.0.0:8080", &format!("127.0.0.1:{admin}"))
+                    .replace("/etc/pullgate/policy", &self.folder.path().display().to_string()),
+            );
+        }
+        command.args(["--own-namespace=pullgate", &format!("--own-name={name}")]);
+        command
+            .arg("--kubeconfig")
+            .arg(self.folder.path().join("kubeconfig"))
+            .args(more.iter().filter(|flag| !flag.starts_with("--listen=")));
+        let process = Process::start(name, &mut command, self.folder.path()).unwrap();
+        Replica { process, listen, admin }
+    }
+
+    /// Path of the validating webhook, and the authorities in its CA bundle, once all are written.
+    pub(super) fn endpoint(&self) -> (String, Vec<u8>) {
+        wait_until("path and CA bundle", || {
+            let read = self.kubectl.get(&["validatingwebhookconfiguration", "pullgate"])?;
+            let last = read["webhooks"].as_array().and_then(|all| all.last()).cloned();
+            let client = &last.unwrap_or_default()["clientConfig"];
+            let (Some(path), Some(bundle)) =
+                (client["service"]["path"].as_str(), client["caBundle"].as_str())
+            else {
+                return Err("not there".to_owned().into());
+            };
+            Ok((path.to_owned(), STANDARD.decode(bundle).unwrap()))
+        })
+        .unwrap()
+    }
+}
+
+impl Replica {
+    /// Status and text of a page of the admin port.
+    pub(super) fn admin_page(&self, page: &str) -> Result<(u16, String), String> {
+        let url = format!("http://127.0.0.1:{}/{page}", self.admin);
+        runtime().block_on(async {
+            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
+            let answer = client.map_err(|error| error.to_string())?.get(url).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            let status = answer.status().as_u16();
+            answer.text().await.map(|text| (status, text)).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Waits until a line is on the metrics page.
+    pub(super) fn until_metric(&mut self, line: &str) {
+        wait_until(line, || {
+            self.process.still_runs()?;
+            let (_, page) = self.admin_page("metrics")?;
+            let family = line.split(['{', ' ']).next().unwrap_or_default();
+            let shown: Vec<&str> = page.lines().filter(|one| one.starts_with(family)).collect();
+            if shown.contains(&line) { Ok(()) } else { Err(shown.join("\n").into()) }
+        })
+        .unwrap();
+    }
+
+    /// The answer to a review of a pod with these images, sent as the API server sends it.
+    pub(super) fn review(
+        &self,
+        endpoint: &(String, Vec<u8>),
+        namespace: &str,
+        image: &str,
+    ) -> Value {
+        let body = review_of(namespace, &json!({"containers": [{"name": "c", "image": image}]}));
+        let (status, answer) = self.post(endpoint, &body).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()["response"].take()
+    }
+
+    /// Status and body of what is posted to this path.
+    pub(super) fn post(
+        &self,
+        (path, authority): &(String, Vec<u8>),
+        body: &Value,
+    ) -> Result<(u16, String), String> {
+        let client = client(authority, self.listen)?;
+        let url = format!("https://pullgate.pullgate.svc:{}{path}?timeout=3s", self.listen);
+        runtime().block_on(post(&client, &url, body.to_string()))
+    }
+}
+
+/// A client that knows the Service by this port, and trusts these authorities alone.
+pub(super) fn client(authorities: &[u8], port: u16) -> Result<reqwest::Client, String> {
+    let authorities = reqwest::Certificate::from_pem_bundle(authorities);
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(authorities.map_err(|error| error.to_string())?)
+        .resolve("pullgate.pullgate.svc", ([127, 0, 0, 1], port).into())
+        .timeout(Duration::from_secs(10))
+        .build()
+        .map_err(|error| format!("{error:?}"))
+}
+
+/// Posts a review; status and body of the answer.
+pub(super) async fn post(
+    client: &reqwest::Client,
+    url: &str,
+    body: String,
+) -> Result<(u16, String), String> {
+    let request = client.post(url).header("content-type", "application/json").body(body);
+    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await.map_err(|error| error.to_string())?))
+}
+
+/// The review of a pod that is created.
+pub(super) fn review_of(namespace: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "operation": "CREATE", "namespace": namespace,
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "userInfo": {"username": "ann"},
+        "object": {"apiVersion": "v1", "kind": "Pod",
+                   "metadata": {"name": "p", "namespace": namespace}, "spec": spec}}})
+}
+
+/// Waits until it holds.
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < give_up, "{what} never came about");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,133 @@
+//! The policy as an object of the cluster, with the rights that are deployed: taken into force
+//! without a restart, refused without harm, and its status says which.
+
+use serde_json::{Value, json};
+
+use super::deployed::{Deployed, eventually, review_of};
+
+fn policy(spec: &Value) -> Value {
+    json!({"apiVersion": "pullgate.dev/v1alpha1", "kind": "PullPolicy",
+           "metadata": {"name": "pullgate"}, "spec": spec})
+}
+
+/// The condition `InForce`, with the generation that it is about and that of the object.
+fn condition(deployed: &Deployed) -> (String, String, bool) {
+    let object = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap_or_default();
+    let condition = &object["status"]["conditions"][0];
+    let about_this = condition["observedGeneration"].is_i64()
+        && condition["observedGeneration"] == object["metadata"]["generation"];
+    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("message"), about_this)
+}
+
+#[test]
+fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
+    let values = ["policyFrom.kind=PullPolicy", "policyFrom.render=false"];
+    let Some(deployed) = Deployed::start(&values) else { return };
+    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    // Nobody has made it yet: that keeps nothing from starting.
+    let mut replica = deployed.replica("pullgate-0", &[]);
+    replica.until_metric("pullgate_policy_current 0");
+    let endpoint = deployed.endpoint();
+    let refused = |image: &str| {
+        let answer = replica.review(&endpoint, "shop", image);
+        answer["allowed"] == false
+    };
+    assert!(!refused("refused.example.com/a/b:1"));
+    let told = || replica.process.output().contains("there is no such PullPolicy");
+    eventually("it is told", told);
+
+    // Kinds that are no part of Kubernetes are read without a word in the policy.
+    for (group, kind) in [
+        ("argoproj.io", "Rollout"),
+        ("serving.knative.dev", "Service"),
+        ("serving.knative.dev", "Configuration"),
+        ("apps.openshift.io", "DeploymentConfig"),
+    ] {
+        let mut review = review_of("shop", &json!({}));
+        let request = &mut review["request"];
+        request["kind"] = json!({"group": group, "version": "v1", "kind": kind});
+        request["object"] = json!({"apiVersion": format!("{group}/v1"), "kind": kind,
+            "metadata": {"name": "x", "namespace": "shop"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "a b"}]}}}});
+        let (_, answer) = replica.post(&endpoint, &review).unwrap();
+        assert!(answer.contains("image a b"), "{kind}: {answer}");
+    }
+
+    deployed.apply(&[&policy(&json!({"registries": {"refuse": ["refused.example.com"]}}))]);
+    eventually("it is in force", || refused("refused.example.com/a/b:1"));
+    eventually("its status says so", || {
+        let (status, message, current) = condition(&deployed);
+        current && status == "True" && message == "this document is in force"
+    });
+
+    // What the API server lets pass and Pullgate cannot use: the old document stays.
+    let exception = json!({"name": "a", "owner": "b", "reason": "c", "expires": "2027-13-45",
+                           "match": {"images": ["docker.io"]}});
+    deployed.apply(&[&policy(&json!({"exceptions": [exception],
+                                     "registries": {"refuse": ["other.example.com"]}}))]);
+    eventually("its status says what is wrong", || {
+        let (status, message, current) = condition(&deployed);
+        current
+            && status == "False"
+            && message.starts_with("spec.exceptions[0].expires: `2027-13-45` is not a moment")
+            && message.ends_with("the document before it is in force")
+    });
+    assert!(refused("refused.example.com/a/b:1") && !refused("other.example.com/a/b:1"));
+
+    // Another manager may hold the fields: applying the same again changes nothing, and neither
+    // does Pullgate while there is no news.
+    let before = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let after = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+
+    deployed.apply(&[&policy(&json!({"registries": {"refuse": ["other.example.com"]}}))]);
+    eventually("the mended one is in force", || {
+        refused("other.example.com/a/b:1") && !refused("refused.example.com/a/b:1")
+    });
+    eventually("its status says so", || condition(&deployed).0 == "True");
+
+    // Who gets past is counted and logged. Nobody can pull an image that is called `a b`.
+    let invalid = || refused("a b");
+    assert!(invalid());
+    deployed.apply(&[&policy(&json!({"breakGlass": {"users": ["ann"]}}))]);
+    eventually("break-glass", || !invalid());
+    let exception = json!({"name": "known", "owner": "b", "reason": "c", "expires": "2099-01-01",
+        "match": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}});
+    deployed.apply(&[&policy(&json!({"exceptions": [exception]}))]);
+    eventually("the exception", || {
+        let _answer = replica.review(&endpoint, "shop", "a b");
+        replica.process.output().contains(r#""exceptions":"known""#)
+    });
+    assert!(!invalid());
+    assert!(replica.process.output().contains(r#""break_glass":"ann""#));
+    let (_, page) = replica.admin_page("metrics").unwrap();
+    for by in ["break_glass", "exception"] {
+        assert!(page.contains(&format!(r#"pullgate_let_through_total{{by="{by}"}}"#)), "{page}");
+    }
+    // One line a review.
+    let reviews = replica.process.output().matches(r#""message":"reviewed""#).count();
+    let (_, page) = replica.admin_page("metrics").unwrap();
+    let counted = page.lines().filter_map(|line| line.strip_prefix("pullgate_reviews_total{"));
+    let counted = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+    assert_eq!(reviews, counted.sum::<usize>());
+
+    deployed.kubectl.run(&["delete", "pullpolicy", "pullgate"]).ok().unwrap();
+    eventually("the default is in force", invalid);
+    replica.until_metric("pullgate_policy_current 0");
+    let token = endpoint.0.rsplit('/').next().unwrap();
+    assert!(!replica.process.output().contains(token), "the token is logged");
+}
+
+#[test]
+fn a_cluster_without_the_definition_is_served_under_the_default_policy() {
+    let values = ["policyFrom.kind=PullPolicy", "policyFrom.render=false", "crd.install=false"];
+    let Some(deployed) = Deployed::start(&values) else { return };
+    let mut replica = deployed.replica("pullgate-0", &[]);
+    replica.until_metric("pullgate_policy_current 0");
+    let told = "the API server does not show the PullPolicy";
+    eventually("it is told", || replica.process.output().contains(told));
+    let endpoint = deployed.endpoint();
+    assert_eq!(replica.review(&endpoint, "default", "a b")["allowed"], true);
+}

@@ -1,0 +1,111 @@
+//! Nothing more is permitted than is used: the API server records what a running installation
+//! asks with every feature in use, and that is compared with the roles of the chart.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::deployed::{Deployed, eventually, review_of};
+use super::manifests::permits;
+use super::one;
+use crate::cluster::process;
+use crate::cluster::registry::{Access, PULLER, Registry};
+
+const RECORDED: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, users: ['system:serviceaccount:pullgate:pullgate']}
+- {level: None}
+";
+
+/// (group, resource, verb, name or nothing)
+type Right = (String, String, String, String);
+
+/// What was asked, as the API server recorded it; refused requests are an error.
+fn asked(log: &std::path::Path) -> BTreeSet<Right> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    // The last line may be half written.
+    for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let object = &event["objectRef"];
+        let Some(resource) = object["resource"].as_str() else { continue };
+        assert_ne!(event["responseStatus"]["code"], 403, "{event}");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let resource = match object["subresource"].as_str() {
+            Some(part) => format!("{resource}/{part}"),
+            None => resource.to_owned(),
+        };
+        let verb = text(&event["verb"]);
+        found.insert((text(&object["apiGroup"]), resource, verb, text(&object["name"])));
+    }
+    found
+}
+
+#[test]
+fn nothing_more_is_permitted_than_is_used() {
+    let folder = process::folder("recorded");
+    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
+    std::fs::write(&policy, RECORDED).unwrap();
+    let arguments = [
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let values =
+        ["policyFrom.kind=PullPolicy", "mutation.enabled=true", "policy.advice.events=true"];
+    let Some(deployed) = Deployed::start_with(&values, &arguments) else { return };
+    let registry = Registry::start(deployed.cluster.programs(), Access::Basic).unwrap();
+    deployed.cluster.namespace_called("shop", &[]);
+    deployed.kubectl.create(&registry.pull_secret("login", "shop", PULLER));
+    let account = r#"{"imagePullSecrets":[{"name":"login"}]}"#;
+    let account = ["patch", "-n", "shop", "serviceaccount", "default", "-p", account];
+    deployed.kubectl.run(&account).ok().unwrap();
+
+    let replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
+    let endpoint = deployed.endpoint();
+    // A Deployment inherits the pull secrets of its ServiceAccount; who asks is warned, and may
+    // or may not hear of other namespaces.
+    let missing = registry.image("shop/app:1");
+    let mut review = review_of("shop", &json!({}));
+    let request = &mut review["request"];
+    request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    request["object"] = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "d", "namespace": "shop"},
+        "spec": {"template": {"spec": {"containers": [{"name": "c", "image": missing}]}}}});
+    let (status, answer) = replica.post(&endpoint, &review).unwrap();
+    assert!(status == 200 && answer.contains("warnings"), "{answer}");
+    // What is lost of the Secret is made anew.
+    let lost = r#"[{"op":"remove","path":"/data/token"}]"#;
+    let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
+    deployed.kubectl.run(&removal).ok().unwrap();
+    eventually("the new path", || deployed.endpoint().0 != endpoint.0);
+
+    let granted: BTreeSet<Right> = ["pullgate", "pullgate-pull-secrets"]
+        .iter()
+        .map(|name| one(&deployed.objects, "ClusterRole", name))
+        .chain([one(&deployed.objects, "Role", "pullgate")])
+        .flat_map(permits)
+        .collect();
+    let covers = |(group, resource, verb, name): &Right, asked: &Right| {
+        (group, resource, verb) == (&asked.0, &asked.1, &asked.2)
+            && (name.is_empty() || *name == asked.3)
+    };
+    let unused = || -> Vec<Right> {
+        let asked = asked(&log);
+        let used = |right: &&Right| !asked.iter().any(|one| covers(right, one));
+        granted.iter().filter(used).cloned().collect()
+    };
+    let mut left = unused();
+    let give_up = std::time::Instant::now() + crate::cluster::PATIENCE / 2;
+    while !left.is_empty() && std::time::Instant::now() < give_up {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        left = unused();
+    }
+    assert_eq!(left, [], "granted and never used");
+    let asked = asked(&log);
+    assert!(asked.len() > 15, "{asked:?}");
+    for one in &asked {
+        assert!(granted.iter().any(|right| covers(right, one)), "{one:?} is not granted");
+    }
+}
