@@ -42,7 +42,9 @@ impl Deployed {
         let (apiserver, helm) = (program("kube-apiserver")?, program("helm")?);
         let cluster = ControlPlane::start_with(apiserver.parent().unwrap(), arguments).unwrap();
         let kubectl = cluster.admin();
-        let objects = render(&helm, values).unwrap();
+        // Its own image is in use too, and nothing beyond this machine is to be asked for it.
+        let values = [values, &["image.repository=127.0.0.1:9/pullgate"]].concat();
+        let objects = render(&helm, &values).unwrap();
         let deployed = Self { cluster, kubectl, objects, folder: process::folder("deployed") };
         deployed.cluster.namespace_called("pullgate", &[]);
         let (definitions, rest): (Vec<&Value>, Vec<&Value>) = deployed

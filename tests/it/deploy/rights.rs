@@ -62,7 +62,8 @@ fn nothing_more_is_permitted_than_is_used() {
     let account = ["patch", "-n", "shop", "serviceaccount", "default", "-p", account];
     deployed.kubectl.run(&account).ok().unwrap();
 
-    let replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
+    let replica = deployed
+        .replica("pullgate-0", &["--allow-address=127.0.0.0/8", "--cluster-range=10.96.0.0/16"]);
     let endpoint = deployed.endpoint();
     // A Deployment inherits the pull secrets of its ServiceAccount; who asks is warned, and may
     // or may not hear of other namespaces.
@@ -75,6 +76,18 @@ fn nothing_more_is_permitted_than_is_used() {
         "spec": {"template": {"spec": {"containers": [{"name": "c", "image": missing}]}}}});
     let (status, answer) = replica.post(&endpoint, &review).unwrap();
     assert!(status == 200 && answer.contains("warnings"), "{answer}");
+    // Registries behind Services that nobody answers for: by name and by address. The range is
+    // closed, so that nothing is dialled.
+    deployed.kubectl.create(&json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "registry", "namespace": "shop"},
+        "spec": {"selector": {"a": "b"}, "ports": [{"port": 5000}]}}));
+    let service = deployed.kubectl.get(&["service", "-n", "shop", "registry"]).unwrap();
+    let address = service["spec"]["clusterIP"].as_str().unwrap();
+    for host in ["registry.shop.svc.cluster.local", address] {
+        let spec = json!({"containers": [{"name": "c", "image": format!("{host}:5000/a/b:1")}]});
+        let (status, answer) = replica.post(&endpoint, &review_of("shop", &spec)).unwrap();
+        assert_eq!(status, 200, "{answer}");
+    }
     // What is lost of the Secret is made anew.
     let lost = r#"[{"op":"remove","path":"/data/token"}]"#;
     let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
