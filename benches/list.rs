@@ -202,13 +202,13 @@ struct Template {
     parts: Vec<String>,
 }
 
-/// Stands for the number of the pod, of its image, and of its owner.
-const PLACES: [&str; 3] = ["@pod@", "@image@", "@owner@"];
+/// Stands for the number of the pod, of its image, of its owner, and of its namespace.
+const PLACES: [&str; 4] = ["@pod@", "@image@", "@owner@", "@space@"];
+const NAMESPACES: usize = 500;
 
 impl Template {
     fn new() -> Self {
-        let pod = PLACES[0];
-        let (image, owner) = (PLACES[1], PLACES[2]);
+        let [pod, image, owner, space] = PLACES;
         let fields = |count: usize| {
             (0..count)
                 .map(|n| (format!("f:field-{n}"), serde_json::json!({"f:inner": {}})))
@@ -235,7 +235,7 @@ impl Template {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": format!("application-{owner}-7d9c5b8f6d-{pod}"),
-                "namespace": format!("namespace-{owner}"),
+                "namespace": format!("namespace-{space}"),
                 "uid": format!("{pod}-1111-4222-8333-444444444444"), "resourceVersion": "1",
                 "creationTimestamp": "2026-01-01T00:00:00Z",
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "u",
@@ -277,7 +277,8 @@ impl Template {
     }
 
     fn write(&self, nth: usize, page: &mut Vec<u8>) {
-        let numbers = [nth, nth / PODS_PER_IMAGE, nth / 5].map(|number| format!("{number:08}"));
+        let numbers = [nth, nth / PODS_PER_IMAGE, nth / 5, nth / 5 % NAMESPACES];
+        let numbers = numbers.map(|number| format!("{number:08}"));
         for part in &self.parts {
             let place = PLACES.iter().position(|place| place == part);
             page.extend_from_slice(place.map_or(part, |place| &numbers[place]).as_bytes());
