@@ -27,27 +27,19 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Metrics;
 
 pub use admin::{Readiness, WatchState, admin_router};
-pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits};
+pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits, part_when_stopping};
 pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
 pub use self_signed::{SelfSigned, SelfSignedError};
 pub use tls::{CertificateTaker, ServingTls, TlsError, TlsFiles};
 pub use watchfile::WatchedFiles;
 
-/// How long a client may take for the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a request. A connection on which nothing is asked
+/// waits for a head, too: it must be the API server that closes it (after 90 s), or a review that
+/// sets out at that moment is lost.
+const HEAD_TIME: Duration = Duration::from_secs(120);
 /// Reviews on one HTTP/2 connection at a time.
 const STREAMS: u32 = 250;
-
-/// How a server stops.
-#[derive(Debug, Clone, Copy)]
-pub struct Stopping {
-    /// How long it goes on accepting after it stopped being ready, so that the last API server
-    /// learns of it.
-    pub lame_duck: Duration,
-    /// How long requests under way may take after that.
-    pub drain: Duration,
-}
 
 /// A bound, not yet running server.
 #[derive(Debug)]

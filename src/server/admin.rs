@@ -50,6 +50,11 @@ impl Readiness {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Whether the server is about to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Whether it is ready, and why not.
     pub fn check(&self) -> (bool, String) {
         let mut page = String::new();
@@ -59,7 +64,7 @@ impl Readiness {
             let word = if watch.synced { "ok" } else { "still learning" };
             let _infallible = writeln!(page, "{} {word}", watch.resource);
         }
-        if self.stopping.load(Ordering::Acquire) {
+        if self.is_stopping() {
             page.push_str("stopping\n");
             return (false, page);
         }

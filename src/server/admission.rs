@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use super::acceptor::Peer;
 use super::answer::Unseen;
 use super::caller::Callers;
-use super::{answer, deadline, record};
+use super::{Readiness, answer, deadline, record};
 use crate::admission::DecodeError;
 use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
 use crate::telemetry::{CutShort, Metrics, Refusal, Rejection};
@@ -128,6 +129,23 @@ impl AdmissionRoutes {
             });
         router.with_state(self)
     }
+}
+
+/// Asks callers to leave with every answer while the server is about to stop. The API server keeps
+/// its connections (HTTP/1.1) for the next review, and one that is closed under a review loses it.
+pub fn part_when_stopping(routes: Router, readiness: Arc<Readiness>) -> Router {
+    routes.layer(from_fn(move |request: Request<Body>, next: Next| {
+        let readiness = Arc::clone(&readiness);
+        async move {
+            let keeps = request.version() <= Version::HTTP_11;
+            let mut response = next.run(request).await;
+            if keeps && readiness.is_stopping() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            response
+        }
+    }))
 }
 
 async fn unknown(State(routes): State<AdmissionRoutes>) -> Response {

@@ -16,7 +16,7 @@ use pullgate::admission::DecodeError;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Readiness, SelfSigned,
-    ServingTls, TlsFiles, WatchState, admin_router,
+    ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -269,6 +269,24 @@ fn a_minute_without_lists_is_ready_without_history() {
         Readiness::new(started, || vec![WatchState { resource: "pods", synced: false }]);
     let (ready, page) = readiness.check();
     assert!(ready && page.contains("ready without history"), "{page}");
+}
+
+#[tokio::test]
+async fn who_comes_while_it_stops_is_asked_to_leave_with_the_answer() {
+    let readiness = Arc::new(Readiness::new(Instant::now(), Vec::new));
+    let routes = Router::new().fallback(|| async { "answer" });
+    let routes = part_when_stopping(routes, Arc::clone(&readiness));
+    let asked = async |version| {
+        let request = Request::builder().version(version);
+        let request = request.body(Body::empty()).unwrap();
+        let response = routes.clone().oneshot(request).await.unwrap();
+        response.headers().get("connection").map(|value| value.to_str().unwrap().to_owned())
+    };
+    let (one, two) = (http::Version::HTTP_11, http::Version::HTTP_2);
+    assert_eq!((asked(one).await, asked(two).await), (None, None));
+    readiness.stop();
+    // HTTP/2 has its own way of saying so.
+    assert_eq!((asked(one).await, asked(two).await), (Some("close".to_owned()), None));
 }
 
 // ---- over TLS ----

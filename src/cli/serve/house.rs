@@ -30,7 +30,7 @@ use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
 use crate::server::{
     AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
-    WatchState, WatchedFiles, admin_router,
+    WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
 use crate::telemetry::Metrics;
 
@@ -260,7 +260,7 @@ impl House {
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
-        let admin = admin_router(self.readiness, Arc::clone(&self.metrics));
+        let admin = admin_router(Arc::clone(&self.readiness), Arc::clone(&self.metrics));
         let admin = self.admin.serve_admin(admin, stops.admin.clone());
         tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
         let routes = AdmissionRoutes::new(
@@ -269,10 +269,11 @@ impl House {
             Arc::clone(&self.metrics),
             Limits::default(),
         );
+        let routes = part_when_stopping(routes.router(), self.readiness);
         let stop = stops.reviews.clone();
         tasks.spawn(async move {
             let (tls, metrics) = (self.tls, self.metrics);
-            let serving = self.reviews.serve_reviews(routes.router(), &tls, metrics, stop, DRAIN);
+            let serving = self.reviews.serve_reviews(routes, &tls, metrics, stop, DRAIN);
             (REVIEW_SERVER, serving.await.map_err(Into::into))
         });
         REVIEW_SERVER
