@@ -43,7 +43,7 @@ use crate::review::{
 use crate::telemetry::Metrics;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
-pub use client::{ClusterError, Connection, Place};
+pub use client::{ClusterError, Connection, Place, Said};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use survey::{Survey, read_object};

@@ -29,13 +29,50 @@ pub enum ClusterError {
     List(#[source] WatchError),
     /// An object could not be read.
     #[error("failed to read an object of the cluster")]
-    Get(#[source] Box<kube::Error>),
+    Get(#[source] Said),
     /// The status of an object could not be written.
     #[error("failed to write the status of an object")]
-    Status(#[source] Box<kube::Error>),
+    Status(#[source] Said),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Late,
+}
+
+/// An error of the API client as a person reads it: of a refusal the API server's own sentence,
+/// without the object that carries it.
+#[derive(Debug)]
+pub struct Said(Box<kube::Error>);
+
+impl Said {
+    pub(super) fn of(error: kube::Error) -> Self {
+        Self(Box::new(error))
+    }
+
+    /// The status with which the API server refused, if it did.
+    pub(super) fn status(&self) -> Option<u16> {
+        match &*self.0 {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.0 {
+            kube::Error::Api(status) if !status.message.is_empty() => f.write_str(&status.message),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Said {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            kube::Error::Api(_) => None,
+            other => other.source(),
+        }
+    }
 }
 
 impl ClusterError {
@@ -43,7 +80,7 @@ impl ClusterError {
     pub fn is_forbidden(&self) -> bool {
         match self {
             Self::List(WatchError::Api(error)) | Self::Get(error) | Self::Status(error) => {
-                matches!(&**error, kube::Error::Api(status) if status.code == 403)
+                error.status() == Some(403)
             }
             _ => false,
         }

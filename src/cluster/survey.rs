@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
-use super::client::{ClusterError, Connection};
+use super::client::{ClusterError, Connection, Said};
 use super::names::{is_namespace_name, is_object_name};
 use super::watch::WatchError;
 use super::wire::Page;
@@ -212,7 +212,7 @@ async fn pages<T: for<'de> Deserialize<'de>>(
             .client()
             .request_text(request)
             .await
-            .map_err(|error| ClusterError::List(WatchError::Api(Box::new(error))))?;
+            .map_err(|error| ClusterError::List(WatchError::Api(Said::of(error))))?;
         let page: Page<'_> = serde_json::from_str(&text)
             .map_err(|error| ClusterError::List(WatchError::Decode(error)))?;
         for object in page.items.unwrap_or_default() {
@@ -248,6 +248,6 @@ pub async fn read_object(
         Err(_late) => Err(ClusterError::Late),
         Ok(Ok(text)) => Ok(Some(text)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(error)) => Err(ClusterError::Get(Box::new(error))),
+        Ok(Err(error)) => Err(ClusterError::Get(Said::of(error))),
     }
 }

@@ -13,7 +13,7 @@ use kube::api::{ListParams, WatchParams};
 use kube::core::Request;
 use tokio::time::{Instant, timeout};
 
-use super::client::Connection;
+use super::client::{Connection, Said};
 use super::progress::WatchProgress;
 use super::wire::{Line, Page, StatusLine, Versioned};
 
@@ -95,7 +95,7 @@ impl Default for WatchTuning {
 pub enum WatchError {
     /// The API server refused, failed or could not be reached.
     #[error("the API server did not answer as hoped")]
-    Api(#[source] Box<kube::Error>),
+    Api(#[source] Said),
     /// The request could not be written.
     #[error("failed to write the request")]
     Request(#[source] Box<kube::core::request::Error>),
@@ -123,10 +123,7 @@ impl WatchError {
     /// The status with which the API server refused, if it did.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
-            Self::Api(error) => match &**error {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            },
+            Self::Api(error) => error.status(),
             Self::Ended(code) => Some(*code),
             _ => None,
         }
@@ -135,7 +132,7 @@ impl WatchError {
     /// Whether the version that was asked from is too old: a new list is needed.
     fn is_gone(&self) -> bool {
         match self {
-            Self::Api(error) => matches!(&**error, kube::Error::Api(status) if status.code == 410),
+            Self::Api(error) => error.status() == Some(410),
             Self::Ended(code) => *code == 410,
             _ => false,
         }
@@ -222,7 +219,7 @@ pub(super) async fn list<F: Feed>(
         let text = timeout(tuning.page_time, connection.client().request_text(request))
             .await
             .map_err(|_late| WatchError::Late)?
-            .map_err(|error| WatchError::Api(Box::new(error)))?;
+            .map_err(|error| WatchError::Api(Said::of(error)))?;
         progress.inspect(|progress| progress.contact());
         let page: Page<'_> = serde_json::from_str(&text).map_err(WatchError::Decode)?;
         for object in page.items.unwrap_or_default() {
@@ -313,7 +310,7 @@ async fn watch_once<F: Feed>(
     let stream = opened
         .await
         .map_err(|_late| WatchError::Late)?
-        .map_err(|error| WatchError::Api(Box::new(error)))?;
+        .map_err(|error| WatchError::Api(Said::of(error)))?;
     progress.contact();
     let mut stream = pin!(stream);
     let mut line = Vec::new();

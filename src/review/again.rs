@@ -63,10 +63,11 @@ fn identities(keyring: &Keyring, image: &ImageReference) -> Box<[CredentialIdent
 fn salt() -> &'static IdentitySalt {
     static SALT: OnceLock<IdentitySalt> = OnceLock::new();
     SALT.get_or_init(|| {
+        // A keyed hash, its key from the operating system's randomness.
+        let keyed = RandomState::new();
         let mut random = [0; 32];
-        for part in random.chunks_mut(8) {
-            // Keys from the operating system's randomness, new ones for each.
-            part.copy_from_slice(&RandomState::new().hash_one(0_u8).to_le_bytes());
+        for (nth, part) in random.chunks_mut(8).enumerate() {
+            part.copy_from_slice(&keyed.hash_one(nth).to_le_bytes());
         }
         IdentitySalt::new(random)
     })

@@ -204,6 +204,8 @@ fn explain_tells_a_developer_of_one_namespace_and_says_so() {
     let refused = desk.pullgate(DEVELOPER, &["explain", &image, "-n", "other"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("failed to list the pods that you may see"), "{refused:?}");
+    assert!(refused.stderr.contains("cannot list resource \"pods\""), "{refused:?}");
+    assert!(!refused.stderr.contains("Status {"), "an object is shown: {refused:?}");
 }
 
 #[test]
