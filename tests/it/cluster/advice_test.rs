@@ -290,6 +290,23 @@ fn another_source_for_a_limit_that_is_used_up() {
 }
 
 #[test]
+fn an_image_that_is_on_the_nodes_and_the_pull_policy_that_would_do() {
+    let Some((desk, _turn)) = desk() else { return };
+    let image = format!("{}/shop/on-disk:1", desk.throttled);
+    let listed = json!({"status": {"images": [{"names": [&image], "sizeBytes": 1}]}}).to_string();
+    let patch =
+        ["patch", "node", "node-amd", "--subresource=status", "--type=merge", "-p", &listed];
+    desk.cluster.admin().run(&patch).ok().unwrap();
+    let mut object = deployment("on-disk", &image);
+    let policy = "/spec/template/spec/containers/0/imagePullPolicy";
+    object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always".into();
+    let said = desk.told(&object, "it already: imagePullPolicy ");
+    let (_, rest) = said.split_once("imagePullPolicy ").unwrap();
+    *object.pointer_mut(policy).unwrap() = rest.split(' ').next().unwrap().into();
+    desk.silent(&object);
+}
+
+#[test]
 fn a_tag_that_moves_and_the_digest_to_pin() {
     let Some((desk, _turn)) = desk() else { return };
     let mut object = deployment("moving", &desk.open.image("shop/app"));
