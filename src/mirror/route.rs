@@ -154,13 +154,14 @@ impl RegistryHosts {
     }
 
     /// The `host/path` that CRI-O takes a short name for: its alias, or the one registry that is
-    /// searched. Nothing where several are: whether they are tried in turn or the pull fails is
+    /// searched. Nothing where no alias was handed over: nodes come with a file of them, and without
+    /// it the list alone would mislead. Nothing either where several are searched: whether they are tried in turn or the pull fails is
     /// said elsewhere (`short_name_mode` of `crio.conf`).
     pub fn full_name(&self, short: &str) -> Option<String> {
         let ShortNames { aliases, search } = &self.short_names;
         match (aliases.get(short), search.as_deref()) {
             (Some(full), _) if !full.is_empty() => Some(full.to_string()),
-            (_, Some([only])) => Some(format!("{only}/{short}")),
+            (_, Some([only])) if !aliases.is_empty() => Some(format!("{only}/{short}")),
             _ => None,
         }
     }
