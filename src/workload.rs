@@ -10,12 +10,13 @@ mod namespace;
 mod node;
 mod placement;
 mod rollout;
+mod tekton;
 mod view;
 
 pub use extract::{
     ContainerImage, ContainerKind, ExtractError, ObjectRef, Owner, PullPolicy, Workload, extract,
 };
-pub use kind::{PodPath, WorkloadKind, built_in_kinds, pod_path};
+pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
 pub use node::{Node, Taint, TaintEffect};
 pub use placement::{Eligible, Placement};

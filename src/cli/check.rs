@@ -140,7 +140,7 @@ fn policy(flags: &CheckFlags) -> anyhow::Result<PullPolicy> {
 fn read(flags: &CheckFlags, policy: &PullPolicy, namespace: &str) -> anyhow::Result<Manifests> {
     let extra_kinds: Vec<_> = policy
         .extra_kinds()
-        .map(|kind| (kind.group.into(), kind.kind.into(), kind.template))
+        .map(|kind| (kind.group.into(), kind.kind.into(), kind.place))
         .collect();
     let reader = Reader { namespace, extra_kinds: &extra_kinds };
     let mut manifests = Manifests::default();
@@ -185,7 +185,7 @@ fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
             pointer: Box::default(),
         }],
         pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),
-        service_account: flags.service_account.as_str().into(),
+        service_account: Some(flags.service_account.as_str().into()),
         placement: Placement::default(),
     };
     Found { workload, namespace: namespace.into(), file: None, lines: Vec::new() }

@@ -8,7 +8,7 @@ use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::health::Asker;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Vouches};
-use crate::workload::{NamespaceFacts, PodPath};
+use crate::workload::{NamespaceFacts, PodPath, PodPlace, TektonKind};
 
 /// The label with which a namespace chooses its mode.
 pub const MODE_LABEL: &str = "pullgate.dev/mode";
@@ -37,15 +37,15 @@ pub enum LabelUse {
     Unknown,
 }
 
-/// A kind with a pod template, and the keys that lead to the template.
+/// A kind that makes pods, and where in its objects they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodKind<'a> {
     /// The API group.
     pub group: &'a str,
     /// The kind.
     pub kind: &'a str,
-    /// The way to the pod template.
-    pub template: PodPath,
+    /// Where the pod (template) is.
+    pub place: PodPlace,
 }
 
 /// Kinds that are no part of Kubernetes, known without a word in the policy.
@@ -207,19 +207,24 @@ impl PullPolicy {
                 .any(|account| account.is_user(&asker.username))
     }
 
-    /// The kinds with a pod template beside those of Kubernetes itself: those that the document
+    /// The kinds that make pods beside those of Kubernetes itself: those that the document
     /// names first, so that it may correct the ones known without it.
     pub fn extra_kinds(&self) -> impl Iterator<Item = PodKind<'_>> {
         let named = self.spec.extra_kinds.iter().map(|extra| PodKind {
             group: &extra.group,
             kind: &extra.kind,
-            template: PodPath::new(extra.template_path.keys()),
+            place: PodPlace::Template(PodPath::new(extra.template_path.keys())),
         });
         let known = FOREIGN_KINDS.iter().map(|(group, kind)| PodKind {
             group,
             kind,
-            template: PodPath::new(["spec", "template"]),
+            place: PodPlace::Template(PodPath::new(["spec", "template"])),
         });
-        named.chain(known)
+        let tekton = TektonKind::ALL.into_iter().map(|kind| PodKind {
+            group: TektonKind::GROUP,
+            kind: kind.as_str(),
+            place: PodPlace::Tekton(kind),
+        });
+        named.chain(known).chain(tekton)
     }
 }

@@ -14,7 +14,7 @@ use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode,
 use crate::health::Freshness;
 use crate::policy::{Because, Decision, LabelUse, Mode, Mutation, PullPolicy};
 use crate::pull::{Runtime, Verdict};
-use crate::workload::{PodPath, Rollout, Workload, extract, pod_path};
+use crate::workload::{PodPlace, Rollout, Workload, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
 const NEVER_JUDGED: &str = "kube-system";
@@ -251,14 +251,14 @@ impl Reviewer {
         if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Err(Skip::Operation);
         }
-        let path = path_of(request, policy).ok_or(Skip::Kind)?;
+        let place = place_of(request, policy).ok_or(Skip::Kind)?;
         let own = self.own_namespace.as_deref() == Some(request.namespace.as_ref());
         let facts = self.cluster.namespace(&request.namespace);
         let mode = policy.mode(&request.namespace, facts.as_ref()).mode;
         if request.namespace == NEVER_JUDGED || own || mode == Mode::Off {
             return Err(Skip::Namespace);
         }
-        let read = |object| extract(object, &path).map_err(|_| Skip::Unreadable);
+        let read = |object| place.read(object).map_err(|_| Skip::Unreadable);
         let workload = read(request.object.ok_or(Skip::Operation)?)?;
         if workload.is_mirror {
             return Err(Skip::MirrorPod);
@@ -280,14 +280,14 @@ fn rollout(request: &AdmissionRequest<'_>) -> Option<Rollout> {
 
 /// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the
 /// subresources only ephemeral containers bring images.
-fn path_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPath> {
+fn place_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPlace> {
     if !matches!(request.sub_resource.as_ref(), "" | "ephemeralcontainers") {
         return None;
     }
-    pod_path(&request.group, &request.kind).or_else(|| {
+    pod_path(&request.group, &request.kind).map(PodPlace::Template).or_else(|| {
         let mut kinds = policy.extra_kinds();
         let kind = kinds.find(|kind| kind.group == request.group && kind.kind == request.kind)?;
-        Some(kind.template)
+        Some(kind.place)
     })
 }
 

@@ -150,7 +150,7 @@ fn pod_of(recheck: &Recheck) -> Workload {
         annotations: Vec::new(),
         images: Vec::new(),
         pull_secrets: recheck.secrets.to_vec(),
-        service_account: Box::default(),
+        service_account: None,
         placement: Placement::default(),
     }
 }

@@ -60,7 +60,7 @@ impl ImageUse {
                 pointer: Box::default(),
             }],
             pull_secrets: self.pull_secrets.clone(),
-            service_account: Box::default(),
+            service_account: None,
             placement: Placement::default(),
         }
     }

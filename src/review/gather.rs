@@ -23,6 +23,8 @@ pub enum SecretsOrigin {
     Pod,
     /// The pod lists none, so those of its ServiceAccount count.
     ServiceAccount(Box<str>),
+    /// The object does not know under which account its pods will run.
+    NotYetKnown,
 }
 
 /// The pull secrets that the kubelet will have for a workload's pods.
@@ -84,8 +86,7 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSe
     let mut unread = false;
     let (origin, names) = if !workload.pull_secrets.is_empty() || subject.account_applied {
         (SecretsOrigin::Pod, workload.pull_secrets.clone())
-    } else {
-        let account = &workload.service_account;
+    } else if let Some(account) = &workload.service_account {
         let answer =
             sources.cluster.service_account(subject.namespace, account, subject.deadline).await;
         let names = match answer {
@@ -97,6 +98,9 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSe
             }
         };
         (SecretsOrigin::ServiceAccount(account.clone()), names)
+    } else {
+        unread = true;
+        (SecretsOrigin::NotYetKnown, Vec::new())
     };
     let answers = join_all(
         names

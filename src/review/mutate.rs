@@ -88,7 +88,7 @@ async fn pull_secrets(
     if names.is_empty() {
         return names;
     }
-    let account = &subject.workload.service_account;
+    let Some(account) = &subject.workload.service_account else { return Vec::new() };
     match sources.cluster.service_account(subject.namespace, account, subject.deadline).await {
         ServiceAccountAnswer::Found(facts) => {
             names.retain(|name| {

@@ -4,7 +4,9 @@ use serde_json::value::RawValue;
 
 use super::kind::PodPath;
 use super::placement::Placement;
-use super::view::{ContainerView, HeadView, MetadataView, PodSpecView, PodView, member, text};
+use super::view::{
+    ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, member, text,
+};
 
 /// The prefix of the annotations that are ours.
 const OUR_ANNOTATIONS: &str = "pullgate.dev/";
@@ -73,8 +75,9 @@ pub struct Workload {
     pub images: Vec<ContainerImage>,
     /// The names in `imagePullSecrets`, in order, empty ones left out.
     pub pull_secrets: Vec<Box<str>>,
-    /// The ServiceAccount that the pods will have.
-    pub service_account: Box<str>,
+    /// The ServiceAccount that the pods will have; nothing where the object does not know it, so
+    /// that nobody can say which pull secrets they will have beside their own.
+    pub service_account: Option<Box<str>>,
     /// On which nodes the pods may land.
     pub placement: Placement,
 }
@@ -131,7 +134,7 @@ impl PullPolicy {
     /// An absent policy is defaulted as the API server does, per container: `Always` for the tag
     /// `latest`, written or implied, else `IfNotPresent` (`SetDefaults_Container` in
     /// `pkg/apis/core/v1/defaults.go` of kubernetes).
-    fn of(written: &str, image: &str) -> Self {
+    pub(super) fn of(written: &str, image: &str) -> Self {
         match written {
             "Always" => Self::Always,
             "Never" => Self::Never,
@@ -143,6 +146,14 @@ impl PullPolicy {
 }
 
 impl Workload {
+    /// The same as it is in a file, where what Tekton fills in by its own defaults is missing: an
+    /// account, pull secrets, constraints.
+    #[must_use]
+    pub fn before_defaults(self) -> Self {
+        let account = self.service_account.filter(|_| !self.pull_secrets.is_empty());
+        Self { service_account: account, placement: Placement::not_yet_known(), ..self }
+    }
+
     /// Whether the other version of this object pulls the same in the same way.
     pub fn pulls_alike(&self, other: &Self) -> bool {
         self.images == other.images
@@ -159,7 +170,7 @@ impl Workload {
 
 /// Reads an object whose pod (template) is at `path`.
 pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractError> {
-    let head: HeadView<'_> = read(object, "head")?;
+    let top: HeadView<'_> = read(object, "head")?;
     let mut place = Some(object);
     for key in path.keys() {
         place = match place {
@@ -172,50 +183,66 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         Some(value) => read::<Option<PodView<'_>>>(value, "pod spec")?.unwrap_or_default(),
         None => PodView::default(),
     };
-    let metadata = head.metadata.unwrap_or_default();
     let spec = pod.spec.unwrap_or_default();
-    let mut annotations = ours(&metadata);
+    let none = MetadataView::default();
+    let metadata = top.metadata.as_ref().unwrap_or(&none);
+    let mut annotations = ours(metadata);
     if !path.is_pod() {
         let template = pod.metadata.as_ref().map(ours).unwrap_or_default();
         annotations.extend(
             template
                 .into_iter()
-                .filter(|(key, _)| metadata_has(&metadata, key).is_none())
+                .filter(|(key, _)| metadata_has(metadata, key).is_none())
                 .collect::<Vec<_>>(),
         );
     }
     Ok(Workload {
         is_pod: path.is_pod(),
-        is_mirror: path.is_pod() && metadata_has(&metadata, MIRROR_ANNOTATION).is_some(),
-        uid: text(metadata.uid.as_ref()),
-        controller: controller(&metadata),
+        is_mirror: path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some(),
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
             .filter(|image| path.is_pod() || &*image.image != PLACEHOLDER)
             .collect(),
-        pull_secrets: spec
-            .image_pull_secrets
-            .iter()
-            .flatten()
-            .map(|secret| text(secret.name.as_ref()))
-            .filter(|name| !name.is_empty())
-            .collect(),
-        service_account: service_account(&spec),
+        pull_secrets: pull_secrets(&spec),
+        service_account: Some(service_account(&spec)),
         placement: Placement::of(&spec),
+        ..head(top)
+    })
+}
+
+/// A workload of which only the head was read: it has no images, and is no pod.
+pub(super) fn head(view: HeadView<'_>) -> Workload {
+    let metadata = view.metadata.unwrap_or_default();
+    Workload {
         object: ObjectRef {
-            api_version: text(head.api_version.as_ref()),
-            kind: text(head.kind.as_ref()),
+            api_version: text(view.api_version.as_ref()),
+            kind: text(view.kind.as_ref()),
             namespace: text(metadata.namespace.as_ref()),
             name: match text(metadata.name.as_ref()) {
                 name if name.is_empty() => text(metadata.generate_name.as_ref()),
                 name => name,
             },
         },
-    })
+        uid: text(metadata.uid.as_ref()),
+        is_pod: false,
+        is_mirror: false,
+        controller: controller(&metadata),
+        annotations: ours(&metadata),
+        images: Vec::new(),
+        pull_secrets: Vec::new(),
+        service_account: None,
+        placement: Placement::default(),
+    }
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(
+/// The names in `imagePullSecrets`.
+pub(super) fn pull_secrets(spec: &PodSpecView<'_>) -> Vec<Box<str>> {
+    let names = spec.image_pull_secrets.iter().flatten();
+    names.map(|secret| text(secret.name.as_ref())).filter(|name| !name.is_empty()).collect()
+}
+
+pub(super) fn read<'a, T: serde::Deserialize<'a>>(
     value: &'a RawValue,
     part: &'static str,
 ) -> Result<T, ExtractError> {
@@ -272,7 +299,14 @@ fn images(spec: &PodSpecView<'_>, pointer: &str) -> Vec<ContainerImage> {
             images.push(container_image(container, kind, format!("{pointer}/{key}/{index}/image")));
         }
     }
-    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+    images.extend(volume_images(spec.volumes.as_deref().unwrap_or_default(), pointer));
+    images
+}
+
+/// The images of volumes of type `image`.
+pub(super) fn volume_images(volumes: &[VolumeView<'_>], pointer: &str) -> Vec<ContainerImage> {
+    let mut images = Vec::new();
+    for (index, volume) in volumes.iter().enumerate() {
         let Some(source) = &volume.image else { continue };
         let image = text(source.reference.as_ref());
         let policy = text(source.pull_policy.as_ref());

@@ -1,5 +1,10 @@
 //! Which kinds make pods, and where in each the pod is.
 
+use serde_json::value::RawValue;
+
+use super::extract::{ExtractError, Workload, extract};
+use super::tekton;
+
 /// A kind that makes pods, as the webhook configuration and the policy name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkloadKind {
@@ -70,6 +75,55 @@ impl PodPath {
             pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
         }
         pointer
+    }
+}
+
+/// Where an object keeps what will be its pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PodPlace {
+    /// In a pod (template) at this path.
+    Template(PodPath),
+    /// In lists of steps and sidecars, as Tekton has them.
+    Tekton(TektonKind),
+}
+
+/// A kind of Tekton's (`tekton.dev`) that names images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TektonKind {
+    /// Steps to be run some time; nobody knows yet under which account.
+    Task,
+    /// A pod's worth of steps.
+    TaskRun,
+    /// Tasks to be run some time.
+    Pipeline,
+    /// Tasks that are run now.
+    PipelineRun,
+}
+
+impl TektonKind {
+    /// The API group.
+    pub const GROUP: &'static str = "tekton.dev";
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Task, Self::TaskRun, Self::Pipeline, Self::PipelineRun];
+
+    /// The kind, as objects name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "Task",
+            Self::TaskRun => "TaskRun",
+            Self::Pipeline => "Pipeline",
+            Self::PipelineRun => "PipelineRun",
+        }
+    }
+}
+
+impl PodPlace {
+    /// Reads an object that keeps its pods here.
+    pub fn read(&self, object: &RawValue) -> Result<Workload, ExtractError> {
+        match self {
+            Self::Template(path) => extract(object, path),
+            Self::Tekton(kind) => tekton::extract(object, *kind),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub struct Placement {
     tolerations: Vec<Toleration>,
     gated: bool,
     os: Box<str>,
+    not_yet_known: bool,
 }
 
 /// The nodes a pod may land on, as far as they are known.
@@ -91,7 +92,13 @@ impl Placement {
             tolerations: spec.tolerations.iter().flatten().map(Toleration::of).collect(),
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             os: text(spec.os.as_ref().and_then(|os| os.name.as_ref())),
+            not_yet_known: false,
         }
+    }
+
+    /// That of pods of which nobody has said where they may land: they are compared with no node.
+    pub fn not_yet_known() -> Self {
+        Self { not_yet_known: true, ..Self::default() }
     }
 
     /// The same constraints, and a node selector for this label with this value in place of any
@@ -107,6 +114,9 @@ impl Placement {
     /// The known nodes that pods with these constraints may land on. None if scheduling gates
     /// hold the pod: who lifts them may change its constraints.
     pub fn eligible<'n>(&self, nodes: &'n [Node]) -> Eligible<'n> {
+        if self.not_yet_known {
+            return Eligible::not_asked();
+        }
         let nodes = if self.gated {
             Vec::new()
         } else {

@@ -101,6 +101,9 @@ pub(super) struct ContainerView<'a> {
     pub image: Option<Text<'a>>,
     #[serde(borrow)]
     pub image_pull_policy: Option<Text<'a>>,
+    /// A step of Tekton's that is written elsewhere.
+    #[serde(rename = "ref")]
+    pub refers: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,6 +15,7 @@ mod rights;
 mod rolling;
 mod rotation;
 mod runs;
+mod tekton;
 
 use std::path::{Path, PathBuf};
 

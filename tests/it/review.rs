@@ -2,6 +2,7 @@
 
 mod again;
 pub mod fakes;
+mod tekton;
 mod visibility;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, Subject, review};
-use pullgate::workload::{Node, Rollout, extract, pod_path};
+use pullgate::workload::{Node, PodPlace, Rollout, TektonKind, pod_path};
 use rstest::rstest;
 use serde_json::json;
 
@@ -47,7 +48,10 @@ pub async fn run_as(
         Some((group, _)) => (group, object["kind"].as_str().unwrap()),
         None => ("", object["kind"].as_str().unwrap()),
     };
-    let workload = extract(&raw, &pod_path(group, kind).unwrap()).unwrap();
+    let built_in = pod_path(group, kind).map(PodPlace::Template);
+    let tekton = || TektonKind::ALL.into_iter().find(|known| known.as_str() == kind);
+    let place = built_in.or_else(|| tekton().map(PodPlace::Tekton)).unwrap();
+    let workload = place.read(&raw).unwrap();
     let policy = if policy.is_empty() {
         PullPolicy::default()
     } else {

@@ -1,5 +1,7 @@
 //! Extraction from real object shapes, and the scheduler's rules about nodes.
 
+mod tekton;
+
 use pullgate::image::Platform;
 use pullgate::workload::{
     ContainerKind, Node, PodPath, PullPolicy, Taint, TaintEffect, Workload, built_in_kinds,
@@ -100,7 +102,7 @@ fn accounts_secrets_owner_and_mirror() {
         "spec": {"imagePullSecrets": [{"name": "one"}, {"name": ""}, {}, {"name": "two"}], "serviceAccount": "old"}});
     let workload = read(&object, &pod_path("", "Pod").unwrap());
     assert_eq!(workload.pull_secrets, ["one".into(), "two".into()]);
-    assert_eq!(&*workload.service_account, "old");
+    assert_eq!(workload.service_account.as_deref(), Some("old"));
     assert!(workload.is_mirror);
     assert_eq!(&*workload.object.name, "web-");
     assert_eq!(&*workload.controller.as_ref().unwrap().kind, "ReplicaSet");

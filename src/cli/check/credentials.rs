@@ -85,6 +85,9 @@ fn origin(secrets: &PodSecrets) -> String {
         SecretsOrigin::ServiceAccount(account) => {
             format!("pull secrets of ServiceAccount `{}`: {names}", clean(account))
         }
+        SecretsOrigin::NotYetKnown => {
+            "pull secrets: this object does not say under which account it will run".to_owned()
+        }
     }
 }
 

@@ -231,6 +231,9 @@ impl Judge<'_> {
                     "ServiceAccount `{account}` is not in these files and may bring a pull secret"
                 ))
             }
+            SecretsOrigin::NotYetKnown => {
+                Some("which account and pull secrets it gets is decided when it runs".to_owned())
+            }
             _ => None,
         }
     }

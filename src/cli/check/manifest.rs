@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::document::{InputError, Node, Tree};
 use crate::credential::PullSecret;
 use crate::review::ServiceAccountFacts;
-use crate::workload::{NamespaceFacts, PodPath, Workload, extract, pod_path};
+use crate::workload::{NamespaceFacts, PodPlace, Workload, pod_path};
 
 /// Lists within lists.
 const MAX_LISTS: usize = 8;
@@ -53,8 +53,8 @@ pub(super) struct Manifests {
 pub(super) struct Reader<'a> {
     /// The namespace of objects that name none.
     pub(super) namespace: &'a str,
-    /// Kinds beside those of Kubernetes: group, kind, where their pod template is.
-    pub(super) extra_kinds: &'a [(Box<str>, Box<str>, PodPath)],
+    /// Kinds beside those of Kubernetes: group, kind, where their pods are.
+    pub(super) extra_kinds: &'a [(Box<str>, Box<str>, PodPlace)],
 }
 
 impl Reader<'_> {
@@ -142,21 +142,23 @@ impl Reader<'_> {
     ) -> Result<(), InputError> {
         let group = version.split_once('/').map_or("", |(group, _)| group);
         let extra = self.extra_kinds.iter().find(|(g, k, _)| **g == *group && **k == *kind);
-        let Some(path) = extra.map(|(_, _, path)| path.clone()).or_else(|| pod_path(group, kind))
-        else {
-            return Ok(());
-        };
+        let place = extra.map(|(_, _, place)| place.clone());
+        let built_in = || pod_path(group, kind).map(PodPlace::Template);
+        let Some(place) = place.or_else(built_in) else { return Ok(()) };
         let name = object_name(tree, kind);
         let raw = serde_json::to_string(tree)
             .and_then(RawValue::from_string)
             .map_err(|_| InputError::new(file, tree.line, format!("failed to read {name}")))?;
-        let workload = extract(&raw, &path).map_err(|error| {
+        let mut workload = place.read(&raw).map_err(|error| {
             let why = std::error::Error::source(&error).map(ToString::to_string);
             // The place in the JSON that was made of it means nothing to anybody.
             let why = why.unwrap_or_default();
             let why = why.split(" at line ").next().unwrap_or_default();
             InputError::new(file, tree.line, format!("{name}: {error}: {why}"))
         })?;
+        if matches!(place, PodPlace::Tekton(_)) {
+            workload = workload.before_defaults();
+        }
         let lines = workload.images.iter().map(|image| tree.line_at(&image.pointer)).collect();
         let (namespace, _) = self.key(tree);
         to.workloads.push(Found { workload, namespace, file: Some(file.clone()), lines });
@@ -227,11 +229,13 @@ fn pairs(tree: &Tree, field: &str) -> Vec<(Box<str>, Box<str>)> {
 mod tests {
     use super::super::document::documents;
     use super::*;
+    use crate::workload::PodPath;
 
     fn read(content: &str, lenient: bool) -> Result<Manifests, InputError> {
         let mut found = Manifests::default();
         let file: Arc<str> = "f".into();
-        let extra = [("argoproj.io".into(), "Rollout".into(), PodPath::new(["spec", "template"]))];
+        let place = PodPlace::Template(PodPath::new(["spec", "template"]));
+        let extra = [("argoproj.io".into(), "Rollout".into(), place)];
         let reader = Reader { namespace: "home", extra_kinds: &extra };
         documents("f", content.as_bytes(), |tree| reader.add(&mut found, &file, &tree, lenient))?;
         Ok(found)
@@ -296,6 +300,22 @@ data: {a: b}
         let account = &found.accounts[&("home".into(), "default".into())];
         assert_eq!(account.pull_secrets, ["s".into()]);
         assert_eq!(&*found.namespaces["shop"].labels[0].1, "enforce");
+    }
+
+    #[test]
+    fn a_run_of_tekton_has_its_defaults_before_it() {
+        let run = "apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {name: r}\nspec:\n  serviceAccountName: b\n  taskSpec:\n    steps:\n    - image: a:1\n";
+        let mut found = Manifests::default();
+        let file: Arc<str> = "f".into();
+        let policy = crate::policy::PullPolicy::default();
+        let kinds = policy.extra_kinds();
+        let kinds: Vec<_> =
+            kinds.map(|kind| (kind.group.into(), kind.kind.into(), kind.place)).collect();
+        let reader = Reader { namespace: "home", extra_kinds: &kinds };
+        documents("f", run.as_bytes(), |tree| reader.add(&mut found, &file, &tree, false)).unwrap();
+        let run = &found.workloads[0];
+        assert_eq!(run.lines, [8]);
+        assert_eq!(run.workload.service_account, None);
     }
 
     #[rstest::rstest]

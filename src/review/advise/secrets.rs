@@ -23,7 +23,9 @@ impl Case<'_> {
         if !helps || !self.visibility.includes(bench.subject.namespace) {
             return None;
         }
-        let account = self.account(&bench.subject.workload.service_account).await;
+        // Where nobody knows the account, a secret that was proven may be the one it has.
+        let own = bench.subject.workload.service_account.as_ref()?;
+        let account = self.account(own).await;
         let candidates = self.candidates(account.as_ref()).await;
         let logins = self.logins(&candidates).await;
         let tried = join_all(logins.into_iter().take(MAX_TRIES).map(|(name, credential)| async {
@@ -35,7 +37,6 @@ impl Case<'_> {
         let limits = account.as_ref().is_some_and(|account| {
             account.enforce_mountable_secrets && !account.pull_secrets.contains(&name)
         });
-        let own = &bench.subject.workload.service_account;
         Some(Advice::secret_works(&name, limits.then_some(own)))
     }
 
@@ -60,7 +61,7 @@ impl Case<'_> {
         let bench = self.bench;
         let mut names = account.map(|account| account.pull_secrets.clone()).unwrap_or_default();
         names.extend(bench.sources.health.pull_secrets_in_use(bench.subject.namespace));
-        if &*bench.subject.workload.service_account != DEFAULT_ACCOUNT {
+        if bench.subject.workload.service_account.as_deref() != Some(DEFAULT_ACCOUNT) {
             let default = self.account(DEFAULT_ACCOUNT).await;
             names.extend(default.map(|account| account.pull_secrets).unwrap_or_default());
         }

@@ -63,6 +63,7 @@ impl Registration<'_> {
                     rule("", &["pods", "pods/ephemeralcontainers", "replicationcontrollers", "podtemplates"]),
                     rule("apps", &["deployments", "replicasets", "statefulsets", "daemonsets"]),
                     rule("batch", &["jobs", "cronjobs"]),
+                    rule("tekton.dev", &["tasks", "taskruns", "pipelines", "pipelineruns"]),
                 ],
             }],
         }));

@@ -78,7 +78,7 @@ fn the_api_server_checks_policies() {
 }
 
 /// Points the deployed webhooks to one that counts.
-fn point_to(kubectl: &Kubectl, webhook: &DummyWebhook) {
+pub(super) fn point_to(kubectl: &Kubectl, webhook: &DummyWebhook) {
     use base64::Engine as _;
     let bundle = base64::engine::general_purpose::STANDARD.encode(&webhook.authority);
     let client = json!({"url": webhook.url, "caBundle": bundle});
@@ -106,11 +106,7 @@ fn only_what_may_change_a_pull_is_asked_about() {
     until_asked(&kubectl, &webhook);
 
     let ask = |what: &str, arguments: &[&str], input: &str, times: u32| {
-        let before = webhook.asked();
-        let done = kubectl.run_with(arguments, input);
-        assert!(done.code == 0, "{what}: {}", done.stderr);
-        assert_eq!(webhook.asked() - before, times, "{what}");
-        assert_eq!(condition_errors(&kubectl), Vec::<String>::new(), "{what}");
+        asked_exactly(&kubectl, &webhook, what, arguments, input, times);
     };
     let create = ["create", "-n", "shop", "-f", "-"];
     // No controller acts on these, so that nobody else asks meanwhile.
@@ -194,6 +190,22 @@ fn only_what_may_change_a_pull_is_asked_about() {
     );
 }
 
+/// Runs kubectl, which makes the API server ask so many times, and no condition stumble.
+pub(super) fn asked_exactly(
+    kubectl: &Kubectl,
+    webhook: &DummyWebhook,
+    what: &str,
+    arguments: &[&str],
+    input: &str,
+    times: u32,
+) {
+    let before = webhook.asked();
+    let done = kubectl.run_with(arguments, input);
+    assert!(done.code == 0, "{what}: {}", done.stderr);
+    assert_eq!(webhook.asked() - before, times, "{what}");
+    assert_eq!(condition_errors(kubectl), Vec::<String>::new(), "{what}");
+}
+
 /// How often a condition could not be evaluated: the webhook is then left out.
 fn condition_errors(kubectl: &Kubectl) -> Vec<String> {
     let name = "apiserver_admission_match_condition_evaluation_errors_total";
@@ -202,7 +214,7 @@ fn condition_errors(kubectl: &Kubectl) -> Vec<String> {
 }
 
 /// Waits until the API server has heard of the changed configuration.
-fn until_asked(kubectl: &Kubectl, webhook: &DummyWebhook) {
+pub(super) fn until_asked(kubectl: &Kubectl, webhook: &DummyWebhook) {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "probe-"},
         "spec": {"containers": [{"name": "c", "image": "r.example.com/a:1"}]}});
     let give_up = std::time::Instant::now() + crate::cluster::PATIENCE;

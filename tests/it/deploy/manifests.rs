@@ -23,8 +23,12 @@ fn the_api_server_asks_about_exactly_what_is_extracted() {
             for group in strings(&rule["apiGroups"]) {
                 for resource in strings(&rule["resources"]) {
                     for operation in strings(&rule["operations"]) {
-                        let version = if group == "argoproj.io" { "v1alpha1" } else { "v1" };
-                        assert_eq!(strings(&rule["apiVersions"]), [version]);
+                        let versions: &[&str] = match group {
+                            "argoproj.io" => &["v1alpha1"],
+                            "tekton.dev" => &["v1", "v1beta1"],
+                            _ => &["v1"],
+                        };
+                        assert_eq!(strings(&rule["apiVersions"]), versions);
                         let new = asked.insert((
                             group.to_owned(),
                             resource.to_owned(),

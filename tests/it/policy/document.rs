@@ -1,6 +1,7 @@
 //! Documents: what is taken, and what an error says.
 
 use pullgate::policy::{Mode, PullPolicy, Vouch};
+use pullgate::workload::{PodPlace, TektonKind};
 use rstest::rstest;
 
 const HEAD: &str =
@@ -150,13 +151,21 @@ fn a_document_that_is_written_out_is_read_back_the_same() {
 fn the_foreign_kinds_are_known_without_a_word_and_may_be_corrected() {
     let policy =
         parse("  extraKinds: [{group: argoproj.io, kind: Rollout, templatePath: a.b}]\n").unwrap();
-    let path = |group: &str, kind: &str| {
-        policy
-            .extra_kinds()
-            .find(|known| known.group == group && known.kind == kind)
-            .map(|known| known.template.keys().collect::<Vec<_>>().join("."))
+    let place = |group: &str, kind: &str| {
+        let known =
+            policy.extra_kinds().find(|known| known.group == group && known.kind == kind)?;
+        Some(known.place)
+    };
+    let path = |group: &str, kind: &str| match place(group, kind)? {
+        PodPlace::Template(path) => Some(path.keys().collect::<Vec<_>>().join(".")),
+        PodPlace::Tekton(_) => None,
     };
     assert_eq!(path("argoproj.io", "Rollout").as_deref(), Some("a.b"));
     assert_eq!(path("serving.knative.dev", "Service").as_deref(), Some("spec.template"));
     assert_eq!(path("apps.openshift.io", "DeploymentConfig").as_deref(), Some("spec.template"));
+    assert_eq!(place("tekton.dev", "TaskRun"), Some(PodPlace::Tekton(TektonKind::TaskRun)));
+    let own = "  extraKinds: [{group: tekton.dev, kind: Task, templatePath: spec.mine}]\n";
+    let own = parse(own).unwrap();
+    let task = own.extra_kinds().find(|known| known.kind == "Task").unwrap();
+    assert!(matches!(task.place, PodPlace::Template(_)));
 }
