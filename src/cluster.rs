@@ -7,7 +7,6 @@
 mod access;
 mod client;
 mod events;
-mod in_use;
 mod keep;
 mod memory;
 mod named;
@@ -15,6 +14,7 @@ mod names;
 mod namespaces;
 mod neighbours;
 mod nodes;
+mod pages;
 mod policies;
 mod progress;
 mod secrets;
@@ -197,7 +197,14 @@ impl Cluster {
 
     /// The images that pods run or are to run now, with the pull secrets that they name.
     pub fn in_use(&self) -> Vec<ImageUse> {
-        self.memory.lock().in_use.all()
+        let used = self.memory.lock().index.images_in_use();
+        used.into_iter()
+            .map(|used| ImageUse {
+                image: used.image.as_ref().into(),
+                namespace: used.namespace.as_ref().into(),
+                pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
+            })
+            .collect()
     }
 
     /// How far each watch has got.

@@ -22,7 +22,7 @@ pub use history::{
 };
 pub use index::{
     HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
-    TroubleKind,
+    TroubleKind, UsedImage,
 };
 pub use neighbour::{BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState};
 pub use observation::{

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::in_use::InUse;
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::health::{
@@ -28,8 +27,6 @@ pub(super) struct Remembered {
     pub(super) index: HealthIndex,
     /// Which pull secrets pods name.
     pub(super) secrets: SecretUse,
-    /// Which images pods use now.
-    pub(super) in_use: InUse,
     /// When controllers were created.
     pub(super) created: Created,
     /// Which jobs build which images.
@@ -102,7 +99,6 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.begin_pods();
         memory.secrets.list_begins();
-        memory.in_use.list_begins();
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -110,7 +106,6 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.listed(&pod);
-        memory.in_use.listed(&pod);
         Ok(())
     }
 
@@ -118,7 +113,6 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.end_pods(now());
         memory.secrets.list_ends();
-        memory.in_use.list_ends();
     }
 
     fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -126,7 +120,6 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.added(&pod);
-        memory.in_use.applied(&pod);
         Ok(())
     }
 
@@ -134,7 +127,6 @@ impl Feed for PodFeed {
         let pod: PodView = serde_json::from_str(object)?;
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
-        memory.in_use.applied(&pod);
         Ok(())
     }
 
@@ -143,7 +135,6 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.delete_pod(pod.metadata.uid.as_deref().unwrap_or_default(), now());
         memory.secrets.deleted(&pod);
-        memory.in_use.deleted(&pod);
         Ok(())
     }
 }

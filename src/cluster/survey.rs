@@ -6,21 +6,18 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::{ClusterError, Connection, Said};
 use super::names::{is_namespace_name, is_object_name};
-use super::watch::WatchError;
-use super::wire::Page;
+use super::pages::Pages;
+use super::watch::{WatchError, WatchTuning};
 use crate::health::{
     BuildKind, Builds, EventView, Freshness, HealthIndex, JobView, Limits, OwnerKind, OwnerView,
     PodView, Visibility,
 };
 
-/// Objects in one page.
-const PAGE: u32 = 500;
 /// Events that count, as the API server selects them.
 const EVENTS: [&str; 3] = [
     "type=Warning,involvedObject.kind=Pod",
@@ -202,29 +199,16 @@ async fn pages<T: for<'de> Deserialize<'de>>(
     fields: Option<&str>,
     mut each: impl FnMut(T),
 ) -> Result<(), ClusterError> {
-    let mut params = ListParams::default().limit(PAGE);
-    params.field_selector = fields.map(str::to_owned);
-    loop {
-        let request = Request::new(path)
-            .list(&params)
-            .map_err(|error| ClusterError::List(WatchError::Request(Box::new(error))))?;
-        let text = connection
-            .client()
-            .request_text(request)
-            .await
-            .map_err(|error| ClusterError::List(WatchError::Api(Said::of(error))))?;
-        let page: Page<'_> = serde_json::from_str(&text)
-            .map_err(|error| ClusterError::List(WatchError::Decode(error)))?;
-        for object in page.items.unwrap_or_default() {
+    let fields = fields.map(str::to_owned);
+    let mut pages = Pages::of(connection, path, fields, WatchTuning::default());
+    while let Some(objects) = pages.next().await.map_err(ClusterError::List)? {
+        for object in objects {
             if let Ok(object) = serde_json::from_str(object.get()) {
                 each(object);
             }
         }
-        match page.metadata.continue_token.filter(|token| !token.is_empty()) {
-            None => return Ok(()),
-            Some(token) => params.continue_token = Some(token.into_owned()),
-        }
     }
+    Ok(())
 }
 
 /// Reads one object by name as JSON; nothing if it does not exist. `collection` is the group's

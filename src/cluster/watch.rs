@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
-use kube::api::{ListParams, WatchParams};
+use kube::api::WatchParams;
 use kube::core::Request;
 use tokio::time::{Instant, timeout};
 
 use super::client::{Connection, Said};
+use super::pages::Pages;
 use super::progress::WatchProgress;
-use super::wire::{Line, Page, StatusLine, Versioned};
+use super::wire::{Line, StatusLine, Versioned};
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
 const LONGEST_LINE: u64 = 16 << 20;
@@ -67,6 +68,8 @@ pub(super) trait Feed: Send + 'static {
 pub struct WatchTuning {
     /// Objects in one page of a list.
     pub page: u32,
+    /// Bytes of one page; of a larger one fewer objects are asked for.
+    pub longest_page: usize,
     /// How long one page may take.
     pub page_time: Duration,
     /// How long a watch runs before it is renewed; a quarter is added at random, so that not all
@@ -82,6 +85,7 @@ impl Default for WatchTuning {
     fn default() -> Self {
         Self {
             page: 500,
+            longest_page: 32 << 20,
             page_time: Duration::from_secs(60),
             watch_time: Duration::from_secs(180),
             first_pause: Duration::from_millis(500),
@@ -108,8 +112,8 @@ pub enum WatchError {
     /// A list came without a version to watch from.
     #[error("the list has no resourceVersion")]
     NoVersion,
-    /// A line is longer than any object can be.
-    #[error("a line of the watch is too long")]
+    /// An object is longer than any can be.
+    #[error("an object is too long")]
     TooLong,
     /// A page took too long.
     #[error("a page of the list took too long")]
@@ -207,36 +211,22 @@ pub(super) async fn list<F: Feed>(
     tuning: WatchTuning,
     progress: Option<&WatchProgress>,
 ) -> Result<String, WatchError> {
-    let mut params = ListParams::default().limit(tuning.page);
     let source = feed.source();
-    params.field_selector = fields(feed);
-    let path = Request::new(source.path);
+    let pages = Pages::of(connection, source.path, fields(feed), tuning);
+    let mut pages = pages.metadata_only(source.metadata_only);
     feed.list_begins();
-    loop {
-        let request =
-            if source.metadata_only { path.list_metadata(&params) } else { path.list(&params) };
-        let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
-        let text = timeout(tuning.page_time, connection.client().request_text(request))
-            .await
-            .map_err(|_late| WatchError::Late)?
-            .map_err(|error| WatchError::Api(Said::of(error)))?;
+    while let Some(objects) = pages.next().await? {
         progress.inspect(|progress| progress.contact());
-        let page: Page<'_> = serde_json::from_str(&text).map_err(WatchError::Decode)?;
-        for object in page.items.unwrap_or_default() {
+        for object in objects {
             if let Err(error) = feed.listed(object.get()) {
                 progress.inspect(|progress| progress.undecodable());
                 undecodable(source.path, &error);
             }
         }
-        let more = page.metadata.continue_token.filter(|token| !token.is_empty());
-        let Some(token) = more else {
-            let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-            let version = version.ok_or(WatchError::NoVersion)?;
-            feed.list_ends();
-            return Ok(version.into_owned());
-        };
-        params.continue_token = Some(token.into_owned());
     }
+    let version = pages.version()?;
+    feed.list_ends();
+    Ok(version)
 }
 
 /// The objects that are wanted, where not all are.

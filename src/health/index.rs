@@ -8,6 +8,7 @@
 mod apply;
 mod events;
 mod images;
+mod in_use;
 mod memory;
 mod names;
 mod nodes;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use images::Rewrite;
+pub use in_use::UsedImage;
 pub use refusals::Refusal;
 pub use registries::{Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
@@ -104,6 +106,7 @@ pub struct HealthIndex {
     digests: Digests,
     workloads: Workloads,
     pods: Pods,
+    uses: Table<in_use::PodUse>,
     images: Images,
     pending: events::Pending,
     nodes: nodes::Nodes,
@@ -130,6 +133,7 @@ impl HealthIndex {
             digests: Digests::default(),
             workloads: Workloads::default(),
             pods: Pods::default(),
+            uses: Table::default(),
             images,
             pending: events::Pending::default(),
             nodes: nodes::Nodes::default(),

@@ -88,6 +88,7 @@ impl Stub {
         let connection = Connection::with(kube::Config::new(self.url.parse().unwrap())).unwrap();
         let tuning = WatchTuning {
             page: 2,
+            longest_page: 64 << 10,
             page_time: Duration::from_millis(500),
             watch_time: Duration::from_secs(2),
             first_pause: Duration::from_millis(10),
@@ -361,6 +362,37 @@ async fn a_half_list_never_replaces_a_whole_one() {
     .await;
     assert_eq!(names(&cluster), ["a", "c"]);
     assert!(seen.lock().unwrap().iter().all(|names| names.len() != 1));
+}
+
+#[tokio::test]
+async fn a_page_too_large_is_asked_for_again_with_fewer_objects() {
+    let stub = Stub::start(|seen| {
+        let large = |name: &str| {
+            let mut node = node(name);
+            node["metadata"]["annotations"] = json!({"large": "x".repeat(40 << 10)});
+            node
+        };
+        let more = |items: &[Value], next: &str| {
+            let metadata = json!({"resourceVersion": "5", "continue": next});
+            Reply::Json(json!({"metadata": metadata, "items": items}))
+        };
+        if seen.path != NODES || seen.is_watch() {
+            return if seen.is_watch() { Reply::Never } else { list("5", &[]) };
+        }
+        let from = seen.query.get("continue").map(String::as_str);
+        match (from, seen.query["limit"].as_str()) {
+            (None, "2") => more(&[large("a"), large("b")], "c"),
+            (None, _) => more(&[large("a")], "b"),
+            (Some("b"), "1") => more(&[large("b")], "c"),
+            _ => list("5", &[large("c")]),
+        }
+    })
+    .await;
+    let (cluster, _) = stub.cluster();
+    let _tasks = run(&cluster);
+    eventually("synced", || cluster.freshness() == Freshness::Current).await;
+    assert_eq!(names(&cluster), ["a", "b", "c"]);
+    assert_eq!(stub.count(|seen| seen.path == NODES && !seen.is_watch()), 4);
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ impl HealthIndex {
             workload,
             name,
             containers: Containers::new(&list),
+            used: self.use_of(pod, namespace),
             without_secrets: pod.spec.image_pull_secrets.is_empty(),
             seen: true,
         }

@@ -139,10 +139,12 @@ impl HealthIndex {
         let mut names = Marks::new(self.names.bound());
         let mut workloads = Marks::new(self.workloads.bound());
         let mut digests = Marks::new(self.digests.0.bound());
+        let mut uses = Marks::new(self.uses.bound());
         for (_, pod) in self.pods.iter() {
             names.set(pod.namespace);
             names.set(pod.node);
             workloads.set(pod.workload);
+            uses.set(pod.used);
             if let super::record::PodName::Whole(name) = pod.name {
                 names.set(name);
             }
@@ -157,6 +159,8 @@ impl HealthIndex {
         self.nodes.ids().for_each(|node| names.set(node));
         self.refusals.mark(&mut names);
         self.workloads.sweep(&workloads, &mut names);
+        self.uses.sweep(uses.as_slice());
+        self.uses.values().for_each(|used| used.mark(&mut names));
         self.names.sweep(names.as_slice());
         self.digests.0.sweep(digests.as_slice());
     }

@@ -1,8 +1,9 @@
 //! Names that many records share, kept once and known by a small number.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+
+use hashbrown::HashTable;
 
 /// The number of a name; the same name has the same number until it is swept.
 pub(super) type Id = u32;
@@ -12,25 +13,38 @@ pub(super) const NONE: Id = Id::MAX;
 /// A table of values that are kept once.
 #[derive(Debug, Clone)]
 pub(super) struct Table<T> {
-    ids: HashMap<T, Id>,
+    /// Found by the hash of their values; the values themselves stand in one place only.
+    ids: HashTable<Id>,
+    hasher: RandomState,
     values: Vec<Option<T>>,
     free: Vec<Id>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { ids: HashMap::new(), values: Vec::new(), free: Vec::new() }
+        Self {
+            ids: HashTable::new(),
+            hasher: RandomState::new(),
+            values: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
-impl<T: Clone + Eq + Hash> Table<T> {
+/// The hash of the value with this number.
+fn hash_of<T: Hash>(hasher: &RandomState, values: &[Option<T>], id: Id) -> u64 {
+    values.get(id as usize).and_then(Option::as_ref).map_or(0, |value| hasher.hash_one(value))
+}
+
+impl<T: Eq + Hash> Table<T> {
     /// The number of a value that is there already.
     pub(super) fn find<Q>(&self, value: &Q) -> Option<Id>
     where
         T: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.ids.get(value).copied()
+        let is_it = |id: &Id| self.get(*id).is_some_and(|known| known.borrow() == value);
+        self.ids.find(self.hasher.hash_one(value), is_it).copied()
     }
 
     /// The number of a value, which is put into the table if it is new.
@@ -42,21 +56,27 @@ impl<T: Clone + Eq + Hash> Table<T> {
         if let Some(id) = self.find(value) {
             return id;
         }
-        let entry = make(value);
+        let entry = Some(make(value));
         let id = if let Some(id) = self.free.pop() {
-            self.values[id as usize] = Some(entry.clone());
+            self.values[id as usize] = entry;
             id
         } else {
-            self.values.push(Some(entry.clone()));
+            self.values.push(entry);
             Id::try_from(self.values.len() - 1).unwrap_or(NONE)
         };
-        self.ids.insert(entry, id);
+        let Self { ids, hasher, values, .. } = self;
+        ids.insert_unique(hasher.hash_one(value), id, |id| hash_of(hasher, values, *id));
         id
     }
 
     /// The value with this number.
     pub(super) fn get(&self, id: Id) -> Option<&T> {
         self.values.get(id as usize)?.as_ref()
+    }
+
+    /// All values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().flatten()
     }
 
     /// How many values are in the table.
@@ -71,16 +91,18 @@ impl<T: Clone + Eq + Hash> Table<T> {
 
     /// Forgets what is not in use; `used` has an entry for every number.
     pub(super) fn sweep(&mut self, used: &[bool]) {
-        let Self { ids, values, free } = self;
+        let Self { ids, hasher, values, free } = self;
         for (at, slot) in values.iter_mut().enumerate() {
+            let id = Id::try_from(at).unwrap_or(NONE);
             if !used.get(at).copied().unwrap_or(true)
                 && let Some(value) = slot.take()
+                && let Ok(entry) = ids.find_entry(hasher.hash_one(&value), |known| *known == id)
             {
-                ids.remove(&value);
-                free.push(Id::try_from(at).unwrap_or(NONE));
+                entry.remove();
+                free.push(id);
             }
         }
-        ids.shrink_to_fit();
+        ids.shrink_to_fit(|id| hash_of(hasher, values, *id));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where the pod records live: in chunks that never move, found by uid.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
 
 use super::record::PodRecord;
 
@@ -13,9 +15,17 @@ pub(super) type Slot = u32;
 /// All pods.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pods {
-    chunks: Vec<Vec<Option<PodRecord>>>,
+    chunks: Chunks,
     free: Vec<Slot>,
-    by_uid: HashMap<[u8; 16], Slot>,
+    /// Found by the hash of their uids, which stand in the records only.
+    by_uid: HashTable<Slot>,
+    hasher: RandomState,
+}
+
+type Chunks = Vec<Vec<Option<PodRecord>>>;
+
+fn at(chunks: &Chunks, slot: Slot) -> Option<&PodRecord> {
+    chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
 }
 
 impl Pods {
@@ -24,11 +34,12 @@ impl Pods {
     }
 
     pub(super) fn slot(&self, uid: &[u8; 16]) -> Option<Slot> {
-        self.by_uid.get(uid).copied()
+        let is_it = |slot: &Slot| self.get(*slot).is_some_and(|pod| pod.uid == *uid);
+        self.by_uid.find(self.hasher.hash_one(uid), is_it).copied()
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&PodRecord> {
-        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
+        at(&self.chunks, slot)
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut PodRecord> {
@@ -58,14 +69,20 @@ impl Pods {
             });
             Slot::try_from(before + within).unwrap_or(Slot::MAX)
         };
-        self.by_uid.insert(uid, slot);
+        let Self { chunks, by_uid, hasher, .. } = self;
+        by_uid.insert_unique(hasher.hash_one(uid), slot, |slot| {
+            at(chunks, *slot).map_or(0, |pod| hasher.hash_one(pod.uid))
+        });
         slot
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<PodRecord> {
         let chunk = self.chunks.get_mut(slot as usize / CHUNK)?;
         let record = chunk.get_mut(slot as usize % CHUNK)?.take()?;
-        self.by_uid.remove(&record.uid);
+        let hash = self.hasher.hash_one(record.uid);
+        if let Ok(entry) = self.by_uid.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
         self.free.push(slot);
         Some(record)
     }

@@ -199,6 +199,8 @@ pub(super) struct PodRecord {
     pub(super) name: PodName,
     /// Its containers of all kinds.
     pub(super) containers: Containers,
+    /// What it uses of registries; none if it has ended.
+    pub(super) used: Id,
     /// Whether it names no pull secret at all.
     pub(super) without_secrets: bool,
     /// Whether the list that is being read has shown it.

@@ -23,6 +23,7 @@ use super::proxy::Proxy;
 use super::{programs, pullgate, runtime, skipped};
 
 const PODS: usize = 10_000;
+const PODS_PATH: &str = "/api/v1/pods";
 const NAMESPACES: usize = 5;
 const IMAGES: usize = 100;
 /// Writes under way at a time.
@@ -101,6 +102,26 @@ impl Writer {
         };
         let answer = self.0.client().request_text(request.unwrap()).await;
         answer.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+impl Writer {
+    /// The version that the pods stand at.
+    async fn version(&self) -> String {
+        let one = kube::api::ListParams::default().limit(1);
+        let list = self.0.client().request::<Value>(Request::new(PODS_PATH).list(&one).unwrap());
+        list.await.unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+    }
+
+    /// What the API server says to one who watches pods from this version on.
+    async fn watch_from(&self, version: &str) -> String {
+        let params = kube::api::WatchParams::default().timeout(1);
+        let watch = Request::new(PODS_PATH).watch(&params, version).unwrap();
+        match self.0.client().request_text(watch).await {
+            Ok(lines) => lines,
+            Err(kube::Error::Api(status)) => format!(r#""code":{}"#, status.code),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -257,11 +278,14 @@ fn after_bursts_cuts_restarts_and_410_the_index_is_that_of_a_fresh_list() {
 
     // Out of contact while pods come and go, and then before a server that has forgotten: 410.
     let lists = index.lists();
+    let version = runtime().block_on(writer.version());
     proxy.refuse(true);
     proxy.cut();
     runtime().block_on(writer.all((0..300).map(|nth| Write::Delete(nth * 7 + 3))));
     runtime().block_on(writer.all((PODS..PODS + 300).map(Write::Create)));
     plane.restart_api_server().unwrap();
+    let refused = runtime().block_on(writer.watch_from(&version));
+    assert!(refused.contains(r#""code":410"#), "the API server has forgotten: {refused}");
     proxy.refuse(false);
     runtime().block_on(async {
         becomes_as_fresh(&index, &plane, "after a restart of the API server").await;

@@ -1,0 +1,127 @@
+//! A whole list, page by page, each in the same bounded buffer.
+//!
+//! A page that is too large to be taken in is asked for again with fewer objects, so that a few
+//! very large objects cost requests and never memory.
+
+use std::pin::pin;
+
+use futures::{AsyncBufRead, AsyncBufReadExt};
+use kube::api::ListParams;
+use kube::core::Request;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::client::{Connection, Said};
+use super::watch::{WatchError, WatchTuning};
+use super::wire::Page;
+
+/// The pages of one list.
+pub(super) struct Pages<'a> {
+    connection: &'a Connection,
+    path: Request,
+    params: ListParams,
+    metadata_only: bool,
+    tuning: WatchTuning,
+    /// The page itself, and then the next: one buffer for the whole list.
+    text: Vec<u8>,
+    ended: bool,
+    version: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    /// Of the objects in this collection, those that the field selector selects.
+    pub(super) fn of(
+        connection: &'a Connection,
+        path: &str,
+        fields: Option<String>,
+        tuning: WatchTuning,
+    ) -> Self {
+        let mut params = ListParams::default().limit(tuning.page.max(1));
+        params.field_selector = fields;
+        Self {
+            connection,
+            path: Request::new(path),
+            params,
+            metadata_only: false,
+            tuning,
+            text: Vec::new(),
+            ended: false,
+            version: None,
+        }
+    }
+
+    /// Asks for nothing but the objects' metadata.
+    pub(super) fn metadata_only(mut self, metadata_only: bool) -> Self {
+        self.metadata_only = metadata_only;
+        self
+    }
+
+    /// The objects of the next page, undecoded; nothing after the last one.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses, is late, breaks off, or sends something else than a list.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<&RawValue>>, WatchError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let time = self.tuning.page_time;
+        timeout(time, self.read()).await.map_err(|_late| WatchError::Late)??;
+        let page: Page<'_> = serde_json::from_slice(&self.text).map_err(WatchError::Decode)?;
+        let next = page.metadata.continue_token.filter(|token| !token.is_empty());
+        self.ended = next.is_none();
+        self.params.continue_token = next.map(std::borrow::Cow::into_owned);
+        let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+        self.version = version.map(std::borrow::Cow::into_owned);
+        Ok(Some(page.items.unwrap_or_default()))
+    }
+
+    /// The version that the list stands at, once it was read to its end.
+    pub(super) fn version(self) -> Result<String, WatchError> {
+        self.version.ok_or(WatchError::NoVersion)
+    }
+
+    /// Reads the page into the buffer, asking for fewer objects until it fits.
+    async fn read(&mut self) -> Result<(), WatchError> {
+        loop {
+            let request = if self.metadata_only {
+                self.path.list_metadata(&self.params)
+            } else {
+                self.path.list(&self.params)
+            };
+            let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
+            let opened = self.connection.client().request_stream(request).await;
+            let stream = opened.map_err(|error| WatchError::Api(Said::of(error)))?;
+            if read_whole(stream, &mut self.text, self.tuning.longest_page).await? {
+                return Ok(());
+            }
+            let asked = self.params.limit.unwrap_or(1);
+            if asked <= 1 {
+                return Err(WatchError::TooLong);
+            }
+            self.params.limit = Some((asked / 4).max(1));
+        }
+    }
+}
+
+/// Reads an answer into the buffer; `false` if it is longer than `most`.
+async fn read_whole(
+    stream: impl AsyncBufRead,
+    text: &mut Vec<u8>,
+    most: usize,
+) -> Result<bool, WatchError> {
+    let mut stream = pin!(stream);
+    text.clear();
+    loop {
+        let piece = stream.fill_buf().await.map_err(WatchError::Read)?;
+        if piece.is_empty() {
+            return Ok(true);
+        }
+        if text.len() + piece.len() > most {
+            return Ok(false);
+        }
+        text.extend_from_slice(piece);
+        let taken = piece.len();
+        stream.consume_unpin(taken);
+    }
+}
