@@ -13,6 +13,7 @@ mod registry;
 mod rules;
 mod tokens;
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -37,6 +38,8 @@ pub struct Classified {
     /// The host that could not be reached or trusted, or that refused, where it is not the
     /// registry itself: a token service, a mirror, a storage host.
     pub address: Option<String>,
+    /// The next step, where the words are so special that that of the cause would mislead.
+    pub advice: Option<&'static str>,
 }
 
 impl Classified {
@@ -69,6 +72,8 @@ pub struct KnownMessage {
     pub cause: Cause,
     /// Where the text comes from.
     pub source: &'static str,
+    /// The next step, where it is not that of the cause.
+    pub advice: Option<&'static str>,
 }
 
 /// Every rule, in the order in which they are tried: the first that matches wins.
@@ -77,6 +82,7 @@ pub fn known_messages() -> impl Iterator<Item = KnownMessage> {
         phrase: rule.phrase,
         cause: rule.cause,
         source: rule.source,
+        advice: rule.advice,
     })
 }
 
@@ -89,35 +95,57 @@ static RULES: LazyLock<Vec<(Phrase, Rule)>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The words of a network that failed, taken apart.
+static NETWORK: LazyLock<Vec<Phrase>> =
+    LazyLock::new(|| rules::NETWORK_FAILED.iter().map(|phrase| Phrase::new(phrase)).collect());
+
 /// Classifies a waiting message or an event message; `reason` is the waiting or event reason that
 /// came with it, if any.
 pub fn classify(reason: Option<&str>, message: &str) -> Classified {
     let text = Text::new(message);
+    let of_images = LazyCell::new(|| context::is_of_images(reason, &text));
     let rule = if context::is_other(reason, &text) {
         None
     } else {
-        parts::decisive(&text, |tokens| rule_for(&text, tokens))
+        parts::decisive(&text, |tokens| {
+            rule_for(&text, tokens, |rule| !rule.of_images || *of_images)
+        })
     };
-    let (cause, credential_problem) = match rule {
-        Some(rule) => (rule.cause, rule.problem),
-        None => (context::cause_of_reason(reason, &text), None),
+    let (cause, credential_problem, advice) = match rule {
+        Some(rule) => (rule.cause, rule.problem, rule.advice),
+        None => (context::cause_of_reason(reason, &text), None, None),
     };
     let (registry, address) = registry::hosts(&text, cause == Cause::NotAnImageFailure);
-    Classified { cause, registry, credential_problem, address }
+    Classified { cause, registry, credential_problem, address, advice }
 }
 
 /// The first rule that matches these words; if none does, the first that would if the message had
 /// not been cut off.
-fn rule_for(text: &Text, tokens: &[Token]) -> Option<Rule> {
+fn rule_for(text: &Text, tokens: &[Token], counts: impl Fn(&Rule) -> bool) -> Option<Rule> {
     let words: HashSet<&str> = tokens.iter().map(|token| text.lower(*token)).collect();
     let may_be_in = |phrase: &Phrase| {
         phrase.needs().is_none_or(|needed| needed.iter().any(|word| words.contains(word)))
     };
-    let whole =
-        RULES.iter().find(|(phrase, _)| may_be_in(phrase) && phrase.is_in(text, tokens, false));
-    whole
-        .or_else(|| RULES.iter().find(|(phrase, _)| phrase.is_in(text, tokens, true)))
-        .map(|(_, rule)| *rule)
+    let counting = || RULES.iter().filter(|(_, rule)| counts(rule));
+    let whole = counting()
+        .filter(|(phrase, _)| may_be_in(phrase))
+        .find_map(|(phrase, rule)| Some((phrase.find(text, tokens, false)?, *rule)));
+    let Some((at, rule)) = whole else {
+        return counting()
+            .find(|(phrase, _)| phrase.is_in(text, tokens, true))
+            .map(|(_, rule)| *rule);
+    };
+    // Go puts the inner error behind the outer one: what fails with the network in the end has
+    // proven nothing, however sure the words in front of it sound.
+    let behind = &tokens[at + 1..];
+    let may_wrap = !rule.cause.is_transient() || rule.cause == Cause::RegistryError;
+    if may_wrap && NETWORK.iter().any(|phrase| phrase.is_in(text, behind, false)) {
+        return counting()
+            .filter(|(_, rule)| rule.cause.is_transient())
+            .find(|(phrase, _)| phrase.is_in(text, behind, false))
+            .map_or(Some(rule), |(_, inner)| Some(*inner));
+    }
+    Some(rule)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn explain_message(reason: Option<&str>, message: &str) -> Explanation {
     let classified = classify(reason, message);
     let next_step = next_step(&classified);
     let transient = classified.is_transient();
-    let Classified { cause, registry, credential_problem, address } = classified;
+    let Classified { cause, registry, credential_problem, address, advice: _ } = classified;
     Explanation { id: None, cause, transient, registry, credential_problem, address, next_step }
 }
 
@@ -90,8 +90,13 @@ mod tests {
     #[test]
     fn every_cause_has_a_next_step_that_fits_a_line() {
         for &cause in Cause::ALL {
-            let classified =
-                Classified { cause, registry: None, credential_problem: None, address: None };
+            let classified = Classified {
+                cause,
+                registry: None,
+                credential_problem: None,
+                address: None,
+                advice: None,
+            };
             let step = next_step(&classified);
             assert!(!step.is_empty() && step.len() <= 90, "{cause}: {step}");
         }

@@ -14,7 +14,7 @@ use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes,
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::health::{
     BuildJob, BuildKind, BuildState, Classified, Freshness, KnownTag, PodTrouble, RegistryService,
-    ServiceState, next_step,
+    ServiceState, known_messages, next_step,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
@@ -110,6 +110,7 @@ fn causes(page: &mut String) {
             registry: None,
             credential_problem: None,
             address: None,
+            advice: None,
         });
         writeln!(page, "\n### `{cause}`\n").unwrap();
         let error = ImageReference::parse("Shop/App").err();
@@ -140,6 +141,15 @@ fn causes(page: &mut String) {
         }
         writeln!(page, "- Evidence: {}.", evidence(cause)).unwrap();
         writeln!(page, "- Next step: {step}.").unwrap();
+        let mut told: Vec<&str> = known_messages()
+            .filter(|known| known.cause == cause)
+            .filter_map(|known| known.advice)
+            .collect();
+        told.sort_unstable();
+        told.dedup();
+        for advice in told {
+            writeln!(page, "- Where a node's message says more: {advice}.").unwrap();
+        }
     }
 }
 

@@ -65,12 +65,26 @@ const PULLING: &[&str] = &[
 /// Starts of words that only texts about images have.
 const IMAGE_WORDS: &[&str] =
     &["image", "pull", "errimage", "imagepull", "manifest", "registry", "blob", "layer"];
+/// Words of what has a name in a registry.
+const NAMING_WORDS: &[&str] = &[
+    "reference",
+    "repository",
+    "repo",
+    "artifact",
+    "tag",
+    "tagged",
+    "descriptor",
+    "httpreadseeker",
+];
 /// Words of a failure.
 const FAILURE_WORDS: &[&str] = &["failed", "failure", "error", "unable", "cannot", "couldn't"];
 
 /// Whether the reason says that the message is not about a failure to get an image. A reason that
 /// both kinds of failure share decides by the words.
 pub(super) fn is_other(reason: Option<&str>, text: &Text) -> bool {
+    if text.all_lower().contains("create pod sandbox") && !speaks_of_images(text) {
+        return true;
+    }
     match reason {
         None | Some("CreateContainerError") => false,
         Some(reason) if PULLING.contains(&reason) => false,
@@ -95,6 +109,24 @@ pub(super) fn cause_of_reason(reason: Option<&str>, text: &Text) -> Cause {
         _ if speaks_of_images(text) && has_word(text, FAILURE_WORDS) => Cause::BackOff,
         _ => Cause::NotAnImageFailure,
     }
+}
+
+/// Whether a missing thing is an image for all that is said: the reason is of pulls, the text
+/// speaks of images, or names one.
+pub(super) fn is_of_images(reason: Option<&str>, text: &Text) -> bool {
+    let of_pulls = reason.is_some_and(|reason| reason != "Failed" && PULLING.contains(&reason));
+    of_pulls
+        || speaks_of_images(text)
+        || has_word(text, NAMING_WORDS)
+        || text.tokens().iter().any(|&token| looks_like_a_name(text.lower(token)))
+}
+
+/// Whether a word has the shape of `registry/repository:tag`; a path on a disk has not.
+fn looks_like_a_name(word: &str) -> bool {
+    !word.starts_with(['/', '.', '-'])
+        && !word.contains("://")
+        && word.contains('/')
+        && word.contains([':', '@'])
 }
 
 /// Whether a word is one of images, or the address of a registry's API (OD: `/v2/`).

@@ -6,6 +6,9 @@ use crate::pull::Cause;
 /// What to do next about what a message says. One line of our own words.
 pub fn next_step(classified: &Classified) -> &'static str {
     use CredentialProblem::{Expired, Insufficient, Missing, Rejected};
+    if let Some(advice) = classified.advice {
+        return advice;
+    }
     match (classified.cause, classified.credential_problem) {
         (Cause::Unauthorized, Some(Missing)) => {
             "add a pull secret for this registry to the pod or its ServiceAccount"

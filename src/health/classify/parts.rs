@@ -1,8 +1,9 @@
 //! Which part of a message decides: errors in a row, mirrors before the origin.
 //!
 //! The kubelet joins the errors of several credentials as `[e1, e2]`; the image library of CRI-O
-//! puts `(Mirrors also failed: [..])` in front of the origin's error, and CRI-O tells behind
-//! `; artifact err:` how it tried the same name as an artifact. Everything else is one part.
+//! puts `(Mirrors also failed: [..])` in front of the origin's error, CRI-O tells behind
+//! `; artifact err:` how it tried the same name as an artifact, and clients of Docker's API put a
+//! status of their own in front. Everything else is one part.
 
 use super::rules::Rule;
 use super::tokens::{Text, Token};
@@ -25,6 +26,9 @@ const STARTS: &[&str] = &[
 
 /// The rule of the decisive part.
 pub(super) fn decisive(text: &Text, rule_for: impl Fn(&[Token]) -> Option<Rule>) -> Option<Rule> {
+    let rule_for = |tokens: &[Token]| {
+        behind_client(text, tokens).and_then(&rule_for).or_else(|| rule_for(tokens))
+    };
     let rule_for = |tokens: &[Token]| {
         before_artifact(text, tokens).and_then(&rule_for).or_else(|| rule_for(tokens))
     };
@@ -94,6 +98,21 @@ fn behind_mirrors<'t>(text: &Text, tokens: &'t [Token]) -> Option<&'t [Token]> {
     })?;
     let first = tokens.partition_point(|token| Text::offset(*token) <= close);
     Some(&tokens[first..])
+}
+
+/// What clients of Docker's API write in front of its message: its own status, which is 500 for
+/// nearly everything that a registry answers. In order: dockerode, go-dockerclient, docker-py, and
+/// the body that docker-java shows.
+const CLIENTS: &[&str] =
+    &["server error - ", "api error (", "internal server error (\"", "{\"message\":\""];
+
+/// The words behind the status of Docker's API, if there are any.
+fn behind_client<'t>(text: &Text, tokens: &'t [Token]) -> Option<&'t [Token]> {
+    let start = Text::offset(*tokens.first()?);
+    let behind = &text.all_lower()[start..];
+    let at = CLIENTS.iter().filter_map(|client| Some(behind.find(client)? + client.len())).max()?;
+    let first = tokens.partition_point(|token| Text::offset(*token) < start + at);
+    (first < tokens.len()).then(|| &tokens[first..])
 }
 
 /// The words in front of `; artifact err:`, if they are among these: the error of the image.

@@ -33,6 +33,9 @@ const COMMON: &[&str] = &[
     "manifest",
     "repository",
     "layer",
+    "trying",
+    "pull",
+    "an",
 ];
 
 /// A phrase, taken apart.
@@ -72,7 +75,12 @@ impl Phrase {
     /// Whether the phrase stands in these words of the text. With `cut`, the text may end inside
     /// the phrase, but not before a gap: what comes behind `..`, a status most of all, was not said.
     pub(super) fn is_in(&self, text: &Text, tokens: &[Token], cut: bool) -> bool {
-        (0..tokens.len()).any(|at| matches(&self.0, text, &tokens[at..], cut, 0))
+        self.find(text, tokens, cut).is_some()
+    }
+
+    /// Where the phrase starts, as [`Phrase::is_in`] looks for it.
+    pub(super) fn find(&self, text: &Text, tokens: &[Token], cut: bool) -> Option<usize> {
+        (0..tokens.len()).find(|&at| matches(&self.0, text, &tokens[at..], cut, 0))
     }
 }
 

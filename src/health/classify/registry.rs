@@ -2,7 +2,7 @@
 //!
 //! A host comes out only if it parses as one; nothing else of a message ever does.
 
-use super::tokens::Text;
+use super::tokens::{Text, Token};
 
 /// Docker Hub, whatever is dialled for it.
 const HUB: &str = "docker.io";
@@ -33,8 +33,23 @@ pub(super) fn hosts(text: &Text, only_images: bool) -> (Option<String>, Option<S
             .or_else(|| urls.iter().find(|url| url.host == HUB))
             .map(|url| url.host.clone())
     });
-    urls.retain(|url| Some(&url.host) != registry.as_ref());
-    (registry, urls.pop().map(|url| url.host))
+    let registry = registry.or_else(|| looked_up(text).filter(|host| host == HUB));
+    urls.retain(|url| url.is_asked && Some(&url.host) != registry.as_ref());
+    let address = urls.pop().map(|url| url.host).or_else(|| looked_up(text));
+    let address = address.filter(|host| Some(host) != registry.as_ref());
+    (registry, address)
+}
+
+/// The host that was looked up or asked last: what stands behind "lookup" in an error of Go, and
+/// behind `host=` in containerd's log.
+fn looked_up(text: &Text) -> Option<String> {
+    let pairs = text.tokens().windows(2).rev();
+    let named = |pair: &&[Token]| matches!(text.lower(pair[0]), "lookup" | "host");
+    let host = pairs.filter(named).find_map(|pair| {
+        let host = text.raw(pair[1]);
+        (host.contains('.') && is_host(host)).then_some(host)
+    })?;
+    Some(canonical_host(host).to_owned())
 }
 
 /// A URL of a message.
@@ -42,7 +57,15 @@ struct Url {
     host: String,
     /// Whether its path is that of the registry protocol.
     is_registry: bool,
+    /// Whether the text says that it was asked for; a page of help is not.
+    is_asked: bool,
 }
+
+/// Words in front of a URL that was asked for: methods, and how the runtimes tell of a status.
+const ASKED: &[&str] = &[
+    "get", "head", "post", "put", "patch", "delete", "ping", "pinging", "code", "endpoint",
+    "registry", "mirror", "proxy", "url", "from", "host", "server",
+];
 
 /// Docker Hub's hosts are one registry.
 pub(crate) fn canonical_host(host: &str) -> &str {
@@ -52,7 +75,7 @@ pub(crate) fn canonical_host(host: &str) -> &str {
 /// All URLs, in order.
 fn urls(text: &Text) -> Vec<Url> {
     let mut found = Vec::new();
-    for &token in text.tokens() {
+    for (at, &token) in text.tokens().iter().enumerate() {
         let word = text.raw(token);
         let Some((_, rest)) =
             word.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
@@ -66,7 +89,11 @@ fn urls(text: &Text) -> Vec<Url> {
                 path.strip_prefix(version)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
-            found.push(Url { host: canonical_host(host).to_owned(), is_registry });
+            let before = |n: usize| at.checked_sub(n).map(|at| text.lower(text.tokens()[at]));
+            let is_asked = is_registry
+                || before(1).is_some_and(|word| ASKED.contains(&word))
+                || (before(1) == Some("to") && before(2) == Some("request"));
+            found.push(Url { host: canonical_host(host).to_owned(), is_registry, is_asked });
         }
     }
     found
@@ -95,6 +122,7 @@ fn named_image(text: &Text, only_images: bool) -> Option<String> {
             || (rest.is_empty() && !first.contains('.'))
             || (of_store && after_ref)
             || is_media_type(first)
+            || first == "containerd.io"
         {
             return None;
         }

@@ -1,6 +1,7 @@
 //! The corpus, more messages of the same kinds from the sources of the runtimes, and what a
 //! hostile or cut-off text does.
 
+mod families;
 mod held_out;
 
 use proptest::prelude::*;

@@ -67,7 +67,7 @@ impl Text {
     /// left of a name is not one.
     pub(super) fn follows_placeholder(&self, token: Token) -> bool {
         let before = &self.lower.as_bytes()[..token.start];
-        matches!(before, [.., b'>' | b'*' | b'}' | b'#'] | [.., b'>', b'.'])
+        matches!(before, [.., b'>' | b'*' | b'}' | b'#'] | [b'.'] | [.., b'>' | b' ' | b'"', b'.'])
     }
 
     /// Whether this is the last word, and nothing but dots follows: the message may be cut there.

@@ -254,7 +254,8 @@ fn advice(report: &Report, cause: Cause) -> String {
     if report.registry.health.in_trouble {
         return "wait for the registry, or mend its log-in: this image is not the only one".into();
     }
-    let classified = Classified { cause, registry: None, credential_problem: None, address: None };
+    let classified =
+        Classified { cause, registry: None, credential_problem: None, address: None, advice: None };
     let step = next_step(&classified);
     match (&report.last_good, cause) {
         (Some(good), Cause::TagNotFound | Cause::PlatformMismatch | Cause::CorruptContent) => {

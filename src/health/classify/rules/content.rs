@@ -3,8 +3,14 @@
 
 use super::{Rule, is};
 use crate::pull::Cause::{
-    CorruptContent, NodeRuntime, PlatformMismatch, SignatureRejected, UnsupportedManifest,
+    CorruptContent, NodeRuntime, PlatformMismatch, RegistryError, SignatureRejected,
+    UnsupportedManifest,
 };
+
+/// Signatures that could not be fetched: the image library wraps that in the same words as a
+/// refusal, and it proves nothing.
+pub(super) const UNREAD_SIGNATURE: &[Rule] =
+    &[is(RegistryError, "source image rejected reading|downloading|getting", "CI signature")];
 
 /// A signature or trust policy said no.
 pub(super) const SIGNATURE: &[Rule] = &[
@@ -22,6 +28,7 @@ pub(super) const SIGNATURE: &[Rule] = &[
     is(SignatureRejected, "blocked pull of", "CD transfer/local/pull.go"),
     is(SignatureRejected, "trust data", "MO content trust"),
     is(SignatureRejected, "image is not signed", "Harbor: middleware of content trust"),
+    is(SignatureRejected, "required email .. not found", "CI signature/fulcio_cert.go"),
 ];
 
 /// Nothing in it for this node.
@@ -34,6 +41,12 @@ pub(super) const PLATFORM: &[Rule] = &[
     is(PlatformMismatch, "no manifest|child|descriptor .. platform|architecture", "CD, MO"),
     is(PlatformMismatch, "not contain descriptor matching platform", "ECS"),
     is(PlatformMismatch, "does not match the specified|requested|detected|expected platform", "MO"),
+    is(PlatformMismatch, "not match the detected host platform", "MO"),
+    is(PlatformMismatch, "architecture|system mismatch", "CI copy, CR"),
+    is(PlatformMismatch, "image uses .. expecting", "CI copy"),
+    is(PlatformMismatch, "operating system * when requesting", "MO distribution/pull"),
+    is(PlatformMismatch, "no suitable|compatible manifest|image .. platform", "several"),
+    is(PlatformMismatch, "not find a platform match", "CD client"),
     is(PlatformMismatch, "cannot be used on this platform", "MO distribution/pull"),
     is(PlatformMismatch, "operating system is not supported", "MO"),
     is(PlatformMismatch, "operating system does not match the host", "Windows"),
@@ -47,6 +60,15 @@ pub(super) const PLATFORM: &[Rule] = &[
 pub(super) const FORMAT: &[Rule] = &[
     is(UnsupportedManifest, "schema 1", "CD transfer/local/pull.go, images/image.go"),
     is(UnsupportedManifest, "schema1|schemav1", "CI, MO"),
+    is(UnsupportedManifest, "manifest schema v1", "several"),
+    is(UnsupportedManifest, "application/*|text/* not supported", "MO: a type of manifest"),
+    is(UnsupportedManifest, "application/*|text/* is not supported", "several"),
+    is(UnsupportedManifest, "accept header does not support", "DD, Quay: an OCI image or index"),
+    is(UnsupportedManifest, "unsupported content type|content-type", "several"),
+    is(UnsupportedManifest, "406 not acceptable", "HTTP 406"),
+    is(UnsupportedManifest, "status|statuscode|code 406", "HTTP 406"),
+    is(UnsupportedManifest, "unknown blob|layer media type", "CI"),
+    is(UnsupportedManifest, "unrecognized image format", "CI"),
     is(UnsupportedManifest, "is no longer supported since containerd", "CD client/pull.go"),
     is(UnsupportedManifest, "manifest.v1+prettyjws|docker.distribution.manifest.v1", "CD"),
     is(UnsupportedManifest, "docker image format v1", "MO distribution/pull_v2.go"),
@@ -67,7 +89,7 @@ pub(super) const FORMAT: &[Rule] = &[
     is(UnsupportedManifest, "unsupported schema version", "CI manifest"),
     is(UnsupportedManifest, "unsupported|unimplemented|unrecognized manifest", "CI, MO"),
     is(UnsupportedManifest, "manifest too big|large", "CI, DD"),
-    is(UnsupportedManifest, "mime type", "CI image/manifest.go"),
+    is(UnsupportedManifest, "unsupported|unimplemented|unknown .. mime type", "CI manifest"),
     is(UnsupportedManifest, "expected manifest but found index", "CD images/image.go"),
     is(UnsupportedManifest, "expected index but found manifest", "CD images/image.go"),
     is(UnsupportedManifest, "encountered remote", "MO: artifact instead of image"),
@@ -77,7 +99,10 @@ pub(super) const FORMAT: &[Rule] = &[
     is(UnsupportedManifest, "gzip invalid header", "GO compress/gzip"),
     is(UnsupportedManifest, "zstd|gzip|lz4|bzip2|xz .. not supported|magic", "CI, MO"),
     is(UnsupportedManifest, "invalid compression|magic", "several"),
-    is(NodeRuntime, "convert whiteout file .. operation not", "CD archive: the node refuses"),
+    is(UnsupportedManifest, "magic number mismatch", "zstd"),
+    // Whiteouts are part of the format: if one is refused, and why is said, the node's file system
+    // is why. Only what is cut off in front of that leaves the layer under suspicion.
+    is(NodeRuntime, "convert whiteout file * *", "CD archive: the node refuses"),
     is(UnsupportedManifest, "convert whiteout file", "CD archive"),
     is(UnsupportedManifest, "needed for decryption", "ocicrypt: encrypted layers"),
     is(UnsupportedManifest, "unwrapping .. key|keys", "ocicrypt: encrypted layers"),
@@ -89,7 +114,8 @@ pub(super) const INTEGRITY: &[Rule] = &[
     is(CorruptContent, "failed size validation|verification", "CD content"),
     is(CorruptContent, "verification failed for digest", "MO: layer verification"),
     is(CorruptContent, "manifest verification failed", "MO"),
-    is(CorruptContent, "digest|digests .. not match", "CI copy/digesting_reader.go"),
+    is(CorruptContent, "size validation failed", "several"),
+    is(CorruptContent, "digest|digests|checksum .. not match", "CI copy/digesting_reader.go"),
     is(CorruptContent, "not match .. digest|diffid|checksum", "CI, MO"),
     is(CorruptContent, "digest|checksum|size|crc32|hash|content mismatch|mismatched", "several"),
     is(CorruptContent, "mismatched|wrong|bad digest|checksum|size|diff", "CD rootfs/apply.go"),
@@ -100,6 +126,7 @@ pub(super) const INTEGRITY: &[Rule] = &[
     is(CorruptContent, "layers from manifest don't match", "MO"),
     is(CorruptContent, "extract|register layer .. unexpected eof", "CD, MO: the layer is cut off"),
     is(CorruptContent, "processing tar file .. unexpected eof", "MO: the layer is cut off"),
+    is(CorruptContent, "unpacking failed .. unexpected eof", "CI storage: the layer is cut off"),
     is(CorruptContent, "unexpected size|length", "CD, CI"),
     is(CorruptContent, "digest_invalid|size_invalid", "OD"),
     is(CorruptContent, "code failedprecondition", "gRPC code of CD"),
