@@ -135,6 +135,7 @@ impl Review {
             attempts: &image.attempts,
             advice: &image.advice,
             broken_secret: self.secrets.broken(),
+            secrets_unread: self.secrets.unread,
             ruling: &image.ruling,
             is_pod: self.is_pod,
             seen_here: image.seen_here,

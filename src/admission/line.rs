@@ -41,6 +41,8 @@ pub struct Finding<'a> {
     pub advice: &'a [Advice],
     /// The secret that makes the kubelet give up, with the reason.
     pub broken_secret: Option<(&'a str, &'a str)>,
+    /// Whether it is not known which pull secrets the pods get.
+    pub secrets_unread: bool,
     /// What the policy makes of it.
     pub ruling: &'a Ruling,
     /// Whether the object is a pod.
@@ -101,10 +103,13 @@ impl Finding<'_> {
             }
             Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
+            Cause::Unauthorized if self.is_anonymous() && self.secrets_unread => {
+                "the registry wants a login (401)".to_owned()
+            }
             Cause::Unauthorized if self.is_anonymous() => {
                 "the registry wants a login (401), and no pull secret matches".to_owned()
             }
-            Cause::AccessDeniedOrMissing if self.is_anonymous() => {
+            Cause::AccessDeniedOrMissing if self.is_anonymous() && !self.secrets_unread => {
                 "missing, or private and no pull secret matches".to_owned()
             }
             _ => sentence(cause, self.assessment.verdict).to_owned(),
@@ -220,6 +225,9 @@ impl Finding<'_> {
         );
         let attempt = self.attempts.get(index).filter(|_| asked)?;
         Some(match attempt.source.as_ref().map(|source| &source.origin) {
+            None if self.secrets_unread => {
+                "it is not known which pull secrets the pods get: asked anonymously".to_owned()
+            }
             None => "Pullgate asked anonymously".to_owned(),
             Some(CredentialOrigin::Secret(name)) => format!("Pullgate asked with secret `{name}`"),
             Some(CredentialOrigin::User) => "asked with your own login".to_owned(),

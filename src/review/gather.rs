@@ -36,7 +36,8 @@ pub struct PodSecrets {
     pub names: Vec<Box<str>>,
     /// Names of secrets that do not exist (yet): the kubelet goes on without them.
     pub missing: Vec<Box<str>>,
-    /// Whether one of them, or the ServiceAccount, could not be read.
+    /// Whether one of them, or the ServiceAccount, could not be read; the account may not exist
+    /// yet.
     pub unread: bool,
     /// The keyring that the kubelet makes of them.
     pub keyring: Result<Keyring, KeyringError>,
@@ -91,8 +92,9 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSe
             sources.cluster.service_account(subject.namespace, account, subject.deadline).await;
         let names = match answer {
             ServiceAccountAnswer::Found(facts) => facts.pull_secrets,
-            ServiceAccountAnswer::Missing => Vec::new(),
-            ServiceAccountAnswer::Unavailable => {
+            // No pod is made before the account is there, and what it names then nobody knows:
+            // a Deployment is often applied before its account.
+            ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => {
                 unread = true;
                 Vec::new()
             }

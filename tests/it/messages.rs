@@ -79,6 +79,7 @@ fn finding<'a>(
         attempts,
         advice: &[],
         broken_secret: Some(("regcred", "its docker configuration does not parse")),
+        secrets_unread: false,
         ruling,
         is_pod: false,
         seen_here: true,

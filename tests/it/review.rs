@@ -261,6 +261,21 @@ async fn every_credential_is_tried_in_order_until_one_works() {
     assert_eq!(asked, ["first", "second"]);
 }
 
+/// A Deployment is often applied before its account, which may bring the pull secrets.
+#[tokio::test]
+async fn a_workload_whose_account_does_not_exist_yet_is_not_called_failing() {
+    let policy = format!("{VOUCHED}  enforceOn: [workloads]\n  cannotTell: warn\n");
+    let mut world = World::enforcing();
+    let review = run(&world, deployment("reg.example.com/app:1"), &policy).await;
+    assert_eq!(review.decision, Decision::Deny, "with an account that names no secret");
+
+    world.account_missing = true;
+    let review = run(&world, deployment("reg.example.com/app:1"), &policy).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(review.decision, Decision::Warn);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401); it is not known which pull secrets the pods get: asked anonymously");
+}
+
 #[tokio::test]
 async fn an_index_is_compared_with_the_nodes() {
     let mut world = World::enforcing().answer("reg.example.com/app:1", "", index(&["linux/arm64"]));

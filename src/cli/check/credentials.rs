@@ -79,7 +79,11 @@ pub(super) fn explain(
 fn origin(secrets: &PodSecrets) -> String {
     let names: Vec<String> =
         secrets.names.iter().map(|name| format!("`{}`", clean(name))).collect();
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let names = match names.is_empty() {
+        true if secrets.unread => "it could not be read, or does not exist yet".to_owned(),
+        true => "none".to_owned(),
+        false => names.join(", "),
+    };
     match &secrets.origin {
         SecretsOrigin::Pod => format!("pull secrets of the pod: {names}"),
         SecretsOrigin::ServiceAccount(account) => {

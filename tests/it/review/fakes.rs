@@ -31,6 +31,8 @@ pub struct World {
     pub age: Duration,
     pub secrets: BTreeMap<String, PullSecret>,
     pub account: ServiceAccountFacts,
+    /// Whether the account does not exist (yet).
+    pub account_missing: bool,
     pub labels: Vec<(Box<str>, Box<str>)>,
     pub nodes: Option<Vec<Node>>,
     pub history: History,
@@ -212,7 +214,12 @@ impl ClusterSource for World {
         _: &'a str,
         _: Instant,
     ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        async { ServiceAccountAnswer::Found(self.account.clone()) }.boxed()
+        let answer = if self.account_missing {
+            ServiceAccountAnswer::Missing
+        } else {
+            ServiceAccountAnswer::Found(self.account.clone())
+        };
+        async { answer }.boxed()
     }
 
     fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
