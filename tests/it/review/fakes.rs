@@ -23,6 +23,7 @@ use pullgate::review::{
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Everything a review asks, from tables.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a table")]
 #[derive(Default)]
 pub struct World {
     /// Outcomes by canonical reference and secret (`""` is anonymous).
