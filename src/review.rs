@@ -280,6 +280,7 @@ impl Bench<'_> {
                 .and_then(|owner| self.sources.health.created(&owner.kind, &owner.uid)),
             annotations: &workload.annotations,
             asker,
+            secret_missing: !self.secrets.missing.is_empty(),
             registry_in_trouble: assessment.softened.is_some() || service_is_down,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,

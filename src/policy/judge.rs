@@ -42,6 +42,8 @@ pub struct Matter<'a> {
     pub annotations: &'a [(Box<str>, Box<str>)],
     /// Who asks.
     pub asker: &'a Asker,
+    /// Whether a pull secret that the object names does not exist (yet).
+    pub secret_missing: bool,
     /// Whether the registry as a whole is in trouble.
     pub registry_in_trouble: bool,
     /// Whether the cluster's history may be believed, or there is none at all (command line).
@@ -102,6 +104,8 @@ pub enum Because {
     RegistryInTrouble,
     /// The image may still be pushed.
     Grace,
+    /// A template for pods names a pull secret that may be created before its pods are.
+    SecretToCome,
     /// Somebody who may asked to get past.
     BreakGlass,
     /// It would be denied, but not on this kind of object: its pods will be, or a template was.
@@ -127,6 +131,7 @@ impl Because {
         Self::OpenEscapes,
         Self::RegistryInTrouble,
         Self::Grace,
+        Self::SecretToCome,
         Self::BreakGlass,
         Self::NotEnforcedHere,
         Self::RegistryRefused,
@@ -148,6 +153,7 @@ impl Because {
             Self::OpenEscapes => "open_escapes",
             Self::RegistryInTrouble => "registry_in_trouble",
             Self::Grace => "grace",
+            Self::SecretToCome => "secret_to_come",
             Self::BreakGlass => "break_glass",
             Self::NotEnforcedHere => "not_enforced_here",
             Self::RegistryRefused => "registry_refused",
@@ -271,6 +277,7 @@ impl PullPolicy {
             (!refused && self.in_grace(matter, subject), Because::Grace),
             (self.spec.break_glass.opens(matter.asker, matter.annotations), Because::BreakGlass),
             (!self.spec.enforces_on(subject, on), Because::NotEnforcedHere),
+            (!refused && awaits_secret(matter), Because::SecretToCome),
         ];
         gates
             .into_iter()
@@ -288,6 +295,11 @@ impl PullPolicy {
         let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
         matter.owner_created.is_none_or(|created| matter.now.duration_since(created) < grace)
     }
+}
+
+/// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.
+fn awaits_secret(matter: &Matter<'_>) -> bool {
+    !matter.is_pod && matter.secret_missing && matter.cause != Some(Cause::InvalidReference)
 }
 
 fn works(matter: &Matter<'_>) -> bool {

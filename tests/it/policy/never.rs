@@ -75,7 +75,7 @@ struct Scene {
     escapes: Vec<Escape>,
     reference: Option<ImageReference>,
     facts: Option<NamespaceFacts>,
-    flags: [bool; 4],
+    flags: [bool; 5],
     age: Option<i64>,
     groups: Vec<Box<str>>,
 }
@@ -105,7 +105,7 @@ fn scene() -> impl Strategy<Value = Scene> {
     );
     let groups = prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["sre".into()])];
     let age = proptest::option::of(-60_i64..3600);
-    (verdict, cause, escapes, reference, facts, any::<[bool; 4]>(), age, groups).prop_map(
+    (verdict, cause, escapes, reference, facts, any::<[bool; 5]>(), age, groups).prop_map(
         |(verdict, cause, escapes, reference, facts, flags, age, groups)| Scene {
             verdict,
             cause,
@@ -125,7 +125,8 @@ proptest! {
     #[test]
     fn no_document_makes_a_denial_that_the_product_forbids(policy in policy(), scene in scene()) {
         let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        let [is_pod, created_by_controller, registry_in_trouble, history_current] = scene.flags;
+        let [is_pod, created_by_controller, secret_missing, registry_in_trouble, history_current] =
+            scene.flags;
         let asker = Asker { groups: scene.groups.clone(), ..Asker::default() };
         let matter = Matter {
             verdict: scene.verdict,
@@ -139,6 +140,7 @@ proptest! {
             owner_created: scene.age.map(|age| now - SignedDuration::from_secs(age)),
             annotations: &[],
             asker: &asker,
+            secret_missing,
             registry_in_trouble,
             history_current,
             now,
@@ -157,6 +159,8 @@ proptest! {
                 prop_assert_eq!(scene.verdict, Verdict::Fails);
                 prop_assert!(scene.escapes.is_empty());
                 prop_assert!(!registry_in_trouble);
+                let to_come = !is_pod && secret_missing;
+                prop_assert!(!to_come || scene.cause == Some(Cause::InvalidReference));
                 prop_assert!(scene.cause.is_some_and(|cause| !cause.is_transient()));
             }
         }

@@ -48,6 +48,7 @@ impl Scene {
             owner_created: None,
             annotations: &self.annotations,
             asker: &self.asker,
+            secret_missing: false,
             registry_in_trouble: false,
             history_current: true,
             now: NOW.parse().unwrap(),
@@ -112,6 +113,23 @@ fn without_a_word_in_the_policy(
     #[case] because: Because,
 ) {
     assert_eq!(outcome(&Scene::new().judge(NOTHING, change)), (decision, because));
+}
+
+#[rstest]
+#[case::workload(false, true, Some(Cause::Unauthorized), Because::SecretToCome)]
+#[case::nothing_missing(false, false, Some(Cause::Unauthorized), Because::Denied)]
+#[case::pods_are_made_now(true, true, Some(Cause::Unauthorized), Because::Denied)]
+#[case::no_secret_helps(false, true, Some(Cause::InvalidReference), Because::Denied)]
+fn a_workload_whose_secret_may_still_come_is_not_denied(
+    #[case] is_pod: bool,
+    #[case] secret_missing: bool,
+    #[case] cause: Option<Cause>,
+    #[case] because: Because,
+) {
+    let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
+        (matter.is_pod, matter.secret_missing, matter.cause) = (is_pod, secret_missing, cause);
+    });
+    assert_eq!(ruling.because, because);
 }
 
 #[test]
