@@ -21,7 +21,7 @@ test: need-cargo ## Run everything: formatting, lints, unit, integration and clu
 test-unit: need-cargo ## Run the fast tests: no cluster, no Go
 	PULLGATE_CLUSTER_BIN= cargo test --locked
 
-test-matrix: need-cargo ## Run the cluster tests against the oldest and the newest Kubernetes (1.31, 1.36)
+test-matrix: need-cargo ## Run the cluster tests with the oldest and the newest Kubernetes (1.30, 1.36)
 	@tests/matrix.sh
 
 demo: need-cargo ## Play the demo: a real API server asks Pullgate, kubectl shows the answers

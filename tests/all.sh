@@ -56,8 +56,8 @@ tests() { # command ...
 
 cluster_is_there() {
   local program
-  for program in kube-apiserver kube-controller-manager kubectl etcd registry registry-ggcr registry-v2 helm; do
-    [[ -x $PULLGATE_CLUSTER_BIN/$program ]] || { echo "missing: $PULLGATE_CLUSTER_BIN/$program" >&2; return 1; }
+  for program in kube-apiserver kube-controller-manager kubectl etcd registry registry-ggcr registry-v2 helm alerts definitions/cert-manager.io_issuers.yaml; do
+    [[ -e $PULLGATE_CLUSTER_BIN/$program ]] || { echo "missing: $PULLGATE_CLUSTER_BIN/$program" >&2; return 1; }
   done
 }
 

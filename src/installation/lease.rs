@@ -89,11 +89,11 @@ impl Leadership {
         let ours = spec.holder_identity.as_deref() == Some(&self.replica);
         let changes = spec.lease_transitions.unwrap_or(0);
         Lease {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                resource_version: old.and_then(|lease| lease.metadata.resource_version.clone()),
-                ..ObjectMeta::default()
-            },
+            // Labels and all else are those of whoever declared it.
+            metadata: old.map_or_else(
+                || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                |lease| lease.metadata.clone(),
+            ),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.replica.clone()),
                 lease_duration_seconds: i32::try_from(self.length.as_secs().max(1)).ok(),

@@ -85,6 +85,10 @@ fn is_ageing(authority: &Pair, wanted: &Wanted<'_>) -> bool {
 }
 
 fn renew_authority(new: &mut Kept, wanted: &Wanted<'_>) -> Result<(), MakeError> {
+    // Made by a clock that was ahead: those whose clocks are may trust it meanwhile.
+    if let Some(early) = new.authority.take_if(|pair| begins_later(&pair.certificate, wanted.now)) {
+        new.previous.push_str(&early.certificate);
+    }
     new.authority = new.authority.take().filter(|pair| is_usable(pair, wanted.now));
     new.next = new.next.take().filter(|pair| is_usable(pair, wanted.now));
     match &new.authority {
@@ -142,20 +146,33 @@ fn drop_expired(new: &mut Kept, now: Timestamp) {
 
 /// How long the first certificate of a PEM still lives; zero if it has expired.
 fn left(pem: &str, now: Timestamp) -> Option<Duration> {
-    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
-    let expires = Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()?;
-    Some(Duration::try_from(expires.duration_since(now)).unwrap_or_default())
+    let (_, ends) = validity(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)?;
+    Some(Duration::try_from(ends.duration_since(now)).unwrap_or_default())
 }
 
-/// Whether an authority has not expired and is of its key.
+/// Whether the first certificate of a PEM is not valid yet.
+fn begins_later(pem: &str, now: Timestamp) -> bool {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+    certificate.and_then(|one| validity(&one)).is_some_and(|(begins, _)| begins > now)
+}
+
+/// Since when and until when a certificate is valid.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let validity = parsed.validity();
+    let begins = Timestamp::from_second(validity.not_before.timestamp()).ok()?;
+    Some((begins, Timestamp::from_second(validity.not_after.timestamp()).ok()?))
+}
+
+/// Whether an authority is valid and of its key.
 fn is_usable(pair: &Pair, now: Timestamp) -> bool {
     let check = || {
         let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).ok()?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
         let key = KeyPair::from_pem(&pair.key).ok()?;
         let of_this_key = parsed.public_key().raw == key.subject_public_key_info();
-        (of_this_key && !left(&pair.certificate, now)?.is_zero()).then_some(())
+        let (begins, ends) = validity(&certificate)?;
+        (of_this_key && begins <= now && now < ends).then_some(())
     };
     check().is_some()
 }
@@ -167,7 +184,13 @@ fn is_trusted(leaf: &Pair, bundle: &str, wanted: &Wanted<'_>) -> bool {
         let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).ok()?;
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            roots.add(authority.ok()?).ok()?;
+            let authority = authority.ok()?;
+            // The API server's library asks this of authorities too, this one does not.
+            let (begins, ends) = validity(&authority)?;
+            if begins > wanted.now || ends <= wanted.now {
+                continue;
+            }
+            roots.add(authority).ok()?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         rustls::sign::CertifiedKey::from_der(vec![certificate.clone()], key, &provider).ok()?;
@@ -354,6 +377,23 @@ mod tests {
         assert!(is_trusted(mended.leaf.as_ref().unwrap(), &mended.bundle(), &wanted));
         let short = Kept { token: Some("short".to_owned()), ..made };
         assert_ne!(renew(&short, &wanted).unwrap().unwrap().token, short.token);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_made_is_made_again_and_trusted_meanwhile() {
+        let hosts = hosts();
+        let early = renew(&Kept::default(), &wanted(&hosts, 48, HOUR)).unwrap().unwrap();
+        let now = wanted(&hosts, 0, HOUR);
+        assert!(!is_trusted(early.leaf.as_ref().unwrap(), &early.bundle(), &now));
+        let mended = renew(&early, &now).unwrap().unwrap();
+        assert!(is_trusted(mended.leaf.as_ref().unwrap(), &mended.bundle(), &now));
+        assert_ne!(mended.authority, early.authority);
+        assert!(mended.bundle().contains(early.authority.unwrap().certificate.trim()));
+        assert_eq!(mended.token, early.token);
+        assert_eq!(renew(&mended, &now).unwrap(), None);
+        // A clock that is an hour off makes no difference.
+        let skewed = renew(&Kept::default(), &wanted(&hosts, 1, HOUR)).unwrap().unwrap();
+        assert_eq!(renew(&skewed, &now).unwrap(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the real control plane for the cluster tests and the demo from Go modules:
-# kube-apiserver, kube-controller-manager, kubectl, etcd, registries, helm.
+# kube-apiserver, kube-controller-manager, kubectl, etcd, registries, helm. And takes definitions of
+# kinds that are no part of Kubernetes out of the modules that they come in.
 #
 #   tests/cluster/build.sh [OUTPUT_FOLDER]      default: target/cluster
 #
@@ -12,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${1:-$root/target/cluster}
 # `helm` renders the chart in `make test`; the demo needs it not and says so here.
-modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm}
+modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts definitions}
 
 # --- what is needed ------------------------------------------------------------------------
 need_minor=26
@@ -63,6 +64,7 @@ packages() { # folder -> "program=main package" words
     registry) echo "registry=github.com/distribution/distribution/v3/cmd/registry" ;;
     ggcr) echo "registry-ggcr=pullgate.dev/tests/cluster/ggcr" ;;
     distribution2) echo "registry-v2=pullgate.dev/tests/cluster/distribution2" ;;
+    alerts) echo "alerts=pullgate.dev/tests/cluster/alerts" ;;
     helm) echo "helm=helm.sh/helm/v4/cmd/helm" ;;
     *) echo "unknown module $1" >&2; return 1 ;;
   esac
@@ -80,7 +82,8 @@ link_flags() { # folder -> -ldflags; what the program says of its own version
 }
 
 fingerprint() { # folder -> what the result depends on
-  { cat "$here/$1"/go.mod "$here/$1"/go.sum "$here/$1"/*.go "${BASH_SOURCE[0]}"
+  { find "$here/$1" -type f | LC_ALL=C sort | xargs cat
+    cat "${BASH_SOURCE[0]}"
     echo "$go_version"; } | cksum
 }
 
@@ -131,5 +134,38 @@ build() { # folder
   echo "  ${programs[*]}: built in $(elapsed $((SECONDS - started)))"
 }
 
+# --- definitions -------------------------------------------------------------------------
+defined=(cert-manager.io_certificates cert-manager.io_issuers
+  monitoring.coreos.com_prometheusrules monitoring.coreos.com_servicemonitors)
+
+module_folder() { # module path -> where its content is; fetched, and compared with go.sum
+  go mod download -json "$1" | sed -nE 's/^\t"Dir": "(.*)",?$/\1/p'
+}
+
+take_definitions() { # nothing is compiled
+  local stamp=$stamps/definitions to=$bin/definitions want name from cert monitoring complete=1
+  want=$(fingerprint definitions)
+  for name in "${defined[@]}"; do [[ -f $to/$name.yaml ]] || complete=0; done
+  if [[ $complete == 1 && -f $stamp && $(cat "$stamp") == "$want" ]]; then
+    echo "  definitions: unchanged"
+    return
+  fi
+  rm -rf "$stamp" "$to"
+  mkdir -p "$to"
+  echo "  definitions: fetching (Go module tests/cluster/definitions)"
+  cd "$here/definitions"
+  cert=$(module_folder github.com/cert-manager/cert-manager)
+  monitoring=$(module_folder github.com/prometheus-operator/prometheus-operator)
+  cd "$root"
+  for name in "${defined[@]}"; do
+    from=$cert/deploy/crds
+    [[ $name == cert-manager* ]] || from=$monitoring/example/prometheus-operator-crd
+    install -m 644 "$from/$name.yaml" "$to/$name.yaml"
+  done
+  echo "$want" >"$stamp"
+}
+
 echo "control plane for tests ($go_version, in $bin)"
-for folder in $modules; do build "$folder"; done
+for folder in $modules; do
+  if [[ $folder == definitions ]]; then take_definitions; else build "$folder"; fi
+done

@@ -2,11 +2,15 @@
 //! data and compared with each other and with the code; accepted by a real API server elsewhere.
 
 mod accepted;
+mod alerts;
 mod audit;
 mod balancer;
 mod chart;
+mod clock;
 mod deployed;
 mod files;
+mod foreign;
+mod helm;
 mod kept;
 mod load;
 mod manifests;

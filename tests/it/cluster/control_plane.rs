@@ -219,6 +219,18 @@ fn start_etcd(programs: &Path, at: &Path, client_url: &str) -> Result<Process, S
     Process::start("etcd", &mut command, at)
 }
 
+/// The minor version of Kubernetes 1 that this API server is.
+fn minor_version(program: &Path) -> Result<u32, String> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.map_err(|error| format!("kube-apiserver: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let minor = text.trim().split('.').nth(1).and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| format!("kube-apiserver --version says {text}"))
+}
+
+/// The first version that knows volumes of type `image`.
+const KNOWS_IMAGE_VOLUMES: u32 = 31;
+
 fn start_api_server(
     programs: &Path,
     at: &Path,
@@ -243,9 +255,11 @@ fn start_api_server(
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
         // Never used; without it a machine without a default route is refused.
         .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
-        // Images as volumes are extracted as well, so the server has to know them.
-        .arg("--feature-gates=ImageVolume=true")
         .args(more.iter().map(|flag| flag.replace("{folder}", &at.display().to_string())));
+    // Images as volumes are extracted as well, so a server that can know them has to.
+    if minor_version(&programs.join("kube-apiserver"))? >= KNOWS_IMAGE_VOLUMES {
+        command.arg("--feature-gates=ImageVolume=true");
+    }
     Process::start("kube-apiserver", &mut command, at)
 }
 

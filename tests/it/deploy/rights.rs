@@ -93,6 +93,11 @@ fn nothing_more_is_permitted_than_is_used() {
     let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
     deployed.kubectl.run(&removal).ok().unwrap();
     eventually("the new path", || deployed.endpoint().0 != endpoint.0);
+    // So are both objects that the chart declares for it.
+    for kept in ["secret", "lease"] {
+        deployed.kubectl.run(&["delete", kept, "-n", "pullgate", "pullgate"]).ok().unwrap();
+        eventually(kept, || deployed.kubectl.get(&[kept, "-n", "pullgate", "pullgate"]).is_ok());
+    }
 
     let granted: BTreeSet<Right> = ["pullgate", "pullgate-pull-secrets"]
         .iter()

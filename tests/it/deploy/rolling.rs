@@ -14,13 +14,13 @@ use super::balancer::Balancer;
 use super::deployed::{Deployed, eventually, review_of};
 use crate::cluster::runtime;
 
-const REFUSED: &str = "refused.example.com/a/b:1";
+pub(super) const REFUSED: &str = "refused.example.com/a/b:1";
 const SKIPPED: &str = "skipped.example.com/a/b:1";
 /// What the webhook configuration says, and some time for a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(3);
-const SLACK: Duration = Duration::from_millis(1500);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const SLACK: Duration = Duration::from_millis(1500);
 
-fn values(port: u16) -> [String; 4] {
+pub(super) fn values(port: u16) -> [String; 4] {
     [
         format!("service.port={port}"),
         "policy.registries.refuse={refused.example.com}".to_owned(),
@@ -36,7 +36,7 @@ fn pod(image: &str) -> Pod {
 }
 
 /// Creates a pod for show: what the API server said of it.
-async fn create(api: &Api<Pod>, image: &str) -> Result<(), String> {
+pub(super) async fn create(api: &Api<Pod>, image: &str) -> Result<(), String> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     api.create(&dry, &pod(image)).await.map(drop).map_err(|error| error.to_string())
 }

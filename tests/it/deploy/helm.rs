@@ -1,0 +1,126 @@
+//! The chart as helm itself installs, upgrades and removes it, on a real API server: the policy as
+//! an object, what Pullgate writes at run time kept, and nothing left behind.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::chart::render;
+use super::{program, root};
+use crate::cluster::PATIENCE;
+use crate::cluster::control_plane::{ADMIN, ControlPlane};
+use crate::cluster::kubectl::Kubectl;
+use crate::cluster::process::{self, Finished};
+use pullgate::installation::Lifetimes;
+
+const VALUES: [&str; 4] = [
+    "policyFrom.kind=PullPolicy",
+    "policy.defaultMode=enforce",
+    "mutation.enabled=true",
+    "image.repository=127.0.0.1:9/pullgate",
+];
+
+/// Every object that the chart makes and that the cluster has: kind, namespace, name.
+fn there(kubectl: &Kubectl, objects: &[Value]) -> Vec<String> {
+    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
+    let there = objects.iter().filter(|object| {
+        let version = object["apiVersion"].as_str().unwrap();
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let kind = format!("{}.{version}.{group}", object["kind"].as_str().unwrap());
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+        let get = ["get", &kind, &name(object), "-n", namespace];
+        kubectl.run(&[&get[..], &["-o", "name"]].concat()).code == 0
+    });
+    there.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
+}
+
+#[test]
+fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
+    let (Some(apiserver), Some(helm)) = (program("kube-apiserver"), program("helm")) else {
+        return;
+    };
+    let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
+    let kubectl = cluster.admin();
+    let folder = process::folder("helm");
+    let chart = root().join("deploy/chart/pullgate").display().to_string();
+    let run = |words: &[&str], more: &[&str]| -> Finished {
+        let mut command = Command::new(&helm);
+        process::clean_environment(&mut command, folder.path());
+        command.env("KUBECONFIG", cluster.kubeconfig(ADMIN)).args(words);
+        command.args(["--namespace", "pullgate"]);
+        for value in more {
+            command.args(["--set", value]);
+        }
+        process::run(&mut command, "", PATIENCE * 2)
+    };
+    let objects = render(&helm, &VALUES).unwrap();
+    cluster.namespace_called("pullgate", &[]);
+
+    // In one go helm refuses, says why, and leaves nothing.
+    let install = ["install", "pullgate", &chart];
+    let refused = run(&install, &VALUES);
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("ensure CRDs are installed first"), "{}", refused.stderr);
+    assert_eq!(there(&kubectl, &objects), Vec::<String>::new());
+
+    // As the values say: first without the policy, then with it.
+    let without = [&VALUES[..], &["policyFrom.render=false"]].concat();
+    run(&install, &without).ok().unwrap();
+    assert_eq!(there(&kubectl, &objects).len(), objects.len() - 1);
+    let upgrade = ["upgrade", "pullgate", &chart];
+    run(&upgrade, &VALUES).ok().unwrap();
+    assert_eq!(there(&kubectl, &objects).len(), objects.len());
+    let policy = kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    assert_eq!(policy["spec"]["defaultMode"], "enforce");
+
+    // What the leader writes outlives the next upgrade, and so does what is declared.
+    let client = super::kept::client(&cluster);
+    let (keeper, material) = super::kept::start(&client, "r-0", Lifetimes::default());
+    let material = super::kept::wait_for("what to serve with", || material.borrow().clone());
+    let path = format!("/validate/{}", material.token);
+    let written = || {
+        let kinds = ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"];
+        let all = kinds.map(|kind| kubectl.get(&[kind, "pullgate"]).unwrap());
+        let clients = all.iter().flat_map(|one| one["webhooks"].as_array().unwrap());
+        clients.map(|webhook| webhook["clientConfig"].clone()).collect::<Vec<_>>()
+    };
+    super::kept::wait_for("path and bundle", || {
+        let done = |client: &Value| client["caBundle"].is_string();
+        written().iter().all(done).then_some(())
+    });
+    keeper.abort();
+    let (before, version) = (written(), policy["metadata"]["resourceVersion"].clone());
+    assert_eq!(before[0]["service"]["path"], *path);
+    let labels = |kind: &str| kubectl.get(&[kind, "-n", "pullgate", "pullgate"]).unwrap();
+    for kind in ["secret", "lease"] {
+        assert_eq!(labels(kind)["metadata"]["labels"]["app.kubernetes.io/name"], "pullgate");
+    }
+    let secret = labels("secret")["data"].clone();
+    let changed = [&VALUES[..], &["replicas=3", "webhook.timeoutSeconds=5"]].concat();
+    run(&upgrade, &changed).ok().unwrap();
+    assert_eq!(written(), before);
+    assert_eq!(labels("secret")["data"], secret);
+    assert_eq!(labels("deployment")["spec"]["replicas"], 3);
+    let policy = kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    assert_eq!(policy["metadata"]["resourceVersion"], version, "the policy did not change");
+
+    run(&["uninstall", "pullgate"], &[]).ok().unwrap();
+    super::kept::wait_for("nothing left", || there(&kubectl, &objects).is_empty().then_some(()));
+    // Nor anything beside what the chart makes.
+    let resources =
+        "secrets,leases.coordination.k8s.io,configmaps,serviceaccounts,roles,rolebindings,events";
+    let left = kubectl.get(&[resources, "-n", "pullgate"]).unwrap();
+    let own = |object: &&Value| {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        !matches!(name, "default" | "kube-root-ca.crt") && object["kind"] != "Event"
+    };
+    let left: Vec<_> = left["items"].as_array().unwrap().iter().filter(own).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // The cluster goes on: pods are made in any namespace.
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.namespace_called("shop", &[]);
+    kubectl.create(&json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"containers": [{"name": "c", "image": "r.example.com/a:1"}]}}));
+}
