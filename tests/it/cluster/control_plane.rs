@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::kubectl::Kubectl;
 use super::pki::Authority;
 use super::process::{self, Process};
-use super::{PATIENCE, free_port, wait_until};
+use super::{NotYet, PATIENCE, free_port, wait_until};
 
 /// The controllers that a test has a use for.
 const CONTROLLERS: &str = "serviceaccount-controller,namespace-controller,deployment-controller,\
@@ -189,9 +189,11 @@ impl ControlPlane {
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}
         }));
         let admin = self.admin();
-        let account =
-            ["wait", "--for=create", "serviceaccount/default", "--timeout=60s", "-n", name];
-        admin.run(&account).ok().unwrap_or_else(|error| panic!("namespace {name}: {error}"));
+        // `kubectl wait --for=create` is there from 1.31 on.
+        wait_until("the default ServiceAccount", || {
+            admin.get(&["serviceaccount", "default", "-n", name]).map(drop).map_err(NotYet::from)
+        })
+        .unwrap_or_else(|error| panic!("namespace {name}: {error}"));
     }
 
     /// Gives the developer the built-in role `edit` in `namespace`: workloads, pods, Secrets.
