@@ -118,6 +118,8 @@ struct MetaWire {
 struct ServiceSpecWire {
     #[serde(rename = "type")]
     kind: Box<str>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Box<str>,
     ports: Vec<PortWire>,
 }
 
@@ -191,20 +193,32 @@ async fn by_name(client: &kube::Client, namespace: &str, name: &str) -> Fetched<
 }
 
 async fn by_cluster_ip(client: &kube::Client, ip: IpAddr) -> Fetched<ServiceWire> {
-    let params = ListParams::default().fields(&format!("spec.clusterIP={ip}"));
-    look_through(client, params, |_| true).await
+    let has_it = |service: &ServiceWire| service.spec.cluster_ip.parse() == Ok(ip);
+    select(client, &format!("spec.clusterIP={ip}"), has_it).await
 }
 
 async fn by_node_port(client: &kube::Client, port: u16) -> Fetched<ServiceWire> {
+    let has_it = |service: &ServiceWire| service.spec.ports.iter().any(|p| p.node_port == port);
     for kind in ["NodePort", "LoadBalancer"] {
-        let params = ListParams::default().fields(&format!("spec.type={kind}"));
-        let has_it = |service: &ServiceWire| service.spec.ports.iter().any(|p| p.node_port == port);
-        match look_through(client, params, has_it).await {
+        match select(client, &format!("spec.type={kind}"), has_it).await {
             Fetched::Missing => {}
             other => return other,
         }
     }
     Fetched::Missing
+}
+
+/// The Service that has it, of those with this field. Before Kubernetes 1.31 the API server knows
+/// no such fields of Services and refuses: then all are looked through.
+async fn select(
+    client: &kube::Client,
+    field: &str,
+    has_it: impl Fn(&ServiceWire) -> bool,
+) -> Fetched<ServiceWire> {
+    match look_through(client, ListParams::default().fields(field), &has_it).await {
+        Fetched::Unavailable => look_through(client, ListParams::default(), has_it).await,
+        other => other,
+    }
 }
 
 async fn look_through(

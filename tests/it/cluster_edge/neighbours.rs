@@ -18,7 +18,7 @@ fn soon() -> Instant {
 }
 
 fn service(kind: &str) -> Value {
-    json!({"metadata": {"name": "registry", "namespace": "infra"}, "spec": {"type": kind,
+    json!({"metadata": {"name": "registry", "namespace": "infra"}, "spec": {"type": kind, "clusterIP": "10.96.0.7",
         "ports": [{"port": 5000, "nodePort": 30500}]}})
 }
 
@@ -114,6 +114,20 @@ async fn an_address_is_looked_for_among_the_services() {
     }
     assert_eq!(found(&stub, "10.96.0.8:5000").await, None);
     assert_eq!(found(&stub, "localhost:30501").await, None);
+    // Before 1.31 the API server knows no such fields.
+    let old = Stub::start(|seen| match (seen.path.as_str(), seen.query.get("fieldSelector")) {
+        ("/api/v1/services", Some(_)) => Reply::Status(400),
+        ("/api/v1/services", None) => {
+            list("1", &[json!({"metadata": {"name": "x"}, "spec": {}}), service("NodePort")])
+        }
+        (SLICES, _) => list("1", &[]),
+        _ => Reply::Status(404),
+    })
+    .await;
+    for host in ["10.96.0.7:5000", "localhost:30500"] {
+        assert_eq!(found(&old, host).await, expected, "{host}");
+    }
+    assert_eq!(found(&old, "10.96.0.8:5000").await, None);
 }
 
 #[tokio::test]
