@@ -110,7 +110,11 @@ impl Deployed {
         let policy =
             self.objects.iter().find(|object| object["metadata"]["name"] == "pullgate-policy");
         if let Some(policy) = policy.and_then(|map| map["data"]["policy.yaml"].as_str()) {
-            std::fs::write(self.folder.path().join("policy.yaml"), policy).unwrap();
+            // A replica that starts beside this one may be reading it.
+            let path = self.folder.path().join("policy.yaml");
+            if std::fs::read_to_string(&path).ok().as_deref() != Some(policy) {
+                std::fs::write(path, policy).unwrap();
+            }
         }
         let deployment = one(&self.objects, "Deployment", "pullgate");
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
