@@ -178,14 +178,16 @@ impl Finding<'_> {
             say(4, self.looker());
             say(2, self.escapes());
         }
+        let exception = self.ruling.exception.as_ref();
         let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
             Some("its pods will be denied".to_owned())
         } else if self.ruling.because == Because::BreakGlass {
             Some("let through by break-glass".to_owned())
         } else {
-            self.ruling.exception.as_ref().map(exception_words)
+            exception.filter(|exception| !exception.expired).map(exception_words)
         };
         say(3, consequence);
+        say(3, exception.filter(|exception| exception.expired).map(exception_words));
         tails
     }
 

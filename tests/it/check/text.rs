@@ -90,6 +90,37 @@ async fn a_policy_that_vouches_denies_where_it_is_enforced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exception_counts_until_it_expires() {
+    let day = |days: i64| {
+        let day = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        day.strftime("%Y-%m-%d").to_string()
+    };
+    let policy = |expires: &str| {
+        format!(
+            "{POLICY}  exceptions:\n  - name: legacy\n    owner: team-shop\n    reason: TICKET-42\n    \
+             expires: {expires}\n    match: {{images: ['**/shop/**']}}\n"
+        )
+    };
+    let scene = Scene::new()
+        .await
+        .file("missing.yaml", &deployment("missing", "REGISTRY/shop/web:9"))
+        .file("far.yaml", &policy(&day(300)))
+        .file("soon.yaml", &policy(&day(2)))
+        .file("past.yaml", &policy(&day(-2)));
+    for (policy, code, words) in [
+        ("far.yaml", 0, "let through until"),
+        ("soon.yaml", 0, "let through until"),
+        ("past.yaml", 1, "exception `legacy` of team-shop ended on"),
+    ] {
+        let check = ["check", "--as-enforced", "--fail-on=deny", "-f=missing.yaml", "--policy"];
+        let said = scene.run(&[&check[..], &[policy]].concat()).await;
+        assert_eq!(said.code, code, "{policy}: {said:?}");
+        let told = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(words), "{policy}: {}", said.out);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn platforms_are_compared_where_they_are_given() {
     let scene = Scene::new().await.file("arm.yaml", &deployment("arm", "REGISTRY/multi/arm:1"));
     for (platform, code) in [(None, 0), (Some("linux/arm64"), 0), (Some("linux/amd64"), 1)] {
@@ -99,6 +130,15 @@ async fn platforms_are_compared_where_they_are_given() {
         assert_eq!(said.code, code, "{platform:?} {said:?}");
         assert_eq!(said.out.contains("platform_mismatch"), code == 1, "{}", said.out);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_says_what_it_is_built_from_and_for() {
+    let said = Scene::new().await.run(&["version"]).await;
+    let keys: Vec<&str> = said.out.lines().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(keys, ["pullgate", "commit", "platform", "features"], "{}", said.out);
+    assert!(said.out.contains(env!("CARGO_PKG_VERSION")), "{}", said.out);
+    assert!(!said.out.contains("x86_64"), "as image platforms are named: {}", said.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

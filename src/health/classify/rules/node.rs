@@ -43,6 +43,7 @@ pub(super) const RUNTIME: &[Rule] = &[
     is(NodeRuntime, "failed to inspect image .. deadline|timeout", "K: the runtime is asked"),
     is(NodeRuntime, "server is not initialized", "CD"),
     is(NodeRuntime, "snapshotter not loaded", "CD snapshots"),
+    is(NodeRuntime, "snapshot .. is not ready", "snapshotters that load lazily"),
     is(NodeRuntime, "snapshot|snapshotter .. not exist|found", "CD snapshots"),
     is(NodeRuntime, "unable to initialize unpacker", "CD transfer/local/pull.go"),
     is(NodeRuntime, "lease .. not|already found|exist|exists", "CD leases"),
