@@ -90,7 +90,7 @@ fn origin(secrets: &PodSecrets) -> String {
             format!("pull secrets of ServiceAccount `{}`: {names}", clean(account))
         }
         SecretsOrigin::NotYetKnown => {
-            "pull secrets: this object does not say under which account it will run".to_owned()
+            "pull secrets: which ones its pods will have this object does not tell".to_owned()
         }
     }
 }
