@@ -7,13 +7,17 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build test test-unit test-matrix demo cluster-bin oracle fuzz bench clean need-cargo
+.PHONY: help build release test test-unit test-matrix demo cluster-bin oracle fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 build: need-cargo ## Build pullgate (debug)
 	cargo build --locked
+
+release: need-cargo ## Build pullgate optimised, with its commit in it: target/release/pullgate
+	PULLGATE_COMMIT=$$(git describe --always --dirty --abbrev=40 --match '' 2>/dev/null || echo unknown) \
+	  cargo build --locked --release --bin pullgate
 
 test: need-cargo ## Run everything: formatting, lints, unit, integration and cluster tests
 	@tests/all.sh
