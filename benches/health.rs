@@ -16,11 +16,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use pullgate::health::{
-    ContainerStatusView, ContainerView, Freshness, HealthIndex, HistoryQuestion, PodView,
-    RunningView, Visibility, WaitingView, classify,
-};
+use pullgate::failure::classify;
+use pullgate::history::{Freshness, HealthIndex, HistoryQuestion, Visibility};
 use pullgate::image::ImageReference;
+use pullgate::kube_views::{ContainerStatusView, ContainerView, PodView, RunningView, WaitingView};
 use serde_json::json;
 
 const PODS_PER_IMAGE: usize = 40;

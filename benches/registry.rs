@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use pullgate::image::ImageReference;
-use pullgate::mirror::Endpoint;
+use pullgate::node_config::Endpoint;
 use pullgate::pull::{Detail, LookupRequest, Outcome};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;

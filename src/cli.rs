@@ -7,8 +7,6 @@ mod check;
 mod context;
 mod explain;
 mod output;
-mod registries;
-mod serve;
 mod version;
 
 use std::ffi::OsString;
@@ -17,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ServeFlags;
+use crate::serve::{self, ServeFlags};
 use check::CheckFlags;
 use explain::ExplainFlags;
 
@@ -55,7 +53,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // The one place that chooses cryptography; a second choice would be refused, and is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
-        Command::Serve(flags) => on_runtime(serve::run(*flags)),
+        Command::Serve(flags) => on_runtime(async {
+            serve::run(*flags).await.unwrap_or_else(|error| {
+                output::say(format_args!("{error:#}"));
+                ExitCode::from(CANNOT_JUDGE)
+            })
+        }),
         Command::Version => version::run(),
         Command::Check(flags) => on_runtime(check::run(*flags)),
         Command::Explain(flags) => on_runtime(explain::run(*flags)),

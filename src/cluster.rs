@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::health::{
-    Asker, BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodTrouble,
+use crate::history::{
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodTrouble,
     PodVerdicts, RegistryService,
 };
 use crate::image::ImageReference;
@@ -41,6 +41,7 @@ use crate::review::{
     WorkloadEvent,
 };
 use crate::telemetry::Metrics;
+use crate::user::Asker;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 pub use client::{ClusterError, Connection, Place, Said};

@@ -34,25 +34,29 @@
 //! exactly the pod's own credentials, with no way left in which a node could still succeed, may
 //! deny ([`pull::assess`]); the policy can make that milder, never harsher ([`policy`]).
 
-// Pure rooms, each using only those above it: no tokio, no sockets, no clock, no logging.
+// Pure modules, each using only those above it: no tokio, no sockets, no clock, no logging.
 pub mod image;
-pub mod mirror;
+pub mod user;
+pub mod kube_views;
+pub mod node_config;
 pub mod credential;
 pub mod workload;
 pub mod pull;
-pub mod health;
+pub mod failure;
+pub mod history;
 pub mod advice;
 pub mod policy;
+pub mod message;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
 pub mod review;
 // Edges: each speaks to one thing outside, and none imports another (metric handles excepted).
 pub mod telemetry;
-pub mod config;
 pub mod cluster;
 pub mod registry;
-pub mod installation;
+pub mod pki;
 pub mod server;
-pub mod plugin;
-// The command line.
+pub mod node;
+// The programs.
+pub mod serve;
 pub mod cli;

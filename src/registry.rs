@@ -58,7 +58,7 @@ pub use resolver::NameResolver;
 
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
-use crate::mirror::RegistryHosts;
+use crate::node_config::RegistryHosts;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::review::ManifestSource;
 use cache::{Answers, Key};

@@ -20,12 +20,13 @@ use std::time::Instant;
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use crate::admission::{Finding, Picture};
 use crate::advice::Advice;
-use crate::health::{Asker, Freshness, History, HistoryQuestion, Visibility};
+use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
+use crate::message::{Finding, Picture};
 use crate::policy::{Decision, Matter, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, Verdict, assess};
+use crate::user::Asker;
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
 
 pub use admit::{

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::health::Asker;
+use crate::user::Asker;
 
 /// The only version that is spoken.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";

@@ -4,7 +4,7 @@ use base64::Engine;
 use serde::Serialize;
 
 use super::decode::{API_VERSION, KIND};
-use super::wording::fit_warnings;
+use crate::message::fit_warnings;
 
 /// A JSON patch, as the mutating webhook answers it.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::{Advice, AdviceKind};
-use crate::health::{
+use crate::history::{
     BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState, how_long_ago,
 };
 use crate::image::Digest;

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 
 use super::version::TagVersion;
-use crate::health::KnownTag;
+use crate::history::KnownTag;
 use crate::image::ImageReference;
 
 /// Tags that run here in place of `wanted`, best first: the same variant before others, the same

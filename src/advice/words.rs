@@ -2,7 +2,7 @@
 //! and the page of messages can show them all.
 
 use super::{Advice, AdviceKind, Nearness};
-use crate::health::KnownTag;
+use crate::history::KnownTag;
 use crate::image::{Digest, ImageReference};
 use crate::workload::PullPolicy;
 

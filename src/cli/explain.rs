@@ -20,7 +20,7 @@ use super::CANNOT_JUDGE;
 use super::context::KubeContext;
 use super::output::{self, OutputFormat, say};
 use crate::cluster::{Cluster, Survey, WatchTuning};
-use crate::health::{RegistryScoreSummary, Subject, Visibility};
+use crate::history::{RegistryScoreSummary, Subject, Visibility};
 use crate::policy::API_VERSION;
 use crate::telemetry::Metrics;
 use beside::Explained;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Connection;
 use super::named::{Fetched, Kept, Named};
-use crate::health::Asker;
 use crate::telemetry::{ApiCall, Metrics};
+use crate::user::Asker;
 
 /// Long enough for the pods of one answer, short against a right that was withdrawn.
 const LIFETIME: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Cluster, progress};
-use crate::health::{Freshness, Recheck, RegistryScoreSummary, Snapshot};
+use crate::history::{Freshness, Recheck, RegistryScoreSummary, Snapshot};
 
 impl Cluster {
     /// What tells this cluster from others: the uid of `kube-system`. Nothing before namespaces

@@ -9,10 +9,8 @@ use jiff::Timestamp;
 
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
-use crate::health::{
-    BuildKind, Builds, EventView, Freshness, HealthIndex, JobView, Limits, OwnerKind, OwnerView,
-    PodView,
-};
+use crate::history::{BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind};
+use crate::kube_views::{EventView, OwnerView, PodView};
 use crate::telemetry::Metrics;
 use crate::workload::Node;
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::client::Connection;
 use super::named::{Fetched, Kept, Named, get_text};
 use super::wire::Page;
-use crate::health::{PodTrouble, RegistryService, ServiceState};
+use crate::history::{PodTrouble, RegistryService, ServiceState};
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::health::Freshness;
+use crate::history::Freshness;
 use crate::telemetry::Metrics;
 
 /// A watch that has not heard of the API server for so long is stale. Bookmarks come about every

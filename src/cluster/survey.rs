@@ -13,10 +13,10 @@ use super::client::{ClusterError, Connection, Said};
 use super::names::{is_namespace_name, is_object_name};
 use super::pages::Pages;
 use super::watch::{WatchError, WatchTuning};
-use crate::health::{
-    BuildKind, Builds, EventView, Freshness, HealthIndex, JobView, Limits, OwnerKind, OwnerView,
-    PodView, Visibility,
+use crate::history::{
+    BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind, Visibility,
 };
+use crate::kube_views::{EventView, OwnerView, PodView};
 
 /// Events that count, as the API server selects them.
 const EVENTS: [&str; 3] = [

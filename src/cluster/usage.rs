@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::health::{OwnerKind, OwnerView, PodView};
+use crate::history::OwnerKind;
+use crate::kube_views::{OwnerView, PodView};
 
 /// Secrets of one namespace that are told of.
 const MOST: usize = 16;

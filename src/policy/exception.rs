@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::document::{BreakGlass, Exception, PullPolicySpec};
 use super::resolve::{BREAK_GLASS_ANNOTATION, Subject};
-use crate::health::Asker;
 use crate::pull::Cause;
+use crate::user::Asker;
 
 /// An exception that fits what is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]

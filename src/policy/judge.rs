@@ -9,9 +9,9 @@ use super::PullPolicy;
 use super::exception::ExceptionUse;
 use super::resolve::{LabelUse, Subject};
 use super::value::{Action, CannotTell, EnforceOn, Mode};
-use crate::health::Asker;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Escape, Verdict};
+use crate::user::Asker;
 use crate::workload::NamespaceFacts;
 
 /// What is judged: one image of one object, and all that a policy may look at.

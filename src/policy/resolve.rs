@@ -5,9 +5,9 @@ use super::PullPolicy;
 use super::document::{Nodes, PullPolicySpec, RegistryBudget, Rule};
 use super::selector::NamespaceLabels;
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
-use crate::health::Asker;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Vouches};
+use crate::user::Asker;
 use crate::workload::{NamespaceFacts, PodPath, PodPlace, TektonKind};
 
 /// The label with which a namespace chooses its mode.

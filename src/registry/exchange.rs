@@ -17,7 +17,7 @@ use super::proof::Secret;
 use super::token::{Application, TokenKey, Tokens};
 use super::transport::{Answer, Asked, Lane, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
-use crate::mirror::{Endpoint, TlsSettings};
+use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, TlsFault};
 
 /// The most registries of which it is remembered how they want to be spoken to.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{RegistryClient, RegistryError};
-use crate::mirror::{self, Client, MirrorError, Pattern, RegistryHosts};
+use crate::node_config::{self, Client, MirrorError, Pattern, RegistryHosts};
 
 /// The most bytes of one file that are read.
 const MAX_FILE: u64 = 1 << 20;
@@ -56,7 +56,7 @@ impl HostsSource {
         match self {
             Self::Containerd(directory) => load_directory(directory),
             Self::K3s(path) => {
-                Ok(mirror::parse_registries_yaml(&path.to_string_lossy(), &read(path)?)?)
+                Ok(node_config::parse_registries_yaml(&path.to_string_lossy(), &read(path)?)?)
             }
             Self::Crio(path) => load_registries_conf(path),
         }
@@ -113,7 +113,7 @@ fn load_registries_conf(path: &Path) -> Result<RegistryHosts, HostsError> {
     let mut hosts = RegistryHosts::default();
     // Of two rules for the same prefix the first that is added holds.
     for file in files.iter().rev() {
-        hosts.extend(mirror::parse_registries_conf(&file.to_string_lossy(), &read(file)?)?);
+        hosts.extend(node_config::parse_registries_conf(&file.to_string_lossy(), &read(file)?)?);
     }
     Ok(hosts)
 }
@@ -132,7 +132,7 @@ fn load_directory(directory: &Path) -> Result<RegistryHosts, HostsError> {
         if found.len() >= MAX_DIRECTORIES {
             return Err(HostsError::TooLarge(directory.to_owned()));
         }
-        let (registry, rank) = mirror::registry_of_directory(&name)
+        let (registry, rank) = node_config::registry_of_directory(&name)
             .map_or((None, 0), |(host, rank)| (Some(host), rank));
         found.insert((registry, rank), path);
     }
@@ -141,10 +141,10 @@ fn load_directory(directory: &Path) -> Result<RegistryHosts, HostsError> {
         let file = path.join("hosts.toml");
         let ways = if file.is_file() {
             let name = file.to_string_lossy();
-            mirror::parse_hosts_toml(registry.as_deref(), &path, &name, &read(&file)?)?
+            node_config::parse_hosts_toml(registry.as_deref(), &path, &name, &read(&file)?)?
         } else {
             let (ca_files, clients) = certificates(&path)?;
-            mirror::certificates_only(registry.as_deref(), ca_files, clients)
+            node_config::certificates_only(registry.as_deref(), ca_files, clients)
         };
         hosts.add(registry.map_or(Pattern::Any, |host| Pattern::Host(host.into())), ways);
     }

@@ -12,7 +12,7 @@ use super::options::StepLimits;
 use super::{proof, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
-use crate::mirror::Route;
+use crate::node_config::Route;
 use crate::pull::{LookupRequest, Outcome, TagList};
 
 /// What one look-up came to.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::realm::RealmPair;
 use super::resolver::NameResolver;
-use crate::mirror::RegistryHosts;
+use crate::node_config::RegistryHosts;
 use crate::policy::RegistryBudget;
 
 /// Options of a [`RegistryClient`](super::RegistryClient).

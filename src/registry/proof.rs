@@ -4,7 +4,7 @@ use base64::Engine as _;
 use http::HeaderValue;
 
 use crate::credential::{Credential, CredentialOrigin};
-use crate::mirror::NodeLogin;
+use crate::node_config::NodeLogin;
 
 /// The user name by which docker's own tools mark an identity token.
 const IDENTITY_TOKEN: &str = "<token>";

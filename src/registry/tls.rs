@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::error::RegistryError;
-use crate::mirror::{Client, TlsSettings};
+use crate::node_config::{Client, TlsSettings};
 
 /// What every endpoint's settings start from.
 pub(super) struct TlsBase {

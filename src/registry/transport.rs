@@ -22,7 +22,7 @@ use super::options::{Directions, ProxyOptions, RegistryOptions, StepLimits};
 use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames};
 use super::tls::TlsBase;
 use crate::credential::CredentialIdentity;
-use crate::mirror::{RegistryHosts, TlsSettings};
+use crate::node_config::{RegistryHosts, TlsSettings};
 use crate::pull::{Outcome, Step};
 
 /// A step that came to something, or the outcome that ended it.

@@ -10,8 +10,9 @@ use super::{
     AccessSource, ClusterSource, Concern, ConcernSink, HealthSource, ManifestSource,
     NodeCredentialSource, Review, Sources, Subject, again, mutate,
 };
-use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode, lines};
-use crate::health::Freshness;
+use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
+use crate::history::Freshness;
+use crate::message::lines;
 use crate::policy::{Because, Decision, LabelUse, Mode, Mutation, PullPolicy};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPlace, Rollout, Workload, pod_path};

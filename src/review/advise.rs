@@ -13,10 +13,10 @@ use futures::join;
 
 use super::visibility::Shown;
 use super::{Bench, ImageReview};
-use crate::admission::{Picture, View};
 use crate::advice::{Advice, corrections, fitting_nodes};
-use crate::health::{Freshness, History, RegistryService, Visibility};
+use crate::history::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
+use crate::message::{Picture, View};
 use crate::policy::AdviceSettings;
 use crate::pull::{Cause, Content, Outcome};
 use prove::Whose;

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 
 use super::{Bench, FRESH, Review, Reviewer, Sources, Subject, gather};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
-use crate::health::{Asker, GivenVerdict, PodVerdicts, Recheck, is_refusal};
+use crate::history::{GivenVerdict, PodVerdicts, Recheck, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
 use crate::pull::{Lived, Observation, Verdict, Vouches, assess};
+use crate::user::Asker;
 use crate::workload::{Eligible, ObjectRef, Placement, PullPolicy as When, Workload};
 
 /// What a repeated look-up came to.

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use super::gather::{self, Gathered};
 use super::{Asked, Bench, Sources, Subject};
-use crate::health::Asker;
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, Lived, Observation, Runtime, Verdict, assess};
+use crate::user::Asker;
 use crate::workload::{
     ContainerImage, ContainerKind, Eligible, ObjectRef, Placement, PullPolicy as When, Workload,
 };

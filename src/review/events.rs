@@ -9,9 +9,9 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use super::{AccessSource, Reviewer, Sources, Subject, review};
-use crate::admission::{clean, shorten};
-use crate::health::Asker;
+use crate::message::{clean, shorten};
 use crate::policy::Decision;
+use crate::user::Asker;
 use crate::workload::{ObjectRef, Workload};
 
 /// Characters of a message; events.k8s.io/v1 takes no more in a note.

@@ -10,12 +10,13 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
-use crate::health::{
-    Asker, BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
+use crate::history::{
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
     RegistryService,
 };
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::user::Asker;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.

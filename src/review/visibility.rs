@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, join_all};
 
 use super::{Sources, Subject};
-use crate::health::Visibility;
+use crate::history::Visibility;
 use crate::image::ImageReference;
 
 /// Access reviews for one answer: two that are always made, one for the name of a secret, those

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use pullgate::health::Freshness;
+use pullgate::history::Freshness;
 use pullgate::policy::PullPolicy;
 use pullgate::review::{Concern, ConcernSink, Endpoint, Reviewer, Skip};
 use rstest::rstest;

@@ -7,7 +7,7 @@ mod properties;
 use jiff::Timestamp;
 use pullgate::advice::AdviceKind;
 use pullgate::credential::PullSecret;
-use pullgate::health::KnownTag;
+use pullgate::history::KnownTag;
 use pullgate::image::{Digest, ImageReference};
 use pullgate::policy::Decision;
 use pullgate::pull::{Cause, NetworkFault, Outcome, Softened};
@@ -276,7 +276,7 @@ async fn never_is_told_that_it_could_be_pulled() {
 #[tokio::test]
 async fn other_peoples_pods_are_not_spoken_of() {
     let mut world = gone("1");
-    world.history.last_success = Some(pullgate::health::Success {
+    world.history.last_success = Some(pullgate::history::Success {
         at: "2026-01-02T03:04:00Z".parse().unwrap(),
         digest: None,
         pulled: true,

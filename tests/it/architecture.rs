@@ -8,21 +8,25 @@ use std::path::{Path, PathBuf};
 /// Pure rooms: each may use those before it.
 const PURE: &[&str] = &[
     "image",
-    "mirror",
+    "user",
+    "kube_views",
+    "node_config",
     "credential",
     "workload",
     "pull",
-    "health",
+    "failure",
+    "history",
     "advice",
     "policy",
+    "message",
     "admission",
 ];
 /// The use case: may use every pure room.
 const USE_CASE: &str = "review";
 /// Edges: may use the pure rooms and the use case's traits, never each other.
-const EDGES: &[&str] = &["registry", "plugin", "cluster", "installation", "server", "telemetry"];
+const EDGES: &[&str] = &["registry", "node", "cluster", "pki", "server", "telemetry"];
 /// The wiring: may use everything.
-const WIRING: &[&str] = &["config", "cli", "main", "lib"];
+const WIRING: &[&str] = &["serve", "cli", "main", "lib"];
 /// What no pure room and no use case may name.
 const OUTSIDE: &[&str] = &[
     "tokio::",

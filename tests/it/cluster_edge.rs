@@ -11,11 +11,12 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pullgate::cluster::{Cluster, Connection, WatchTuning};
-use pullgate::health::{Asker, Freshness};
+use pullgate::history::Freshness;
 use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
 };
 use pullgate::telemetry::Metrics;
+use pullgate::user::Asker;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -620,8 +621,8 @@ fn running(name: &str, image: &str) -> Value {
 /// The tags of the repository that are known, of a reference in namespace `shop`.
 fn known(cluster: &Cluster, image: &str) -> (Freshness, Vec<String>) {
     let reference = pullgate::image::ImageReference::parse(image).unwrap();
-    let visibility = pullgate::health::Visibility::Cluster;
-    let question = pullgate::health::HistoryQuestion {
+    let visibility = pullgate::history::Visibility::Cluster;
+    let question = pullgate::history::HistoryQuestion {
         reference: &reference,
         namespace: "shop",
         visibility: &visibility,

@@ -6,17 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pullgate::admission::{
+use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
+use pullgate::credential::{CredentialOrigin, CredentialSource};
+use pullgate::failure::{Classified, known_messages, next_step};
+use pullgate::history::{
+    BuildJob, BuildKind, BuildState, Freshness, KnownTag, PodTrouble, RegistryService, ServiceState,
+};
+use pullgate::image::{Digest, ImageReference, Platform};
+use pullgate::message::{
     Finding, MAX_HEAD, MAX_WARNING, Picture, View, escape_words, evidence, fit_warnings, lines,
     sentence, tls_words,
 };
-use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
-use pullgate::credential::{CredentialOrigin, CredentialSource};
-use pullgate::health::{
-    BuildJob, BuildKind, BuildState, Classified, Freshness, KnownTag, PodTrouble, RegistryService,
-    ServiceState, known_messages, next_step,
-};
-use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,

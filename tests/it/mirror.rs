@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pullgate::mirror::{
+use pullgate::node_config::{
     MirrorError, Pattern, RegistryHosts, Route, default_endpoint, parse_hosts_toml,
     parse_registries_conf, parse_registries_yaml, registry_of_directory,
 };

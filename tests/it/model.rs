@@ -3,7 +3,7 @@
 //! have pulled is ever denied.
 
 use proptest::prelude::*;
-use pullgate::health::{Freshness, Success};
+use pullgate::history::{Freshness, Success};
 use pullgate::policy::Decision;
 use pullgate::pull::{ErrorCode, NetworkFault, Outcome, Verdict};
 use pullgate::review::NodeCredentials;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pullgate::image::ImageReference;
-use pullgate::plugin::{FollowedNodeFiles, NodeFilePaths, NodeFiles};
+use pullgate::node::{FollowedNodeFiles, NodeFilePaths, NodeFiles};
 use pullgate::review::{NodeCredentialSource, NodeCredentials};
 use rstest::rstest;
 

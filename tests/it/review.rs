@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use fakes::{World, exists, index, missing, node, secret};
 use jiff::Timestamp;
-use pullgate::health::{Asker, Freshness, KnownTag, Success};
+use pullgate::history::{Freshness, KnownTag, Success};
 use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, Subject, review};
+use pullgate::user::Asker;
 use pullgate::workload::{Node, PodPlace, Rollout, TektonKind, pod_path};
 use rstest::rstest;
 use serde_json::json;

@@ -2,10 +2,10 @@
 //! and what each got. No secret is shown.
 
 use super::source::FileSource;
-use crate::admission::{clean, sentence};
 use crate::cli::output::{CredentialReport, TriedCredential};
 use crate::credential::{CredentialOrigin, CredentialSource, Keyring, Match, MatchRule};
 use crate::image::ImageReference;
+use crate::message::{clean, sentence};
 use crate::pull::{Attempt, Outcome, meaning};
 use crate::review::{ImageReview, PodSecrets, SecretsOrigin};
 

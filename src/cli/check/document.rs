@@ -318,7 +318,7 @@ fn yaml_error(file: &str, content: &[u8], error: &serde_saphyr::Error) -> InputE
     let error = error.without_snippet();
     let at = error.location().map(|place| (place.line(), place.column())).filter(|at| at.0 > 0);
     let said = serde_saphyr::UserMessageFormatter.format_message(error);
-    let said: String = crate::admission::clean(&said).chars().take(200).collect();
+    let said: String = crate::message::clean(&said).chars().take(200).collect();
     let mut problem = format!("this is not YAML: {said}");
     if at.is_some_and(|(line, _)| has_template(content, line)) {
         problem.push_str(" (it looks like a template: render it first, as with `helm template`)");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::cli::output::OutputFormat;
-use crate::config::{NodeFlags, RegistryFlags};
 use crate::image::Platform;
+use crate::serve::{NodeFlags, RegistryFlags};
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\

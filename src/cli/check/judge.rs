@@ -12,16 +12,16 @@ use super::credentials::{self, Own};
 use super::login::{Login, Logins};
 use super::manifest::Found;
 use super::source::{AsUser, FileSource};
-use crate::admission::clean;
 use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding};
 use crate::credential::Credential;
-use crate::health::Asker;
+use crate::message::clean;
 use crate::policy::{Because, Decision, Mode, PullPolicy};
 use crate::pull::{Cause, Detail, LookupRequest, Outcome, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, SecretsOrigin, Sources, Subject,
     review,
 };
+use crate::user::Asker;
 use crate::workload::ObjectRef;
 
 /// Everything that objects are judged with.

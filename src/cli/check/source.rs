@@ -9,15 +9,14 @@ use jiff::Timestamp;
 
 use super::manifest::{Key, Manifests};
 use crate::credential::Credential;
-use crate::health::{
-    Asker, BuildJob, Freshness, History, HistoryQuestion, PodTrouble, RegistryService,
-};
+use crate::history::{BuildJob, Freshness, History, HistoryQuestion, PodTrouble, RegistryService};
 use crate::image::{ImageReference, Platform};
 use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
 use crate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
     ServiceAccountFacts,
 };
+use crate::user::Asker;
 use crate::workload::{NamespaceFacts, Node};
 
 /// Files, and behind them a cluster if one was named.

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use super::CheckFlags;
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
-use crate::cli::registries;
 use crate::cluster::{Cluster, WatchTuning};
-use crate::config::{MirrorFiles, NodeSettings, RegistrySettings};
-use crate::mirror::RegistryHosts;
-use crate::plugin::NodeFiles;
+use crate::node::NodeFiles;
+use crate::node_config::RegistryHosts;
 use crate::policy::PullPolicy;
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{ClusterSource, ManifestSource};
+use crate::serve::registries;
+use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings};
 use crate::telemetry::Metrics;
 use anyhow::Context as _;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::advice::{Advice, AdviceKind, login_command};
 use crate::cluster::Survey;
-use crate::health::{BuildKind, BuildState, Report, Subject};
+use crate::history::{BuildKind, BuildState, Report, Subject};
 use crate::pull::Cause;
 use crate::review::ClusterSource;
 

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::admission::sentence;
 use crate::cli::output::{self, OutputFormat, say};
-use crate::health::{CredentialProblem, explain_line, explain_message};
+use crate::failure::{CredentialProblem, explain_line, explain_message};
+use crate::message::sentence;
 use crate::pull::Verdict;
 
 /// Bytes of one line.

@@ -10,9 +10,9 @@ use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
-use crate::admission::clean;
 use crate::cluster::Connection;
-use crate::health::{RegistryScoreSummary, VerdictCount};
+use crate::history::{RegistryScoreSummary, VerdictCount};
+use crate::message::clean;
 
 const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullpolicies";
 /// Objects that are read; there is one in force.

@@ -5,10 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use serde_json::value::RawValue;
 
-use crate::admission::clean;
 use crate::cluster::{Connection, read_object};
-use crate::health::Subject;
+use crate::history::Subject;
 use crate::image::ImageReference;
+use crate::message::clean;
 use crate::workload::{WorkloadKind, built_in_kinds, extract, pod_path};
 
 /// Short words for kinds, as kubectl has them.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{CheckReport, ImageEntry};
-use crate::admission::clean;
+use crate::message::clean;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding, Summary};
-use crate::admission::clean;
+use crate::message::clean;
 use crate::policy::Decision;
 use crate::pull::Verdict;
 use crate::workload::ContainerKind;

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::list;
 use crate::cluster::wire::Page;
-use crate::health::{PodTrouble, classify};
+use crate::failure::classify;
+use crate::history::PodTrouble;
 
 /// Pods that are looked at.
 const MAX_PODS: u32 = 20;

@@ -7,7 +7,7 @@ use super::super::visibility::Shown;
 use super::super::{Bench, ImageReview, Subject};
 use super::{Case, visible_history};
 use crate::advice::Advice;
-use crate::health::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
+use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Assessment, Cause, Verdict};
 use crate::workload::PullPolicy;

@@ -3,7 +3,7 @@
 use super::Case;
 use super::prove::Whose;
 use crate::advice::{Advice, already_on_nodes, rank_namesakes};
-use crate::health::{Freshness, HistoryQuestion, KnownTag};
+use crate::history::{Freshness, HistoryQuestion, KnownTag};
 use crate::pull::{Attempt, Cause};
 use crate::workload::PullPolicy;
 

@@ -9,7 +9,7 @@ use super::Case;
 use super::prove::{MAX_TRIES, Whose};
 use crate::advice::{Advice, Nearness, nearest_tags, rank_known_tags, rank_namesakes, spellings};
 use crate::credential::Credential;
-use crate::health::KnownTag;
+use crate::history::KnownTag;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Outcome};
 

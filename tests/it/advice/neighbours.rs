@@ -2,7 +2,7 @@
 //! what its tag means. Told within the asker's rights, and never where nothing is wrong.
 
 use pullgate::advice::AdviceKind;
-use pullgate::health::{
+use pullgate::history::{
     BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState,
 };
 use pullgate::image::Digest;
@@ -212,7 +212,7 @@ async fn a_tag_that_is_several_images_is_noted_to_those_who_may_see_all() {
     world_of_one_namespace(world.history.clone()).await;
 }
 
-async fn world_of_one_namespace(history: pullgate::health::History) {
+async fn world_of_one_namespace(history: pullgate::history::History) {
     let mut world = World::enforcing().answer("reg.example.com/app:1", "", exists_as("new"));
     world.history = history;
     world.only_own = true;

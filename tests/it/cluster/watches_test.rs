@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::pullgate::cluster::{Cluster, Connection, Place, WatchTuning};
-use ::pullgate::health::{Freshness, HistoryQuestion, Visibility};
+use ::pullgate::history::{Freshness, HistoryQuestion, Visibility};
 use ::pullgate::image::ImageReference;
 use ::pullgate::review::HealthSource;
 use ::pullgate::telemetry::Metrics;

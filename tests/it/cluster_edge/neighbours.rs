@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pullgate::health::{BuildState, PodTrouble, RegistryService, ServiceState};
+use pullgate::history::{BuildState, PodTrouble, RegistryService, ServiceState};
 use pullgate::image::ImageReference;
 use pullgate::review::ClusterSource;
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@ use crate::cluster::PATIENCE;
 use crate::cluster::control_plane::{ADMIN, ControlPlane};
 use crate::cluster::kubectl::Kubectl;
 use crate::cluster::process::{self, Finished};
-use pullgate::installation::Lifetimes;
+use pullgate::pki::Lifetimes;
 
 const VALUES: [&str; 4] = [
     "policyFrom.kind=PullPolicy",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pullgate::installation::{Keeper, Lifetimes, Material, Names, Pace};
+use pullgate::pki::{Keeper, Lifetimes, Material, Names, Pace};
 use pullgate::telemetry::Metrics;
 use serde_json::Value;
 use tokio::sync::watch;

@@ -273,7 +273,7 @@ fn nothing_is_permitted_but_what_is_called() {
 #[test]
 fn the_arguments_are_those_of_the_program() {
     use clap::{Args as _, FromArgMatches as _};
-    use pullgate::config::{Config, ServeFlags, TlsSource};
+    use pullgate::serve::{Config, ServeFlags, TlsSource};
     let objects = base();
     let container =
         &one(&objects, "Deployment", "pullgate")["spec"]["template"]["spec"]["containers"][0];

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use pullgate::admission::DecodeError;
-use pullgate::installation::{Lifetimes, Material};
+use pullgate::pki::{Lifetimes, Material};
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, Bound, Callers, Limits, PathToken, ServingTls, TlsFiles,

@@ -12,11 +12,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use pullgate::credential::PullSecret;
-use pullgate::health::Asker;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
 use pullgate::review::{Review, Sources, Subject, review};
+use pullgate::user::Asker;
 use pullgate::workload::{extract, pod_path};
 use serde_json::{Value, json};
 

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use pullgate::health::Asker;
 use pullgate::image::ImageReference;
 use pullgate::policy::{Because, Decision, Matter, Mode, PullPolicy};
 use pullgate::pull::{Cause, Escape, Verdict};
+use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
 use serde_json::{Value, json};
 

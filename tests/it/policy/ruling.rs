@@ -1,10 +1,10 @@
 //! Rulings: one table a setting, from the document to the decision.
 
 use jiff::Timestamp;
-use pullgate::health::Asker;
 use pullgate::image::ImageReference;
 use pullgate::policy::{Because, Decision, LabelUse, Matter, Mode, PullPolicy, Ruling};
 use pullgate::pull::{Cause, Escape, Verdict, Vouch};
+use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
 use rstest::rstest;
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use pullgate::mirror;
+use pullgate::node_config;
 use pullgate::pull::Content;
 use pullgate::registry::{
     Scheme, body_kind, config_link, config_platform, confirmed_missing, next_page,
@@ -155,7 +155,7 @@ fn link(bytes: &[u8]) {
 
 fn hosts_toml(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let parsed = mirror::parse_hosts_toml(Some("r.example"), Path::new("/d"), "f", &text);
+    let parsed = node_config::parse_hosts_toml(Some("r.example"), Path::new("/d"), "f", &text);
     match parsed {
         Ok(ways) => {
             for way in ways {
@@ -166,7 +166,7 @@ fn hosts_toml(bytes: &[u8]) {
         }
         Err(error) => assert!(error.line <= text.matches('\n').count() + 1, "{error}"),
     }
-    let _ = mirror::parse_registries_conf("f", &text);
+    let _ = node_config::parse_registries_conf("f", &text);
 }
 
 #[rstest]

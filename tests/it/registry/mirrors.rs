@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::image::ImageReference;
-use pullgate::mirror::{Endpoint, RegistryHosts, parse_registries_yaml};
+use pullgate::node_config::{Endpoint, RegistryHosts, parse_registries_yaml};
 use pullgate::pull::{Content, Detail, ErrorCode, Outcome};
 use pullgate::registry::{HostsError, HostsSource, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;

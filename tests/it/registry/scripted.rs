@@ -14,7 +14,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use pullgate::credential::{Credential, CredentialOrigin};
 use pullgate::image::{Digest, ImageReference};
-use pullgate::mirror::{Endpoint, RegistryHosts};
+use pullgate::node_config::{Endpoint, RegistryHosts};
 use pullgate::pull::{Detail, Lookup, LookupRequest, Outcome};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;

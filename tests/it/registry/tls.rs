@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pullgate::image::ImageReference;
-use pullgate::mirror::{Client, TlsSettings};
+use pullgate::node_config::{Client, TlsSettings};
 use pullgate::pull::{Outcome, TlsFault};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use pullgate::health::Recheck;
+use pullgate::history::Recheck;
 use pullgate::image::ImageReference;
 use pullgate::policy::PullPolicy;
 use pullgate::pull::{NetworkFault, Outcome};

@@ -8,9 +8,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
-use pullgate::health::{
-    Asker, BuildJob, Freshness, GivenVerdict, History, HistoryQuestion, KnownTag, PodTrouble,
-    PodVerdicts, RegistryService, Visibility,
+use pullgate::history::{
+    BuildJob, Freshness, GivenVerdict, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
+    RegistryService, Visibility,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
@@ -20,6 +20,7 @@ use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts, Sources,
 };
+use pullgate::user::Asker;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Everything a review asks, from tables.

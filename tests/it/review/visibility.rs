@@ -1,7 +1,7 @@
 //! What may be told to whom: found out once for an answer, with a bound to the access reviews.
 
 use jiff::Timestamp;
-use pullgate::health::{KnownTag, RegistryHealth};
+use pullgate::history::{KnownTag, RegistryHealth};
 use pullgate::image::ImageReference;
 use pullgate::policy::Decision;
 use pullgate::pull::Cause;

@@ -1,0 +1,27 @@
+//! What was observed in this cluster: observations in, questions answered; and how right earlier
+//! verdicts were.
+
+mod accuracy;
+mod builds;
+mod facts;
+mod index;
+mod related;
+mod report;
+
+pub use accuracy::{
+    FIRST_REOPENING, GivenVerdict, NodeOutcome, PodVerdicts, Recheck, RegistryScore,
+    RegistryScoreSummary, Score, VerdictCount, is_refusal,
+};
+pub use builds::{Builds, JobView};
+pub use facts::{
+    Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
+};
+pub use index::{
+    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
+    TroubleKind, UsedImage,
+};
+pub use related::{BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState};
+pub use report::{
+    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
+    WorkloadLine, how_long_ago,
+};

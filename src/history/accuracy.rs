@@ -1,0 +1,537 @@
+//! Keeping score: what was said at admission against what the nodes then did.
+//!
+//! A verdict is remembered by the uid of its pod (the API server has set it when a validating
+//! webhook is asked) until a node has spoken. A node that freshly pulled what was said to fail is
+//! only a suspicion: the pushed-too-late image is nobody's error. It becomes a disagreement when a
+//! look-up *after* that pull, with the same credentials, still says missing or forbidden; then the
+//! registry's escapes are open again for [`FIRST_REOPENING`], twice and four times as long when it
+//! happens again.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::credential::CredentialIdentity;
+use crate::image::ImageReference;
+use crate::pull::{Cause, Verdict};
+
+/// Most verdicts that wait for their nodes.
+const MAX_WAITING: usize = 10_000;
+/// Most images of one pod that are remembered.
+const MAX_IMAGES: usize = 16;
+/// Most suspicions that wait for a look-up.
+const MAX_RECHECKS: usize = 256;
+/// Most registries that a score is kept of.
+const MAX_REGISTRIES: usize = 1000;
+/// How long a started container may still turn out to be freshly pulled (events come late).
+const EVENT_DELAY: u32 = 60;
+/// How long a failing pull must fail before that is the node's word.
+const FAILING_FOR: u32 = 120;
+/// How long a node may take to say anything.
+const PATIENCE: u32 = 6 * 3600;
+/// How long escapes are open again after a first disagreement, in seconds: a week.
+pub const FIRST_REOPENING: u32 = 7 * 24 * 3600;
+/// How far the clocks of a node and of Pullgate may be apart, in seconds: what started earlier than
+/// that before the verdict has nothing to do with it.
+const CLOCKS_DIFFER: u32 = 60;
+/// Most registries in a summary.
+const MAX_SUMMARY: usize = 50;
+/// After so long without one, the next disagreement is a first one again: eight weeks.
+const FORGIVEN_AFTER: u32 = 56 * 24 * 3600;
+
+/// What the nodes did with a verdict's image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeOutcome {
+    /// A node pulled it freshly.
+    PulledFreshly,
+    /// It ran from a node's disk.
+    RanFromCache,
+    /// No node could get it.
+    Failed,
+    /// The pod went before any node had spoken.
+    Gone,
+    /// The pod was denied: nobody will ever know.
+    Denied,
+}
+
+impl NodeOutcome {
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PulledFreshly => "pulled_freshly",
+            Self::RanFromCache => "ran_from_cache",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// A verdict given at admission.
+#[derive(Debug, Clone)]
+pub struct GivenVerdict {
+    /// The image.
+    pub reference: ImageReference,
+    /// What was said.
+    pub verdict: Verdict,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// The pod's own credentials for it at that time, in the kubelet's order.
+    pub credentials: Box<[CredentialIdentity]>,
+}
+
+impl GivenVerdict {
+    /// Whether it was called missing or forbidden: what a node that pulls it contradicts.
+    fn is_refusal(&self) -> bool {
+        self.verdict == Verdict::Fails && self.cause.is_some_and(is_refusal)
+    }
+}
+
+/// Whether a cause is the registry's word that an image is missing or may not be read.
+pub const fn is_refusal(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::TagNotFound
+            | Cause::RepositoryNotFound
+            | Cause::AccessDeniedOrMissing
+            | Cause::Unauthorized
+            | Cause::Forbidden
+    )
+}
+
+/// What was said about the images of one pod.
+#[derive(Debug, Clone)]
+pub struct PodVerdicts<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The pod's uid.
+    pub uid: &'a str,
+    /// The pull secrets that it names.
+    pub secrets: &'a [Box<str>],
+    /// Whether it was denied.
+    pub denied: bool,
+    /// The verdicts.
+    pub verdicts: Vec<GivenVerdict>,
+}
+
+/// A suspicion: look the image up again with the credentials that the pod had, and report back
+/// with [`Score::rechecked`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recheck {
+    /// The namespace of the pod, whose pull secrets the look-up needs.
+    pub namespace: Box<str>,
+    /// The pod's uid.
+    pub uid: Box<str>,
+    /// The pull secrets that the pod names.
+    pub secrets: Box<[Box<str>]>,
+    /// The image.
+    pub reference: ImageReference,
+    /// The pod's own credentials when the verdict was given: with others it is another question.
+    pub credentials: Box<[CredentialIdentity]>,
+    /// When a node pulled it: only a look-up after that counts.
+    pub pulled: Timestamp,
+}
+
+/// The score of one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryScore {
+    /// How often each verdict met each outcome.
+    #[serde(with = "pairs")]
+    pub judged: BTreeMap<(Verdict, NodeOutcome), u64>,
+    /// Nodes pulled what a repeated look-up still called missing or forbidden.
+    pub disagreements: u64,
+    /// Suspicions that a repeated look-up took back: pushed in between.
+    pub late_pushes: u64,
+    /// When the last disagreement was, in seconds since 1970.
+    last: u32,
+    /// Disagreements that make the next reopening longer.
+    repeated: u32,
+    /// Until when escapes are open again.
+    open_until: u32,
+}
+
+impl RegistryScore {
+    /// Until when the escapes of this registry are open again, if they are.
+    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        (i64::from(self.open_until) > now.as_second())
+            .then(|| super::index::timestamp(self.open_until))
+    }
+
+    fn summary(&self, host: &str, now: Timestamp) -> RegistryScoreSummary {
+        let count = |(&(verdict, outcome), &count): (&(Verdict, NodeOutcome), &u64)| VerdictCount {
+            verdict: verdict.as_str().to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            count,
+        };
+        RegistryScoreSummary {
+            registry: host.to_owned(),
+            verdicts: self.judged.iter().map(count).collect(),
+            disagreements: self.disagreements,
+            escapes_open_until: self.open_until(now),
+        }
+    }
+
+    /// When the last disagreement was.
+    pub fn last_disagreement(&self) -> Option<Timestamp> {
+        (self.last > 0).then(|| super::index::timestamp(self.last))
+    }
+
+    /// Adds what an earlier process has counted.
+    fn add(&mut self, earlier: &Self) {
+        for (pair, count) in &earlier.judged {
+            let known = self.judged.entry(*pair).or_default();
+            *known = known.saturating_add(*count);
+        }
+        self.disagreements = self.disagreements.saturating_add(earlier.disagreements);
+        self.late_pushes = self.late_pushes.saturating_add(earlier.late_pushes);
+        self.last = self.last.max(earlier.last);
+        self.repeated = self.repeated.max(earlier.repeated);
+        self.open_until = self.open_until.max(earlier.open_until);
+    }
+
+    fn disagree(&mut self, now: u32) {
+        if now > self.last.saturating_add(FORGIVEN_AFTER) {
+            self.repeated = 0;
+        }
+        self.disagreements += 1;
+        self.last = now;
+        let reopening = FIRST_REOPENING.saturating_mul(1 << self.repeated.min(2));
+        self.open_until = self.open_until.max(now.saturating_add(reopening));
+        self.repeated = self.repeated.saturating_add(1);
+    }
+}
+
+/// The score of one registry, to be shown and published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryScoreSummary {
+    /// Its host.
+    pub registry: String,
+    /// How often each verdict met each outcome.
+    pub verdicts: Vec<VerdictCount>,
+    /// How often nodes pulled what a repeated look-up still called missing or forbidden.
+    pub disagreements: u64,
+    /// Until when its escapes are open again because of that; nothing is denied for it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escapes_open_until: Option<Timestamp>,
+}
+
+/// How often one verdict met one outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerdictCount {
+    /// `works`, `fails` or `cannot_tell`.
+    pub verdict: String,
+    /// What the nodes did, as [`NodeOutcome::as_str`] says it.
+    pub outcome: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// One verdict that waits for its nodes.
+#[derive(Debug, Clone)]
+struct Waiting {
+    given: GivenVerdict,
+    failing_since: u32,
+    started: u32,
+    done: bool,
+}
+
+#[derive(Debug, Clone)]
+struct WaitingPod {
+    namespace: Box<str>,
+    uid: Box<str>,
+    secrets: Box<[Box<str>]>,
+    since: u32,
+    images: Vec<Waiting>,
+}
+
+/// What a node said of an image of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It pulled it freshly, then.
+    Pulled(u32),
+    /// It runs it, or did, since then.
+    Runs(u32),
+    /// It cannot get it.
+    Fails,
+}
+
+/// The score of Pullgate in this cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Score {
+    waiting: HashMap<[u8; 16], WaitingPod>,
+    order: VecDeque<[u8; 16]>,
+    judged: BTreeMap<(Verdict, NodeOutcome), u64>,
+    registries: BTreeMap<Box<str>, RegistryScore>,
+    rechecks: VecDeque<Recheck>,
+}
+
+impl Score {
+    /// Remembers what was said about the images of a pod. Verdicts of a pod that was denied are
+    /// only counted: nobody will ever know whether they were right.
+    pub fn remember(&mut self, given: PodVerdicts<'_>, now: Timestamp) {
+        let PodVerdicts { namespace, uid, secrets, denied, mut verdicts } = given;
+        verdicts.truncate(MAX_IMAGES);
+        if denied {
+            for verdict in &verdicts {
+                self.count(verdict, NodeOutcome::Denied);
+            }
+            return;
+        }
+        if uid.is_empty() || verdicts.is_empty() {
+            return;
+        }
+        while self.order.len() >= MAX_WAITING {
+            if let Some(oldest) = self.order.pop_front() {
+                self.waiting.remove(&oldest);
+            }
+        }
+        let waiting = |given| Waiting { given, failing_since: 0, started: 0, done: false };
+        let pod = WaitingPod {
+            namespace: namespace.into(),
+            uid: uid.into(),
+            secrets: secrets.into(),
+            since: super::index::seconds(now),
+            images: verdicts.into_iter().map(waiting).collect(),
+        };
+        let key = super::index::uid_bytes(uid);
+        if self.waiting.insert(key, pod).is_none() {
+            self.order.push_back(key);
+        }
+    }
+
+    /// How many verdicts wait for their nodes.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How often each verdict met each outcome, over all registries.
+    pub fn judged(&self) -> impl Iterator<Item = (Verdict, NodeOutcome, u64)> {
+        self.judged.iter().map(|(&(verdict, outcome), &count)| (verdict, outcome, count))
+    }
+
+    /// The score of one registry.
+    pub fn registry(&self, host: &str) -> Option<&RegistryScore> {
+        self.registries.get(crate::failure::canonical_host(host))
+    }
+
+    /// The scores of registries, those with disagreements and then the most judged ones first; a
+    /// bounded number of them.
+    pub fn summary(&self, now: Timestamp) -> Vec<RegistryScoreSummary> {
+        let mut scores: Vec<(&str, &RegistryScore)> =
+            self.registries.iter().map(|(host, score)| (&**host, score)).collect();
+        scores.sort_by_key(|(_, score)| {
+            std::cmp::Reverse((score.disagreements, score.judged.values().sum::<u64>()))
+        });
+        scores.truncate(MAX_SUMMARY);
+        scores.into_iter().map(|(host, score)| score.summary(host, now)).collect()
+    }
+
+    /// Whether the escapes of this registry are open again, whatever the policy vouches.
+    pub fn escapes_reopened(&self, host: &str, now: Timestamp) -> bool {
+        self.registry(host).is_some_and(|score| score.open_until(now).is_some())
+    }
+
+    /// The suspicions that wait for a look-up; they are handed out once.
+    pub fn take_rechecks(&mut self) -> Vec<Recheck> {
+        self.rechecks.drain(..).collect()
+    }
+
+    /// The answer of a look-up made after the pull: `still_fails` if the registry still calls the
+    /// image missing or forbidden to the same credentials. A look-up that came to nothing is not
+    /// reported.
+    pub fn rechecked(&mut self, recheck: &Recheck, still_fails: bool, now: Timestamp) {
+        let now = super::index::seconds(now);
+        if let Some(score) = self.registry_mut(recheck.reference.host()) {
+            if still_fails {
+                score.disagree(now);
+            } else {
+                score.late_pushes += 1;
+            }
+        }
+    }
+
+    /// Whether anything was said about this pod.
+    pub(super) fn knows(&self, uid: &[u8; 16]) -> bool {
+        self.waiting.contains_key(uid)
+    }
+
+    /// A node's word about an image of a pod.
+    pub(super) fn observe(
+        &mut self,
+        uid: &[u8; 16],
+        reference: &ImageReference,
+        word: Word,
+        now: u32,
+    ) {
+        let Some(pod) = self.waiting.get_mut(uid) else { return };
+        let canonical = reference.canonical();
+        let earliest = pod.since.saturating_sub(CLOCKS_DIFFER);
+        let mut settled = Vec::new();
+        for image in pod.images.iter_mut().filter(|image| !image.done) {
+            if image.given.reference.canonical() != canonical {
+                continue;
+            }
+            match word {
+                Word::Pulled(at) if at >= earliest => {
+                    image.done = true;
+                    settled.push((image.given.clone(), at));
+                }
+                Word::Runs(at) if at >= earliest && image.started == 0 => {
+                    image.started = now.max(1);
+                }
+                Word::Fails if image.failing_since == 0 => image.failing_since = now.max(1),
+                Word::Pulled(_) | Word::Runs(_) | Word::Fails => {}
+            }
+        }
+        let suspicion = |given: &GivenVerdict, at: u32| Recheck {
+            namespace: pod.namespace.clone(),
+            uid: pod.uid.clone(),
+            secrets: pod.secrets.clone(),
+            reference: given.reference.clone(),
+            credentials: given.credentials.clone(),
+            pulled: super::index::timestamp(at),
+        };
+        let suspicions: Vec<Recheck> = settled
+            .iter()
+            .filter(|(given, _)| given.is_refusal())
+            .map(|(given, at)| suspicion(given, *at))
+            .collect();
+        let room = MAX_RECHECKS.saturating_sub(self.rechecks.len());
+        self.rechecks.extend(suspicions.into_iter().take(room));
+        for (given, _) in &settled {
+            self.count(given, NodeOutcome::PulledFreshly);
+        }
+        self.drop_if_done(*uid);
+    }
+
+    /// The pod is gone.
+    pub(super) fn gone(&mut self, uid: &[u8; 16], _now: u32) {
+        let Some(pod) = self.waiting.remove(uid) else { return };
+        self.order.retain(|other| other != uid);
+        for image in pod.images.into_iter().filter(|image| !image.done) {
+            let outcome = if image.started > 0 {
+                NodeOutcome::RanFromCache
+            } else if image.failing_since > 0 {
+                NodeOutcome::Failed
+            } else {
+                NodeOutcome::Gone
+            };
+            self.count(&image.given, outcome);
+        }
+    }
+
+    /// Judges what has waited long enough.
+    pub(super) fn tick(&mut self, now: u32) {
+        let mut settled = Vec::new();
+        let mut done = Vec::new();
+        for (uid, pod) in &mut self.waiting {
+            for image in pod.images.iter_mut().filter(|image| !image.done) {
+                let outcome = if image.started > 0 {
+                    (now > image.started.saturating_add(EVENT_DELAY))
+                        .then_some(NodeOutcome::RanFromCache)
+                } else if image.failing_since > 0 {
+                    (now > image.failing_since.saturating_add(FAILING_FOR))
+                        .then_some(NodeOutcome::Failed)
+                } else {
+                    (now > pod.since.saturating_add(PATIENCE)).then_some(NodeOutcome::Gone)
+                };
+                if let Some(outcome) = outcome {
+                    image.done = true;
+                    settled.push((image.given.clone(), outcome));
+                }
+            }
+            if pod.images.iter().all(|image| image.done) {
+                done.push(*uid);
+            }
+        }
+        for (given, outcome) in settled {
+            self.count(&given, outcome);
+        }
+        if !done.is_empty() {
+            for uid in &done {
+                self.waiting.remove(uid);
+            }
+            self.order.retain(|uid| self.waiting.contains_key(uid));
+        }
+    }
+
+    fn drop_if_done(&mut self, uid: [u8; 16]) {
+        if self.waiting.get(&uid).is_some_and(|pod| pod.images.iter().all(|image| image.done)) {
+            self.waiting.remove(&uid);
+            self.order.retain(|other| *other != uid);
+        }
+    }
+
+    fn count(&mut self, given: &GivenVerdict, outcome: NodeOutcome) {
+        *self.judged.entry((given.verdict, outcome)).or_default() += 1;
+        if let Some(score) = self.registry_mut(given.reference.host()) {
+            *score.judged.entry((given.verdict, outcome)).or_default() += 1;
+        }
+    }
+
+    fn registry_mut(&mut self, host: &str) -> Option<&mut RegistryScore> {
+        let host = crate::failure::canonical_host(host);
+        if !self.registries.contains_key(host) && self.registries.len() >= MAX_REGISTRIES {
+            return None;
+        }
+        Some(self.registries.entry(host.into()).or_default())
+    }
+
+    /// What a snapshot keeps: the scores, not what is waiting.
+    pub(super) fn registries(&self) -> &BTreeMap<Box<str>, RegistryScore> {
+        &self.registries
+    }
+
+    /// Adds the scores of a snapshot.
+    pub(super) fn restore(&mut self, registries: &BTreeMap<Box<str>, RegistryScore>) {
+        for (host, earlier) in registries {
+            if let Some(score) = self.registry_mut(host) {
+                score.add(earlier);
+                for (pair, count) in &earlier.judged {
+                    let known = self.judged.entry(*pair).or_default();
+                    *known = known.saturating_add(*count);
+                }
+            }
+        }
+    }
+}
+
+/// Keys of two words are no JSON keys: a list of triples instead.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::NodeOutcome;
+    use crate::pull::Verdict;
+
+    pub(super) fn serialize<S: Serializer>(
+        judged: &BTreeMap<(Verdict, NodeOutcome), u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let list: Vec<(&str, NodeOutcome, u64)> =
+            judged.iter().map(|((verdict, outcome), n)| (verdict.as_str(), *outcome, *n)).collect();
+        list.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<(Verdict, NodeOutcome), u64>, D::Error> {
+        let list = Vec::<(String, NodeOutcome, u64)>::deserialize(deserializer)?;
+        let verdicts = [Verdict::Works, Verdict::CannotTell, Verdict::Fails];
+        Ok(list
+            .into_iter()
+            .filter_map(|(word, outcome, count)| {
+                let verdict = verdicts.into_iter().find(|verdict| verdict.as_str() == word)?;
+                Some(((verdict, outcome), count))
+            })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

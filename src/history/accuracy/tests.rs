@@ -1,0 +1,196 @@
+//! Verdicts against what nodes did.
+
+use serde_json::json;
+
+use super::*;
+use crate::history::{HealthIndex, Snapshot};
+use crate::kube_views::{EventView, PodView};
+
+const UID: &str = "00000000-0000-4000-8000-000000000001";
+const IMAGE: &str = "r.example/app:1";
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
+}
+
+fn said(verdict: Verdict) -> GivenVerdict {
+    let cause = (verdict == Verdict::Fails).then_some(Cause::TagNotFound);
+    let reference = ImageReference::parse(IMAGE).unwrap();
+    GivenVerdict { reference, verdict, cause, credentials: [].into() }
+}
+
+fn of_pod(uid: &str, verdict: Verdict, denied: bool) -> PodVerdicts<'_> {
+    PodVerdicts { namespace: "shop", uid, secrets: &[], denied, verdicts: vec![said(verdict)] }
+}
+
+fn pod(state: &serde_json::Value, policy: &str) -> PodView {
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "shop", "uid": UID},
+        "spec": {"nodeName": "n", "containers": [{"name": "a", "image": IMAGE, "imagePullPolicy": policy}]},
+        "status": {"containerStatuses": [{"name": "a", "imageID": "", "state": state}]},
+    }))
+    .unwrap()
+}
+
+fn runs(minute: i64) -> serde_json::Value {
+    json!({"running": {"startedAt": at(minute).to_string()}})
+}
+
+fn fails() -> serde_json::Value {
+    json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}})
+}
+
+fn pulled(minute: i64) -> EventView {
+    serde_json::from_value(json!({
+        "reason": "Pulled", "message": format!("Successfully pulled image \"{IMAGE}\" in 1s"),
+        "involvedObject": {"kind": "Pod", "namespace": "shop", "uid": UID},
+        "lastTimestamp": at(minute).to_string(),
+    }))
+    .unwrap()
+}
+
+fn index(verdict: Verdict) -> HealthIndex {
+    let mut index = HealthIndex::default();
+    index.score_mut().remember(of_pod(UID, verdict, false), at(0));
+    index
+}
+
+fn judged(index: &HealthIndex) -> Vec<(Verdict, NodeOutcome, u64)> {
+    index.score().judged().collect()
+}
+
+#[test]
+fn a_failure_that_lasts_is_the_nodes_word() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&fails(), "IfNotPresent"), at(1));
+    index.tick(at(2));
+    assert_eq!(judged(&index), []);
+    index.tick(at(4));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::Failed, 1)]);
+    assert_eq!(index.score().waiting(), 0);
+}
+
+#[test]
+fn a_start_without_a_pull_event_is_one_from_disk() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(1), "IfNotPresent"), at(1));
+    index.tick(at(1));
+    index.tick(at(3));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::RanFromCache, 1)]);
+    assert_eq!(index.score_mut().take_rechecks(), []);
+}
+
+#[test]
+fn a_pod_that_goes_first_leaves_the_verdict_open() {
+    let mut index = index(Verdict::Works);
+    index.apply_pod(&pod(&json!({"waiting": {"reason": "ContainerCreating"}}), "Always"), at(1));
+    index.delete_pod(UID, at(2));
+    assert_eq!(judged(&index), [(Verdict::Works, NodeOutcome::Gone, 1)]);
+}
+
+#[test]
+fn a_denied_pod_is_never_judged() {
+    let mut index = HealthIndex::default();
+    index.score_mut().remember(of_pod(UID, Verdict::Fails, true), at(0));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::Denied, 1)]);
+}
+
+#[test]
+fn a_late_push_is_no_disagreement() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(2), "Always"), at(3));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::PulledFreshly, 1)]);
+    let rechecks = index.score_mut().take_rechecks();
+    assert_eq!(rechecks.len(), 1);
+    assert_eq!((&*rechecks[0].namespace, rechecks[0].pulled), ("shop", at(2)));
+    assert!(!index.score().escapes_reopened("r.example", at(3)), "a suspicion opens nothing");
+    index.score_mut().rechecked(&rechecks[0], false, at(4));
+    assert!(!index.score().escapes_reopened("r.example", at(4)));
+    assert_eq!(index.score().registry("r.example").unwrap().late_pushes, 1);
+}
+
+#[test]
+fn a_disagreement_opens_the_escapes_for_longer_each_time() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(1), "IfNotPresent"), at(1));
+    index.apply_event(&pulled(1), at(1));
+    let recheck = index.score_mut().take_rechecks().remove(0);
+    let day = 24 * 60;
+    index.score_mut().rechecked(&recheck, true, at(2));
+    assert!(index.score().escapes_reopened("r.example", at(6 * day)));
+    assert!(index.registry_health("r.example", at(6 * day)).escapes_reopened);
+    assert!(!index.score().escapes_reopened("r.example", at(8 * day)));
+    assert!(!index.score().escapes_reopened("q.example", at(3)));
+    index.score_mut().rechecked(&recheck, true, at(8 * day));
+    assert!(index.score().escapes_reopened("r.example", at(21 * day)), "two weeks now");
+    assert!(!index.score().escapes_reopened("r.example", at(23 * day)));
+    // Much later it is a first time again.
+    index.score_mut().rechecked(&recheck, true, at(100 * day));
+    assert!(!index.score().escapes_reopened("r.example", at(108 * day)));
+}
+
+#[test]
+fn the_score_survives_a_restart() {
+    let mut before = index(Verdict::Fails);
+    before.apply_pod(&pod(&runs(1), "Always"), at(1));
+    let recheck = before.score_mut().take_rechecks().remove(0);
+    before.score_mut().rechecked(&recheck, true, at(2));
+    let bytes = before.snapshot().encode("c").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore(Snapshot::decode(&bytes, "c").unwrap(), at(3));
+    assert!(after.score().escapes_reopened("r.example", at(3)));
+    assert_eq!(judged(&after), judged(&before));
+    assert_eq!(after.score().registry("r.example"), before.score().registry("r.example"));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut score = Score::default();
+    for n in 0..12_000 {
+        score.remember(of_pod(&n.to_string(), Verdict::Fails, false), at(0));
+    }
+    assert_eq!(score.waiting(), 10_000);
+    score.tick(super::super::index::seconds(at(60 * 7)));
+    assert_eq!(score.waiting(), 0);
+}
+
+#[test]
+fn what_ran_before_the_verdict_says_nothing_of_it() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(-5), "Always"), at(1));
+    assert_eq!(judged(&index), []);
+    assert_eq!(index.score_mut().take_rechecks(), []);
+}
+
+#[test]
+fn only_missing_and_forbidden_are_looked_up_again() {
+    let mut given = of_pod(UID, Verdict::Fails, false);
+    given.verdicts[0].cause = Some(Cause::PlatformMismatch);
+    let mut index = HealthIndex::default();
+    index.score_mut().remember(given, at(0));
+    index.apply_pod(&pod(&runs(1), "Always"), at(1));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::PulledFreshly, 1)]);
+    assert_eq!(index.score_mut().take_rechecks(), []);
+}
+
+#[test]
+fn the_summary_shows_disagreements_first() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&runs(1), "Always"), at(1));
+    let recheck = index.score_mut().take_rechecks().remove(0);
+    index.score_mut().rechecked(&recheck, true, at(2));
+    let mut other = of_pod("2", Verdict::Works, true);
+    other.verdicts[0].reference = ImageReference::parse("a.example/x:1").unwrap();
+    index.score_mut().remember(other.clone(), at(2));
+    index.score_mut().remember(other, at(2));
+    let summary = index.score().summary(at(3));
+    assert_eq!(
+        serde_json::to_value(&summary).unwrap(),
+        json!([
+            {"registry": "r.example", "disagreements": 1, "escapesOpenUntil": "2027-01-22T08:02:00Z",
+             "verdicts": [{"verdict": "fails", "outcome": "pulled_freshly", "count": 1}]},
+            {"registry": "a.example", "disagreements": 0,
+             "verdicts": [{"verdict": "works", "outcome": "denied", "count": 2}]},
+        ])
+    );
+}

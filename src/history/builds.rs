@@ -1,0 +1,214 @@
+//! Which Jobs and CronJobs name which images in their arguments and environment, and how far they
+//! are: the answer to "who was to push it?".
+//!
+//! Of a Job's spec nothing is kept but image names that are not those of its own containers,
+//! within bounds. Whoever may not see a namespace must not be told of its jobs; that is the
+//! caller's to see to.
+
+mod destinations;
+mod view;
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::related::{BuildJob, BuildKind, BuildState};
+use crate::image::ImageReference;
+use destinations::{Destination, destinations};
+pub use view::JobView;
+
+/// Jobs that are kept at most; the oldest go first.
+const MAX_JOBS: usize = 4096;
+/// Jobs in one answer.
+const MAX_TOLD: usize = 8;
+
+type Key = (BuildKind, Box<str>, Box<str>);
+
+/// Every job that names an image that it does not run.
+#[derive(Debug, Clone, Default)]
+pub struct Builds {
+    jobs: HashMap<Key, Kept>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    destinations: Vec<Destination>,
+    state: BuildState,
+    created: Timestamp,
+    /// Whether the list that is being read has shown it.
+    seen: bool,
+}
+
+impl Builds {
+    /// A complete list of this kind starts.
+    pub fn begin(&mut self, kind: BuildKind) {
+        for (_, kept) in self.jobs.iter_mut().filter(|((one, ..), _)| *one == kind) {
+            kept.seen = false;
+        }
+    }
+
+    /// That list is complete: what it did not show is gone.
+    pub fn end(&mut self, kind: BuildKind) {
+        self.jobs.retain(|(one, ..), kept| *one != kind || kept.seen);
+    }
+
+    /// A job was listed, added or changed.
+    pub fn apply(&mut self, kind: BuildKind, job: &JobView) {
+        let Some(key) = key(kind, job) else { return };
+        let destinations = destinations(job.template(kind));
+        if destinations.is_empty() {
+            self.jobs.remove(&key);
+            return;
+        }
+        if self.jobs.len() >= MAX_JOBS && !self.jobs.contains_key(&key) {
+            self.forget_oldest();
+        }
+        let created = job.metadata.creation_timestamp.as_ref();
+        let kept = Kept {
+            destinations,
+            state: job.state(kind),
+            created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            seen: true,
+        };
+        self.jobs.insert(key, kept);
+    }
+
+    /// A job is gone.
+    pub fn delete(&mut self, kind: BuildKind, job: &JobView) {
+        if let Some(key) = key(kind, job) {
+            self.jobs.remove(&key);
+        }
+    }
+
+    /// The jobs that name this image, the one that tells most first: those that push it before
+    /// those that only name it, Jobs before CronJobs, the youngest first.
+    pub fn of(&self, image: &ImageReference) -> Vec<BuildJob> {
+        let wanted = image.canonical();
+        let mut found: Vec<(Timestamp, BuildJob)> = self
+            .jobs
+            .iter()
+            .filter_map(|((kind, namespace, name), kept)| {
+                let named = kept.destinations.iter().filter(|one| *one.image == *wanted);
+                let pushes = named.map(|one| one.pushed).max()?;
+                let (kind, state) = (*kind, kept.state);
+                let (namespace, name) = (namespace.clone(), name.clone());
+                Some((kept.created, BuildJob { kind, namespace, name, pushes, state }))
+            })
+            .collect();
+        found.sort_by(|(one_created, one), (two_created, two)| {
+            (two.pushes, one.kind, two_created, &one.namespace, &one.name).cmp(&(
+                one.pushes,
+                two.kind,
+                one_created,
+                &two.namespace,
+                &two.name,
+            ))
+        });
+        found.into_iter().map(|(_, job)| job).take(MAX_TOLD).collect()
+    }
+
+    /// How many jobs are kept.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.jobs.iter().min_by_key(|(_, kept)| kept.created);
+        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+            self.jobs.remove(&key);
+        }
+    }
+}
+
+fn key(kind: BuildKind, job: &JobView) -> Option<Key> {
+    let meta = &job.metadata;
+    Some((kind, meta.namespace.as_deref()?.into(), meta.name.as_deref()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn job(name: &str, created: &str, args: &[&str], status: &Value) -> JobView {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "ci", "creationTimestamp": created},
+            "spec": {"template": {"spec": {"containers": [
+                {"name": "kaniko", "image": "gcr.io/kaniko-project/executor:v1", "args": args},
+            ]}}},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn image(text: &str) -> ImageReference {
+        ImageReference::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_youngest_job_that_pushes_comes_first() {
+        let mut builds = Builds::default();
+        let push = ["--context=git://example.com/x", "--destination=reg.example.com/app:1"];
+        let failed = json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True",
+            "reason": "BackoffLimitExceeded", "lastTransitionTime": "2026-01-02T00:00:00Z"}]});
+        builds.apply(BuildKind::Job, &job("old", "2026-01-01T00:00:00Z", &push, &failed));
+        let running = json!({"active": 1, "startTime": "2026-01-03T00:00:00Z"});
+        builds.apply(BuildKind::Job, &job("new", "2026-01-03T00:00:00Z", &push, &running));
+        let mention = ["echo", "reg.example.com/app:1"];
+        builds.apply(BuildKind::Job, &job("says", "2026-01-04T00:00:00Z", &mention, &json!({})));
+        let other = ["--destination=reg.example.com/app:2"];
+        builds.apply(BuildKind::Job, &job("other", "2026-01-05T00:00:00Z", &other, &json!({})));
+        let told = builds.of(&image("reg.example.com/app:1"));
+        let names: Vec<_> = told.iter().map(|job| (&*job.name, job.pushes)).collect();
+        assert_eq!(names, [("new", true), ("old", true), ("says", false)]);
+        let at = "2026-01-02T00:00:00Z".parse().ok();
+        assert_eq!(told[1].state, BuildState::Failed { at, too_long: false });
+        let since = "2026-01-03T00:00:00Z".parse().ok();
+        assert_eq!(told[0].state, BuildState::Running { since, failed: 0 });
+        assert!(builds.of(&image("reg.example.com/app:3")).is_empty());
+    }
+
+    #[test]
+    fn a_list_replaces_and_jobs_that_build_nothing_are_not_kept() {
+        let mut builds = Builds::default();
+        let push = ["--destination", "reg.example.com/app:1"];
+        let at = "2026-01-01T00:00:00Z";
+        builds.apply(BuildKind::Job, &job("a", at, &push, &json!({})));
+        builds.apply(BuildKind::Job, &job("b", at, &push, &json!({})));
+        builds.apply(BuildKind::Job, &job("c", at, &["sleep", "1"], &json!({})));
+        assert_eq!(builds.len(), 2);
+        builds.begin(BuildKind::Job);
+        builds.apply(BuildKind::Job, &job("b", at, &push, &json!({})));
+        builds.begin(BuildKind::CronJob);
+        builds.end(BuildKind::CronJob);
+        assert_eq!(builds.len(), 2);
+        builds.end(BuildKind::Job);
+        assert_eq!(builds.len(), 1);
+        builds.delete(BuildKind::Job, &job("b", at, &push, &json!({})));
+        assert!(builds.is_empty());
+    }
+
+    #[test]
+    fn the_number_of_jobs_is_bounded_and_the_oldest_go() {
+        let mut builds = Builds::default();
+        for number in 0..MAX_JOBS + 10 {
+            let created = format!(
+                "2026-01-01T{:02}:{:02}:{:02}Z",
+                number / 3600,
+                number / 60 % 60,
+                number % 60
+            );
+            let push = ["--destination=reg.example.com/app:1"];
+            builds.apply(BuildKind::Job, &job(&format!("j{number}"), &created, &push, &json!({})));
+        }
+        assert_eq!(builds.len(), MAX_JOBS);
+        let told = builds.of(&image("reg.example.com/app:1"));
+        assert_eq!((told.len(), &*told[0].name), (MAX_TOLD, "j4105"));
+    }
+}

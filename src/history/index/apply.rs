@@ -1,0 +1,272 @@
+//! From an observed pod to its record, and in and out of all counts.
+
+use super::names::{Id, NONE};
+use super::pods::Slot;
+use super::record::{
+    ContainerRecord, Containers, PodName, PodRecord, Seconds, State, seconds, uid_bytes,
+};
+use super::workloads::Workload;
+use super::{Digests, HealthIndex};
+use crate::failure::classify;
+use crate::kube_views::{ContainerStatusView, ContainerView, PodView, controller};
+use crate::pull::Cause;
+
+/// Waiting reasons of a container that has its image.
+const HAS_IMAGE: &[&str] = &[
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "PostStartHookError",
+];
+/// Waiting reasons that say nothing.
+const STARTING: &[&str] = &["ContainerCreating", "PodInitializing"];
+/// Most containers of a pod that are looked at.
+const MAX_CONTAINERS: usize = 64;
+
+impl HealthIndex {
+    /// The record of a pod, with everything that it names put into the tables.
+    pub(super) fn record(&mut self, pod: &PodView, uid: [u8; 16], now: Seconds) -> PodRecord {
+        let namespace_name = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace = self.names.intern(namespace_name, |name| name.into());
+        let node = match pod.spec.node_name.as_deref() {
+            Some(node) if !node.is_empty() => self.names.intern(node, |name| name.into()),
+            _ => NONE,
+        };
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let owner = controller(&pod.metadata);
+        let workload = owner.map_or(NONE, |owner| {
+            let workload = Workload {
+                kind: self.names.intern(owner.kind.as_str(), |name| name.into()),
+                namespace,
+                name: self.names.intern(owner.name.as_str(), |name| name.into()),
+            };
+            self.workloads.intern(&workload, |workload| *workload)
+        });
+        let name = owner
+            .and_then(|owner| PodName::suffix_of(name, &owner.name))
+            .unwrap_or_else(|| PodName::Whole(self.names.intern(name, |name| name.into())));
+        let mut list = Vec::with_capacity(2);
+        let kinds = [
+            (&pod.spec.containers, &pod.status.container_statuses),
+            (&pod.spec.init_containers, &pod.status.init_container_statuses),
+            (&pod.spec.ephemeral_containers, &pod.status.ephemeral_container_statuses),
+        ];
+        for (containers, statuses) in kinds {
+            for container in containers.iter().take(MAX_CONTAINERS.saturating_sub(list.len())) {
+                let status = statuses.iter().find(|status| status.name == container.name);
+                list.push(self.container(pod, container, status, now));
+            }
+        }
+        PodRecord {
+            uid,
+            namespace,
+            node,
+            workload,
+            name,
+            containers: Containers::new(&list),
+            used: self.use_of(pod, namespace),
+            without_secrets: pod.spec.image_pull_secrets.is_empty(),
+            seen: true,
+        }
+    }
+
+    fn container(
+        &mut self,
+        pod: &PodView,
+        container: &ContainerView,
+        status: Option<&ContainerStatusView>,
+        now: Seconds,
+    ) -> ContainerRecord {
+        let image = self.images.intern(&container.image, now);
+        let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| seconds(time.0));
+        let mut record = ContainerRecord::new(image, State::Waiting, created);
+        record.always = container.image_pull_policy.as_deref() == Some("Always");
+        let Some(status) = status else { return record };
+        record.digest = intern_digest(&mut self.digests, &status.image_id);
+        let ended = status.last_state.terminated.as_ref();
+        if let Some(running) = &status.state.running {
+            record.state = State::Running;
+            record.at = running.started_at.map_or(created, seconds);
+        } else if let Some(terminated) = &status.state.terminated {
+            record.state = State::Done;
+            record.at = terminated.started_at.map_or(created, seconds);
+        } else if let Some(waiting) = &status.state.waiting {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            if HAS_IMAGE.contains(&reason) {
+                record.state = State::Crashing;
+                record.at = ended.and_then(|ended| ended.started_at).map_or(created, seconds);
+            } else if !reason.is_empty() && !STARTING.contains(&reason) {
+                let message = waiting.message.as_deref().unwrap_or_default();
+                let cause = classify(Some(reason), message).cause;
+                if cause != Cause::NotAnImageFailure {
+                    record.state = State::Failing;
+                    record.at = ended.and_then(|ended| ended.finished_at).map_or(created, seconds);
+                    record.set_cause(cause);
+                    // What `imageID` says then is of an earlier run.
+                    record.digest = NONE;
+                }
+            }
+        }
+        record
+    }
+
+    /// Puts a pod in, or in the place of what was known of it.
+    pub(super) fn put(&mut self, mut record: PodRecord, now: Seconds) -> Slot {
+        let known = self.pods.slot(&record.uid);
+        if let Some(slot) = known
+            && let Some(before) = self.pods.get(slot).cloned()
+        {
+            self.detach(slot, &before);
+            inherit(&mut record, &before);
+            if let Some(place) = self.pods.get_mut(slot) {
+                *place = record;
+            }
+            self.attach(slot, now);
+            self.count_starts(slot, before.containers.as_slice());
+            return slot;
+        }
+        let slot = self.pods.insert(record);
+        self.attach(slot, now);
+        self.count_starts(slot, &[]);
+        slot
+    }
+
+    /// Counts a pod in everywhere.
+    pub(super) fn attach(&mut self, slot: Slot, now: Seconds) {
+        let Some(pod) = self.pods.get_mut(slot) else { return };
+        let namespace = pod.namespace;
+        for container in pod.containers.as_mut_slice() {
+            let Some(image) = self.images.get_mut(container.image) else { continue };
+            container.place = u32::try_from(image.pods.len()).unwrap_or(u32::MAX);
+            image.pods.push(slot);
+            image.add(namespace, container);
+            image.heard = image.heard.max(now);
+            let ran = matches!(container.state, State::Running | State::Done);
+            if ran && container.at >= image.started {
+                image.started = container.at;
+                if container.digest != NONE {
+                    image.started_digest = container.digest;
+                }
+            }
+            if ran && container.always {
+                image.pulled = image.pulled.max(container.at);
+            }
+            let cause = container.cause();
+            if let Some(cause) = cause {
+                image.failed = Some((now, cause));
+            }
+            let Some(registry) = self
+                .images
+                .registry_of(container.image)
+                .and_then(|registry| self.images.registry_mut(registry))
+            else {
+                continue;
+            };
+            match (container.state, cause) {
+                (State::Running | State::Crashing, _) => {
+                    registry.add_healthy(namespace);
+                }
+                (_, Some(cause)) => registry.add_failing(slot, namespace, cause),
+                _ => {}
+            }
+        }
+    }
+
+    /// With the policy `Always` every start asked the registry: counts those that are new.
+    fn count_starts(&mut self, slot: Slot, before: &[ContainerRecord]) {
+        let Some(pod) = self.pods.get(slot) else { return };
+        let without_secrets = pod.without_secrets;
+        let ran = |state| matches!(state, State::Running | State::Done);
+        for container in pod.containers.as_slice().iter().filter(|c| c.always && ran(c.state)) {
+            let known = before.iter().any(|old| {
+                old.image == container.image && old.at == container.at && ran(old.state)
+            });
+            if !known
+                && let Some(registry) = self.images.registry_of(container.image)
+                && let Some(registry) = self.images.registry_mut(registry)
+            {
+                registry.count_pull(container.at, without_secrets);
+            }
+        }
+    }
+
+    /// Counts a pod out everywhere.
+    pub(super) fn detach(&mut self, slot: Slot, pod: &PodRecord) {
+        let containers = pod.containers.as_slice();
+        for container in containers {
+            let registry = self.images.registry_of(container.image);
+            let Some(image) = self.images.get_mut(container.image) else { continue };
+            image.subtract(pod.namespace, container);
+            // An image that stands twice in one pod has moved places with itself.
+            let place = image
+                .pods
+                .get(container.place as usize)
+                .filter(|at| **at == slot)
+                .map(|_| container.place as usize)
+                .or_else(|| image.pods.iter().position(|at| *at == slot));
+            if let Some(place) = place {
+                image.pods.swap_remove(place);
+                let moved = image.pods.get(place).copied();
+                let from = image.pods.len();
+                if let Some(moved) = moved {
+                    self.move_place(moved, container.image, from, place, slot);
+                }
+            }
+            let Some(registry) = registry.and_then(|registry| self.images.registry_mut(registry))
+            else {
+                continue;
+            };
+            match (container.state, container.cause()) {
+                (State::Running | State::Crashing, _) => {
+                    registry.subtract_healthy(pod.namespace);
+                }
+                (_, Some(cause)) => registry.subtract_failing(slot, pod.namespace, cause),
+                _ => {}
+            }
+        }
+    }
+
+    /// The last entry of an image's list has moved to `to`: tells the container that it is.
+    fn move_place(&mut self, pod: Slot, image: Id, from: usize, to: usize, gone: Slot) {
+        if pod == gone {
+            return;
+        }
+        let Some(record) = self.pods.get_mut(pod) else { return };
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        for container in record.containers.as_mut_slice() {
+            if container.image == image && container.place == from {
+                container.place = u32::try_from(to).unwrap_or(u32::MAX);
+                return;
+            }
+        }
+    }
+
+    /// Takes a pod out.
+    pub(super) fn take(&mut self, slot: Slot) -> Option<PodRecord> {
+        let record = self.pods.get(slot)?.clone();
+        self.detach(slot, &record);
+        self.pods.remove(slot)
+    }
+}
+
+/// The same containers of the same pod keep what was known of them.
+fn inherit(record: &mut PodRecord, before: &PodRecord) {
+    let old = before.containers.as_slice();
+    for (container, old) in record.containers.as_mut_slice().iter_mut().zip(old) {
+        if container.image == old.image {
+            container.inherit(old);
+        }
+    }
+}
+
+/// The digest in an `imageID`, where it is one of a manifest: behind an `@`.
+fn intern_digest(digests: &mut Digests, image_id: &str) -> Id {
+    let Some((_, digest)) = image_id.rsplit_once('@') else { return NONE };
+    digests.intern(digest)
+}
+
+/// The uid of a pod; nothing if it has none.
+pub(super) fn uid_of(pod: &PodView) -> Option<[u8; 16]> {
+    pod.metadata.uid.as_deref().filter(|uid| !uid.is_empty()).map(uid_bytes)
+}

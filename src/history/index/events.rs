@@ -1,0 +1,179 @@
+//! What events add to what statuses say: fresh pulls, and causes that a status no longer names.
+//!
+//! An event counts only together with its pod: who may write events could otherwise claim pulls
+//! that never were. "Successfully pulled" counts once that pod has the image; a failure only
+//! gives a name to one that the status shows.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::HealthIndex;
+use super::names::Id;
+use super::pods::Slot;
+use super::record::{Seconds, State, seconds, uid_bytes};
+use crate::failure::classify;
+use crate::kube_views::EventView;
+use crate::pull::Cause;
+
+/// Most facts that wait for their pod.
+const MAX_PENDING: usize = 4096;
+
+/// What an event said of an image of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// It was freshly pulled then.
+    Pulled(Seconds),
+    /// It could not be pulled.
+    Failed(Cause),
+}
+
+/// Facts whose pod has not been seen yet, or does not have the image yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pending {
+    facts: HashMap<[u8; 16], Vec<(Id, Fact)>>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Pending {
+    fn add(&mut self, uid: [u8; 16], image: Id, fact: Fact) {
+        while self.order.len() >= MAX_PENDING {
+            if let Some(oldest) = self.order.pop_front() {
+                self.facts.remove(&oldest);
+            }
+        }
+        let facts = self.facts.entry(uid).or_insert_with(|| {
+            self.order.push_back(uid);
+            Vec::new()
+        });
+        facts.retain(|(known, other)| {
+            *known != image || std::mem::discriminant(other) != std::mem::discriminant(&fact)
+        });
+        if facts.len() < 16 {
+            facts.push((image, fact));
+        }
+    }
+
+    fn take(&mut self, uid: &[u8; 16]) -> Vec<(Id, Fact)> {
+        let Some(facts) = self.facts.remove(uid) else { return Vec::new() };
+        self.order.retain(|other| other != uid);
+        facts
+    }
+
+    pub(super) fn forget_images(&mut self, gone: &[Id]) {
+        self.facts.values_mut().for_each(|facts| facts.retain(|(image, _)| !gone.contains(image)));
+    }
+}
+
+impl HealthIndex {
+    /// Takes in an event about a pod, or that a controller's pods are refused. Others say nothing
+    /// about images and are left out.
+    pub(super) fn take_event(&mut self, event: &EventView, now: Seconds) {
+        if &*event.reason == "FailedCreate" {
+            self.take_refusal(event, now);
+            return;
+        }
+        if &*event.involved_object.kind != "Pod" || event.involved_object.uid.is_empty() {
+            return;
+        }
+        let fact = match &*event.reason {
+            "Pulled" if event.message.starts_with("Successfully pulled image") => {
+                Fact::Pulled(event.at().map_or(now, seconds).min(now))
+            }
+            "Failed" | "InspectFailed" => {
+                let cause = classify(Some(&event.reason), &event.message).cause;
+                if matches!(cause, Cause::BackOff | Cause::NotAnImageFailure) {
+                    return;
+                }
+                Fact::Failed(cause)
+            }
+            _ => return,
+        };
+        let Some(name) = quoted(&event.message) else { return };
+        let image = self.images.intern(name, now);
+        if self.images.get(image).is_none() {
+            return;
+        }
+        let uid = uid_bytes(&event.involved_object.uid);
+        let used = self.pods.slot(&uid).is_some_and(|slot| self.apply_fact(slot, image, fact, now));
+        if !used {
+            self.pending.add(uid, image, fact);
+        }
+    }
+
+    /// Applies what was waiting for this pod; what does not fit yet waits on.
+    pub(super) fn apply_pending(&mut self, slot: Slot, now: Seconds) {
+        let Some(uid) = self.pods.get(slot).map(|pod| pod.uid) else { return };
+        for (image, fact) in self.pending.take(&uid) {
+            if !self.apply_fact(slot, image, fact, now) {
+                self.pending.add(uid, image, fact);
+            }
+        }
+    }
+
+    fn apply_fact(&mut self, slot: Slot, image: Id, fact: Fact, now: Seconds) -> bool {
+        match fact {
+            Fact::Pulled(at) => self.apply_pull(slot, image, at),
+            Fact::Failed(cause) => self.apply_hint(slot, image, cause, now),
+        }
+    }
+
+    fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds) -> bool {
+        let Some(pod) = self.pods.get(slot) else { return false };
+        let has_it = pod.containers.as_slice().iter().any(|container| {
+            container.image == image
+                && matches!(container.state, State::Running | State::Crashing | State::Done)
+        });
+        if !has_it {
+            return false;
+        }
+        let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let mut fresh = false;
+        if let Some(entry) = self.images.get_mut(image) {
+            // The same event comes again with every list.
+            fresh = at > entry.pulled;
+            entry.pulled = entry.pulled.max(at);
+            entry.heard = entry.heard.max(at);
+        }
+        if let Some(registry) = self.images.registry_of(image)
+            && let Some(registry) = self.images.registry_mut(registry)
+        {
+            if fresh {
+                registry.count_pull(at, without_secrets);
+            } else if without_secrets {
+                registry.without_secret = registry.without_secret.max(at);
+            }
+        }
+        self.score_pull(uid, image, at);
+        true
+    }
+
+    fn apply_hint(&mut self, slot: Slot, image: Id, cause: Cause, now: Seconds) -> bool {
+        let Some(mut pod) = self.pods.get(slot).cloned() else { return false };
+        let mut hit = false;
+        for container in pod.containers.as_mut_slice() {
+            if container.image == image
+                && matches!(container.state, State::Failing | State::Waiting)
+                && container.hint() != Some(cause)
+            {
+                container.set_hint(cause);
+                hit = true;
+            }
+        }
+        if hit && let Some(before) = self.pods.get(slot).cloned() {
+            self.detach(slot, &before);
+            if let Some(place) = self.pods.get_mut(slot) {
+                *place = pod;
+            }
+            self.attach(slot, now);
+        }
+        // A pod that does not fail (any more) has no use for it.
+        true
+    }
+}
+
+/// The text in the first pair of quotes; Go's `%q` escapes what is not plain, and such a name is
+/// no image name.
+fn quoted(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once('"')?;
+    let (name, _) = rest.split_once('"')?;
+    (!name.is_empty() && !name.contains('\\')).then_some(name)
+}

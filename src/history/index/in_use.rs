@@ -1,0 +1,131 @@
+//! Which images the pods of the cluster use now, and with which pull secrets.
+//!
+//! Pods of one workload share an entry; entries that no pod has are swept out with the names.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::HealthIndex;
+use super::names::{Id, Marks, NONE};
+use crate::kube_views::PodView;
+
+/// What pods that are alike use, by the numbers of the names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PodUse {
+    namespace: Id,
+    pull_secrets: Box<[Id]>,
+    images: Box<[Id]>,
+}
+
+impl PodUse {
+    /// Marks the names that it needs.
+    pub(super) fn mark(&self, names: &mut Marks) {
+        let all = self.pull_secrets.iter().chain(&self.images);
+        all.chain([&self.namespace]).for_each(|name| names.set(*name));
+    }
+}
+
+/// An image as pods use it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedImage {
+    /// The image as it is written.
+    pub image: Arc<str>,
+    /// The pods' namespace.
+    pub namespace: Arc<str>,
+    /// The pull secrets that the pods name, in their order.
+    pub pull_secrets: Vec<Arc<str>>,
+}
+
+impl HealthIndex {
+    /// What a pod uses; none if it uses nothing any more.
+    pub(super) fn use_of(&mut self, pod: &PodView, namespace: Id) -> Id {
+        let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if ended || pod.metadata.deletion_timestamp.is_some() {
+            return NONE;
+        }
+        let spec = &pod.spec;
+        let images: BTreeSet<&str> = [&spec.init_containers, &spec.containers]
+            .into_iter()
+            .flatten()
+            .filter(|container| container.image_pull_policy.as_deref() != Some("Never"))
+            .map(|container| container.image.as_ref())
+            .collect();
+        if images.is_empty() {
+            return NONE;
+        }
+        let mut intern = |name: &str| self.names.intern(name, |name| name.into());
+        let secrets = spec.image_pull_secrets.iter().map(|secret| secret.name.as_ref());
+        let used = PodUse {
+            namespace,
+            pull_secrets: secrets.filter(|name: &&str| !name.is_empty()).map(&mut intern).collect(),
+            images: images.into_iter().map(intern).collect(),
+        };
+        self.uses.intern(&used, PodUse::clone)
+    }
+
+    /// Every image that pods run or are to run, with the namespaces and pull secrets that it is
+    /// used with, in their order. It looks at every pod: for those who ask seldom.
+    pub fn images_in_use(&self) -> BTreeSet<UsedImage> {
+        let mut marks = Marks::new(self.uses.bound());
+        self.pods.iter().for_each(|(_, pod)| marks.set(pod.used));
+        let name = |id: &Id| self.names.get(*id).cloned();
+        let used = marks.as_slice().iter().zip(0..).filter(|(used, _)| **used);
+        used.filter_map(|(_, id)| self.uses.get(id))
+            .flat_map(|used| used.images.iter().map(move |image| (used, image)))
+            .filter_map(|(used, image)| {
+                Some(UsedImage {
+                    image: name(image)?,
+                    namespace: name(&used.namespace)?,
+                    pull_secrets: used.pull_secrets.iter().filter_map(name).collect(),
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn pod(uid: &str, image: &str, phase: &str) -> PodView {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"uid": uid, "namespace": "shop"},
+            "spec": {"imagePullSecrets": [{"name": "s"}, {}],
+                     "containers": [{"name": "c", "image": image},
+                                    {"name": "n", "image": "never", "imagePullPolicy": "Never"}]},
+            "status": {"phase": phase}}))
+        .unwrap()
+    }
+
+    fn images(index: &HealthIndex) -> Vec<String> {
+        index.images_in_use().into_iter().map(|one| one.image.to_string()).collect()
+    }
+
+    #[test]
+    fn an_image_is_in_use_as_long_as_a_pod_is_to_run_it() {
+        let mut index = HealthIndex::default();
+        let now = Timestamp::UNIX_EPOCH;
+        index.apply_pod(&pod("1", "a:1", "Pending"), now);
+        index.apply_pod(&pod("2", "a:1", "Running"), now);
+        index.apply_pod(&pod("3", "b:1", "Running"), now);
+        assert_eq!(images(&index), ["a:1", "b:1"]);
+        let first = index.images_in_use().pop_first().unwrap();
+        assert_eq!((&*first.namespace, first.pull_secrets), ("shop", vec!["s".into()]));
+        index.delete_pod("1", now);
+        assert_eq!(images(&index), ["a:1", "b:1"]);
+        index.apply_pod(&pod("2", "a:1", "Succeeded"), now);
+        assert_eq!(images(&index), ["b:1"]);
+        index.apply_pod(&pod("3", "b:2", "Running"), now);
+        assert_eq!(images(&index), ["b:2"]);
+        index.begin_pods();
+        index.apply_pod(&pod("4", "d:1", "Running"), now);
+        assert_eq!(images(&index), ["b:2", "d:1"]);
+        index.end_pods(now);
+        assert_eq!(images(&index), ["d:1"]);
+        index.sweep();
+        assert_eq!((index.uses.len(), images(&index)), (1, vec!["d:1".to_owned()]));
+        assert_eq!((index.names.find("b:2"), index.names.find("d:1").is_some()), (None, true));
+    }
+}

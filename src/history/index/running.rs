@@ -1,0 +1,88 @@
+//! How many pods of one workload run, whichever revision they are of.
+
+use std::collections::HashSet;
+
+use super::HealthIndex;
+use super::names::Id;
+use super::record::State;
+use super::workloads::Workload;
+
+impl HealthIndex {
+    /// Pods of this workload, through its ReplicaSets or Jobs too, of which every container that
+    /// should runs. It looks at every pod: for the rare question what goes on running.
+    pub fn running_pods(&self, kind: &str, namespace: &str, name: &str) -> u32 {
+        let find = |text: &str| self.names.find(text);
+        let (Some(kind), Some(namespace), Some(name)) = (find(kind), find(namespace), find(name))
+        else {
+            return 0;
+        };
+        let wanted = Workload { kind, namespace, name };
+        let owned: HashSet<Id> = (0..self.workloads.bound())
+            .filter_map(|id| Id::try_from(id).ok())
+            .filter(|id| self.workloads.top(*id) == Some(wanted))
+            .collect();
+        if owned.is_empty() {
+            return 0;
+        }
+        let runs = |state: State| matches!(state, State::Running | State::Done);
+        let pods = self.pods.iter().filter(|(_, pod)| owned.contains(&pod.workload));
+        let running = pods.filter(|(_, pod)| {
+            let containers = pod.containers.as_slice();
+            containers.iter().any(|one| one.state == State::Running)
+                && containers.iter().all(|one| runs(one.state))
+        });
+        u32::try_from(running.count()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::history::OwnerKind;
+    use crate::kube_views::{OwnerView, PodView};
+
+    fn pod(uid: &str, set: &str, running: bool) -> PodView {
+        let state = if running {
+            json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}})
+        } else {
+            json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("{set}-{uid}"), "namespace": "shop", "uid": uid,
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set,
+                    "uid": "r", "controller": true}]},
+            "spec": {"containers": [{"name": "a", "image": "r.io/a:1"}]},
+            "status": {"containerStatuses": [{"name": "a", "ready": running, "state": state}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn pods_count_through_their_replica_sets() {
+        let mut index = HealthIndex::default();
+        for (set, deployment) in [("web-1", "web"), ("web-2", "web"), ("other-1", "other")] {
+            let owner: OwnerView = serde_json::from_value(json!({"metadata": {"name": set,
+                "namespace": "shop", "ownerReferences": [{"apiVersion": "apps/v1",
+                    "kind": "Deployment", "name": deployment, "uid": "d", "controller": true}]}}))
+            .unwrap();
+            index.apply_owner(OwnerKind::ReplicaSet, &owner);
+        }
+        let now = Timestamp::UNIX_EPOCH;
+        for (uid, set, running) in [
+            ("a", "web-1", true),
+            ("b", "web-1", true),
+            ("c", "web-2", false),
+            ("d", "other-1", true),
+        ] {
+            index.apply_pod(&pod(uid, set, running), now);
+        }
+        assert_eq!(index.running_pods("Deployment", "shop", "web"), 2);
+        assert_eq!(index.running_pods("Deployment", "shop", "other"), 1);
+        assert_eq!(index.running_pods("Deployment", "elsewhere", "web"), 0);
+        assert_eq!(index.running_pods("StatefulSet", "shop", "web"), 0);
+        assert_eq!(index.running_pods("ReplicaSet", "shop", "web-1"), 0, "not the uppermost");
+    }
+}

@@ -1,0 +1,43 @@
+//! What the index tells the score: the nodes' words about pods of which something was said.
+
+use super::HealthIndex;
+use super::names::Id;
+use super::pods::Slot;
+use super::record::{Seconds, State};
+use crate::history::accuracy::Word;
+
+impl HealthIndex {
+    /// A pod has changed.
+    pub(super) fn score_pod(&mut self, slot: Slot, now: Seconds) {
+        let Some(pod) = self.pods.get(slot) else { return };
+        if !self.score.knows(&pod.uid) {
+            return;
+        }
+        let words: Vec<_> = pod
+            .containers
+            .as_slice()
+            .iter()
+            .filter_map(|container| {
+                let word = match container.state {
+                    // With the policy `Always` the start itself asked the registry.
+                    State::Running | State::Done if container.always => Word::Pulled(container.at),
+                    State::Running | State::Crashing | State::Done => Word::Runs(container.at),
+                    State::Failing => Word::Fails,
+                    State::Waiting => return None,
+                };
+                Some((self.images.get(container.image)?.reference.clone(), word))
+            })
+            .collect();
+        let uid = pod.uid;
+        for (reference, word) in words {
+            self.score.observe(&uid, &reference, word, now);
+        }
+    }
+
+    /// A node has freshly pulled an image for a pod.
+    pub(super) fn score_pull(&mut self, uid: [u8; 16], image: Id, at: Seconds) {
+        if let Some(image) = self.images.get(image) {
+            self.score.observe(&uid, &image.reference, Word::Pulled(at), at);
+        }
+    }
+}

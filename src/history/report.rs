@@ -1,0 +1,238 @@
+//! The four answers as plain data, and as a page for a terminal.
+
+mod page;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::facts::{Freshness, RegistryHealth, Visibility};
+use super::index::{Trend, TroubleKind};
+use crate::image::{Digest, ImageReference};
+use crate::pull::Cause;
+
+pub use page::ago as how_long_ago;
+
+/// What a report is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A tag, or a digest of one repository.
+    Image(ImageReference),
+    /// Content, whatever name it goes by.
+    Digest(Digest),
+    /// All tags of a reference's repository.
+    Repository(ImageReference),
+    /// All images of a host.
+    Registry(Box<str>),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(reference) => write!(f, "{reference}"),
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Repository(reference) => f.write_str(reference.name()),
+            Self::Registry(host) => f.write_str(host),
+        }
+    }
+}
+
+/// The four answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What it is about.
+    pub subject: String,
+    /// Whether the index may be believed: `current`, or why everything else is empty.
+    pub freshness: &'static str,
+    /// Whether only some namespaces may be told of, so that numbers may be too low.
+    pub partial: bool,
+    /// Question 1: who runs it.
+    pub scope: Scope,
+    /// Question 2: how it fails.
+    pub failures: FailurePattern,
+    /// Question 3: other tags and digests of the repository, the most recently started first.
+    pub tags: Vec<TagLine>,
+    /// The most recently started other tag that runs without any failure.
+    pub last_good: Option<String>,
+    /// When a node last started or pulled it; told only to those who may see everything.
+    pub last_success: Option<Timestamp>,
+    /// Question 4: the registry as a whole.
+    pub registry: RegistryReport,
+}
+
+impl Report {
+    pub(super) fn empty(subject: &Subject, freshness: Freshness, visibility: &Visibility) -> Self {
+        Self {
+            subject: subject.to_string(),
+            freshness: freshness.as_str(),
+            partial: *visibility != Visibility::Cluster,
+            scope: Scope::default(),
+            failures: FailurePattern::default(),
+            tags: Vec::new(),
+            last_good: None,
+            last_success: None,
+            registry: RegistryReport::default(),
+        }
+    }
+
+    /// The report as a page of at most `width` columns, without colours.
+    pub fn to_page(&self, now: Timestamp, width: usize) -> String {
+        page::render(self, now, width)
+    }
+}
+
+/// How far something is spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// No pod has it.
+    #[default]
+    Nowhere,
+    /// One workload (or bare pod) has it.
+    OneWorkload,
+    /// Several workloads of one namespace have it.
+    OneNamespace,
+    /// Several workloads of several namespaces have it.
+    Widespread,
+}
+
+/// Who runs it. Counts are of containers unless they say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// Pods with at least one such container.
+    pub pods: u32,
+    /// How far it is spread.
+    pub spread: Spread,
+    /// Containers that run.
+    pub running: u32,
+    /// Containers that cannot get it.
+    pub failing: u32,
+    /// Containers that have it and do not stay up.
+    pub crashing: u32,
+    /// Containers of which nothing is known yet.
+    pub waiting: u32,
+    /// Containers that ran and have ended.
+    pub done: u32,
+    /// Nodes of these pods.
+    pub nodes: u32,
+    /// Nodes that list it among their images (they list the fifty largest only).
+    pub nodes_listing: u32,
+    /// The workloads, those with failures first.
+    pub workloads: Vec<WorkloadLine>,
+    /// How many more there are.
+    pub more_workloads: usize,
+    /// The namespaces, those with the most pods first.
+    pub namespaces: Vec<NamedCount>,
+}
+
+/// A workload and its containers with the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WorkloadLine {
+    /// `Deployment`, `StatefulSet`, …, or `Pod` for one that nobody owns.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// All its containers with the image.
+    pub containers: u32,
+    /// Those that run.
+    pub running: u32,
+    /// Those that cannot get it.
+    pub failing: u32,
+}
+
+/// A name and how many pods it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NamedCount {
+    /// The name.
+    pub name: String,
+    /// Its pods.
+    pub pods: u32,
+}
+
+/// How it fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FailurePattern {
+    /// The causes, the most frequent first.
+    pub causes: Vec<CauseLine>,
+    /// Whether all fail for one cause.
+    pub consistent: bool,
+    /// Since when the longest-failing one fails.
+    pub since: Option<Timestamp>,
+    /// Some of the failing pods, as `namespace/name`.
+    pub pods: Vec<String>,
+}
+
+/// One cause and whom it meets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CauseLine {
+    /// The cause.
+    pub cause: Cause,
+    /// Containers that fail for it.
+    pub containers: u32,
+    /// Workloads of these.
+    pub workloads: usize,
+    /// Since when the longest-failing one fails.
+    pub since: Option<Timestamp>,
+}
+
+/// A tag or digest of the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TagLine {
+    /// The whole reference.
+    pub reference: String,
+    /// Its tag, if it has one.
+    pub tag: Option<String>,
+    /// Whether the report is about it.
+    pub asked: bool,
+    /// Containers that run.
+    pub running: u32,
+    /// Containers that cannot get it.
+    pub failing: u32,
+    /// When a node last started it, as far as that may be told.
+    pub last_seen: Option<Timestamp>,
+    /// Whether pods run different content behind this one tag.
+    pub differs: bool,
+    /// The digests that it is or was.
+    pub digests: Vec<String>,
+}
+
+/// A registry as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RegistryReport {
+    /// Its host.
+    pub host: String,
+    /// The numbers that a review gets too.
+    #[serde(flatten)]
+    pub health: RegistryHealth,
+    /// Why containers fail, the most frequent first.
+    pub causes: Vec<(Cause, u32)>,
+    /// Where the number of failing containers is going.
+    pub trend: Option<Trend>,
+    /// What kind of trouble it is in.
+    pub trouble: Option<TroubleKind>,
+    /// Since when.
+    pub trouble_since: Option<Timestamp>,
+    /// Repositories that the trouble meets.
+    pub repositories: usize,
+    /// Namespaces that it meets.
+    pub namespaces: usize,
+    /// Nodes that it meets.
+    pub nodes: usize,
+    /// When a node last pulled freshly from it.
+    pub last_fresh_pull: Option<Timestamp>,
+    /// How often nodes pulled what a repeated look-up still called missing or forbidden.
+    pub disagreements: u64,
+    /// Until when its escapes are open again because of that.
+    pub escapes_open_until: Option<Timestamp>,
+}
+
+impl RegistryReport {
+    /// The registry's health in one sentence, with its numbers.
+    pub fn statement(&self) -> String {
+        page::statement(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The page: four short blocks, a label on the left, nothing wider than the terminal.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::{RegistryReport, Report, Spread, TagLine};
+use crate::failure::{Classified, next_step};
+use crate::history::index::{Trend, TroubleKind};
+use crate::pull::Cause;
+
+/// Width of the labels on the left.
+const LABEL: usize = 12;
+/// Most workloads and tags on a page.
+const MAX_ROWS: usize = 8;
+
+/// A page that grows line by line.
+struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    /// Adds a line behind a label (empty for the lines that follow), broken between words.
+    fn line(&mut self, label: &str, text: &str) {
+        let room = self.width.saturating_sub(LABEL).max(20);
+        let mut label = label;
+        let mut row = String::new();
+        for word in text.split_inclusive(' ') {
+            if !row.is_empty() && row.chars().count() + word.trim_end().chars().count() > room {
+                self.push(label, &row);
+                label = "";
+                row.clear();
+            }
+            row.push_str(word);
+        }
+        self.push(label, &row);
+    }
+
+    fn push(&mut self, label: &str, row: &str) {
+        let line = format!("{label:<LABEL$}{row}");
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn gap(&mut self) {
+        self.text.push('\n');
+    }
+}
+
+/// The whole page.
+pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
+    let mut page = Page { text: String::new(), width };
+    let of_registry = report.subject == report.registry.host;
+    page.line(if of_registry { "Registry" } else { "Image" }, &report.subject);
+    match report.freshness {
+        "learning" => {
+            page.line("", "The index is still learning: nothing can be said yet.");
+            return page.text;
+        }
+        "stale" => {
+            page.line("", "The index has lost contact with the API server: it says nothing.");
+            return page.text;
+        }
+        "absent" => {
+            page.line("", "There is no index here: nothing is known of this cluster.");
+            return page.text;
+        }
+        _ => {}
+    }
+    if report.partial {
+        page.line("", "Partial view: only namespaces in which you may list pods are counted.");
+    }
+    page.gap();
+    scope(&mut page, report, now);
+    page.gap();
+    failures(&mut page, report, now);
+    page.gap();
+    if !of_registry {
+        tags(&mut page, report, now);
+        page.gap();
+    }
+    page.line(if of_registry { "Health" } else { "Registry" }, &statement(&report.registry));
+    if let Some(cause) = report.failures.causes.first().map(|line| line.cause) {
+        page.gap();
+        page.line("Next", &advice(report, cause));
+    }
+    page.text
+}
+
+fn scope(page: &mut Page, report: &Report, now: Timestamp) {
+    let scope = &report.scope;
+    if scope.pods == 0 {
+        let text = match report.last_success {
+            Some(at) => format!("No pod has it now. It last ran here {}.", ago(at, now)),
+            None => "No pod has it, and none is remembered.".to_owned(),
+        };
+        page.line("Scope", &text);
+    } else {
+        let mut text = format!("{}: ", count(scope.pods, "pod"));
+        let states = [
+            (scope.running, "running"),
+            (scope.failing, "failing"),
+            (scope.crashing, "crashing"),
+            (scope.waiting, "waiting"),
+            (scope.done, "finished"),
+        ];
+        let states: Vec<String> = states
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+        text.push_str(&states.join(", "));
+        text.push_str(match scope.spread {
+            Spread::Nowhere => ".",
+            Spread::OneWorkload => "; one workload.",
+            Spread::OneNamespace => "; several workloads of one namespace.",
+            Spread::Widespread => "; widespread.",
+        });
+        page.line("Scope", &text);
+        for line in scope.workloads.iter().take(MAX_ROWS) {
+            let kind = line.kind.to_ascii_lowercase();
+            page.line(
+                "",
+                &format!(
+                    "  {kind}/{} in {}: {} of {} running, {} failing",
+                    line.name, line.namespace, line.running, line.containers, line.failing
+                ),
+            );
+        }
+        let more = scope.workloads.len().saturating_sub(MAX_ROWS) + scope.more_workloads;
+        if more > 0 {
+            page.line("", &format!("  and {more} more workloads"));
+        }
+    }
+    if scope.nodes_listing > 0 {
+        page.line("", &format!("{} listed with it.", count_are(scope.nodes_listing, "node")));
+    }
+}
+
+fn failures(page: &mut Page, report: &Report, now: Timestamp) {
+    let failures = &report.failures;
+    if failures.causes.is_empty() {
+        page.line("Failures", "None now.");
+        return;
+    }
+    for (nth, line) in failures.causes.iter().take(MAX_ROWS).enumerate() {
+        let since = line.since.map(|at| format!(", for {}", age(at, now))).unwrap_or_default();
+        let text = format!(
+            "{}: {} of {}{since}",
+            line.cause,
+            count(line.containers, "container"),
+            count(u32::try_from(line.workloads).unwrap_or(u32::MAX), "workload"),
+        );
+        page.line(if nth == 0 { "Failures" } else { "" }, &text);
+    }
+    page.line(
+        "",
+        if failures.consistent { "The same cause everywhere." } else { "The causes vary." },
+    );
+}
+
+fn tags(page: &mut Page, report: &Report, now: Timestamp) {
+    let others: Vec<&TagLine> = report.tags.iter().filter(|tag| !tag.asked).collect();
+    for tag in report.tags.iter().filter(|tag| tag.asked && tag.differs) {
+        page.line(
+            "Content",
+            &format!("Pods run {} different digests behind {}.", tag.digests.len(), name(tag)),
+        );
+    }
+    if others.is_empty() {
+        page.line("Other tags", "None known here.");
+        return;
+    }
+    for (nth, tag) in others.iter().take(MAX_ROWS).enumerate() {
+        let mut text = format!("{}: {} running, {} failing", name(tag), tag.running, tag.failing);
+        if let Some(at) = tag.last_seen {
+            let _ = write!(text, ", last started {}", ago(at, now));
+        }
+        if tag.differs {
+            text.push_str(", different digests");
+        }
+        if report.last_good.as_deref() == Some(&*tag.reference) {
+            text.push_str("  <- last good");
+        }
+        page.line(if nth == 0 { "Other tags" } else { "" }, &text);
+    }
+    if others.len() > MAX_ROWS {
+        page.line("", &format!("and {} more", others.len() - MAX_ROWS));
+    }
+}
+
+fn name(tag: &TagLine) -> &str {
+    tag.tag.as_deref().unwrap_or_else(|| {
+        tag.reference.rsplit_once('@').map_or(tag.reference.as_str(), |(_, digest)| digest)
+    })
+}
+
+/// The registry's health in one sentence, with its numbers.
+pub(super) fn statement(report: &RegistryReport) -> String {
+    let RegistryReport { host, health, .. } = report;
+    let all = health.healthy + health.failing;
+    if all == 0 && report.trouble.is_none() {
+        return format!("{host}: no container uses it now.");
+    }
+    let mut text = format!(
+        "{host}: {} of {} cannot get their image ({} %)",
+        health.failing,
+        count(all, "container"),
+        health.failing * 100 / all.max(1)
+    );
+    if let (Some(cause), true) = (health.main_cause, health.failing > 0) {
+        let _ = write!(text, ", mostly {cause}");
+    }
+    match report.trend {
+        Some(Trend::Rising) => text.push_str(", rising"),
+        Some(Trend::Falling) => text.push_str(", falling"),
+        _ => {}
+    }
+    text.push_str(". ");
+    match report.trouble {
+        Some(kind) => {
+            text.push_str(match kind {
+                TroubleKind::Outage => "The registry is in trouble",
+                TroubleKind::Limit => "The registry's pull limit is used up",
+                TroubleKind::Login => "The registry refuses log-ins that worked before",
+            });
+            if report.repositories > 0 {
+                let _ = write!(
+                    text,
+                    ": {}, {}, {}, fewer fresh pulls than failures",
+                    amount(report.repositories, "repository", "repositories"),
+                    amount(report.namespaces, "namespace", "namespaces"),
+                    amount(report.nodes, "node", "nodes"),
+                );
+            }
+            text.push('.');
+        }
+        None if health.failing > 0 => text.push_str("No sign of trouble with the registry itself."),
+        None => text.push_str("It is well."),
+    }
+    if let Some(until) = report.escapes_open_until {
+        let _ = write!(
+            text,
+            " Nodes pulled what look-ups still refused ({} times): nothing is denied for it until {}.",
+            report.disagreements,
+            until.strftime("%Y-%m-%d")
+        );
+    }
+    text
+}
+
+fn advice(report: &Report, cause: Cause) -> String {
+    if report.registry.health.in_trouble {
+        return "wait for the registry, or mend its log-in: this image is not the only one".into();
+    }
+    let classified =
+        Classified { cause, registry: None, credential_problem: None, address: None, advice: None };
+    let step = next_step(&classified);
+    match (&report.last_good, cause) {
+        (Some(good), Cause::TagNotFound | Cause::PlatformMismatch | Cause::CorruptContent) => {
+            format!("{step}; {good} runs here")
+        }
+        _ => step.to_owned(),
+    }
+}
+
+fn count(number: u32, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+fn count_are(number: u32, noun: &str) -> String {
+    if number == 1 { format!("1 {noun} is") } else { format!("{number} {noun}s are") }
+}
+
+fn amount(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// How long ago something was, in the largest unit that fits.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", age(at, now))
+}
+
+/// The time between, in the largest unit that fits.
+fn age(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.as_second() - at.as_second()).max(0);
+    match seconds {
+        0..=89 => format!("{seconds} s"),
+        90..=5399 => format!("{} min", (seconds + 30) / 60),
+        5400..=172_799 => format!("{} h", (seconds + 1800) / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,10 @@
+//! The slim shapes of Kubernetes objects: what is decoded of each, and nothing more.
+
+mod pod;
+
+pub(crate) use pod::slim_meta;
+pub use pod::{
+    ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
+    PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
+    WaitingView, controller,
+};

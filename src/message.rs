@@ -1,0 +1,11 @@
+//! Every sentence for people: what a line at `kubectl` says, how long it may be, and what is cut.
+
+mod cause;
+mod limits;
+mod line;
+mod stats;
+
+pub use cause::{escape_words, evidence, sentence, tls_words};
+pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, clean, fit_warnings, shorten};
+pub use line::{Finding, MAX_HEAD, lines};
+pub use stats::{Picture, View};

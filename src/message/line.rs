@@ -1,0 +1,330 @@
+//! The one line about an image: image, cause, next step, the point within the first 120
+//! characters.
+//!
+//! Only names that the asker wrote, and what was proven, are repeated; never a word of a
+//! registry's. What does not fit whole is left out, least important first: nothing that a person
+//! would copy is ever cut. `docs/messages.md` shows every line.
+
+use super::cause::{escape_words, sentence, tls_words};
+use super::limits::{MAX_WARNING, clean, shorten};
+use super::stats::Picture;
+use crate::advice::{Advice, AdviceKind};
+use crate::credential::CredentialOrigin;
+use crate::image::ReferenceError;
+use crate::policy::{Because, ExceptionUse, Ruling};
+use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault};
+
+/// Image and cause are within so many characters.
+pub const MAX_HEAD: usize = 120;
+/// An image name is cut to this before it stands in a line, keeping its end, where the tag is.
+const MAX_IMAGE: usize = 60;
+/// However long the cause is, so much of the image's name stands before it.
+const MIN_IMAGE: usize = 30;
+/// Names within a cause are cut to this.
+const MAX_NAME: usize = 28;
+
+/// The cause where nothing is wrong but the tag is one that moves.
+const TAG_MOVES: &str = "can be pulled, but its tag may mean another image tomorrow";
+
+/// What is said about one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Finding<'a> {
+    /// The image as written.
+    pub image: &'a str,
+    /// Why it does not parse, if it does not.
+    pub reference_error: Option<&'a ReferenceError>,
+    /// What will become of it.
+    pub assessment: &'a Assessment,
+    /// What each credential got.
+    pub attempts: &'a [Attempt],
+    /// What to do, proven, best first.
+    pub advice: &'a [Advice],
+    /// The secret that makes the kubelet give up, with the reason.
+    pub broken_secret: Option<(&'a str, &'a str)>,
+    /// Whether it is not known which pull secrets the pods get.
+    pub secrets_unread: bool,
+    /// What the policy makes of it.
+    pub ruling: &'a Ruling,
+    /// Whether the object is a pod.
+    pub is_pod: bool,
+    /// Whether the asker may know that this very image ran here.
+    pub seen_here: bool,
+    /// How the image and its registry fare here, as far as the asker may know.
+    pub picture: Option<Picture>,
+}
+
+/// A part of a line behind its head. Parts of lower rank are left out first.
+struct Tail {
+    rank: u8,
+    words: String,
+}
+
+impl Finding<'_> {
+    /// The line, within what the API server passes on whole.
+    pub fn line(&self) -> String {
+        fit(&[self.image], self)
+    }
+
+    /// Everything there is to say, without the image, for where there is room.
+    pub fn words(&self) -> String {
+        let mut words = self.cause(usize::MAX);
+        for tail in self.tails() {
+            words.push_str("; ");
+            words.push_str(&tail.words);
+        }
+        clean(&words)
+    }
+
+    /// The cause in words, with names of at most so many characters.
+    fn cause(&self, most: usize) -> String {
+        if self.ruling.refused {
+            return "the pull policy of this cluster refuses it".to_owned();
+        }
+        let Some(cause) = self.assessment.cause else {
+            let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
+            let words = if moves { TAG_MOVES } else { "nothing is known against it" };
+            return words.to_owned();
+        };
+        if self.assessment.softened == Some(Softened::RegistryTrouble) {
+            let numbers = self.picture.and_then(|picture| picture.trouble());
+            let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
+            return format!("registry trouble: {numbers}");
+        }
+        match cause {
+            Cause::InvalidReference => {
+                let offending = self.reference_error.map_or("", ReferenceError::offending);
+                let offending = shorten(offending, most);
+                format!("not a valid image name ({offending}), so no node can pull it")
+            }
+            Cause::BrokenPullSecret => {
+                let name = self.broken_secret.map_or("", |(name, _)| name);
+                let name = shorten(name, most);
+                format!("pull secret `{name}` is broken, so nothing is pulled")
+            }
+            Cause::TlsFailure => self.tls().to_owned(),
+            Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
+            Cause::Unauthorized if self.is_anonymous() && self.secrets_unread => {
+                "the registry wants a login (401)".to_owned()
+            }
+            Cause::Unauthorized if self.is_anonymous() => {
+                "the registry wants a login (401), and no pull secret matches".to_owned()
+            }
+            Cause::AccessDeniedOrMissing if self.is_anonymous() && !self.secrets_unread => {
+                "missing, or private and no pull secret matches".to_owned()
+            }
+            _ => sentence(cause, self.assessment.verdict).to_owned(),
+        }
+    }
+
+    /// Whether the trouble is one that others who name the same image share, and that is not told
+    /// in the head already.
+    fn is_of_the_registry(&self) -> bool {
+        !self.ruling.refused
+            && self.assessment.softened != Some(Softened::RegistryTrouble)
+            && !matches!(
+                self.assessment.cause,
+                None | Some(Cause::InvalidReference | Cause::BrokenPullSecret)
+            )
+    }
+
+    /// Whether nobody logged in.
+    fn is_anonymous(&self) -> bool {
+        self.attempts.iter().all(|attempt| attempt.source.is_none())
+    }
+
+    /// It is pulled, and does not run on these nodes.
+    fn unfit(&self, most: usize) -> String {
+        let named = |name: &str| shorten(name, most);
+        match self.assessment.unfit_nodes.as_slice() {
+            [] => String::new(),
+            [one] => format!("is not built for node `{}`, where its pods may land", named(one)),
+            [first, rest @ ..] => format!(
+                "is not built for {} nodes where its pods may land, such as `{}`",
+                rest.len() + 1,
+                named(first)
+            ),
+        }
+    }
+
+    fn tls(&self) -> &'static str {
+        let fault = self.attempts.iter().find_map(|attempt| match attempt.lookup.outcome {
+            Outcome::Tls(fault) => Some(fault),
+            _ => None,
+        });
+        tls_words(fault.unwrap_or(TlsFault::Handshake))
+    }
+
+    /// What follows the head, in the order in which it is read.
+    fn tails(&self) -> Vec<Tail> {
+        let mut tails = Vec::new();
+        let mut say = |rank: u8, words: Option<String>| {
+            tails.extend(words.map(|words| Tail { rank, words }));
+        };
+        say(1, self.just_now());
+        say(1, self.why_broken());
+        let alone = self.picture.filter(|_| self.is_of_the_registry());
+        say(1, alone.and_then(|picture| picture.failing()));
+        say(1, alone.and_then(|picture| picture.rest()));
+        for (index, advice) in self.advice.iter().enumerate() {
+            // The first is the best one; what runs on is worth more than a second way.
+            let rank = match advice.kind {
+                _ if index == 0 => 0,
+                AdviceKind::KeepsRunning => 2,
+                _ => 5,
+            };
+            say(rank, Some(advice.message.clone()));
+        }
+        if !self.ruling.refused {
+            say(4, self.looker());
+            say(2, self.escapes());
+        }
+        let exception = self.ruling.exception.as_ref();
+        let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
+            Some("its pods will be denied".to_owned())
+        } else if self.ruling.because == Because::BreakGlass {
+            Some("let through by break-glass".to_owned())
+        } else {
+            exception.filter(|exception| !exception.expired).map(exception_words)
+        };
+        say(3, consequence);
+        say(3, exception.filter(|exception| exception.expired).map(exception_words));
+        tails
+    }
+
+    /// What softened the verdict, or what the look-up said where that is not the head.
+    fn just_now(&self) -> Option<String> {
+        match (self.assessment.softened?, self.assessment.cause?) {
+            (Softened::RegistryTrouble, cause) => {
+                Some(format!("just now {}", sentence(cause, self.assessment.verdict)))
+            }
+            (Softened::RecentSuccess, _) if self.seen_here => {
+                Some("though it was pulled here lately".to_owned())
+            }
+            // Somebody else's pods are nobody's business.
+            (Softened::RecentSuccess, _) => {
+                Some("it may work on the nodes all the same".to_owned())
+            }
+        }
+    }
+
+    /// What is wrong with a secret that makes the kubelet give up.
+    fn why_broken(&self) -> Option<String> {
+        let (_, why) = self.broken_secret?;
+        (self.assessment.cause == Some(Cause::BrokenPullSecret)).then(|| why.to_owned())
+    }
+
+    /// Who asked, where that matters.
+    fn looker(&self) -> Option<String> {
+        let index = self.assessment.decisive?;
+        let asked = matches!(
+            self.assessment.cause?,
+            Cause::TagNotFound
+                | Cause::RepositoryNotFound
+                | Cause::Unauthorized
+                | Cause::Forbidden
+                | Cause::AccessDeniedOrMissing
+                | Cause::RateLimited
+        );
+        let attempt = self.attempts.get(index).filter(|_| asked)?;
+        Some(match attempt.source.as_ref().map(|source| &source.origin) {
+            None if self.secrets_unread => {
+                "it is not known which pull secrets the pods get: asked anonymously".to_owned()
+            }
+            None => "Pullgate asked anonymously".to_owned(),
+            Some(CredentialOrigin::Secret(name)) => format!("Pullgate asked with secret `{name}`"),
+            Some(CredentialOrigin::User) => "asked with your own login".to_owned(),
+            Some(_) => "Pullgate asked with the nodes' credentials".to_owned(),
+        })
+    }
+
+    /// Which escapes are open: why it may work all the same.
+    fn escapes(&self) -> Option<String> {
+        let words: Vec<&str> =
+            self.assessment.escapes.iter().map(|escape| escape_words(*escape)).collect();
+        let (last, most) = words.split_last()?;
+        let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
+        Some(format!("unless a node has {most}{last}"))
+    }
+}
+
+fn exception_words(exception: &ExceptionUse) -> String {
+    let ExceptionUse { name, owner, expires, expired, .. } = exception;
+    let (name, owner) = (shorten(name, MAX_NAME), shorten(owner, MAX_NAME));
+    let day = expires.strftime("%Y-%m-%d");
+    if *expired {
+        format!("exception `{name}` of {owner} ended on {day}")
+    } else {
+        format!("let through until {day} by exception `{name}` of {owner}")
+    }
+}
+
+/// One line per problem: images of which the same is said share a line.
+pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<&str>, &Finding<'_>)> = Vec::new();
+    for finding in findings {
+        let words = finding.words();
+        match groups.iter_mut().find(|(said, ..)| *said == words) {
+            Some((_, images, _)) if images.contains(&finding.image) => {}
+            Some((_, images, _)) => images.push(finding.image),
+            None => groups.push((words, vec![finding.image], finding)),
+        }
+    }
+    groups.iter().map(|(_, images, finding)| fit(images, finding)).collect()
+}
+
+/// The line about these images, with what fits of the rest.
+fn fit(images: &[&str], finding: &Finding<'_>) -> String {
+    let room = MAX_HEAD - MIN_IMAGE - "images : ".len();
+    let cause = shorten(&clean(&finding.cause(MAX_NAME)), room);
+    let subject = subject(images, MAX_HEAD - count(&cause) - ": ".len());
+    let mut left = MAX_WARNING.saturating_sub(count(&subject) + 2 + count(&cause));
+    let tails: Vec<Tail> = finding.tails();
+    let mut order: Vec<usize> = (0..tails.len()).collect();
+    order.sort_by_key(|index| tails.get(*index).map(|tail| tail.rank));
+    let mut chosen = vec![false; tails.len()];
+    for index in order {
+        let Some(needed) = tails.get(index).map(|tail| count(&tail.words) + 2) else { continue };
+        if needed <= left {
+            left -= needed;
+            chosen[index] = true;
+        }
+    }
+    let mut line = format!("{subject}: {cause}");
+    for tail in tails.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(tail, _)| tail) {
+        line.push_str("; ");
+        line.push_str(&tail.words);
+    }
+    clean(&line)
+}
+
+/// The images at the head of a line: all of them if they fit, else the first and how many more.
+fn subject(images: &[&str], room: usize) -> String {
+    let [first, rest @ ..] = images else { return String::new() };
+    if rest.is_empty() {
+        return format!("image {}", image_name(first, room - "image ".len()));
+    }
+    let all =
+        format!("images {}", images.iter().map(|one| clean(one)).collect::<Vec<_>>().join(", "));
+    if count(&all) <= room {
+        return all;
+    }
+    let more = format!(" and {} more", rest.len());
+    format!("image {}{more}", image_name(first, room - "image ".len() - count(&more)))
+}
+
+/// The image in a line: cut in front, since the end tells images apart.
+fn image_name(image: &str, room: usize) -> String {
+    let image = clean(image);
+    let most = room.min(MAX_IMAGE);
+    let length = count(&image);
+    if length <= most {
+        return image;
+    }
+    let head = shorten(&image, most / 3);
+    let tail: String = image.chars().skip(length - most * 2 / 3).collect();
+    format!("{head}{tail}")
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
+}

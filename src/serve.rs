@@ -1,0 +1,152 @@
+//! `pullgate serve`: builds everything from the configuration, runs it, and stops it in order.
+//!
+//! Every task is looked after: they all run until the process is told to stop, so one that ends
+//! before ends the process, and whoever started it starts it again.
+
+mod audit;
+mod concerns;
+mod config;
+mod flags;
+mod house;
+mod memory;
+mod own;
+mod own_flags;
+mod policy;
+pub(crate) mod registries;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry;
+pub use config::{
+    CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, PolicyPlace,
+    RegistrySettings, TlsSource,
+};
+pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+use house::House;
+pub use own_flags::{OwnFlags, OwnSettings};
+
+/// How long requests under way may take after the lame duck's time. With the default lame duck
+/// this stays below the 30 s that Kubernetes gives a pod.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A task's name, and why it ended.
+type Ended = (&'static str, anyhow::Result<()>);
+
+/// Runs the server until it is told to stop. An error means that it never started: flags or files
+/// that cannot be used. What ends it later is logged, and is a failure of the process.
+pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
+    let config = Config::try_from(flags)?;
+    telemetry::init(config.log_format, config.log_level);
+    let lame_duck = config.lame_duck;
+    let house = House::build(config).await?;
+    Ok(match serve(house, lame_duck).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "stopping");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Signals that ask to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What is told to stop, each at its time.
+#[derive(Default)]
+struct Stops {
+    /// Leading: at once, so that another replica can.
+    leading: CancellationToken,
+    /// It is done.
+    stepped_down: CancellationToken,
+    /// Answering reviews.
+    reviews: CancellationToken,
+    /// The admin port.
+    admin: CancellationToken,
+}
+
+async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
+    let mut signals = Stop::listen()?;
+    if let Some(bundle) = &house.ca_bundle {
+        // The one thing a person has to copy; the log goes to standard error.
+        let _ = writeln!(std::io::stdout().lock(), "caBundle: {bundle}");
+    }
+    let (stops, keeps) = (Stops::default(), house.keeps_its_own());
+    let (readiness, memory) = (house.readiness.clone(), house.memory.clone());
+    let mut tasks = JoinSet::new();
+    let servers = house.run(&mut tasks, &stops);
+    tokio::select! {
+        ended = tasks.join_next() => return unexpected(ended),
+        () = signals.asked() => {}
+    }
+    readiness.stop();
+    stops.leading.cancel();
+    tracing::info!(
+        seconds = lame_duck.as_secs(),
+        "asked to stop: no longer ready, still answering"
+    );
+    tokio::select! {
+        ended = tasks.join_next() => return unexpected(ended),
+        () = tokio::time::sleep(lame_duck) => {}
+        () = signals.asked() => tracing::info!("asked again: stopping at once"),
+    }
+    stops.reviews.cancel();
+    let drained = drained(&mut tasks, servers);
+    tokio::select! {
+        ended = drained => ended?,
+        () = tokio::time::sleep(DRAIN + Duration::from_secs(2)) => {
+            tracing::warn!("stopped with requests under way");
+        }
+        () = signals.asked() => tracing::warn!("asked again: stopping with requests under way"),
+    }
+    stops.admin.cancel();
+    if keeps {
+        let stepped_down = stops.stepped_down.cancelled();
+        let _in_time = tokio::time::timeout(Duration::from_secs(2), stepped_down).await;
+    }
+    memory::last_write(memory).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A task has ended although nothing should.
+fn unexpected(ended: Option<Result<Ended, tokio::task::JoinError>>) -> anyhow::Result<()> {
+    match ended {
+        Some(Ok((name, Ok(())))) => anyhow::bail!("the task {name} has ended"),
+        Some(Ok((name, Err(error)))) => Err(error.context(format!("the task {name} has failed"))),
+        Some(Err(panicked)) => Err(anyhow::Error::new(panicked).context("a task has failed")),
+        None => anyhow::bail!("no task is left"),
+    }
+}
+
+/// Waits until the admission server has ended.
+async fn drained(tasks: &mut JoinSet<Ended>, server: &'static str) -> anyhow::Result<()> {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok((name, result))) if name == server => return result,
+            ended => unexpected(ended)?,
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Everything that `pullgate serve` consists of, built from the configuration field by field.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::Audit;
+use super::concerns::{self, Concerns, Waiting};
+use super::memory::{self, MemoryFile};
+use super::own::{Own, first_certificate};
+use super::policy::{self, InForce};
+use super::{DRAIN, Ended, Stops};
+use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
+use crate::node::{FollowedNodeFiles, NodeFilePaths};
+use crate::node_config::RegistryHosts;
+use crate::policy::PullPolicy;
+use crate::registry::{HostsSource, RegistryClient};
+use crate::review::Reviewer;
+use crate::serve::registries;
+use crate::serve::{
+    CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, PolicyPlace, RegistrySettings,
+    TlsSource,
+};
+use crate::server::{
+    AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
+    WatchState, WatchedFiles, admin_router, part_when_stopping,
+};
+use crate::telemetry::Metrics;
+
+/// How often it is looked whether a certificate of our own must be renewed.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
+/// Where a pod finds the name of its namespace.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// The parts, built and bound, not yet running.
+pub(super) struct House {
+    pub(super) ca_bundle: Option<String>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) memory: Option<Arc<MemoryFile>>,
+    metrics: Arc<Metrics>,
+    cluster: Arc<Cluster>,
+    registry: Arc<RegistryClient>,
+    mirrors: Option<HostsSource>,
+    nodes: Arc<FollowedNodeFiles>,
+    reviewer: Arc<Reviewer>,
+    concerns: Waiting,
+    callers: Callers,
+    token_file: Option<WatchedFiles>,
+    policy_file: Option<WatchedFiles>,
+    policy_object: Option<PolicySource>,
+    tls: ServingTls,
+    tls_source: TlsSource,
+    own: Option<(Own, Option<Vec<u8>>)>,
+    leads: Option<watch::Receiver<bool>>,
+    audit: Option<Duration>,
+    reload: Duration,
+    reviews: Bound,
+    admin: Bound,
+}
+
+impl House {
+    /// Builds everything; what cannot be used is named.
+    pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
+        let Config {
+            listen,
+            admin_listen,
+            callers: CallerProof { token_file, client_authorities },
+            tls,
+            cluster: target,
+            own,
+            policy: policy_place,
+            registry,
+            nodes,
+            snapshot,
+            audit,
+            log_format: _,
+            log_level: _,
+            reload,
+            lame_duck: _,
+        } = config;
+        let (now, started) = clock();
+        let (policy_file, policy_name) = policy_places(policy_place)?;
+        let policy =
+            policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), policy::parse)?;
+        let mirrors = registry.mirrors.clone().map(hosts_source);
+        let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
+        let limits = memory::limits(&policy, hosts.as_ref());
+        let registry = registry_client(registry, hosts, &policy)?;
+        let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
+        let token_file = token_file.map(|path| open("path token", path)).transpose()?;
+        let certificates = client_authorities.is_some();
+        let callers = match &token_file {
+            Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
+            None => Callers::new(Vec::new(), certificates),
+        };
+        let (serving, authorities, ca_bundle) = match &own {
+            Some(own) if tls == TlsSource::Kept => {
+                let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
+                let authorities = first.get(2).cloned();
+                let serving = ServingTls::with(files, first, now, Arc::clone(&metrics))?;
+                (serving, authorities, None)
+            }
+            _ => {
+                let (files, ca_bundle) = tls_files(&tls, client_authorities, now)?;
+                (ServingTls::load(files, now, Arc::clone(&metrics))?, None, ca_bundle)
+            }
+        };
+        let own_namespace = match &own {
+            Some(own) => Some(own.namespace.as_str().into()),
+            None => own_namespace(&target),
+        };
+        let connection = Connection::to(place(target)).await?;
+        let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept, &metrics));
+        let leads = own.as_ref().map(Own::leads);
+        let policy_object = policy_name.map(|name| PolicySource::new(&connection, &name, &metrics));
+        let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
+        let cluster = Arc::new(cluster);
+        let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
+        let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
+        let runtime = nodes.runtime;
+        let nodes = node_files(nodes)?;
+        let (sink, concerns) = Concerns::new(&metrics);
+        let reviewer = Arc::new(Reviewer {
+            registry: registry.clone(),
+            cluster: cluster.clone(),
+            nodes: nodes.clone(),
+            health: cluster.clone(),
+            access: cluster.clone(),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            own_namespace,
+            runtime,
+            concerns: Some(Arc::new(sink)),
+        });
+        let bind = async |address| {
+            Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
+        };
+        Ok(Self {
+            ca_bundle,
+            readiness,
+            memory: memory.map(Arc::new),
+            metrics,
+            cluster,
+            registry,
+            mirrors,
+            nodes,
+            reviewer,
+            concerns,
+            callers,
+            token_file,
+            policy_file,
+            policy_object,
+            tls: serving,
+            tls_source: tls,
+            own: own.map(|own| (own, authorities)),
+            leads,
+            audit,
+            reload,
+            reviews: bind(listen).await?,
+            admin: bind(admin_listen).await?,
+        })
+    }
+
+    /// Whether there is anything in the cluster that is its own.
+    pub(super) fn keeps_its_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The audit, if there is to be one.
+    fn audit(&self) -> Option<Audit> {
+        self.audit.map(|pass| Audit {
+            cluster: self.cluster.clone(),
+            reviewer: self.reviewer.clone(),
+            metrics: self.metrics.clone(),
+            pass,
+        })
+    }
+
+    /// Starts every task; returns the name of the one that ends when reviews are drained.
+    pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
+        let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
+        let in_force =
+            InForce { policy: Arc::clone(&self.reviewer.policy), registry: self.registry.clone() };
+        let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
+            tasks.spawn(async move {
+                task.await;
+                (name, Ok(()))
+            });
+        };
+        for (name, watch) in self.cluster.watches() {
+            forever(name, watch);
+        }
+        let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
+        let telling = concerns::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
+        forever("events", Box::pin(telling));
+        let policy = Arc::clone(&self.reviewer.policy);
+        let retention = memory::follow_retention(Arc::clone(&self.cluster), policy);
+        forever("retention", Box::pin(retention));
+        let scored = Arc::clone(&self.cluster);
+        let score = memory::keep_score(self.cluster, Arc::clone(&self.reviewer));
+        forever("score", Box::pin(score));
+        if let Some(memory) = self.memory {
+            forever("snapshot", Box::pin(memory.keep()));
+        }
+        if let Some((own, authorities)) = self.own {
+            let kept = self.tls_source == TlsSource::Kept;
+            let taker = kept.then(|| (self.tls.taker(), authorities));
+            let leading = stops.leading.clone();
+            let (keeper, follower) = own.tasks(self.callers.clone(), taker, leading);
+            forever("installation", Box::pin(keep(keeper, stops.stepped_down.clone())));
+            forever("installation's news", Box::pin(follower));
+        }
+        if self.tls_source != TlsSource::Kept {
+            forever("certificate", Box::pin(self.tls.keep_fresh(reload)));
+        }
+        if let TlsSource::SelfSigned { directory, names } = self.tls_source {
+            forever("self-signed certificate", Box::pin(renew(directory, names)));
+        }
+        if let Some(file) = self.token_file {
+            let callers = self.callers.clone();
+            forever(
+                "path token",
+                Box::pin(follow_token(file, reload, callers, self.metrics.clone())),
+            );
+        }
+        if let Some(file) = self.policy_file {
+            let follow = policy::follow_file(file, reload, in_force.clone(), self.metrics.clone());
+            forever("policy", Box::pin(follow));
+        }
+        if let Some(source) = self.policy_object {
+            forever("policy watch", Box::pin(source.watch(WatchTuning::default())));
+            let metrics = Arc::clone(&self.metrics);
+            forever(
+                "policy",
+                Box::pin(policy::follow_cluster(
+                    source,
+                    in_force,
+                    metrics,
+                    self.leads,
+                    move || policy::score(&scored),
+                )),
+            );
+        }
+        if let (Some(audit), Some(leads)) = (audit, leads) {
+            forever("audit", Box::pin(audit.run(leads)));
+        }
+        if let Some(mirrors) = self.mirrors {
+            forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
+        }
+        forever("nodes' credential files", Box::pin(self.nodes.follow(reload)));
+        tracing::info!(
+            reviews = %self.reviews.address(),
+            admin = %self.admin.address(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+        let admin = admin_router(Arc::clone(&self.readiness), Arc::clone(&self.metrics));
+        let admin = self.admin.serve_admin(admin, stops.admin.clone());
+        tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
+        let routes = AdmissionRoutes::new(
+            self.reviewer,
+            self.callers,
+            Arc::clone(&self.metrics),
+            Limits::default(),
+        );
+        let routes = part_when_stopping(routes.router(), self.readiness);
+        let stop = stops.reviews.clone();
+        tasks.spawn(async move {
+            let (tls, metrics) = (self.tls, self.metrics);
+            let serving = self.reviews.serve_reviews(routes, &tls, metrics, stop, DRAIN);
+            (REVIEW_SERVER, serving.await.map_err(Into::into))
+        });
+        REVIEW_SERVER
+    }
+}
+
+/// Keeps what is its own until it has stepped down, and tells so. Never ends.
+async fn keep(keeper: impl Future<Output = ()>, stepped_down: CancellationToken) {
+    keeper.await;
+    stepped_down.cancel();
+    std::future::pending::<()>().await;
+}
+
+/// The file of the policy, and the name of its object: at most one of them.
+fn policy_places(
+    place: Option<PolicyPlace>,
+) -> anyhow::Result<(Option<WatchedFiles>, Option<String>)> {
+    Ok(match place {
+        Some(PolicyPlace::File(path)) => (Some(open("policy", path)?), None),
+        Some(PolicyPlace::Cluster(name)) => (None, Some(name)),
+        None => (None, None),
+    })
+}
+
+const REVIEW_SERVER: &str = "review server";
+
+#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock once, at start")]
+pub(super) fn clock() -> (Timestamp, Instant) {
+    (Timestamp::now(), Instant::now())
+}
+
+fn place(target: ClusterTarget) -> Place {
+    match target {
+        ClusterTarget::InCluster => Place::InCluster,
+        ClusterTarget::Kubeconfig { path, context } => Place::Kubeconfig { path, context },
+    }
+}
+
+/// The namespace of the pod that this is, if it is one.
+fn own_namespace(target: &ClusterTarget) -> Option<Box<str>> {
+    if *target != ClusterTarget::InCluster {
+        return None;
+    }
+    let name = std::fs::read_to_string(OWN_NAMESPACE).ok()?;
+    Some(name.trim().into())
+}
+
+fn watch_states(
+    cluster: &Arc<Cluster>,
+    own: Option<&Own>,
+) -> impl Fn() -> Vec<WatchState> + Send + Sync + use<> {
+    let cluster = Arc::clone(cluster);
+    let material = own.map(Own::material);
+    move || {
+        let needed = cluster.progress().iter().filter(|watch| watch.is_needed());
+        needed
+            .map(|watch| WatchState { resource: watch.resource(), synced: watch.is_synced() })
+            .chain(material.iter().map(|material| WatchState {
+                resource: "certificates",
+                synced: material.borrow().is_some(),
+            }))
+            .collect()
+    }
+}
+
+fn tls_files(
+    source: &TlsSource,
+    client_authorities: Option<PathBuf>,
+    now: Timestamp,
+) -> anyhow::Result<(TlsFiles, Option<String>)> {
+    match source {
+        TlsSource::Files { certificate, key } => {
+            let (certificate, key) = (certificate.clone(), key.clone());
+            Ok((TlsFiles { certificate, key, client_authorities }, None))
+        }
+        TlsSource::SelfSigned { directory, names } => {
+            let made = SelfSigned::ensure(directory, names, now)?;
+            Ok((made.files(client_authorities), Some(made.ca_bundle()?)))
+        }
+        TlsSource::Kept => anyhow::bail!("nothing says where the certificate is kept"),
+    }
+}
+
+fn hosts_source(files: MirrorFiles) -> HostsSource {
+    match files {
+        MirrorFiles::Containerd(path) => HostsSource::Containerd(path),
+        MirrorFiles::K3s(path) => HostsSource::K3s(path),
+        MirrorFiles::Crio(path) => HostsSource::Crio(path),
+    }
+}
+
+fn registry_client(
+    settings: RegistrySettings,
+    hosts: Option<RegistryHosts>,
+    in_force: &PullPolicy,
+) -> anyhow::Result<Arc<RegistryClient>> {
+    let mut options = registries::options(settings, in_force);
+    options.directions = policy::directions(in_force);
+    options.hosts = hosts.unwrap_or(options.hosts);
+    Ok(RegistryClient::new(options)?)
+}
+
+fn node_files(settings: NodeSettings) -> anyhow::Result<Arc<FollowedNodeFiles>> {
+    let NodeSettings { credential_providers: providers, docker_config, runtime: _ } = settings;
+    let paths = NodeFilePaths { docker_config, providers };
+    Ok(Arc::new(FollowedNodeFiles::open(paths)?))
+}
+
+fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
+    let shown = path.display().to_string();
+    WatchedFiles::open(path).with_context(|| format!("failed to read the {what} {shown}"))
+}
+
+/// Renews a certificate of our own in time; the reload takes the new one into use.
+async fn renew(directory: PathBuf, names: Vec<String>) {
+    loop {
+        tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+        let (now, _) = clock();
+        if let Err(error) = SelfSigned::ensure(&directory, &names, now) {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to renew");
+        }
+    }
+}
+
+/// Takes new path tokens into use.
+async fn follow_token(
+    mut file: WatchedFiles,
+    every: Duration,
+    callers: Callers,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        file.changed(every).await;
+        told("path_token", &metrics, callers.replace(file.path(), &file.text()).err());
+    }
+}
+
+/// Tells what became of a changed file.
+pub(super) fn told(
+    file: &'static str,
+    metrics: &Metrics,
+    error: Option<impl std::error::Error + 'static>,
+) {
+    metrics.reloaded(file, error.is_none());
+    match error {
+        None => tracing::info!(file, "took a changed file into use"),
+        Some(error) => tracing::error!(
+            file,
+            error = &error as &dyn std::error::Error,
+            "a changed file cannot be used, the old content stays in force"
+        ),
+    }
+}

@@ -1,0 +1,251 @@
+//! The policy in force: where new ones come from, and who has to hear of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::house::told;
+use crate::cluster::{Cluster, PolicyNews, PolicySource};
+use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus, RegistryScore, VerdictCount};
+use crate::registry::{Directions, RegistryClient};
+use crate::serve::registries;
+use crate::server::WatchedFiles;
+use crate::telemetry::Metrics;
+
+/// How often the score goes into the status, where it has changed.
+const SCORE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// As many as the definition lets in.
+const SCORED_REGISTRIES: usize = 64;
+const SCORED_VERDICTS: usize = 32;
+/// Between two writes of the status, whatever happens.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+
+/// Brings new policies to all who work by them.
+#[derive(Clone)]
+pub(super) struct InForce {
+    pub(super) policy: Arc<ArcSwap<PullPolicy>>,
+    pub(super) registry: Arc<RegistryClient>,
+}
+
+impl InForce {
+    /// Puts a policy in force.
+    fn put(&self, policy: PullPolicy) {
+        self.registry.take_directions(directions(&policy));
+        self.policy.store(Arc::new(policy));
+    }
+}
+
+/// What a policy says of registries to a webhook: its look-ups have less time than others.
+pub(super) fn directions(policy: &PullPolicy) -> Directions {
+    Directions { whole: policy.spec().lookups.each.get(), ..registries::directions(policy) }
+}
+
+/// Reads the policy in a file.
+pub(super) fn parse(file: &WatchedFiles) -> Result<PullPolicy, PolicyError> {
+    PullPolicy::parse(&file.text(), &file.path().display().to_string())
+}
+
+/// Takes what a file newly says into force.
+pub(super) async fn follow_file(
+    mut file: WatchedFiles,
+    every: Duration,
+    in_force: InForce,
+    metrics: Arc<Metrics>,
+) {
+    metrics.policy_current(true);
+    loop {
+        file.changed(every).await;
+        let taken = parse(&file).map(|new| in_force.put(new));
+        metrics.policy_current(taken.is_ok());
+        told("policy", &metrics, taken.err());
+    }
+}
+
+/// Takes what the object of the cluster says into force, and writes its status where this replica
+/// leads.
+pub(super) async fn follow_cluster(
+    source: PolicySource,
+    in_force: InForce,
+    metrics: Arc<Metrics>,
+    mut leads: Option<watch::Receiver<bool>>,
+    score: impl Fn() -> Vec<RegistryScore> + Send,
+) {
+    let mut news = source.news();
+    metrics.policy_current(false);
+    let mut object = Object { source, in_force, metrics, last: None, taken: false };
+    let mut writing = Writing::default();
+    loop {
+        let heard = news.borrow_and_update().clone();
+        object.hear(&heard);
+        let leading = leads.as_mut().is_some_and(|leads| *leads.borrow_and_update());
+        if !leading {
+            writing = Writing::default();
+        }
+        let next = match heard {
+            PolicyNews::Document { generation, status, .. } if leading => {
+                writing.write(&object, generation, status, &score).await
+            }
+            _ => SCORE_EVERY,
+        };
+        tokio::select! {
+            Ok(()) = news.changed() => {}
+            () = changed(&mut leads) => {}
+            () = tokio::time::sleep(next) => {}
+        }
+    }
+}
+
+/// The score as the status shows it: the first registries and verdicts, if there are too many.
+pub(super) fn score(cluster: &Cluster) -> Vec<RegistryScore> {
+    let (_, now) = clock();
+    let summaries = cluster.score(now).into_iter().take(SCORED_REGISTRIES);
+    summaries
+        .map(|one| RegistryScore {
+            registry: one.registry,
+            verdicts: one
+                .verdicts
+                .into_iter()
+                .take(SCORED_VERDICTS)
+                .map(|one| VerdictCount {
+                    verdict: one.verdict,
+                    outcome: one.outcome,
+                    count: one.count,
+                })
+                .collect(),
+            disagreements: one.disagreements,
+            escapes_open_until: one.escapes_open_until.map(|until| until.to_string()),
+        })
+        .collect()
+}
+
+/// Whoever leads now; never, where nobody can.
+async fn changed(leads: &mut Option<watch::Receiver<bool>>) {
+    if let Some(leads) = leads
+        && leads.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// What was made of the object so far.
+struct Object {
+    source: PolicySource,
+    in_force: InForce,
+    metrics: Arc<Metrics>,
+    /// What was last heard, without the status.
+    last: Option<PolicyNews>,
+    /// Whether a document of it is in force.
+    taken: bool,
+}
+
+impl Object {
+    /// Takes it in, unless it is nothing new.
+    fn hear(&mut self, heard: &PolicyNews) {
+        let mut heard = heard.clone();
+        if let PolicyNews::Document { generation, status, .. } = &mut heard {
+            (*generation, *status) = (None, PullPolicyStatus::default());
+        }
+        if self.last.as_ref() == Some(&heard) {
+            return;
+        }
+        let name = self.source.name();
+        let stays = if self.taken { "the one before" } else { "the default policy" };
+        match &heard {
+            PolicyNews::Unheard => {}
+            PolicyNews::Document { read: Ok(policy), .. } => {
+                self.in_force.put(PullPolicy::clone(policy));
+                self.taken = true;
+                self.metrics.policy_current(true);
+                self.metrics.reloaded("policy", true);
+                tracing::info!(name, "took the PullPolicy into force");
+            }
+            PolicyNews::Document { read: Err(error), .. } => {
+                self.metrics.policy_current(false);
+                self.metrics.reloaded("policy", false);
+                let error = error as &dyn std::error::Error;
+                tracing::error!(name, error, "the PullPolicy cannot be used, {stays} is in force");
+            }
+            PolicyNews::Missing => {
+                self.in_force.put(PullPolicy::default());
+                self.taken = false;
+                self.metrics.policy_current(false);
+                tracing::warn!(name, "there is no such PullPolicy: the default policy is in force");
+            }
+            PolicyNews::Refused(status) => {
+                self.metrics.policy_current(false);
+                tracing::warn!(
+                    name,
+                    status,
+                    "the API server does not show the PullPolicy (404: it does not know the kind; \
+                     403: no right to): {stays} is in force"
+                );
+            }
+        }
+        self.last = Some(heard);
+    }
+
+    /// What is wrong with the document, in words for its status.
+    fn fault(&self) -> Option<String> {
+        let Some(PolicyNews::Document { read: Err(error), .. }) = &self.last else { return None };
+        let stays = if self.taken { "the document before it" } else { "the default policy" };
+        let field = if error.at.field.is_empty() { "the document" } else { &*error.at.field };
+        Some(format!("{field}: {}; {stays} is in force", error.problem))
+    }
+}
+
+/// The status as this replica writes it while it leads.
+#[derive(Default)]
+struct Writing {
+    wrote: Option<Instant>,
+    /// When the score was last taken into it.
+    scored: Option<Instant>,
+}
+
+impl Writing {
+    /// Writes the status if it ought to be another, and says when to look again.
+    async fn write(
+        &mut self,
+        object: &Object,
+        generation: Option<i64>,
+        before: PullPolicyStatus,
+        score: impl Fn() -> Vec<RegistryScore>,
+    ) -> Duration {
+        let (now, today) = clock();
+        if let Some(wait) = left(self.wrote, WRITE_EVERY, now) {
+            return wait;
+        }
+        let due = left(self.scored, SCORE_EVERY, now);
+        let score = if due.is_none() { score() } else { before.score.clone() };
+        let fault = object.fault();
+        let wanted = PullPolicyStatus::about(generation, fault.as_deref(), score, &before, today);
+        if due.is_none() {
+            self.scored = Some(now);
+        }
+        if wanted == before {
+            return due.unwrap_or(SCORE_EVERY);
+        }
+        self.wrote = Some(now);
+        if let Err(error) = object.source.write_status(&wanted).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "failed to write the status of the PullPolicy, trying again");
+            self.scored = None;
+            return WRITE_EVERY * 6;
+        }
+        SCORE_EVERY
+    }
+}
+
+/// How much of a time is left since a moment.
+fn left(since: Option<Instant>, time: Duration, now: Instant) -> Option<Duration> {
+    let passed = now.saturating_duration_since(since?);
+    time.checked_sub(passed).filter(|left| !left.is_zero())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
+fn clock() -> (Instant, Timestamp) {
+    (Instant::now(), Timestamp::now())
+}

@@ -1,0 +1,43 @@
+//! How registries are reached, from flags, policy and environment, for every subcommand alike.
+
+use crate::policy::PullPolicy;
+use crate::registry::{Directions, InClusterHosts, ProxyOptions, RealmPair, RegistryOptions};
+use crate::serve::RegistrySettings;
+
+/// The options without the nodes' mirrors, which each subcommand loads in its own way.
+pub(crate) fn options(settings: RegistrySettings, policy: &PullPolicy) -> RegistryOptions {
+    let RegistrySettings {
+        mirrors: _,
+        allowed_addresses,
+        authorities,
+        cluster_ranges,
+        token_realms,
+    } = settings;
+    RegistryOptions {
+        allow: allowed_addresses,
+        cluster_ranges,
+        directions: directions(policy),
+        ca_files: authorities.into_iter().collect(),
+        realms: token_realms
+            .into_iter()
+            .map(|(registry, realm)| RealmPair { registry, realm })
+            .collect(),
+        proxy: ProxyOptions::from_variables(|name| std::env::var(name).ok()),
+        ..RegistryOptions::default()
+    }
+}
+
+/// What a policy says of registries.
+pub(super) fn directions(policy: &PullPolicy) -> Directions {
+    let spec = policy.spec();
+    let in_cluster = spec.registries.in_cluster.iter().map(|registry| {
+        // Addresses are opened for a host, whatever its port.
+        let host = registry.as_str();
+        host.rsplit_once(':').map_or(host, |(host, _port)| host).into()
+    });
+    Directions {
+        in_cluster: InClusterHosts(in_cluster.collect()),
+        budgets: spec.registries.budgets.clone(),
+        ..Directions::default()
+    }
+}
