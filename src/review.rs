@@ -155,8 +155,13 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
     };
     let more_reviews = AtomicUsize::new(visibility::FOR_SERVICES);
     let (secrets_of, more) = (&secrets, &more_reviews);
-    let bench =
-        Bench { sources, subject, secrets: secrets_of, eligible: &eligible, more_reviews: more };
+    let bench = ReviewContext {
+        sources,
+        subject,
+        secrets: secrets_of,
+        eligible: &eligible,
+        more_reviews: more,
+    };
     let groups = distinct(&subject.workload.images);
     let named =
         groups.iter().filter_map(|places| ImageReference::parse(&places.first()?.image).ok());
@@ -169,7 +174,7 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
 
 /// What the images of one workload share while they are reviewed.
 #[derive(Clone, Copy)]
-struct Bench<'a> {
+struct ReviewContext<'a> {
     sources: Sources<'a>,
     subject: Subject<'a>,
     secrets: &'a PodSecrets,
@@ -181,7 +186,7 @@ struct Bench<'a> {
 /// A denial is never made from an answer that is older.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(1);
 
-impl Bench<'_> {
+impl ReviewContext<'_> {
     async fn review(self, places: Vec<ContainerImage>, shown: Shown<'_>) -> ImageReview {
         let image = places.first().map_or("", |place| &*place.image);
         let parsed = ImageReference::parse(image);

@@ -12,7 +12,7 @@ mod tags;
 use futures::join;
 
 use super::visibility::Shown;
-use super::{Bench, ImageReview};
+use super::{ImageReview, ReviewContext};
 use crate::advice::{Advice, corrections, fitting_nodes};
 use crate::history::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
@@ -26,7 +26,7 @@ pub(super) use neighbours::note_mutable_tag;
 /// What every kind of advice about one image starts from.
 #[derive(Clone, Copy)]
 struct Case<'a> {
-    bench: Bench<'a>,
+    bench: ReviewContext<'a>,
     review: &'a ImageReview,
     wanted: &'a ImageReference,
     cause: Cause,
@@ -41,7 +41,7 @@ struct Case<'a> {
 
 /// Adds what can be proven in time.
 pub(super) async fn advise(
-    bench: Bench<'_>,
+    bench: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
     service: Option<&RegistryService>,
@@ -153,13 +153,17 @@ fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Pict
 }
 
 /// What history may be told; nothing if it cannot be believed.
-fn visible_history(bench: Bench<'_>, wanted: &ImageReference, visibility: &Visibility) -> History {
+fn visible_history(
+    bench: ReviewContext<'_>,
+    wanted: &ImageReference,
+    visibility: &Visibility,
+) -> History {
     let history = bench.history(Some(wanted), visibility);
     if history.freshness == Freshness::Current { history } else { History::default() }
 }
 
 /// A name that was most likely meant, made of what was written, that can be pulled.
-async fn correct_name(bench: Bench<'_>, review: &ImageReview) -> Vec<Advice> {
+async fn correct_name(bench: ReviewContext<'_>, review: &ImageReview) -> Vec<Advice> {
     let written = review.places.first().map_or("", |place| &place.image);
     let candidates = corrections(written);
     let proven = bench.first_proven(&candidates, |candidate| candidate, Whose::Kubelet).await;

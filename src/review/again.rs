@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Bench, FRESH, Review, Reviewer, Sources, Subject, gather};
+use super::{FRESH, Review, ReviewContext, Reviewer, Sources, Subject, gather};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{GivenVerdict, PodVerdicts, Recheck, is_refusal};
 use crate::image::ImageReference;
@@ -114,7 +114,7 @@ async fn look_again(sources: Sources<'_>, subject: Subject<'_>, recheck: &Rechec
     }
     let eligible = Eligible::not_asked();
     let more_reviews = AtomicUsize::new(0);
-    let bench = Bench {
+    let bench = ReviewContext {
         sources,
         subject,
         secrets: &secrets,

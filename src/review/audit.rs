@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::gather::{self, Gathered};
-use super::{Asked, Bench, Sources, Subject};
+use super::{Asked, ReviewContext, Sources, Subject};
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, Lived, Observation, Runtime, Verdict, assess};
@@ -110,7 +110,7 @@ pub async fn still_there(
     };
     let secrets = gather::secrets(sources, subject).await;
     let more_reviews = AtomicUsize::new(0);
-    let bench = Bench {
+    let bench = ReviewContext {
         sources,
         subject,
         secrets: &secrets,

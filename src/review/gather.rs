@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Asked, Bench, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
+use super::{Asked, ReviewContext, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
@@ -122,7 +122,7 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSe
     PodSecrets { origin, names, missing, unread, keyring: Keyring::from_secrets(&found) }
 }
 
-impl Bench<'_> {
+impl ReviewContext<'_> {
     /// Asks where the runtimes do. The kubelet chooses credentials by the name as Docker Hub would
     /// have it, so for a name that is looked up elsewhere none that fits is sent.
     pub(super) async fn ask(

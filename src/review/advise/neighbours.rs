@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::visibility::Shown;
-use super::super::{Bench, ImageReview, Subject};
+use super::super::{ImageReview, ReviewContext, Subject};
 use super::{Case, visible_history};
 use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
@@ -15,7 +15,7 @@ use crate::workload::PullPolicy;
 /// The tag that everybody moves.
 const LATEST: &str = "latest";
 
-impl Bench<'_> {
+impl ReviewContext<'_> {
     /// The Service of the registry, if the registry is inside the cluster, it cannot be asked, no
     /// endpoint is ready, and the asker may hear of it.
     pub(in crate::review) async fn service_that_is_down(
@@ -110,7 +110,7 @@ impl Case<'_> {
 /// Notes a tag that moves, of an image that can be pulled: pods have several images under it, or
 /// it is `latest` and nodes do not look again.
 pub(in crate::review) async fn note_mutable_tag(
-    bench: Bench<'_>,
+    bench: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
 ) {

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::super::Bench;
+use super::super::ReviewContext;
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
 use crate::pull::{Attempt, Lived, Observation, Outcome, Verdict, Vouches, assess};
@@ -28,7 +28,7 @@ pub(super) struct Proof {
     pub digest: Option<Digest>,
 }
 
-impl Bench<'_> {
+impl ReviewContext<'_> {
     /// Whether the nodes could pull and start this image, by the word of its registry.
     pub(super) async fn prove(self, candidate: &ImageReference, whose: Whose) -> Option<Proof> {
         let attempts = match whose {
