@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::{BreakGlass, Exception, PullPolicySpec};
-use super::resolve::{BREAK_GLASS_ANNOTATION, Subject};
+use super::resolve::{BREAK_GLASS_ANNOTATION, PolicyScope};
 use crate::pull::Cause;
 use crate::user::Asker;
 
@@ -26,7 +26,7 @@ impl PullPolicySpec {
     /// The exception that fits: one in force before one that has ended, the longest first.
     pub(super) fn exception_for(
         &self,
-        subject: Subject<'_>,
+        subject: PolicyScope<'_>,
         cause: Option<Cause>,
         now: Timestamp,
     ) -> Option<ExceptionUse> {
@@ -50,7 +50,7 @@ impl PullPolicySpec {
 }
 
 impl Exception {
-    fn matches_subject(&self, subject: Subject<'_>, cause: Option<Cause>) -> bool {
+    fn matches_subject(&self, subject: PolicyScope<'_>, cause: Option<Cause>) -> bool {
         let wanted = &self.matches;
         let namespace_fits = wanted
             .namespace_selector

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::PullPolicy;
 use super::exception::ExceptionUse;
-use super::resolve::{LabelUse, Subject};
+use super::resolve::{LabelUse, PolicyScope};
 use super::value::{Action, CannotTell, EnforceOn, Mode};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Escape, Verdict};
@@ -199,7 +199,7 @@ const MAYBE_NOT_PUSHED_YET: &[Cause] =
 impl PullPolicy {
     /// The ruling about one image.
     pub fn judge(&self, matter: &Matter<'_>) -> Ruling {
-        let subject = Subject::new(matter.reference, matter.namespace, matter.facts);
+        let subject = PolicyScope::new(matter.reference, matter.namespace, matter.facts);
         let chosen = self.spec.mode_of(subject);
         let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
         let refused = matter.reference.is_some_and(|reference| self.refuses(reference));
@@ -224,7 +224,7 @@ impl PullPolicy {
     fn by_verdict(
         &self,
         matter: &Matter<'_>,
-        subject: Subject<'_>,
+        subject: PolicyScope<'_>,
         mode: Mode,
     ) -> (Decision, Because) {
         let action = matter.cause.and_then(|cause| self.spec.action_for(subject, cause));
@@ -262,7 +262,7 @@ impl PullPolicy {
     fn unless_spared(
         &self,
         matter: &Matter<'_>,
-        subject: Subject<'_>,
+        subject: PolicyScope<'_>,
         mode: Mode,
         denied: Because,
     ) -> (Decision, Because) {
@@ -286,7 +286,7 @@ impl PullPolicy {
     }
 
     /// Whether the image may still be pushed: its pod's controller is young.
-    fn in_grace(&self, matter: &Matter<'_>, subject: Subject<'_>) -> bool {
+    fn in_grace(&self, matter: &Matter<'_>, subject: PolicyScope<'_>) -> bool {
         let missing = matter.cause.is_some_and(|cause| MAYBE_NOT_PUSHED_YET.contains(&cause));
         let grace = self.spec.grace_for(subject).get();
         if !missing || !matter.is_pod || !matter.created_by_controller || grace.is_zero() {

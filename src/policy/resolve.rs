@@ -58,12 +58,12 @@ const FOREIGN_KINDS: &[(&str, &str)] = &[
 
 /// An image in a namespace: what the rules are matched against.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(super) struct PolicyScope<'a> {
     pub(super) reference: Option<&'a ImageReference>,
     pub(super) namespace: NamespaceLabels<'a>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> PolicyScope<'a> {
     pub(super) fn new(
         reference: Option<&'a ImageReference>,
         namespace: &'a str,
@@ -75,7 +75,7 @@ impl<'a> Subject<'a> {
 }
 
 impl Rule {
-    fn matches(&self, subject: Subject<'_>) -> bool {
+    fn matches(&self, subject: PolicyScope<'_>) -> bool {
         let namespace_fits = self
             .namespace_selector
             .as_ref()
@@ -90,7 +90,7 @@ impl Rule {
 
 impl PullPolicySpec {
     /// The first value that a matching rule gives.
-    fn ruled<T>(&self, subject: Subject<'_>, give: impl Fn(&Rule) -> Option<T>) -> Option<T> {
+    fn ruled<T>(&self, subject: PolicyScope<'_>, give: impl Fn(&Rule) -> Option<T>) -> Option<T> {
         self.rules
             .iter()
             .filter_map(|rule| give(rule).map(|value| (rule, value)))
@@ -98,7 +98,7 @@ impl PullPolicySpec {
             .map(|(_, value)| value)
     }
 
-    pub(super) fn mode_of(&self, subject: Subject<'_>) -> ChosenMode {
+    pub(super) fn mode_of(&self, subject: PolicyScope<'_>) -> ChosenMode {
         let default = self.ruled(subject, |rule| rule.mode).unwrap_or(self.default_mode);
         let Some(label) = subject.namespace.get(MODE_LABEL) else {
             return ChosenMode { mode: default, label: LabelUse::Absent };
@@ -116,26 +116,26 @@ impl PullPolicySpec {
     }
 
     /// The action that is given for this cause, if one is.
-    pub(super) fn action_for(&self, subject: Subject<'_>, cause: Cause) -> Option<Action> {
+    pub(super) fn action_for(&self, subject: PolicyScope<'_>, cause: Cause) -> Option<Action> {
         self.ruled(subject, |rule| rule.causes.get(cause)).or_else(|| self.causes.get(cause))
     }
 
-    pub(super) fn cannot_tell_for(&self, subject: Subject<'_>) -> CannotTell {
+    pub(super) fn cannot_tell_for(&self, subject: PolicyScope<'_>) -> CannotTell {
         self.ruled(subject, |rule| rule.cannot_tell).unwrap_or(self.cannot_tell)
     }
 
-    pub(super) fn enforces_on(&self, subject: Subject<'_>, on: EnforceOn) -> bool {
+    pub(super) fn enforces_on(&self, subject: PolicyScope<'_>, on: EnforceOn) -> bool {
         self.ruled(subject, |rule| rule.enforce_on.clone())
             .as_ref()
             .unwrap_or(&self.enforce_on)
             .contains(&on)
     }
 
-    pub(super) fn grace_for(&self, subject: Subject<'_>) -> Period {
+    pub(super) fn grace_for(&self, subject: PolicyScope<'_>) -> Period {
         self.ruled(subject, |rule| rule.grace).unwrap_or(self.late_push.grace)
     }
 
-    fn nodes_for(&self, subject: Subject<'_>) -> Nodes {
+    fn nodes_for(&self, subject: PolicyScope<'_>) -> Nodes {
         Nodes {
             mirrors: self.ruled(subject, |rule| rule.nodes.mirrors).unwrap_or(self.nodes.mirrors),
             credentials: self
@@ -151,7 +151,7 @@ impl PullPolicySpec {
 impl PullPolicy {
     /// The mode of a namespace at large; rules for some images do not count here.
     pub fn mode(&self, namespace: &str, facts: Option<&NamespaceFacts>) -> ChosenMode {
-        self.spec.mode_of(Subject::new(None, namespace, facts))
+        self.spec.mode_of(PolicyScope::new(None, namespace, facts))
     }
 
     /// What the team vouches for about the nodes when this image is pulled for this namespace.
@@ -161,7 +161,7 @@ impl PullPolicy {
         namespace: &str,
         facts: Option<&NamespaceFacts>,
     ) -> Vouches {
-        let nodes = self.spec.nodes_for(Subject::new(reference, namespace, facts));
+        let nodes = self.spec.nodes_for(PolicyScope::new(reference, namespace, facts));
         Vouches {
             mirrors: nodes.mirrors.into(),
             credentials: nodes.credentials.into(),
