@@ -22,6 +22,6 @@ pub use index::{
 };
 pub use related::{BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState};
 pub use report::{
-    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
-    WorkloadLine, how_long_ago,
+    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, ReportTarget, Scope, Spread,
+    TagLine, WorkloadLine, how_long_ago,
 };

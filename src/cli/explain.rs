@@ -20,7 +20,7 @@ use super::CANNOT_JUDGE;
 use super::context::KubeContext;
 use super::output::{self, OutputFormat, say};
 use crate::cluster::{Cluster, Survey, WatchTuning};
-use crate::history::{RegistryScoreSummary, Subject, Visibility};
+use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::telemetry::Metrics;
 use beside::Explained;
@@ -156,7 +156,7 @@ async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
         reports.push(Explained::of(report, subject, &survey, &cluster, now, deadline).await);
     }
     let published = match subjects.as_slice() {
-        [Subject::Registry(host)] => score::read(&connection, host, deadline).await,
+        [ReportTarget::Registry(host)] => score::read(&connection, host, deadline).await,
         _ => None,
     };
     let text = match flags.output {

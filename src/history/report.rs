@@ -14,7 +14,7 @@ pub use page::ago as how_long_ago;
 
 /// What a report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub enum ReportTarget {
     /// A tag, or a digest of one repository.
     Image(ImageReference),
     /// Content, whatever name it goes by.
@@ -25,7 +25,7 @@ pub enum Subject {
     Registry(Box<str>),
 }
 
-impl std::fmt::Display for Subject {
+impl std::fmt::Display for ReportTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Image(reference) => write!(f, "{reference}"),
@@ -60,7 +60,11 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn empty(subject: &Subject, freshness: Freshness, visibility: &Visibility) -> Self {
+    pub(super) fn empty(
+        subject: &ReportTarget,
+        freshness: Freshness,
+        visibility: &Visibility,
+    ) -> Self {
         Self {
             subject: subject.to_string(),
             freshness: freshness.as_str(),

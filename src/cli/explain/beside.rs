@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::advice::{Advice, AdviceKind, login_command};
 use crate::cluster::Survey;
-use crate::history::{BuildKind, BuildState, Report, Subject};
+use crate::history::{BuildKind, BuildState, Report, ReportTarget};
 use crate::pull::Cause;
 use crate::review::ClusterSource;
 
@@ -47,21 +47,21 @@ impl Explained {
     /// Adds to a report what stands beside its subject.
     pub(super) async fn of(
         report: Report,
-        subject: &Subject,
+        subject: &ReportTarget,
         survey: &Survey,
         cluster: &dyn ClusterSource,
         now: Timestamp,
         deadline: Instant,
     ) -> Self {
         let host = match subject {
-            Subject::Image(image) | Subject::Repository(image) => image.host(),
-            Subject::Registry(host) => host,
-            Subject::Digest(_) => "",
+            ReportTarget::Image(image) | ReportTarget::Repository(image) => image.host(),
+            ReportTarget::Registry(host) => host,
+            ReportTarget::Digest(_) => "",
         };
         let mut advice: Vec<Told> = Vec::new();
         let service = cluster.registry_service(host, deadline).await;
         advice.extend(service.as_ref().and_then(Advice::registry_service).map(Told::from));
-        if let Subject::Image(image) = subject {
+        if let ReportTarget::Image(image) = subject {
             for job in survey.builds.of(image).iter().take(MAX_JOBS) {
                 let unfinished =
                     matches!(job.state, BuildState::Failed { .. } | BuildState::Running { .. });

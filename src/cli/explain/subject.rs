@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use serde_json::value::RawValue;
 
 use crate::cluster::{Connection, read_object};
-use crate::history::Subject;
+use crate::history::ReportTarget;
 use crate::image::ImageReference;
 use crate::message::clean;
 use crate::workload::{WorkloadKind, built_in_kinds, extract, pod_path};
@@ -26,7 +26,7 @@ const SHORT: &[(&str, &str)] = &[
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Asked {
     /// An image or a registry.
-    Known(Subject),
+    Known(ReportTarget),
     /// An object of this kind and name.
     Object(WorkloadKind, String),
     /// A pod of this name if there is one, else an image.
@@ -53,7 +53,7 @@ impl Asked {
         let reference: ImageReference = format!("{host}/any/image")
             .parse()
             .map_err(|_| anyhow!("`{}` is not the host of a registry", clean(host)))?;
-        Ok(Self::Known(Subject::Registry(reference.host().into())))
+        Ok(Self::Known(ReportTarget::Registry(reference.host().into())))
     }
 
     /// The subjects to report about, with a heading if they belong to an object.
@@ -62,7 +62,7 @@ impl Asked {
         connection: &Connection,
         namespace: &str,
         deadline: Instant,
-    ) -> anyhow::Result<(Option<String>, Vec<Subject>)> {
+    ) -> anyhow::Result<(Option<String>, Vec<ReportTarget>)> {
         let (kind, name) = match self {
             Self::Known(subject) => return Ok((None, vec![subject])),
             Self::Object(kind, name) => {
@@ -83,10 +83,10 @@ impl Asked {
     }
 }
 
-fn image(text: &str) -> anyhow::Result<Subject> {
+fn image(text: &str) -> anyhow::Result<ReportTarget> {
     let reference: ImageReference =
         text.parse().map_err(|error| anyhow!("`{}` is not an image name: {error}", clean(text)))?;
-    Ok(Subject::Image(reference))
+    Ok(ReportTarget::Image(reference))
 }
 
 /// The kind behind a word such as `deployment`, `deployments` or `deploy`.
@@ -126,14 +126,14 @@ fn subjects(
     namespace: &str,
     name: &str,
     object: String,
-) -> anyhow::Result<(Option<String>, Vec<Subject>)> {
+) -> anyhow::Result<(Option<String>, Vec<ReportTarget>)> {
     let path = pod_path(kind.group, kind.kind).context("a kind without pods")?;
     let raw = RawValue::from_string(object).context("the API server sent no JSON")?;
     let workload = extract(&raw, &path)?;
-    let mut found: Vec<Subject> = Vec::new();
+    let mut found: Vec<ReportTarget> = Vec::new();
     for image in &workload.images {
         if let Ok(reference) = ImageReference::parse(&image.image) {
-            let subject = Subject::Image(reference);
+            let subject = ReportTarget::Image(reference);
             if !found.contains(&subject) {
                 found.push(subject);
             }
@@ -159,7 +159,7 @@ mod tests {
     #[case("ghcr.io/a/b", "ghcr.io/a/b:latest")]
     fn reads_what_is_asked(#[case] text: &str, #[case] expected: &str) {
         let shown = match Asked::parse(text).unwrap() {
-            Asked::Known(Subject::Image(reference)) => reference.canonical(),
+            Asked::Known(ReportTarget::Image(reference)) => reference.canonical(),
             Asked::Known(other) => other.to_string(),
             Asked::Object(kind, name) => format!("{} {name}", kind.kind),
             Asked::PodOrImage(name) => format!("pod or image {name}"),
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn registries_are_hosts() {
-        let known = |host: &str| Asked::Known(Subject::Registry(host.into()));
+        let known = |host: &str| Asked::Known(ReportTarget::Registry(host.into()));
         assert_eq!(Asked::registry("ghcr.io").unwrap(), known("ghcr.io"));
         assert_eq!(Asked::registry("index.docker.io").unwrap(), known("docker.io"));
         assert!(Asked::registry("not a host").is_err());

@@ -13,8 +13,8 @@ use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{
-    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, Scope, Spread, Subject, TagLine,
-    WorkloadLine,
+    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, ReportTarget, Scope, Spread,
+    TagLine, WorkloadLine,
 };
 use crate::pull::Cause;
 
@@ -33,7 +33,12 @@ struct Selection {
 impl HealthIndex {
     /// Answers the four questions about an image, a digest, a repository or a registry. While the
     /// index is learning or stale the report says that and nothing else.
-    pub fn report(&self, subject: &Subject, visibility: &Visibility, now: Timestamp) -> Report {
+    pub fn report(
+        &self,
+        subject: &ReportTarget,
+        visibility: &Visibility,
+        now: Timestamp,
+    ) -> Report {
         let mut report = Report::empty(subject, self.freshness, visibility);
         if self.freshness != Freshness::Current {
             return report;
@@ -47,18 +52,18 @@ impl HealthIndex {
                 report.last_success = report.last_success.max(Some(timestamp(at)));
             }
         }
-        if let Subject::Image(reference) = subject {
+        if let ReportTarget::Image(reference) = subject {
             report.scope.nodes_listing = self.nodes_listing(reference);
         }
         let repository = match subject {
-            Subject::Image(reference) | Subject::Repository(reference) => {
+            ReportTarget::Image(reference) | ReportTarget::Repository(reference) => {
                 self.images.repository_named(&self.images.repository_name(reference))
             }
-            Subject::Digest(_) => selection
+            ReportTarget::Digest(_) => selection
                 .images
                 .first()
                 .and_then(|image| self.images.repository(self.images.get(*image)?.repository)),
-            Subject::Registry(_) => None,
+            ReportTarget::Registry(_) => None,
         };
         if let Some(repository) = repository {
             report.tags = self.tags(repository, &selection, &visible);
@@ -72,24 +77,24 @@ impl HealthIndex {
         report
     }
 
-    fn host_of(&self, subject: &Subject, repository: Option<&Repository>) -> String {
+    fn host_of(&self, subject: &ReportTarget, repository: Option<&Repository>) -> String {
         match (subject, repository) {
-            (Subject::Registry(host), _) => host.to_string(),
+            (ReportTarget::Registry(host), _) => host.to_string(),
             (_, Some(repository)) => repository.name.split('/').next().unwrap_or_default().into(),
-            (Subject::Image(reference) | Subject::Repository(reference), None) => {
+            (ReportTarget::Image(reference) | ReportTarget::Repository(reference), None) => {
                 let name = self.images.repository_name(reference);
                 name.split('/').next().unwrap_or_default().to_owned()
             }
-            (Subject::Digest(_), None) => String::new(),
+            (ReportTarget::Digest(_), None) => String::new(),
         }
     }
 
-    fn select(&self, subject: &Subject) -> Selection {
+    fn select(&self, subject: &ReportTarget) -> Selection {
         let in_repository = |name: &str| -> Vec<Id> {
             self.images.repository_named(name).map(|found| found.images.clone()).unwrap_or_default()
         };
         match subject {
-            Subject::Image(reference) => {
+            ReportTarget::Image(reference) => {
                 let found: Vec<Id> = self.images.find(reference).into_iter().collect();
                 // A digest is asked for, whatever tag it was pulled by.
                 match reference.digest().and_then(|d| self.digests.0.find(d.as_str())) {
@@ -100,7 +105,7 @@ impl HealthIndex {
                     None => Selection { images: found, digest: None },
                 }
             }
-            Subject::Digest(digest) => {
+            ReportTarget::Digest(digest) => {
                 let digest = self.digests.0.find(digest.as_str());
                 let images = self
                     .images
@@ -112,11 +117,11 @@ impl HealthIndex {
                     .collect();
                 Selection { images: if digest.is_some() { images } else { Vec::new() }, digest }
             }
-            Subject::Repository(reference) => Selection {
+            ReportTarget::Repository(reference) => Selection {
                 images: in_repository(&self.images.repository_name(reference)),
                 digest: None,
             },
-            Subject::Registry(host) => {
+            ReportTarget::Registry(host) => {
                 let registry = self.images.find_registry(host);
                 let images = self
                     .images

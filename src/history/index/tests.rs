@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::history::facts::{HistoryQuestion, KnownTag, Visibility};
-use crate::history::report::{Spread, Subject};
+use crate::history::report::{ReportTarget, Spread};
 use crate::image::ImageReference;
 use crate::pull::Cause;
 
@@ -164,7 +164,7 @@ fn while_learning_or_stale_nothing_is_told() {
         index.set_freshness(freshness);
         let history = ask(&index, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
         assert_eq!(history, super::super::History { freshness, ..Default::default() });
-        let subject = Subject::Registry("my-registry.io".into());
+        let subject = ReportTarget::Registry("my-registry.io".into());
         let report = index.report(&subject, &Visibility::Cluster, at(1));
         assert_eq!((report.scope.pods, report.registry.health.healthy), (0, 0));
     }
@@ -183,7 +183,7 @@ fn only_namespaces_that_may_be_told_of_are_counted() {
     let nobody = Visibility::Namespaces(Vec::new());
     let history = ask(&index, "my-registry.io/app:v2.3.1", &nobody);
     assert_eq!((history.failures.len(), history.known_tags.len()), (0, 0));
-    let subject = Subject::Repository(ImageReference::parse("my-registry.io/app").unwrap());
+    let subject = ReportTarget::Repository(ImageReference::parse("my-registry.io/app").unwrap());
     let report = index.report(&subject, &shop, at(1));
     assert!(report.partial);
     assert_eq!(report.scope.pods, 3);
@@ -335,7 +335,7 @@ fn owners_are_followed_to_the_deployment() {
         .unwrap();
         index.apply_owner(OwnerKind::ReplicaSet, &owner);
     }
-    let subject = Subject::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
     let report = index.report(&subject, &Visibility::Cluster, at(1));
     assert_eq!(report.scope.workloads.len(), 1);
     assert_eq!(report.scope.workloads[0].kind, "Deployment");
@@ -375,11 +375,11 @@ fn different_content_behind_one_tag_is_seen() {
     ]);
     let history = ask(&index, "r.example/app:1", &Visibility::Cluster);
     assert_eq!(history.known_tags[0].digest, None);
-    let subject = Subject::Image(ImageReference::parse("r.example/app:1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("r.example/app:1").unwrap());
     let report = index.report(&subject, &Visibility::Cluster, at(2));
     assert!(report.tags[0].differs);
     let digest = Digest::parse(&format!("sha256:{}", "b".repeat(64))).unwrap();
-    let report = index.report(&Subject::Digest(digest), &Visibility::Cluster, at(2));
+    let report = index.report(&ReportTarget::Digest(digest), &Visibility::Cluster, at(2));
     assert_eq!(report.scope.pods, 1);
 }
 
@@ -388,7 +388,7 @@ fn nodes_tell_which_images_they_have() {
     let mut index = index(&[]);
     index.apply_node("n1", ["docker.io/library/nginx:1", "docker.io/library/nginx:1"]);
     index.apply_node("n2", ["docker.io/library/nginx:1"]);
-    let subject = Subject::Image(ImageReference::parse("nginx:1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("nginx:1").unwrap());
     let listing = |index: &HealthIndex| {
         index.report(&subject, &Visibility::Cluster, at(0)).scope.nodes_listing
     };

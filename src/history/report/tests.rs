@@ -37,13 +37,13 @@ fn cluster() -> HealthIndex {
     index
 }
 
-fn page(subject: &Subject, visibility: &Visibility) -> String {
+fn page(subject: &ReportTarget, visibility: &Visibility) -> String {
     cluster().report(subject, visibility, at(0)).to_page(at(0), 80)
 }
 
 #[test]
 fn a_missing_tag_reads_so() {
-    let subject = Subject::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
     insta::assert_snapshot!(page(&subject, &Visibility::Cluster), @r"
     Image       my-registry.io/app:v2.3.1
 
@@ -66,7 +66,7 @@ fn a_missing_tag_reads_so() {
 
 #[test]
 fn an_unknown_image_reads_so() {
-    let subject = Subject::Image(ImageReference::parse("my-registry.io/none:1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("my-registry.io/none:1").unwrap());
     let partial = Visibility::Namespaces(vec!["shop".into()]);
     insta::assert_snapshot!(page(&subject, &partial), @r"
     Image       my-registry.io/none:1
@@ -86,7 +86,7 @@ fn an_unknown_image_reads_so() {
 
 #[test]
 fn others_do_not_show_in_a_partial_view() {
-    let subject = Subject::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
+    let subject = ReportTarget::Image(ImageReference::parse("my-registry.io/app:v2.3.1").unwrap());
     let page = page(&subject, &Visibility::Namespaces(vec!["other".into()]));
     assert!(!page.contains("shop") && !page.contains("v2.3.0"), "{page}");
     assert!(page.contains("no container uses it now"), "{page}");
@@ -94,7 +94,7 @@ fn others_do_not_show_in_a_partial_view() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    let subject = Subject::Registry("my-registry.io".into());
+    let subject = ReportTarget::Registry("my-registry.io".into());
     for width in [40, 80, 100] {
         let page = cluster().report(&subject, &Visibility::Cluster, at(0)).to_page(at(0), width);
         assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
