@@ -62,7 +62,7 @@ pub struct Sources<'a> {
 
 /// What is reviewed, for whom, under which policy, and until when.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
+pub struct ReviewRequest<'a> {
     /// The workload.
     pub workload: &'a Workload,
     /// Its namespace.
@@ -146,7 +146,7 @@ impl Review {
 }
 
 /// Reviews a workload: gather, assess, advise, decide. Every image at the same time.
-pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
+pub async fn review(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Review {
     let secrets = gather::secrets(sources, subject).await;
     let nodes = sources.cluster.nodes();
     let eligible = match nodes.as_deref() {
@@ -176,7 +176,7 @@ pub async fn review(sources: Sources<'_>, subject: Subject<'_>) -> Review {
 #[derive(Clone, Copy)]
 struct ReviewContext<'a> {
     sources: Sources<'a>,
-    subject: Subject<'a>,
+    subject: ReviewRequest<'a>,
     secrets: &'a PodSecrets,
     eligible: &'a Eligible<'a>,
     /// Access reviews that may still be made for Services.
@@ -253,7 +253,7 @@ impl ReviewContext<'_> {
         history: &History,
         service_is_down: bool,
     ) -> (Assessment, Ruling) {
-        let Subject { workload, namespace, asker, policy, now, .. } = self.subject;
+        let ReviewRequest { workload, namespace, asker, policy, now, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
         let reference = asked.meant();
         let meant = reference.ok().map(|reference| self.as_asked(reference));

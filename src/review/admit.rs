@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     AccessSource, ClusterSource, Concern, ConcernSink, HealthSource, ManifestSource,
-    NodeCredentialSource, Review, Sources, Subject, again, mutate,
+    NodeCredentialSource, Review, ReviewRequest, Sources, again, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
@@ -163,7 +163,7 @@ impl Reviewer {
             }
             Ok((workload, mutations)) => {
                 record.name = workload.object.name.to_string();
-                let subject = Subject {
+                let subject = ReviewRequest {
                     workload: &workload,
                     namespace: &request.namespace,
                     asker: &request.asker,

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{FRESH, Review, ReviewContext, Reviewer, Sources, Subject, gather};
+use super::{FRESH, Review, ReviewContext, ReviewRequest, Reviewer, Sources, gather};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{GivenVerdict, PodVerdicts, Recheck, is_refusal};
 use crate::image::ImageReference;
@@ -35,7 +35,7 @@ pub enum LookedAgain {
 }
 
 /// What is to be remembered of a review of a new pod.
-pub(super) fn verdicts<'a>(review: &Review, subject: &Subject<'a>) -> PodVerdicts<'a> {
+pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodVerdicts<'a> {
     let given = |image: &super::ImageReview| {
         let reference = image.reference.clone().ok()?;
         let credentials = match &review.secrets.keyring {
@@ -85,7 +85,7 @@ impl Reviewer {
         let policy = self.policy.load_full();
         let workload = pod_of(recheck);
         let asker = Asker::default();
-        let subject = Subject {
+        let subject = ReviewRequest {
             workload: &workload,
             namespace: &recheck.namespace,
             asker: &asker,
@@ -100,7 +100,11 @@ impl Reviewer {
     }
 }
 
-async fn look_again(sources: Sources<'_>, subject: Subject<'_>, recheck: &Recheck) -> LookedAgain {
+async fn look_again(
+    sources: Sources<'_>,
+    subject: ReviewRequest<'_>,
+    recheck: &Recheck,
+) -> LookedAgain {
     let secrets = gather::secrets(sources, subject).await;
     if secrets.unread {
         return LookedAgain::Unclear;

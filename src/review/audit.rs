@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::gather::{self, Gathered};
-use super::{Asked, ReviewContext, Sources, Subject};
+use super::{Asked, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, Lived, Observation, Runtime, Verdict, assess};
@@ -97,7 +97,7 @@ pub async fn still_there(
     deadline: Instant,
 ) -> Option<StillThere> {
     let (pod, asker, eligible) = (used.pod(), Asker::default(), Eligible::not_asked());
-    let subject = Subject {
+    let subject = ReviewRequest {
         workload: &pod,
         namespace: &used.namespace,
         asker: &asker,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
-use super::{AccessSource, Reviewer, Sources, Subject, review};
+use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
 use crate::message::{clean, shorten};
 use crate::policy::Decision;
 use crate::user::Asker;
@@ -104,7 +104,7 @@ impl Reviewer {
             return None;
         }
         let asker = Asker { username: NOBODY.into(), ..Asker::default() };
-        let subject = Subject {
+        let subject = ReviewRequest {
             workload: &concern.workload,
             namespace: &concern.namespace,
             asker: &asker,

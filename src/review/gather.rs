@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Asked, ReviewContext, SecretAnswer, ServiceAccountAnswer, Sources, Subject};
+use super::{Asked, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources};
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
@@ -82,7 +82,7 @@ pub(super) struct Gathered {
 }
 
 /// Reads the pull secrets as the kubelet would: the pod's own list, else its ServiceAccount's.
-pub(super) async fn secrets(sources: Sources<'_>, subject: Subject<'_>) -> PodSecrets {
+pub(super) async fn secrets(sources: Sources<'_>, subject: ReviewRequest<'_>) -> PodSecrets {
     let workload = subject.workload;
     let mut unread = false;
     let (origin, names) = if !workload.pull_secrets.is_empty() || subject.account_applied {

@@ -6,7 +6,7 @@
 use futures::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{FRESH, ImageReview, Review, ServiceAccountAnswer, Sources, Subject};
+use super::{FRESH, ImageReview, Review, ReviewRequest, ServiceAccountAnswer, Sources};
 use crate::admission::{Patch, Pin, PodChanges, patch_pod};
 use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialSource};
@@ -57,7 +57,7 @@ fn owned_by_built_in(workload: &Workload) -> bool {
 /// The patch, if there is something to change.
 pub(super) async fn patch(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     pod: &RawValue,
     review: &Review,
     asked: &[Mutation],
@@ -76,7 +76,7 @@ pub(super) async fn patch(
 /// would refuse the pod.
 async fn pull_secrets(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     review: &Review,
 ) -> Vec<Box<str>> {
     let mut names: Vec<Box<str>> = Vec::new();
@@ -104,7 +104,7 @@ async fn pull_secrets(
 /// nothing more to do.
 async fn all_pins(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     review: &Review,
     more_secrets: &[Box<str>],
 ) -> Vec<Pin> {
@@ -114,7 +114,7 @@ async fn all_pins(
     }
     let mut workload = subject.workload.clone();
     workload.pull_secrets.extend_from_slice(more_secrets);
-    let subject = Subject { workload: &workload, ..subject };
+    let subject = ReviewRequest { workload: &workload, ..subject };
     let review = super::review(sources, subject).await;
     let pins = review.images.iter().map(|image| pins(sources, subject, &review, image));
     join_all(pins).await.concat()
@@ -123,7 +123,7 @@ async fn all_pins(
 /// The places of an image that works, pinned to the digest that its tag has now.
 async fn pins(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     review: &Review,
     image: &ImageReview,
 ) -> Vec<Pin> {
@@ -141,7 +141,7 @@ async fn pins(
 /// The digest, from an answer of just now.
 async fn digest_now(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     review: &Review,
     image: &ImageReview,
     reference: &ImageReference,
@@ -170,7 +170,7 @@ async fn digest_now(
 /// The credential that got the answer.
 async fn credential_of(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     review: &Review,
     reference: &ImageReference,
     source: &CredentialSource,

@@ -7,7 +7,7 @@
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, join_all};
 
-use super::{Sources, Subject};
+use super::{ReviewRequest, Sources};
 use crate::history::Visibility;
 use crate::image::ImageReference;
 
@@ -24,7 +24,7 @@ pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
 /// Of which namespaces may be told, for an answer about these images.
 pub(super) fn shown<'a>(
     sources: Sources<'a>,
-    subject: Subject<'a>,
+    subject: ReviewRequest<'a>,
     images: Vec<ImageReference>,
 ) -> Shown<'a> {
     find_out(sources, subject, images).boxed().shared()
@@ -32,10 +32,10 @@ pub(super) fn shown<'a>(
 
 async fn find_out(
     sources: Sources<'_>,
-    subject: Subject<'_>,
+    subject: ReviewRequest<'_>,
     images: Vec<ImageReference>,
 ) -> Visibility {
-    let Subject { asker, namespace, deadline, policy, .. } = subject;
+    let ReviewRequest { asker, namespace, deadline, policy, .. } = subject;
     let may_list = |namespace| sources.access.may_list_pods(asker, namespace, deadline);
     let trusted = policy.trusts(asker);
     if trusted && may_list(None).await {

@@ -13,7 +13,7 @@ use pullgate::history::{Freshness, KnownTag, Success};
 use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
-use pullgate::review::{Review, Subject, review};
+use pullgate::review::{Review, ReviewRequest, review};
 use pullgate::user::Asker;
 use pullgate::workload::{Node, PodPlace, Rollout, TektonKind, pod_path};
 use rstest::rstest;
@@ -58,7 +58,7 @@ pub async fn run_as(
     } else {
         PullPolicy::parse(policy, "policy.yaml").unwrap()
     };
-    let subject = Subject {
+    let subject = ReviewRequest {
         workload: &workload,
         namespace: "shop",
         asker: &Asker { username: username.into(), ..Asker::default() },

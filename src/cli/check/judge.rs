@@ -18,8 +18,8 @@ use crate::message::clean;
 use crate::policy::{Because, Decision, Mode, PullPolicy};
 use crate::pull::{Cause, Detail, LookupRequest, Outcome, Runtime, Verdict};
 use crate::review::{
-    ImageReview, ManifestSource, NodeCredentialSource, Review, SecretsOrigin, Sources, Subject,
-    review,
+    ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
+    Sources, review,
 };
 use crate::user::Asker;
 use crate::workload::ObjectRef;
@@ -51,7 +51,7 @@ impl Judge<'_> {
         let namespace = &*found.namespace;
         let policy = self.policy_for(namespace);
         let asker = Asker::default();
-        let subject = Subject {
+        let subject = ReviewRequest {
             workload: &found.workload,
             namespace,
             asker: &asker,

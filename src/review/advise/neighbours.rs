@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::visibility::Shown;
-use super::super::{ImageReview, ReviewContext, Subject};
+use super::super::{ImageReview, ReviewContext, ReviewRequest};
 use super::{Case, visible_history};
 use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
@@ -43,7 +43,7 @@ impl ReviewContext<'_> {
     /// Whether the asker may be told of a Service in this namespace. At most a few namespaces are
     /// asked about that were not before.
     async fn may_hear_of(self, namespace: &str, shown: Shown<'_>) -> bool {
-        let Subject { asker, deadline, policy, .. } = self.subject;
+        let ReviewRequest { asker, deadline, policy, .. } = self.subject;
         if shown.await.includes(namespace) {
             return true;
         }

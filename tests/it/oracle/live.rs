@@ -15,7 +15,7 @@ use pullgate::credential::PullSecret;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
-use pullgate::review::{Review, Sources, Subject, review};
+use pullgate::review::{Review, ReviewRequest, Sources, review};
 use pullgate::user::Asker;
 use pullgate::workload::{extract, pod_path};
 use serde_json::{Value, json};
@@ -201,7 +201,7 @@ impl Live {
              spec:\n  nodes: {{{vouched}}}\n"
         );
         let policy = PullPolicy::parse(&policy, "policy.yaml").unwrap();
-        let subject = Subject {
+        let subject = ReviewRequest {
             workload: &workload,
             namespace: "shop",
             asker: &Asker { username: "ann".into(), ..Asker::default() },
