@@ -25,7 +25,7 @@ pub(super) use neighbours::note_mutable_tag;
 
 /// What every kind of advice about one image starts from.
 #[derive(Clone, Copy)]
-struct Case<'a> {
+struct AdviceContext<'a> {
     bench: ReviewContext<'a>,
     review: &'a ImageReview,
     wanted: &'a ImageReference,
@@ -57,7 +57,7 @@ pub(super) async fn advise(
     let visibility = shown.await;
     let history = visible_history(bench, &wanted, &visibility);
     let ran = history.known_tags.iter().any(|known| known.names(&wanted));
-    let sought = Case {
+    let sought = AdviceContext {
         bench,
         review,
         wanted: &wanted,
@@ -73,7 +73,7 @@ pub(super) async fn advise(
     review.picture = picture(&history, &visibility, bench.subject.namespace);
 }
 
-impl Case<'_> {
+impl AdviceContext<'_> {
     /// All advice, best first.
     async fn advice(self) -> Vec<Advice> {
         let AdviceSettings { enabled, tags, pull_secrets, .. } = self.settings;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::visibility::Shown;
 use super::super::{ImageReview, ReviewContext, ReviewRequest};
-use super::{Case, visible_history};
+use super::{AdviceContext, visible_history};
 use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
@@ -54,7 +54,7 @@ impl ReviewContext<'_> {
     }
 }
 
-impl Case<'_> {
+impl AdviceContext<'_> {
     pub(super) fn down_service(self, enabled: bool) -> Option<Advice> {
         self.service.filter(|_| enabled).and_then(Advice::registry_service)
     }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::Case;
+use super::AdviceContext;
 use super::prove::MAX_TRIES;
 use crate::advice::{Advice, SecretFault, mend_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
@@ -14,7 +14,7 @@ const DEFAULT_ACCOUNT: &str = "default";
 /// Secrets that are read at most.
 const MAX_READ: usize = 8;
 
-impl Case<'_> {
+impl AdviceContext<'_> {
     /// A secret that pods or ServiceAccounts of the same namespace name already, and that can
     /// pull the image.
     pub(super) async fn secret_that_works(self) -> Option<Advice> {

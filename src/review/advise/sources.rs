@@ -1,13 +1,13 @@
 //! Where else to get an image whose registry does not answer as it should.
 
-use super::Case;
+use super::AdviceContext;
 use super::prove::Whose;
 use crate::advice::{Advice, already_on_nodes, rank_namesakes};
 use crate::history::{Freshness, HistoryQuestion, KnownTag};
 use crate::pull::{Attempt, Cause};
 use crate::workload::PullPolicy;
 
-impl Case<'_> {
+impl AdviceContext<'_> {
     /// The nodes' own disks, another place that has it, what to do about a used-up limit.
     pub(super) async fn other_sources(self) -> Vec<Advice> {
         let unreachable = matches!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::join;
 
-use super::Case;
+use super::AdviceContext;
 use super::prove::{MAX_TRIES, Whose};
 use crate::advice::{Advice, Nearness, nearest_tags, rank_known_tags, rank_namesakes, spellings};
 use crate::credential::Credential;
@@ -25,7 +25,7 @@ struct Near {
     whose: Whose,
 }
 
-impl Case<'_> {
+impl AdviceContext<'_> {
     /// Tags and digests of the same repository, best first; the same name elsewhere.
     pub(super) async fn tags(self) -> Vec<Advice> {
         match self.cause {
