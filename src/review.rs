@@ -192,7 +192,7 @@ impl ReviewContext<'_> {
         let parsed = ImageReference::parse(image);
         let reference = parsed.as_ref().ok();
         let elsewhere = reference.and_then(|short| self.elsewhere(image, short));
-        let asked = Asked { written: &parsed, elsewhere: elsewhere.as_ref() };
+        let asked = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
         let history = self.history(reference, &Visibility::nobody());
         let mut gathered = self.ask(&places, asked, None).await;
         let mut judged = self.judge(&places, asked, &gathered, &history, false);
@@ -248,7 +248,7 @@ impl ReviewContext<'_> {
     fn judge(
         self,
         places: &[ContainerImage],
-        asked: Asked<'_>,
+        asked: ResolvedName<'_>,
         gathered: &Gathered,
         history: &History,
         service_is_down: bool,
@@ -312,12 +312,12 @@ impl ReviewContext<'_> {
 
 /// An image's name: as it was written, and where runtimes look for it if that is elsewhere.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct ResolvedName<'a> {
     written: &'a Result<ImageReference, ReferenceError>,
     elsewhere: Option<&'a ImageReference>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResolvedName<'a> {
     /// What the runtimes ask for.
     fn meant(self) -> Result<&'a ImageReference, &'a ReferenceError> {
         self.elsewhere.map_or(self.written.as_ref(), Ok)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::gather::{self, Gathered};
-use super::{Asked, ReviewContext, ReviewRequest, Sources};
+use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, Lived, Observation, Runtime, Verdict, assess};
@@ -120,7 +120,7 @@ pub async fn still_there(
     let parsed = ImageReference::parse(&used.image);
     let written = parsed.as_ref().ok();
     let elsewhere = written.and_then(|short| bench.elsewhere(&used.image, short));
-    let name = Asked { written: &parsed, elsewhere: elsewhere.as_ref() };
+    let name = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
     let meant = name.meant().ok().map(|reference| bench.as_asked(reference));
     let meant = meant.as_deref();
     if meant.is_some_and(|reference| bench.is_off(reference)) {

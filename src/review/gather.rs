@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Asked, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources};
+use super::{
+    ResolvedName, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources,
+};
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
@@ -128,7 +130,7 @@ impl ReviewContext<'_> {
     pub(super) async fn ask(
         self,
         places: &[ContainerImage],
-        asked: Asked<'_>,
+        asked: ResolvedName<'_>,
         max_age: Option<Duration>,
     ) -> Gathered {
         let Some(elsewhere) = asked.elsewhere else {
