@@ -24,7 +24,7 @@ use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::telemetry::Metrics;
 use beside::Explained;
-use subject::Asked;
+use subject::Target;
 
 /// Columns of a page.
 const WIDTH: usize = 96;
@@ -123,8 +123,8 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
         return Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_JUDGE) });
     }
     let asked = match (&flags.registry, &flags.subject) {
-        (Some(host), _) => Asked::registry(host)?,
-        (None, Some(subject)) => Asked::parse(subject)?,
+        (Some(host), _) => Target::registry(host)?,
+        (None, Some(subject)) => Target::parse(subject)?,
         (None, None) => bail!("name an image, a pod or an object"),
     };
     cluster(flags, asked).await?;
@@ -132,7 +132,7 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// Answers from the lists of a cluster.
-async fn cluster(flags: ExplainFlags, asked: Asked) -> anyhow::Result<()> {
+async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
     let context = KubeContext::read(flags.kubeconfig, flags.context)?;
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();

@@ -24,7 +24,7 @@ const SHORT: &[(&str, &str)] = &[
 
 /// What is asked about, as far as the words alone tell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Asked {
+pub(super) enum Target {
     /// An image or a registry.
     Known(ReportTarget),
     /// An object of this kind and name.
@@ -33,7 +33,7 @@ pub(super) enum Asked {
     PodOrImage(String),
 }
 
-impl Asked {
+impl Target {
     /// Reads a subject. The words of kinds, followed by a slash, win over images of that name.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         if let Some((kind, name)) = text.split_once('/')
@@ -158,22 +158,22 @@ mod tests {
     #[case("job/tool:1", "docker.io/job/tool:1")]
     #[case("ghcr.io/a/b", "ghcr.io/a/b:latest")]
     fn reads_what_is_asked(#[case] text: &str, #[case] expected: &str) {
-        let shown = match Asked::parse(text).unwrap() {
-            Asked::Known(ReportTarget::Image(reference)) => reference.canonical(),
-            Asked::Known(other) => other.to_string(),
-            Asked::Object(kind, name) => format!("{} {name}", kind.kind),
-            Asked::PodOrImage(name) => format!("pod or image {name}"),
+        let shown = match Target::parse(text).unwrap() {
+            Target::Known(ReportTarget::Image(reference)) => reference.canonical(),
+            Target::Known(other) => other.to_string(),
+            Target::Object(kind, name) => format!("{} {name}", kind.kind),
+            Target::PodOrImage(name) => format!("pod or image {name}"),
         };
         assert_eq!(shown, expected);
     }
 
     #[test]
     fn registries_are_hosts() {
-        let known = |host: &str| Asked::Known(ReportTarget::Registry(host.into()));
-        assert_eq!(Asked::registry("ghcr.io").unwrap(), known("ghcr.io"));
-        assert_eq!(Asked::registry("index.docker.io").unwrap(), known("docker.io"));
-        assert!(Asked::registry("not a host").is_err());
-        assert!(Asked::parse("UPPER/case:1").is_ok_and(|asked| matches!(asked, Asked::Known(_))));
-        assert!(Asked::parse("a b:1").is_err());
+        let known = |host: &str| Target::Known(ReportTarget::Registry(host.into()));
+        assert_eq!(Target::registry("ghcr.io").unwrap(), known("ghcr.io"));
+        assert_eq!(Target::registry("index.docker.io").unwrap(), known("docker.io"));
+        assert!(Target::registry("not a host").is_err());
+        assert!(Target::parse("UPPER/case:1").is_ok_and(|asked| matches!(asked, Target::Known(_))));
+        assert!(Target::parse("a b:1").is_err());
     }
 }
