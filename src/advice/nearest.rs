@@ -110,7 +110,7 @@ pub fn nearest_tags<'t>(
     wanted: &str,
     tags: impl IntoIterator<Item = &'t str>,
 ) -> Vec<NearTag<'t>> {
-    let asked = Asked::new(wanted);
+    let asked = MissingTag::new(wanted);
     let mut near: Vec<(NearTag<'t>, Key)> = tags
         .into_iter()
         .take(MAX_LOOKED_AT)
@@ -165,14 +165,14 @@ impl PartialOrd for OrderedVersion {
 }
 
 /// The tag that was written, taken apart once.
-struct Asked<'a> {
+struct MissingTag<'a> {
     text: &'a str,
     lower: String,
     bare: String,
     version: Option<TagVersion>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> MissingTag<'a> {
     fn new(text: &'a str) -> Self {
         let lower = text.to_ascii_lowercase();
         Self { text, bare: bare(&lower), version: TagVersion::parse(text), lower }
