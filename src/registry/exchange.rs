@@ -15,7 +15,7 @@ use super::limits::HostLimits;
 use super::metrics::{Kind, RegistryMetrics};
 use super::proof::Secret;
 use super::token::{Application, TokenKey, Tokens};
-use super::transport::{Answer, Asked, Lane, Outgoing, Transport};
+use super::transport::{Answer, Lane, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, TlsFault};
@@ -95,7 +95,7 @@ impl Means {
 
 impl Session<'_> {
     /// The address of something in the repository: `manifests/…`, `blobs/…`, `tags/list`.
-    pub(super) fn url(&self, rest: &str) -> Asked<Url> {
+    pub(super) fn url(&self, rest: &str) -> Result<Url, Outcome> {
         let mut url = self.endpoint.url.clone();
         let plain = origin(&url);
         if self.endpoint.falls_back_to_http
@@ -118,7 +118,7 @@ impl Session<'_> {
         mut url: Url,
         accept: &'static str,
         kind: Kind,
-    ) -> Asked<Reply> {
+    ) -> Result<Reply, Outcome> {
         let mut redirects = 0;
         let mut proving = None;
         loop {
@@ -229,7 +229,7 @@ impl Session<'_> {
         challenges: &[Challenge],
         family: Family,
         tried: Proof,
-    ) -> Asked<Option<Proving>> {
+    ) -> Result<Option<Proving>, Outcome> {
         let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if let Some(challenge) = offered(Scheme::Bearer) {
             let key = self.token_key(url, home);
@@ -276,7 +276,7 @@ impl Session<'_> {
         accept: &'static str,
         kind: Kind,
         proving: &Proving,
-    ) -> Asked<Answer> {
+    ) -> Result<Answer, Outcome> {
         let home = self.is_home(url);
         let mut headers = HeaderMap::new();
         if home {
@@ -378,7 +378,7 @@ fn challenges_of(answer: &Answer) -> Vec<Challenge> {
 }
 
 /// Where a redirect leads; nothing if the answer is none.
-fn redirect_target(answer: &Answer, from: &Url) -> Asked<Option<Url>> {
+fn redirect_target(answer: &Answer, from: &Url) -> Result<Option<Url>, Outcome> {
     let moved = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     if !moved {
         return Ok(None);
@@ -403,6 +403,6 @@ pub(super) fn origin(url: &Url) -> Box<str> {
     url.origin().ascii_serialization().into()
 }
 
-fn to_plain(url: &mut Url) -> Asked<()> {
+fn to_plain(url: &mut Url) -> Result<(), Outcome> {
     url.set_scheme("http").map_err(|()| Outcome::Malformed("an address that cannot be asked"))
 }

@@ -9,7 +9,6 @@ use super::decode::{self, ConfigLink};
 use super::exchange::{Reply, Session, origin};
 use super::metrics::Kind;
 use super::options::StepLimits;
-use super::transport::Asked;
 use crate::image::Digest;
 use crate::pull::{Content, Detail, Found, MediaKind, Outcome};
 
@@ -74,7 +73,11 @@ pub(super) async fn look(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Cont
     find(session, wanted, kept).await.unwrap_or_else(|outcome| outcome)
 }
 
-async fn find(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> Asked<Outcome> {
+async fn find(
+    session: &Session<'_>,
+    wanted: &Wanted<'_>,
+    kept: &Contents,
+) -> Result<Outcome, Outcome> {
     let url = session.url(&format!("manifests/{}", wanted.reference))?;
     let reply = session.ask(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
     match reply.answer.status {
@@ -97,7 +100,7 @@ async fn find(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> As
 }
 
 /// What the headers of a HEAD say; nothing if they do not say enough.
-fn announced(reply: &Reply, wanted: &Wanted<'_>) -> Asked<Option<Found>> {
+fn announced(reply: &Reply, wanted: &Wanted<'_>) -> Result<Option<Found>, Outcome> {
     let kind = reply.answer.header("content-type").and_then(decode::media_kind);
     let digest = reply.answer.header(DIGEST_HEADER).and_then(|text| Digest::parse(text).ok());
     let (Some(media), Some(digest)) = (kind, digest) else { return Ok(None) };
@@ -117,7 +120,7 @@ async fn read(
     reply: Reply,
     wanted: &Wanted<'_>,
     kept: &Contents,
-) -> Asked<Found> {
+) -> Result<Found, Outcome> {
     let content_type = reply.answer.header("content-type").unwrap_or_default().to_owned();
     let announced = reply.answer.header(DIGEST_HEADER).and_then(|text| Digest::parse(text).ok());
     let body = reply.answer.body(kept.manifest_bytes).await?;
@@ -146,7 +149,7 @@ pub(super) async fn deepen(
     mut found: Found,
     detail: Detail,
     kept: &Contents,
-) -> Asked<Found> {
+) -> Result<Found, Outcome> {
     let needed = match found.media {
         MediaKind::Index => detail >= Detail::Platforms,
         MediaKind::Manifest => detail >= Detail::Config,
@@ -181,7 +184,7 @@ async fn fetch(
     digest: &Digest,
     media: MediaKind,
     kept: &Contents,
-) -> Asked<Content> {
+) -> Result<Content, Outcome> {
     let url = session.url(&format!("manifests/{digest}"))?;
     let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
@@ -209,7 +212,7 @@ async fn follow_config(
     manifest: &[u8],
     key: ContentKey,
     kept: &Contents,
-) -> Asked<Content> {
+) -> Result<Content, Outcome> {
     let digest = match decode::config_link(manifest).map_err(Outcome::Malformed)? {
         ConfigLink::Image(digest) => digest,
         ConfigLink::Artifact => return Ok(kept.keep(key, Content::Artifact).await),

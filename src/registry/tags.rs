@@ -8,7 +8,6 @@ use super::exchange::Session;
 use super::link;
 use super::metrics::Kind;
 use super::options::StepLimits;
-use super::transport::Asked;
 use crate::image::ImageReference;
 use crate::pull::{Outcome, TagList};
 
@@ -26,7 +25,7 @@ pub(super) async fn list(
     session: &Session<'_>,
     repository: &ImageReference,
     limits: &StepLimits,
-) -> Asked<TagList> {
+) -> Result<TagList, Outcome> {
     let mut url = session.url("tags/list")?;
     url.query_pairs_mut().append_pair("n", "1000");
     let mut list = TagList { tags: Vec::new(), truncated: false };

@@ -20,7 +20,7 @@ use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::proof::Secret;
 use super::realm::{self, RealmPair};
-use super::transport::{Asked, Lane, Outgoing, Transport};
+use super::transport::{Lane, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::pull::Outcome;
 
@@ -98,7 +98,7 @@ impl Tokens {
         key: TokenKey,
         transport: &Transport,
         application: Application<'_>,
-    ) -> Asked<Token> {
+    ) -> Result<Token, Outcome> {
         if self.kept.get(&key).await.is_some_and(|token| token.good_until <= Instant::now()) {
             self.kept.invalidate(&key).await;
         }
@@ -108,7 +108,11 @@ impl Tokens {
             .map_err(|outcome| Outcome::clone(&outcome))
     }
 
-    async fn ask(&self, transport: &Transport, application: Application<'_>) -> Asked<Token> {
+    async fn ask(
+        &self,
+        transport: &Transport,
+        application: Application<'_>,
+    ) -> Result<Token, Outcome> {
         let realm = application
             .challenge
             .realm
@@ -131,7 +135,7 @@ impl Tokens {
         transport: &Transport,
         application: &Application<'_>,
         mut realm: Url,
-    ) -> Asked<(StatusCode, HeaderMap, bytes::Bytes)> {
+    ) -> Result<(StatusCode, HeaderMap, bytes::Bytes), Outcome> {
         let scopes = scopes(application.repository, application.challenge.scope.as_deref());
         let service = application.challenge.service.as_deref();
         let mut headers = HeaderMap::new();
@@ -194,7 +198,7 @@ struct RawToken {
     expires_in: Option<serde_json::Value>,
 }
 
-fn read_token(body: &[u8]) -> Asked<Token> {
+fn read_token(body: &[u8]) -> Result<Token, Outcome> {
     let raw: RawToken =
         decode::object(body).ok_or(Outcome::Malformed("the token answer cannot be read"))?;
     // As containerd has it, `access_token` wins.

@@ -25,9 +25,6 @@ use crate::credential::CredentialIdentity;
 use crate::node_config::{RegistryHosts, TlsSettings};
 use crate::pull::{Outcome, Step};
 
-/// A step that came to something, or the outcome that ended it.
-pub(super) type Asked<T> = Result<T, Outcome>;
-
 /// The most HTTP clients that are kept; each holds its own idle connections.
 const MAX_CLIENTS: usize = 512;
 
@@ -137,7 +134,7 @@ impl Transport {
         lane: &Lane,
         request: Outgoing<'_>,
         deadline: Instant,
-    ) -> Asked<Answer> {
+    ) -> Result<Answer, Outcome> {
         self.check_address(request.url)?;
         let proxy = self.proxy_for(request.url);
         let proxied = proxy.is_some();
@@ -174,7 +171,7 @@ impl Transport {
     }
 
     /// Literal addresses are dialled without a question to any resolver, so they are checked here.
-    fn check_address(&self, url: &Url) -> Asked<()> {
+    fn check_address(&self, url: &Url) -> Result<(), Outcome> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Outcome::Malformed("an address that is neither http nor https"));
         }
@@ -258,7 +255,7 @@ impl Answer {
     }
 
     /// Reads the body, up to `cap` bytes; a longer one is malformed.
-    pub(super) async fn body(mut self, cap: usize) -> Asked<Bytes> {
+    pub(super) async fn body(mut self, cap: usize) -> Result<Bytes, Outcome> {
         let encoded = self
             .header("content-encoding")
             .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
