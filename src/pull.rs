@@ -12,7 +12,7 @@ mod runtime;
 mod verdict;
 
 pub use assess::{
-    Assessment, Attempt, Lived, Observation, SecretsState, Softened, Vouch, Vouches, assess,
+    Assessment, Attempt, HistoryFacts, Observation, SecretsState, Softened, Vouch, Vouches, assess,
     meaning, on_every_node,
 };
 pub use cause::Cause;

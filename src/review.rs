@@ -25,7 +25,7 @@ use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::message::{Finding, Picture};
 use crate::policy::{Decision, Matter, PullPolicy, Ruling};
-use crate::pull::{Assessment, Attempt, Lived, Observation, Runtime, Verdict, assess};
+use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::Asker;
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
 
@@ -295,12 +295,12 @@ impl ReviewContext<'_> {
     }
 
     /// What history says, if it may be believed; its warnings count even when it is stale.
-    fn lived(self, history: &History) -> Lived {
+    fn lived(self, history: &History) -> HistoryFacts {
         let window = self.subject.policy.spec().history.window.get();
         let recent = history.last_success.as_ref().is_some_and(|success| {
             self.subject.now.duration_since(success.at).unsigned_abs() < window
         });
-        Lived {
+        HistoryFacts {
             recent_success: recent,
             seen_here: history.last_success.is_some(),
             registry_in_trouble: history.registry.in_trouble,

@@ -39,7 +39,7 @@ pub struct Vouches {
     clippy::struct_excessive_bools,
     reason = "five independent facts, not states of one thing"
 )]
-pub struct Lived {
+pub struct HistoryFacts {
     /// A node pulled or started this very reference a short while ago.
     pub recent_success: bool,
     /// This reference ran here at some time: it may still be on a node's disk.
@@ -92,7 +92,7 @@ pub struct Observation<'a> {
     /// What the platform team vouches for.
     pub vouches: Vouches,
     /// What this cluster has lived through.
-    pub lived: Lived,
+    pub lived: HistoryFacts,
 }
 
 /// What will become of one image, and why.

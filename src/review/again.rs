@@ -17,7 +17,7 @@ use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{GivenVerdict, PodVerdicts, Recheck, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
-use crate::pull::{Lived, Observation, Verdict, Vouches, assess};
+use crate::pull::{HistoryFacts, Observation, Verdict, Vouches, assess};
 use crate::user::Asker;
 use crate::workload::{Eligible, ObjectRef, Placement, PullPolicy as When, Workload};
 
@@ -135,7 +135,7 @@ async fn look_again(
         eligible: &eligible,
         runtime: subject.runtime,
         vouches: Vouches::default(),
-        lived: Lived::default(),
+        lived: HistoryFacts::default(),
     });
     match (assessment.verdict, assessment.cause) {
         (Verdict::Fails, Some(cause)) if is_refusal(cause) => LookedAgain::StillRefused,

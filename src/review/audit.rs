@@ -12,7 +12,7 @@ use super::gather::{self, Gathered};
 use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
-use crate::pull::{Attempt, Cause, Escape, Lived, Observation, Runtime, Verdict, assess};
+use crate::pull::{Attempt, Cause, Escape, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::Asker;
 use crate::workload::{
     ContainerImage, ContainerKind, Eligible, ObjectRef, Placement, PullPolicy as When, Workload,
@@ -137,7 +137,7 @@ pub async fn still_there(
         eligible: &eligible,
         runtime,
         vouches: policy.vouches(meant, &used.namespace, facts.as_ref()),
-        lived: Lived::default(),
+        lived: HistoryFacts::default(),
     });
     let cause = assessment.cause.unwrap_or(Cause::UnknownNodes);
     Some(match assessment.verdict {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pullgate::image::{ImageReference, Platform};
 use pullgate::pull::{
-    Attempt, Cause, Content, ErrorCode, Escape, Found, Lived, Lookup, MediaKind, NetworkFault,
-    Observation, Outcome, Runtime, SecretsState, Softened, Step, TlsFault, Verdict, Vouch, Vouches,
-    assess,
+    Attempt, Cause, Content, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
+    NetworkFault, Observation, Outcome, Runtime, SecretsState, Softened, Step, TlsFault, Verdict,
+    Vouch, Vouches, assess,
 };
 use pullgate::workload::{Eligible, Node, PullPolicy};
 use rstest::rstest;
@@ -25,7 +25,7 @@ struct Case {
     outcomes: Vec<Outcome>,
     nodes: Vec<Node>,
     vouches: Vouches,
-    lived: Lived,
+    lived: HistoryFacts,
     nodes_unclear: bool,
 }
 
@@ -38,7 +38,7 @@ impl Default for Case {
             outcomes: vec![missing()],
             nodes: vec![node("n", "linux/amd64")],
             vouches: Vouches::default(),
-            lived: Lived::default(),
+            lived: HistoryFacts::default(),
             nodes_unclear: false,
         }
     }
@@ -126,10 +126,13 @@ fn what_is_vouched_for_closes_the_escapes() {
 }
 
 #[rstest]
-#[case::it_ran_here(Lived { seen_here: true, ..Lived::default() }, &[Escape::ImageOnNode])]
-#[case::nodes_log_in(Lived { nodes_log_in: true, ..Lived::default() }, &[Escape::NodeCredentials])]
-#[case::score(Lived { escapes_reopened: true, ..Lived::default() }, &[Escape::NodeMirror, Escape::NodeCredentials])]
-fn experience_reopens_what_was_vouched_for(#[case] lived: Lived, #[case] escapes: &[Escape]) {
+#[case::it_ran_here(HistoryFacts { seen_here: true, ..HistoryFacts::default() }, &[Escape::ImageOnNode])]
+#[case::nodes_log_in(HistoryFacts { nodes_log_in: true, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
+#[case::score(HistoryFacts { escapes_reopened: true, ..HistoryFacts::default() }, &[Escape::NodeMirror, Escape::NodeCredentials])]
+fn experience_reopens_what_was_vouched_for(
+    #[case] lived: HistoryFacts,
+    #[case] escapes: &[Escape],
+) {
     let assessment = Case { vouches: VOUCHED, lived, ..Case::default() }.assess();
     assert_eq!(assessment.escapes, escapes);
 }
@@ -264,7 +267,7 @@ fn windows_nodes_are_never_sure() {
 
 #[test]
 fn registry_trouble_softens_every_cause_that_an_outage_can_have() {
-    let lived = Lived { registry_in_trouble: true, ..Lived::default() };
+    let lived = HistoryFacts { registry_in_trouble: true, ..HistoryFacts::default() };
     for outcome in
         [Outcome::Unauthorized, Outcome::Forbidden, Outcome::RegistryError { status: 503 }]
     {

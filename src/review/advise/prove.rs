@@ -5,7 +5,7 @@ use futures::future::join_all;
 use super::super::ReviewContext;
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
-use crate::pull::{Attempt, Lived, Observation, Outcome, Verdict, Vouches, assess};
+use crate::pull::{Attempt, HistoryFacts, Observation, Outcome, Verdict, Vouches, assess};
 use crate::workload::PullPolicy;
 
 /// Candidates of one kind that are tried at most.
@@ -77,7 +77,7 @@ impl ReviewContext<'_> {
             eligible: self.eligible,
             runtime: self.subject.runtime,
             vouches: Vouches::default(),
-            lived: Lived::default(),
+            lived: HistoryFacts::default(),
         });
         let works = assessment.verdict == Verdict::Works && assessment.cause.is_none();
         let has_it = assessment.decisive.and_then(|index| attempts.get(index));
