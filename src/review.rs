@@ -24,7 +24,7 @@ use crate::advice::Advice;
 use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::message::{Finding, Picture};
-use crate::policy::{Decision, Matter, PullPolicy, Ruling};
+use crate::policy::{Decision, DecisionInput, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::Asker;
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
@@ -273,7 +273,7 @@ impl ReviewContext<'_> {
             assessment = doubt_elsewhere(assessment);
         }
         let controller = workload.controller.as_ref();
-        let ruling = policy.judge(&Matter {
+        let ruling = policy.judge(&DecisionInput {
             verdict: assessment.verdict,
             cause: assessment.cause,
             escapes: &assessment.escapes,

@@ -17,7 +17,7 @@ use crate::workload::NamespaceFacts;
 /// What is judged: one image of one object, and all that a policy may look at.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
-pub struct Matter<'a> {
+pub struct DecisionInput<'a> {
     /// What will become of the pull.
     pub verdict: Verdict,
     /// Why.
@@ -198,7 +198,7 @@ const MAYBE_NOT_PUSHED_YET: &[Cause] =
 
 impl PullPolicy {
     /// The ruling about one image.
-    pub fn judge(&self, matter: &Matter<'_>) -> Ruling {
+    pub fn judge(&self, matter: &DecisionInput<'_>) -> Ruling {
         let subject = PolicyScope::new(matter.reference, matter.namespace, matter.facts);
         let chosen = self.spec.mode_of(subject);
         let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
@@ -223,7 +223,7 @@ impl PullPolicy {
 
     fn by_verdict(
         &self,
-        matter: &Matter<'_>,
+        matter: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
     ) -> (Decision, Because) {
@@ -261,7 +261,7 @@ impl PullPolicy {
     /// Denies, unless one of the gates spares it; then it is a warning.
     fn unless_spared(
         &self,
-        matter: &Matter<'_>,
+        matter: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
         denied: Because,
@@ -286,7 +286,7 @@ impl PullPolicy {
     }
 
     /// Whether the image may still be pushed: its pod's controller is young.
-    fn in_grace(&self, matter: &Matter<'_>, subject: PolicyScope<'_>) -> bool {
+    fn in_grace(&self, matter: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
         let missing = matter.cause.is_some_and(|cause| MAYBE_NOT_PUSHED_YET.contains(&cause));
         let grace = self.spec.grace_for(subject).get();
         if !missing || !matter.is_pod || !matter.created_by_controller || grace.is_zero() {
@@ -298,10 +298,10 @@ impl PullPolicy {
 }
 
 /// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.
-fn awaits_secret(matter: &Matter<'_>) -> bool {
+fn awaits_secret(matter: &DecisionInput<'_>) -> bool {
     !matter.is_pod && matter.secret_missing && matter.cause != Some(Cause::InvalidReference)
 }
 
-fn works(matter: &Matter<'_>) -> bool {
+fn works(matter: &DecisionInput<'_>) -> bool {
     matter.verdict == Verdict::Works && matter.cause.is_none()
 }

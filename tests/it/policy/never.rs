@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Because, Decision, Matter, Mode, PullPolicy};
+use pullgate::policy::{Because, Decision, DecisionInput, Mode, PullPolicy};
 use pullgate::pull::{Cause, Escape, Verdict};
 use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
@@ -128,7 +128,7 @@ proptest! {
         let [is_pod, created_by_controller, secret_missing, registry_in_trouble, history_current] =
             scene.flags;
         let asker = Asker { groups: scene.groups.clone(), ..Asker::default() };
-        let matter = Matter {
+        let matter = DecisionInput {
             verdict: scene.verdict,
             cause: scene.cause,
             escapes: &scene.escapes,

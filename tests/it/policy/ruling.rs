@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Because, Decision, LabelUse, Matter, Mode, PullPolicy, Ruling};
+use pullgate::policy::{Because, Decision, DecisionInput, LabelUse, Mode, PullPolicy, Ruling};
 use pullgate::pull::{Cause, Escape, Verdict, Vouch};
 use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
@@ -35,8 +35,8 @@ impl Scene {
         }
     }
 
-    fn judge(&self, spec: &str, change: impl FnOnce(&mut Matter<'_>)) -> Ruling {
-        let mut matter = Matter {
+    fn judge(&self, spec: &str, change: impl FnOnce(&mut DecisionInput<'_>)) -> Ruling {
+        let mut matter = DecisionInput {
             verdict: Verdict::Fails,
             cause: Some(Cause::TagNotFound),
             escapes: &[],
@@ -78,33 +78,33 @@ fn what_certainly_fails_is_denied_where_the_namespace_enforces() {
     assert_eq!((ruling.mode, ruling.label), (Mode::Enforce, LabelUse::Chosen));
 }
 
-type Change = fn(&mut Matter<'_>);
+type Change = fn(&mut DecisionInput<'_>);
 
 #[rstest]
 #[case::works(
-    |m: &mut Matter<'_>| { m.verdict = Verdict::Works; m.cause = None; },
+    |m: &mut DecisionInput<'_>| { m.verdict = Verdict::Works; m.cause = None; },
     Decision::Allow,
     Because::Works
 )]
 #[case::works_and_will_not_run(
-    |m: &mut Matter<'_>| { m.verdict = Verdict::Works; m.cause = Some(Cause::PlatformMismatch); },
+    |m: &mut DecisionInput<'_>| { m.verdict = Verdict::Works; m.cause = Some(Cause::PlatformMismatch); },
     Decision::Warn,
     Because::Works
 )]
-#[case::cannot_tell(|m: &mut Matter<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Because::CannotTell)]
+#[case::cannot_tell(|m: &mut DecisionInput<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Because::CannotTell)]
 #[case::cannot_tell_in_trouble(
-    |m: &mut Matter<'_>| { m.verdict = Verdict::CannotTell; m.registry_in_trouble = true; },
+    |m: &mut DecisionInput<'_>| { m.verdict = Verdict::CannotTell; m.registry_in_trouble = true; },
     Decision::Warn, Because::CannotTell
 )]
-#[case::escape(|m: &mut Matter<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Because::OpenEscapes)]
-#[case::learning(|m: &mut Matter<'_>| m.history_current = false, Decision::Warn, Because::Learning)]
-#[case::trouble(|m: &mut Matter<'_>| m.registry_in_trouble = true, Decision::Warn, Because::RegistryInTrouble)]
-#[case::unknown_namespace(|m: &mut Matter<'_>| m.facts = None, Decision::Warn, Because::ModeWarn)]
-#[case::workload(|m: &mut Matter<'_>| m.is_pod = false, Decision::Warn, Because::NotEnforcedHere)]
-#[case::no_cause(|m: &mut Matter<'_>| m.cause = None, Decision::Warn, Because::CannotTell)]
-#[case::passing_cause(|m: &mut Matter<'_>| m.cause = Some(Cause::Timeout), Decision::Warn, Because::CannotTell)]
+#[case::escape(|m: &mut DecisionInput<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Because::OpenEscapes)]
+#[case::learning(|m: &mut DecisionInput<'_>| m.history_current = false, Decision::Warn, Because::Learning)]
+#[case::trouble(|m: &mut DecisionInput<'_>| m.registry_in_trouble = true, Decision::Warn, Because::RegistryInTrouble)]
+#[case::unknown_namespace(|m: &mut DecisionInput<'_>| m.facts = None, Decision::Warn, Because::ModeWarn)]
+#[case::workload(|m: &mut DecisionInput<'_>| m.is_pod = false, Decision::Warn, Because::NotEnforcedHere)]
+#[case::no_cause(|m: &mut DecisionInput<'_>| m.cause = None, Decision::Warn, Because::CannotTell)]
+#[case::passing_cause(|m: &mut DecisionInput<'_>| m.cause = Some(Cause::Timeout), Decision::Warn, Because::CannotTell)]
 #[case::unparsable(
-    |m: &mut Matter<'_>| { m.cause = Some(Cause::InvalidReference); m.reference = None; },
+    |m: &mut DecisionInput<'_>| { m.cause = Some(Cause::InvalidReference); m.reference = None; },
     Decision::Deny, Because::Denied
 )]
 fn without_a_word_in_the_policy(
