@@ -25,7 +25,7 @@ pub use document::{
     RegistryBudget, Rule, Vouch, VouchPreloaded,
 };
 pub use exception::ExceptionUse;
-pub use judge::{Because, Decision, DecisionInput, Ruling};
+pub use judge::{Decision, DecisionInput, Reason, Ruling};
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};

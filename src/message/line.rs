@@ -11,7 +11,7 @@ use super::stats::Picture;
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::ReferenceError;
-use crate::policy::{Because, ExceptionUse, Ruling};
+use crate::policy::{ExceptionUse, Reason, Ruling};
 use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault};
 
 /// Image and cause are within so many characters.
@@ -181,7 +181,7 @@ impl Finding<'_> {
         let exception = self.ruling.exception.as_ref();
         let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
             Some("its pods will be denied".to_owned())
-        } else if self.ruling.because == Because::BreakGlass {
+        } else if self.ruling.because == Reason::BreakGlass {
             Some("let through by break-glass".to_owned())
         } else {
             exception.filter(|exception| !exception.expired).map(exception_words)

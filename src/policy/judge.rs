@@ -79,7 +79,7 @@ impl Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Because {
+pub enum Reason {
     /// The namespace is not looked at.
     ModeOff,
     /// The policy skips this image.
@@ -116,7 +116,7 @@ pub enum Because {
     Denied,
 }
 
-impl Because {
+impl Reason {
     /// Every reason.
     pub const ALL: &'static [Self] = &[
         Self::ModeOff,
@@ -174,7 +174,7 @@ pub struct Ruling {
     /// The exception that fits, also where it has ended and so decided nothing.
     pub exception: Option<ExceptionUse>,
     /// What decided.
-    pub because: Because,
+    pub because: Reason,
     /// Whether the policy refuses this image. The problem to tell is then that, and not the cause.
     pub refused: bool,
 }
@@ -183,12 +183,12 @@ impl Ruling {
     /// Whether the namespace enforces and yet nothing is denied for want of a word about the
     /// nodes. It is told once in an answer, plainly, whatever the kind of the object.
     pub fn escapes_hold_back(&self) -> bool {
-        self.because == Because::OpenEscapes
+        self.because == Reason::OpenEscapes
     }
 
     /// Whether this object passes and its pods will be denied.
     pub fn pods_will_be_denied(&self, is_pod: bool) -> bool {
-        !is_pod && self.because == Because::NotEnforcedHere
+        !is_pod && self.because == Reason::NotEnforcedHere
     }
 }
 
@@ -207,14 +207,14 @@ impl PullPolicy {
         let exception =
             concerns.then(|| self.spec.exception_for(subject, matter.cause, matter.now)).flatten();
         let (decision, because) = if chosen.mode == Mode::Off {
-            (Decision::Allow, Because::ModeOff)
+            (Decision::Allow, Reason::ModeOff)
         } else if let Some(exception) = exception.as_ref().filter(|exception| !exception.expired) {
             let soon = exception.expiring_soon;
-            (if soon { Decision::Warn } else { Decision::Allow }, Because::Exception)
+            (if soon { Decision::Warn } else { Decision::Allow }, Reason::Exception)
         } else if refused {
-            self.unless_spared(matter, subject, chosen.mode, Because::RegistryRefused)
+            self.unless_spared(matter, subject, chosen.mode, Reason::RegistryRefused)
         } else if skipped {
-            (Decision::Allow, Because::RegistrySkipped)
+            (Decision::Allow, Reason::RegistrySkipped)
         } else {
             self.by_verdict(matter, subject, chosen.mode)
         };
@@ -226,22 +226,22 @@ impl PullPolicy {
         matter: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
-    ) -> (Decision, Because) {
+    ) -> (Decision, Reason) {
         let action = matter.cause.and_then(|cause| self.spec.action_for(subject, cause));
         match (matter.verdict, matter.cause) {
-            (Verdict::Works, None) => (Decision::Allow, Because::Works),
+            (Verdict::Works, None) => (Decision::Allow, Reason::Works),
             // It is pulled, and then does not run, or not everywhere: worth a word, never a denial.
             (Verdict::Works, Some(_)) => match action {
-                Some(Action::Allow) => (Decision::Allow, Because::CauseAction),
-                _ => (Decision::Warn, Because::Works),
+                Some(Action::Allow) => (Decision::Allow, Reason::CauseAction),
+                _ => (Decision::Warn, Reason::Works),
             },
             // A failure without a cause, or for one that passes by itself, is none that a registry
             // has confirmed; it would be a fault of ours, and is not made anybody else's.
             (Verdict::Fails, Some(cause)) if !cause.is_transient() => {
                 match action.unwrap_or(Action::Deny) {
-                    Action::Allow => (Decision::Allow, Because::CauseAction),
-                    Action::Warn => (Decision::Warn, Because::CauseAction),
-                    Action::Deny => self.unless_spared(matter, subject, mode, Because::Denied),
+                    Action::Allow => (Decision::Allow, Reason::CauseAction),
+                    Action::Warn => (Decision::Warn, Reason::CauseAction),
+                    Action::Deny => self.unless_spared(matter, subject, mode, Reason::Denied),
                 }
             }
             (Verdict::CannotTell | Verdict::Fails, _) => {
@@ -253,7 +253,7 @@ impl PullPolicy {
                     }
                 };
                 let warns = matter.verdict == Verdict::Fails || !silent;
-                (if warns { Decision::Warn } else { Decision::Allow }, Because::CannotTell)
+                (if warns { Decision::Warn } else { Decision::Allow }, Reason::CannotTell)
             }
         }
     }
@@ -264,20 +264,20 @@ impl PullPolicy {
         matter: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
-        denied: Because,
-    ) -> (Decision, Because) {
-        let refused = denied == Because::RegistryRefused;
+        denied: Reason,
+    ) -> (Decision, Reason) {
+        let refused = denied == Reason::RegistryRefused;
         let on = if matter.is_pod { EnforceOn::Pods } else { EnforceOn::Workloads };
         let gates = [
-            (mode != Mode::Enforce, Because::ModeWarn),
-            (matter.facts.is_none(), Because::NamespaceUnknown),
-            (!matter.history_current, Because::Learning),
-            (!refused && !matter.escapes.is_empty(), Because::OpenEscapes),
-            (!refused && matter.registry_in_trouble, Because::RegistryInTrouble),
-            (!refused && self.in_grace(matter, subject), Because::Grace),
-            (self.spec.break_glass.opens(matter.asker, matter.annotations), Because::BreakGlass),
-            (!self.spec.enforces_on(subject, on), Because::NotEnforcedHere),
-            (!refused && awaits_secret(matter), Because::SecretToCome),
+            (mode != Mode::Enforce, Reason::ModeWarn),
+            (matter.facts.is_none(), Reason::NamespaceUnknown),
+            (!matter.history_current, Reason::Learning),
+            (!refused && !matter.escapes.is_empty(), Reason::OpenEscapes),
+            (!refused && matter.registry_in_trouble, Reason::RegistryInTrouble),
+            (!refused && self.in_grace(matter, subject), Reason::Grace),
+            (self.spec.break_glass.opens(matter.asker, matter.annotations), Reason::BreakGlass),
+            (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
+            (!refused && awaits_secret(matter), Reason::SecretToCome),
         ];
         gates
             .into_iter()

@@ -13,7 +13,7 @@ use super::{
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
 use crate::message::lines;
-use crate::policy::{Because, Decision, LabelUse, Mode, Mutation, PullPolicy};
+use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy, Reason};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPlace, Rollout, Workload, pod_path};
 
@@ -90,10 +90,10 @@ impl ReviewRecord {
     fn note_passes(&mut self, review: &Review, username: &str) {
         for ruling in review.images.iter().map(|image| &image.ruling) {
             match (ruling.because, &ruling.exception) {
-                (Because::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
+                (Reason::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
                     self.exceptions.push(used.name.clone());
                 }
-                (Because::BreakGlass, _) => self.break_glass = Some(username.to_owned()),
+                (Reason::BreakGlass, _) => self.break_glass = Some(username.to_owned()),
                 _ => {}
             }
         }
@@ -309,7 +309,7 @@ fn answer(review: &Review, policy: &str) -> Answer {
             image.ruling.escapes_hold_back() && image.history.registry.escapes_reopened == reopened
         })
     };
-    let unheard = |image: &&super::ImageReview| image.ruling.because == Because::Learning;
+    let unheard = |image: &&super::ImageReview| image.ruling.because == Reason::Learning;
     if let Some(image) = review.images.iter().find(unheard) {
         warnings.push(learning_words(image.history.freshness).to_owned());
     }

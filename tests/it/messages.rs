@@ -17,7 +17,7 @@ use pullgate::message::{
     Finding, MAX_HEAD, MAX_WARNING, Picture, View, escape_words, evidence, fit_warnings, lines,
     sentence, tls_words,
 };
-use pullgate::policy::{Because, Decision, ExceptionUse, LabelUse, Mode, Ruling};
+use pullgate::policy::{Decision, ExceptionUse, LabelUse, Mode, Reason, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
@@ -46,7 +46,7 @@ fn ruling() -> Ruling {
         mode: Mode::Warn,
         label: LabelUse::Absent,
         exception: None,
-        because: Because::ModeWarn,
+        because: Reason::ModeWarn,
         refused: false,
     }
 }
@@ -333,11 +333,11 @@ fn tails() -> Vec<String> {
         expired,
     };
     for ruling in [
-        Ruling { because: Because::NotEnforcedHere, ..ruling() },
-        Ruling { because: Because::BreakGlass, ..ruling() },
-        Ruling { because: Because::Exception, exception: Some(exception(false)), ..ruling() },
+        Ruling { because: Reason::NotEnforcedHere, ..ruling() },
+        Ruling { because: Reason::BreakGlass, ..ruling() },
+        Ruling { because: Reason::Exception, exception: Some(exception(false)), ..ruling() },
         Ruling { exception: Some(exception(true)), ..ruling() },
-        Ruling { refused: true, because: Because::RegistryRefused, ..ruling() },
+        Ruling { refused: true, because: Reason::RegistryRefused, ..ruling() },
     ] {
         lines.push(finding(&gone, &[], &ruling).line());
     }

@@ -15,7 +15,7 @@ use super::source::{AsUser, FileSource};
 use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding};
 use crate::credential::Credential;
 use crate::message::clean;
-use crate::policy::{Because, Decision, Mode, PullPolicy};
+use crate::policy::{Decision, Mode, PullPolicy, Reason};
 use crate::pull::{Cause, Detail, LookupRequest, Outcome, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
@@ -182,8 +182,8 @@ impl Judge<'_> {
         }
         tails.extend(own_note);
         let skipped = match image.ruling.because {
-            Because::RegistrySkipped => Some("not looked up: the policy skips it"),
-            Because::ModeOff => Some("not looked up: the policy is off for it"),
+            Reason::RegistrySkipped => Some("not looked up: the policy skips it"),
+            Reason::ModeOff => Some("not looked up: the policy is off for it"),
             _ => None,
         };
         let message = match skipped {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Because, Decision, DecisionInput, Mode, PullPolicy};
+use pullgate::policy::{Decision, DecisionInput, Mode, PullPolicy, Reason};
 use pullgate::pull::{Cause, Escape, Verdict};
 use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
@@ -152,10 +152,10 @@ proptest! {
             prop_assert!(history_current && scene.facts.is_some());
             prop_assert!(scene.groups.is_empty(), "break-glass did not open");
             let refused = scene.reference.as_ref().is_some_and(|one| policy.refuses(one));
-            if ruling.because == Because::RegistryRefused {
+            if ruling.because == Reason::RegistryRefused {
                 prop_assert!(refused);
             } else {
-                prop_assert_eq!(ruling.because, Because::Denied);
+                prop_assert_eq!(ruling.because, Reason::Denied);
                 prop_assert_eq!(scene.verdict, Verdict::Fails);
                 prop_assert!(scene.escapes.is_empty());
                 prop_assert!(!registry_in_trouble);

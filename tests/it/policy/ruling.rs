@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Because, Decision, DecisionInput, LabelUse, Mode, PullPolicy, Ruling};
+use pullgate::policy::{Decision, DecisionInput, LabelUse, Mode, PullPolicy, Reason, Ruling};
 use pullgate::pull::{Cause, Escape, Verdict, Vouch};
 use pullgate::user::Asker;
 use pullgate::workload::NamespaceFacts;
@@ -65,7 +65,7 @@ fn labels(labels: &[(&str, &str)]) -> NamespaceFacts {
     }
 }
 
-fn outcome(ruling: &Ruling) -> (Decision, Because) {
+fn outcome(ruling: &Ruling) -> (Decision, Reason) {
     (ruling.decision, ruling.because)
 }
 
@@ -74,7 +74,7 @@ const NOTHING: &str = "  {}\n";
 #[test]
 fn what_certainly_fails_is_denied_where_the_namespace_enforces() {
     let ruling = Scene::new().judge(NOTHING, |_| {});
-    assert_eq!(outcome(&ruling), (Decision::Deny, Because::Denied));
+    assert_eq!(outcome(&ruling), (Decision::Deny, Reason::Denied));
     assert_eq!((ruling.mode, ruling.label), (Mode::Enforce, LabelUse::Chosen));
 }
 
@@ -84,47 +84,47 @@ type Change = fn(&mut DecisionInput<'_>);
 #[case::works(
     |m: &mut DecisionInput<'_>| { m.verdict = Verdict::Works; m.cause = None; },
     Decision::Allow,
-    Because::Works
+    Reason::Works
 )]
 #[case::works_and_will_not_run(
     |m: &mut DecisionInput<'_>| { m.verdict = Verdict::Works; m.cause = Some(Cause::PlatformMismatch); },
     Decision::Warn,
-    Because::Works
+    Reason::Works
 )]
-#[case::cannot_tell(|m: &mut DecisionInput<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Because::CannotTell)]
+#[case::cannot_tell(|m: &mut DecisionInput<'_>| m.verdict = Verdict::CannotTell, Decision::Allow, Reason::CannotTell)]
 #[case::cannot_tell_in_trouble(
     |m: &mut DecisionInput<'_>| { m.verdict = Verdict::CannotTell; m.registry_in_trouble = true; },
-    Decision::Warn, Because::CannotTell
+    Decision::Warn, Reason::CannotTell
 )]
-#[case::escape(|m: &mut DecisionInput<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Because::OpenEscapes)]
-#[case::learning(|m: &mut DecisionInput<'_>| m.history_current = false, Decision::Warn, Because::Learning)]
-#[case::trouble(|m: &mut DecisionInput<'_>| m.registry_in_trouble = true, Decision::Warn, Because::RegistryInTrouble)]
-#[case::unknown_namespace(|m: &mut DecisionInput<'_>| m.facts = None, Decision::Warn, Because::ModeWarn)]
-#[case::workload(|m: &mut DecisionInput<'_>| m.is_pod = false, Decision::Warn, Because::NotEnforcedHere)]
-#[case::no_cause(|m: &mut DecisionInput<'_>| m.cause = None, Decision::Warn, Because::CannotTell)]
-#[case::passing_cause(|m: &mut DecisionInput<'_>| m.cause = Some(Cause::Timeout), Decision::Warn, Because::CannotTell)]
+#[case::escape(|m: &mut DecisionInput<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Reason::OpenEscapes)]
+#[case::learning(|m: &mut DecisionInput<'_>| m.history_current = false, Decision::Warn, Reason::Learning)]
+#[case::trouble(|m: &mut DecisionInput<'_>| m.registry_in_trouble = true, Decision::Warn, Reason::RegistryInTrouble)]
+#[case::unknown_namespace(|m: &mut DecisionInput<'_>| m.facts = None, Decision::Warn, Reason::ModeWarn)]
+#[case::workload(|m: &mut DecisionInput<'_>| m.is_pod = false, Decision::Warn, Reason::NotEnforcedHere)]
+#[case::no_cause(|m: &mut DecisionInput<'_>| m.cause = None, Decision::Warn, Reason::CannotTell)]
+#[case::passing_cause(|m: &mut DecisionInput<'_>| m.cause = Some(Cause::Timeout), Decision::Warn, Reason::CannotTell)]
 #[case::unparsable(
     |m: &mut DecisionInput<'_>| { m.cause = Some(Cause::InvalidReference); m.reference = None; },
-    Decision::Deny, Because::Denied
+    Decision::Deny, Reason::Denied
 )]
 fn without_a_word_in_the_policy(
     #[case] change: Change,
     #[case] decision: Decision,
-    #[case] because: Because,
+    #[case] because: Reason,
 ) {
     assert_eq!(outcome(&Scene::new().judge(NOTHING, change)), (decision, because));
 }
 
 #[rstest]
-#[case::workload(false, true, Some(Cause::Unauthorized), Because::SecretToCome)]
-#[case::nothing_missing(false, false, Some(Cause::Unauthorized), Because::Denied)]
-#[case::pods_are_made_now(true, true, Some(Cause::Unauthorized), Because::Denied)]
-#[case::no_secret_helps(false, true, Some(Cause::InvalidReference), Because::Denied)]
+#[case::workload(false, true, Some(Cause::Unauthorized), Reason::SecretToCome)]
+#[case::nothing_missing(false, false, Some(Cause::Unauthorized), Reason::Denied)]
+#[case::pods_are_made_now(true, true, Some(Cause::Unauthorized), Reason::Denied)]
+#[case::no_secret_helps(false, true, Some(Cause::InvalidReference), Reason::Denied)]
 fn a_workload_whose_secret_may_still_come_is_not_denied(
     #[case] is_pod: bool,
     #[case] secret_missing: bool,
     #[case] cause: Option<Cause>,
-    #[case] because: Because,
+    #[case] because: Reason,
 ) {
     let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
         (matter.is_pod, matter.secret_missing, matter.cause) = (is_pod, secret_missing, cause);
@@ -135,7 +135,7 @@ fn a_workload_whose_secret_may_still_come_is_not_denied(
 #[test]
 fn a_namespace_that_is_not_known_yet_is_never_denied() {
     let ruling = Scene::new().judge("  defaultMode: enforce\n", |m| m.facts = None);
-    assert_eq!(outcome(&ruling), (Decision::Warn, Because::NamespaceUnknown));
+    assert_eq!(outcome(&ruling), (Decision::Warn, Reason::NamespaceUnknown));
 }
 
 #[test]
@@ -182,28 +182,28 @@ fn a_namespace_chooses_its_mode_where_the_policy_lets_it(
 }
 
 #[rstest]
-#[case("  causes: {tag_not_found: allow}\n", Decision::Allow, Because::CauseAction)]
-#[case("  causes: {tag_not_found: warn}\n", Decision::Warn, Because::CauseAction)]
-#[case("  causes: {unauthorized: warn}\n", Decision::Deny, Because::Denied)]
+#[case("  causes: {tag_not_found: allow}\n", Decision::Allow, Reason::CauseAction)]
+#[case("  causes: {tag_not_found: warn}\n", Decision::Warn, Reason::CauseAction)]
+#[case("  causes: {unauthorized: warn}\n", Decision::Deny, Reason::Denied)]
 #[case(
     "  {causes: {tag_not_found: warn}, rules: [{images: [r.example.com/shop/*], causes: {tag_not_found: deny}}]}\n",
     Decision::Deny,
-    Because::Denied
+    Reason::Denied
 )]
 #[case(
     "  rules: [{images: [r.example.com/shop/*:2.*], causes: {tag_not_found: warn}}]\n",
     Decision::Deny,
-    Because::Denied
+    Reason::Denied
 )]
 #[case(
     "  rules: [{causes: {unauthorized: warn}}, {causes: {tag_not_found: warn}}, {causes: {tag_not_found: deny}}]\n",
     Decision::Warn,
-    Because::CauseAction
+    Reason::CauseAction
 )]
 fn the_first_rule_that_matches_and_names_the_cause_counts(
     #[case] spec: &str,
     #[case] decision: Decision,
-    #[case] because: Because,
+    #[case] because: Reason,
 ) {
     assert_eq!(outcome(&Scene::new().judge(spec, |_| {})), (decision, because));
 }
@@ -224,7 +224,7 @@ fn what_cannot_be_told_warns_at_most(
         m.cause = Some(Cause::Timeout);
         m.registry_in_trouble = trouble;
     });
-    assert_eq!(outcome(&ruling), (decision, Because::CannotTell));
+    assert_eq!(outcome(&ruling), (decision, Reason::CannotTell));
 }
 
 #[rstest]
@@ -252,19 +252,19 @@ fn a_late_push_has_its_grace(
 fn a_controller_that_is_not_known_yet_is_young() {
     let young: Change = |m| m.created_by_controller = true;
     let with_grace = Scene::new().judge("  latePush: {grace: 10m}\n", young);
-    assert_eq!(outcome(&with_grace), (Decision::Warn, Because::Grace));
+    assert_eq!(outcome(&with_grace), (Decision::Warn, Reason::Grace));
     assert_eq!(Scene::new().judge(NOTHING, young).decision, Decision::Deny);
 }
 
 #[rstest]
-#[case::in_force("2026-07-01", Decision::Allow, Because::Exception, (false, false))]
-#[case::soon("2026-06-05", Decision::Warn, Because::Exception, (true, false))]
-#[case::last_day("2026-06-01", Decision::Warn, Because::Exception, (true, false))]
-#[case::over("2026-05-31", Decision::Deny, Because::Denied, (false, true))]
+#[case::in_force("2026-07-01", Decision::Allow, Reason::Exception, (false, false))]
+#[case::soon("2026-06-05", Decision::Warn, Reason::Exception, (true, false))]
+#[case::last_day("2026-06-01", Decision::Warn, Reason::Exception, (true, false))]
+#[case::over("2026-05-31", Decision::Deny, Reason::Denied, (false, true))]
 fn an_exception_ends_when_it_says(
     #[case] expires: &str,
     #[case] decision: Decision,
-    #[case] because: Because,
+    #[case] because: Reason,
     #[case] soon_expired: (bool, bool),
 ) {
     let spec = format!(
@@ -305,31 +305,31 @@ fn the_glass_breaks_where_the_policy_lets_it(
     "  registries: {skip: [r.example.com]}\n",
     Verdict::Fails,
     Decision::Allow,
-    Because::RegistrySkipped
+    Reason::RegistrySkipped
 )]
 #[case::refused_although_it_works(
     "  registries: {refuse: [r.example.com]}\n",
     Verdict::Works,
     Decision::Deny,
-    Because::RegistryRefused
+    Reason::RegistryRefused
 )]
 #[case::refused_beats_skipped(
     "  registries: {skip: [r.example.com], refuse: ['r.example.com/shop/**']}\n",
     Verdict::CannotTell,
     Decision::Deny,
-    Because::RegistryRefused
+    Reason::RegistryRefused
 )]
 #[case::other(
     "  registries: {refuse: [docker.io]}\n",
     Verdict::Works,
     Decision::Warn,
-    Because::Works
+    Reason::Works
 )]
 fn registries_are_skipped_and_refused(
     #[case] spec: &str,
     #[case] verdict: Verdict,
     #[case] decision: Decision,
-    #[case] because: Because,
+    #[case] because: Reason,
 ) {
     assert_eq!(outcome(&Scene::new().judge(spec, |m| m.verdict = verdict)), (decision, because));
 }
@@ -340,7 +340,7 @@ fn a_workload_is_denied_only_where_the_policy_says_so() {
     let both = Scene::new().judge("  enforceOn: [pods, workloads]\n", workload);
     assert_eq!(both.decision, Decision::Deny);
     let workloads = Scene::new().judge("  enforceOn: [workloads]\n", |_| {});
-    assert_eq!(outcome(&workloads), (Decision::Warn, Because::NotEnforcedHere));
+    assert_eq!(outcome(&workloads), (Decision::Warn, Reason::NotEnforcedHere));
 }
 
 #[test]
