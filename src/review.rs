@@ -33,7 +33,7 @@ pub use admit::{
     AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
     label_words, learning_words,
 };
-pub use again::LookedAgain;
+pub use again::ProbeResult;
 pub use audit::{ImageUse, StillThere, audit_pace, still_there};
 pub use events::{Concern, ConcernSink, WorkloadEvent};
 use gather::Gathered;

@@ -23,7 +23,7 @@ use crate::workload::{Eligible, ObjectRef, Placement, PullPolicy as When, Worklo
 
 /// What a repeated look-up came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookedAgain {
+pub enum ProbeResult {
     /// The registry still calls it missing or forbidden.
     StillRefused,
     /// It can be pulled now: it was pushed, or allowed, in between.
@@ -81,7 +81,7 @@ impl Reviewer {
         recheck: &Recheck,
         now: Timestamp,
         deadline: Instant,
-    ) -> LookedAgain {
+    ) -> ProbeResult {
         let policy = self.policy.load_full();
         let workload = pod_of(recheck);
         let asker = Asker::default();
@@ -104,17 +104,17 @@ async fn look_again(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
     recheck: &Recheck,
-) -> LookedAgain {
+) -> ProbeResult {
     let secrets = gather::secrets(sources, subject).await;
     if secrets.unread {
-        return LookedAgain::Unclear;
+        return ProbeResult::Unclear;
     }
     let same = secrets
         .keyring
         .as_ref()
         .is_ok_and(|keyring| identities(keyring, &recheck.reference) == recheck.credentials);
     if !same {
-        return LookedAgain::OtherCredentials;
+        return ProbeResult::OtherCredentials;
     }
     let eligible = Eligible::not_asked();
     let more_reviews = AtomicUsize::new(0);
@@ -138,9 +138,9 @@ async fn look_again(
         lived: HistoryFacts::default(),
     });
     match (assessment.verdict, assessment.cause) {
-        (Verdict::Fails, Some(cause)) if is_refusal(cause) => LookedAgain::StillRefused,
-        (Verdict::Works, _) => LookedAgain::Pullable,
-        _ => LookedAgain::Unclear,
+        (Verdict::Fails, Some(cause)) if is_refusal(cause) => ProbeResult::StillRefused,
+        (Verdict::Works, _) => ProbeResult::Pullable,
+        _ => ProbeResult::Unclear,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::history::{Limits, Recheck, Rewrite, Snapshot};
 use crate::node_config::RegistryHosts;
 use crate::policy::PullPolicy;
-use crate::review::{LookedAgain, Reviewer};
+use crate::review::{ProbeResult, Reviewer};
 use crate::telemetry::Metrics;
 use file::Kept;
 
@@ -200,22 +200,22 @@ pub(super) async fn keep_score(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
 }
 
 /// One look-up, in a task of its own: whatever becomes of it, the next one is made.
-async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> LookedAgain {
+async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> ProbeResult {
     let (reviewer, recheck) = (Arc::clone(reviewer), recheck.clone());
     let looking = tokio::spawn(async move {
         let (now, begins) = clock();
         reviewer.look_again(&recheck, now, begins + LOOK_TIME).await
     });
-    looking.await.unwrap_or(LookedAgain::Unclear)
+    looking.await.unwrap_or(ProbeResult::Unclear)
 }
 
 /// Takes the answer into the score; whether it must be looked at once more.
-fn take(cluster: &Cluster, recheck: &Recheck, outcome: LookedAgain, now: Timestamp) -> bool {
+fn take(cluster: &Cluster, recheck: &Recheck, outcome: ProbeResult, now: Timestamp) -> bool {
     match outcome {
-        LookedAgain::Unclear => return true,
-        LookedAgain::OtherCredentials => {}
-        LookedAgain::Pullable => cluster.rechecked(recheck, false, now),
-        LookedAgain::StillRefused => {
+        ProbeResult::Unclear => return true,
+        ProbeResult::OtherCredentials => {}
+        ProbeResult::Pullable => cluster.rechecked(recheck, false, now),
+        ProbeResult::StillRefused => {
             let registry = recheck.reference.host();
             tracing::warn!(
                 registry,
