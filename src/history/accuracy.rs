@@ -250,7 +250,7 @@ struct WaitingPod {
 
 /// What a node said of an image of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum NodeObservation {
     /// It pulled it freshly, then.
     Pulled(u32),
     /// It runs it, or did, since then.
@@ -364,7 +364,7 @@ impl Score {
         &mut self,
         uid: &[u8; 16],
         reference: &ImageReference,
-        word: Word,
+        word: NodeObservation,
         now: u32,
     ) {
         let Some(pod) = self.waiting.get_mut(uid) else { return };
@@ -376,15 +376,17 @@ impl Score {
                 continue;
             }
             match word {
-                Word::Pulled(at) if at >= earliest => {
+                NodeObservation::Pulled(at) if at >= earliest => {
                     image.done = true;
                     settled.push((image.given.clone(), at));
                 }
-                Word::Runs(at) if at >= earliest && image.started == 0 => {
+                NodeObservation::Runs(at) if at >= earliest && image.started == 0 => {
                     image.started = now.max(1);
                 }
-                Word::Fails if image.failing_since == 0 => image.failing_since = now.max(1),
-                Word::Pulled(_) | Word::Runs(_) | Word::Fails => {}
+                NodeObservation::Fails if image.failing_since == 0 => {
+                    image.failing_since = now.max(1)
+                }
+                NodeObservation::Pulled(_) | NodeObservation::Runs(_) | NodeObservation::Fails => {}
             }
         }
         let suspicion = |given: &GivenVerdict, at: u32| Recheck {

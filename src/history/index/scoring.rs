@@ -4,7 +4,7 @@ use super::HealthIndex;
 use super::names::Id;
 use super::pods::Slot;
 use super::record::{Seconds, State};
-use crate::history::accuracy::Word;
+use crate::history::accuracy::NodeObservation;
 
 impl HealthIndex {
     /// A pod has changed.
@@ -20,9 +20,13 @@ impl HealthIndex {
             .filter_map(|container| {
                 let word = match container.state {
                     // With the policy `Always` the start itself asked the registry.
-                    State::Running | State::Done if container.always => Word::Pulled(container.at),
-                    State::Running | State::Crashing | State::Done => Word::Runs(container.at),
-                    State::Failing => Word::Fails,
+                    State::Running | State::Done if container.always => {
+                        NodeObservation::Pulled(container.at)
+                    }
+                    State::Running | State::Crashing | State::Done => {
+                        NodeObservation::Runs(container.at)
+                    }
+                    State::Failing => NodeObservation::Fails,
                     State::Waiting => return None,
                 };
                 Some((self.images.get(container.image)?.reference.clone(), word))
@@ -37,7 +41,7 @@ impl HealthIndex {
     /// A node has freshly pulled an image for a pod.
     pub(super) fn score_pull(&mut self, uid: [u8; 16], image: Id, at: Seconds) {
         if let Some(image) = self.images.get(image) {
-            self.score.observe(&uid, &image.reference, Word::Pulled(at), at);
+            self.score.observe(&uid, &image.reference, NodeObservation::Pulled(at), at);
         }
     }
 }
