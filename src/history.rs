@@ -9,7 +9,7 @@ mod related;
 mod report;
 
 pub use accuracy::{
-    FIRST_REOPENING, GivenVerdict, NodeOutcome, PodVerdicts, Recheck, RegistryScore,
+    FIRST_REOPENING, NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore,
     RegistryScoreSummary, Score, VerdictCount, is_refusal,
 };
 pub use builds::{Builds, JobView};

@@ -71,7 +71,7 @@ impl NodeOutcome {
 
 /// A verdict given at admission.
 #[derive(Debug, Clone)]
-pub struct GivenVerdict {
+pub struct RecordedVerdict {
     /// The image.
     pub reference: ImageReference,
     /// What was said.
@@ -82,7 +82,7 @@ pub struct GivenVerdict {
     pub credentials: Box<[CredentialIdentity]>,
 }
 
-impl GivenVerdict {
+impl RecordedVerdict {
     /// Whether it was called missing or forbidden: what a node that pulls it contradicts.
     fn is_refusal(&self) -> bool {
         self.verdict == Verdict::Fails && self.cause.is_some_and(is_refusal)
@@ -113,7 +113,7 @@ pub struct PodVerdicts<'a> {
     /// Whether it was denied.
     pub denied: bool,
     /// The verdicts.
-    pub verdicts: Vec<GivenVerdict>,
+    pub verdicts: Vec<RecordedVerdict>,
 }
 
 /// A suspicion: look the image up again with the credentials that the pod had, and report back
@@ -233,7 +233,7 @@ pub struct VerdictCount {
 /// One verdict that waits for its nodes.
 #[derive(Debug, Clone)]
 struct Waiting {
-    given: GivenVerdict,
+    given: RecordedVerdict,
     failing_since: u32,
     started: u32,
     done: bool,
@@ -389,7 +389,7 @@ impl Score {
                 NodeObservation::Pulled(_) | NodeObservation::Runs(_) | NodeObservation::Fails => {}
             }
         }
-        let suspicion = |given: &GivenVerdict, at: u32| Recheck {
+        let suspicion = |given: &RecordedVerdict, at: u32| Recheck {
             namespace: pod.namespace.clone(),
             uid: pod.uid.clone(),
             secrets: pod.secrets.clone(),
@@ -468,7 +468,7 @@ impl Score {
         }
     }
 
-    fn count(&mut self, given: &GivenVerdict, outcome: NodeOutcome) {
+    fn count(&mut self, given: &RecordedVerdict, outcome: NodeOutcome) {
         *self.judged.entry((given.verdict, outcome)).or_default() += 1;
         if let Some(score) = self.registry_mut(given.reference.host()) {
             *score.judged.entry((given.verdict, outcome)).or_default() += 1;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{FRESH, Review, ReviewContext, ReviewRequest, Reviewer, Sources, gather};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
-use crate::history::{GivenVerdict, PodVerdicts, Recheck, is_refusal};
+use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
 use crate::pull::{HistoryFacts, Observation, Verdict, Vouches, assess};
@@ -44,7 +44,7 @@ pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodV
         };
         let assessment = &image.assessment;
         let (verdict, cause) = (assessment.verdict, assessment.cause);
-        Some(GivenVerdict { reference, verdict, cause, credentials })
+        Some(RecordedVerdict { reference, verdict, cause, credentials })
     };
     PodVerdicts {
         namespace: subject.namespace,

@@ -13,10 +13,10 @@ fn at(minute: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
 }
 
-fn said(verdict: Verdict) -> GivenVerdict {
+fn said(verdict: Verdict) -> RecordedVerdict {
     let cause = (verdict == Verdict::Fails).then_some(Cause::TagNotFound);
     let reference = ImageReference::parse(IMAGE).unwrap();
-    GivenVerdict { reference, verdict, cause, credentials: [].into() }
+    RecordedVerdict { reference, verdict, cause, credentials: [].into() }
 }
 
 fn of_pod(uid: &str, verdict: Verdict, denied: bool) -> PodVerdicts<'_> {

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
 use pullgate::history::{
-    BuildJob, Freshness, GivenVerdict, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
-    RegistryService, Visibility,
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
+    RecordedVerdict, RegistryService, Visibility,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
@@ -79,7 +79,7 @@ pub struct Remembered {
     pub uid: String,
     pub secrets: Vec<Box<str>>,
     pub denied: bool,
-    pub verdicts: Vec<GivenVerdict>,
+    pub verdicts: Vec<RecordedVerdict>,
 }
 
 pub fn exists() -> Outcome {
