@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use crate::advice::Advice;
 use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
-use crate::message::{Finding, Picture};
+use crate::message::{FailureStats, Finding};
 use crate::policy::{Decision, DecisionInput, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::Asker;
@@ -116,7 +116,7 @@ pub struct ImageReview {
     /// Whether the asker may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the asker may know.
-    pub picture: Option<Picture>,
+    pub picture: Option<FailureStats>,
 }
 
 impl ImageReview {

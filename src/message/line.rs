@@ -7,7 +7,7 @@
 
 use super::cause::{escape_words, sentence, tls_words};
 use super::limits::{MAX_WARNING, clean, shorten};
-use super::stats::Picture;
+use super::stats::FailureStats;
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::ReferenceError;
@@ -50,7 +50,7 @@ pub struct Finding<'a> {
     /// Whether the asker may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the asker may know.
-    pub picture: Option<Picture>,
+    pub picture: Option<FailureStats>,
 }
 
 /// A part of a line behind its head. Parts of lower rank are left out first.

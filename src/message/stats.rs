@@ -23,7 +23,7 @@ impl View {
 
 /// How an image and its registry fare, in numbers that the asker may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Picture {
+pub struct FailureStats {
     /// Of which namespaces they are.
     pub view: View,
     /// Workloads, or pods without one, of which a container cannot get this very image.
@@ -36,7 +36,7 @@ pub struct Picture {
     pub registry_healthy: u32,
 }
 
-impl Picture {
+impl FailureStats {
     /// Who else has the trouble; nothing if nobody has.
     pub(super) fn failing(&self) -> Option<String> {
         let who = match self.failing_workloads {

@@ -16,7 +16,7 @@ use super::{ImageReview, ReviewContext};
 use crate::advice::{Advice, corrections, fitting_nodes};
 use crate::history::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
-use crate::message::{Picture, View};
+use crate::message::{FailureStats, View};
 use crate::policy::AdviceSettings;
 use crate::pull::{Cause, Content, Outcome};
 use prove::Whose;
@@ -130,7 +130,7 @@ impl AdviceContext<'_> {
 }
 
 /// How the image and its registry fare, in numbers of what may be told.
-fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Picture> {
+fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<FailureStats> {
     if history.freshness != Freshness::Current {
         return None;
     }
@@ -143,7 +143,7 @@ fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Pict
         },
     };
     let failing: u32 = history.failures.iter().map(|(_, containers)| containers).sum();
-    Some(Picture {
+    Some(FailureStats {
         view,
         failing_workloads: history.failing_workloads,
         failing_containers: failing,

@@ -14,8 +14,8 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    Finding, MAX_HEAD, MAX_WARNING, Picture, View, escape_words, evidence, fit_warnings, lines,
-    sentence, tls_words,
+    FailureStats, Finding, MAX_HEAD, MAX_WARNING, View, escape_words, evidence, fit_warnings,
+    lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, Mode, Reason, Ruling};
 use pullgate::pull::{
@@ -301,7 +301,7 @@ fn tails() -> Vec<String> {
         ..assessment(Verdict::CannotTell, Cause::Unauthorized)
     };
     lines.push(finding(&trouble, &[], &plain).line());
-    let picture = Picture {
+    let picture = FailureStats {
         view: View::Cluster,
         failing_workloads: 2,
         failing_containers: 2,
@@ -309,12 +309,12 @@ fn tails() -> Vec<String> {
         registry_healthy: 7,
     };
     let with = |said, picture| Finding { picture: Some(picture), ..finding(said, &[], &plain) };
-    lines.push(with(&trouble, Picture { registry_failing: 40, ..picture }).line());
+    lines.push(with(&trouble, FailureStats { registry_failing: 40, ..picture }).line());
     lines.push(with(&gone, picture).line());
-    let partial = Picture { view: View::SomeNamespaces, registry_failing: 5, ..picture };
+    let partial = FailureStats { view: View::SomeNamespaces, registry_failing: 5, ..picture };
     lines.push(with(&gone, partial).line());
-    let own = Picture { view: View::OwnNamespace, failing_workloads: 1, ..picture };
-    lines.push(with(&gone, Picture { registry_healthy: 0, ..own }).line());
+    let own = FailureStats { view: View::OwnNamespace, failing_workloads: 1, ..picture };
+    lines.push(with(&gone, FailureStats { registry_healthy: 0, ..own }).line());
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
     lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
