@@ -2,7 +2,7 @@
 
 /// Of which namespaces the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
+pub enum StatsScope {
     /// Of all.
     Cluster,
     /// Of those that the asker may see: a partial view.
@@ -11,7 +11,7 @@ pub enum View {
     OwnNamespace,
 }
 
-impl View {
+impl StatsScope {
     const fn words(self) -> &'static str {
         match self {
             Self::Cluster => "in this cluster",
@@ -25,7 +25,7 @@ impl View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureStats {
     /// Of which namespaces they are.
-    pub view: View,
+    pub view: StatsScope,
     /// Workloads, or pods without one, of which a container cannot get this very image.
     pub failing_workloads: u32,
     /// Containers that cannot get it.

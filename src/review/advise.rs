@@ -16,7 +16,7 @@ use super::{ImageReview, ReviewContext};
 use crate::advice::{Advice, corrections, fitting_nodes};
 use crate::history::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
-use crate::message::{FailureStats, View};
+use crate::message::{FailureStats, StatsScope};
 use crate::policy::AdviceSettings;
 use crate::pull::{Cause, Content, Outcome};
 use prove::Whose;
@@ -135,11 +135,11 @@ fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Fail
         return None;
     }
     let view = match visibility {
-        Visibility::Cluster => View::Cluster,
+        Visibility::Cluster => StatsScope::Cluster,
         Visibility::Namespaces(names) => match names.as_slice() {
             [] => return None,
-            [one] if **one == *own => View::OwnNamespace,
-            _ => View::SomeNamespaces,
+            [one] if **one == *own => StatsScope::OwnNamespace,
+            _ => StatsScope::SomeNamespaces,
         },
     };
     let failing: u32 = history.failures.iter().map(|(_, containers)| containers).sum();

@@ -14,7 +14,7 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    FailureStats, Finding, MAX_HEAD, MAX_WARNING, View, escape_words, evidence, fit_warnings,
+    FailureStats, Finding, MAX_HEAD, MAX_WARNING, StatsScope, escape_words, evidence, fit_warnings,
     lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, Mode, Reason, Ruling};
@@ -302,7 +302,7 @@ fn tails() -> Vec<String> {
     };
     lines.push(finding(&trouble, &[], &plain).line());
     let picture = FailureStats {
-        view: View::Cluster,
+        view: StatsScope::Cluster,
         failing_workloads: 2,
         failing_containers: 2,
         registry_failing: 2,
@@ -311,9 +311,9 @@ fn tails() -> Vec<String> {
     let with = |said, picture| Finding { picture: Some(picture), ..finding(said, &[], &plain) };
     lines.push(with(&trouble, FailureStats { registry_failing: 40, ..picture }).line());
     lines.push(with(&gone, picture).line());
-    let partial = FailureStats { view: View::SomeNamespaces, registry_failing: 5, ..picture };
+    let partial = FailureStats { view: StatsScope::SomeNamespaces, registry_failing: 5, ..picture };
     lines.push(with(&gone, partial).line());
-    let own = FailureStats { view: View::OwnNamespace, failing_workloads: 1, ..picture };
+    let own = FailureStats { view: StatsScope::OwnNamespace, failing_workloads: 1, ..picture };
     lines.push(with(&gone, FailureStats { registry_healthy: 0, ..own }).line());
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
