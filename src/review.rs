@@ -35,7 +35,7 @@ pub use admit::{
 };
 pub use again::ProbeResult;
 pub use audit::{ImageUse, StillThere, audit_pace, still_there};
-pub use events::{Concern, ConcernSink, WorkloadEvent};
+pub use events::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::{
-    AccessSource, ClusterSource, Concern, ConcernSink, HealthSource, ManifestSource,
+    AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
     NodeCredentialSource, Review, ReviewRequest, Sources, again, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
@@ -48,7 +48,7 @@ pub struct Reviewer {
     /// The runtime of the nodes, where the platform team says it.
     pub runtime: Option<Runtime>,
     /// Where what was warned of goes to become an Event, if the policy wants that.
-    pub concerns: Option<Arc<dyn ConcernSink>>,
+    pub concerns: Option<Arc<dyn EventQueue>>,
 }
 
 /// The answer to one review, and what is recorded of it.
@@ -208,7 +208,7 @@ impl Reviewer {
             && policy.spec().advice.events
             && !request.dry_run
         {
-            concerns.offer(Concern { workload, namespace: request.namespace.as_ref().into() });
+            concerns.offer(EventRequest { workload, namespace: request.namespace.as_ref().into() });
         }
     }
 

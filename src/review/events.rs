@@ -21,7 +21,7 @@ const NOBODY: &str = "system:serviceaccount:";
 
 /// An object that was warned of, or denied.
 #[derive(Debug, Clone)]
-pub struct Concern {
+pub struct EventRequest {
     /// The object, reduced.
     pub workload: Workload,
     /// Its namespace.
@@ -29,9 +29,9 @@ pub struct Concern {
 }
 
 /// Where concerns go. Taking one never waits; one too many is dropped.
-pub trait ConcernSink: Send + Sync {
+pub trait EventQueue: Send + Sync {
     /// Takes a concern.
-    fn offer(&self, concern: Concern);
+    fn offer(&self, concern: EventRequest);
 }
 
 /// What is to be written as an Event.
@@ -47,7 +47,7 @@ pub struct WorkloadEvent {
     pub message: String,
 }
 
-impl Concern {
+impl EventRequest {
     /// What an Event would be about, with its uid: the controller, else the object. Nothing if it
     /// has no uid yet.
     pub fn about(&self) -> Option<(ObjectRef, Box<str>)> {
@@ -94,7 +94,7 @@ impl Reviewer {
     /// does not want Events any more.
     pub async fn event(
         &self,
-        concern: &Concern,
+        concern: &EventRequest,
         now: Timestamp,
         deadline: Instant,
     ) -> Option<WorkloadEvent> {

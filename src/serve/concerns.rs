@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::cluster::Cluster;
-use crate::review::{Concern, ConcernSink, Reviewer};
+use crate::review::{EventQueue, EventRequest, Reviewer};
 use crate::telemetry::{ApiCall, Metrics};
 
 /// Concerns that may wait; more are dropped.
@@ -27,12 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way in.
 pub(super) struct Concerns {
-    sender: mpsc::Sender<Concern>,
+    sender: mpsc::Sender<EventRequest>,
     metrics: Arc<Metrics>,
 }
 
 /// The way out.
-pub(super) type Waiting = mpsc::Receiver<Concern>;
+pub(super) type Waiting = mpsc::Receiver<EventRequest>;
 
 impl Concerns {
     /// Both ends.
@@ -42,8 +42,8 @@ impl Concerns {
     }
 }
 
-impl ConcernSink for Concerns {
-    fn offer(&self, concern: Concern) {
+impl EventQueue for Concerns {
+    fn offer(&self, concern: EventRequest) {
         if self.sender.try_send(concern).is_err() {
             self.metrics.api_call(ApiCall::Event, "dropped");
         }
@@ -88,7 +88,7 @@ struct Told {
 
 impl Told {
     /// What it is known by, if it was not told lately.
-    fn is_new(&mut self, concern: &Concern, now: Instant) -> Option<u64> {
+    fn is_new(&mut self, concern: &EventRequest, now: Instant) -> Option<u64> {
         let (_, uid) = concern.about()?;
         let mut hasher = DefaultHasher::new();
         uid.hash(&mut hasher);
@@ -123,13 +123,13 @@ mod tests {
     use super::*;
     use crate::workload::{extract, pod_path};
 
-    fn concern(uid: &str, image: &str) -> Concern {
+    fn concern(uid: &str, image: &str) -> EventRequest {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "web", "uid": uid},
             "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}});
         let raw = serde_json::value::to_raw_value(&object).unwrap();
         let workload = extract(&raw, &pod_path("apps", "Deployment").unwrap()).unwrap();
-        Concern { workload, namespace: "shop".into() }
+        EventRequest { workload, namespace: "shop".into() }
     }
 
     #[test]

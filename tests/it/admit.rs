@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use pullgate::history::Freshness;
 use pullgate::policy::PullPolicy;
-use pullgate::review::{Concern, ConcernSink, Endpoint, Reviewer, Skip};
+use pullgate::review::{Endpoint, EventQueue, EventRequest, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -152,10 +152,10 @@ async fn the_mutating_webhook_neither_warns_nor_denies() {
 
 /// Concerns as they were offered.
 #[derive(Default)]
-struct Offered(std::sync::Mutex<Vec<Concern>>);
+struct Offered(std::sync::Mutex<Vec<EventRequest>>);
 
-impl ConcernSink for Offered {
-    fn offer(&self, concern: Concern) {
+impl EventQueue for Offered {
+    fn offer(&self, concern: EventRequest) {
         self.0.lock().unwrap().push(concern);
     }
 }
