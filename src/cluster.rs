@@ -41,7 +41,7 @@ use crate::review::{
     WorkloadEvent,
 };
 use crate::telemetry::Metrics;
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 pub use client::{ClusterError, Connection, Place, Said};
@@ -315,21 +315,21 @@ impl HealthSource for Cluster {
 impl AccessSource for Cluster {
     fn may_list_pods<'a>(
         &'a self,
-        asker: &'a Asker,
+        user: &'a UserInfo,
         namespace: Option<&'a str>,
         deadline: Instant,
     ) -> BoxFuture<'a, bool> {
-        Box::pin(self.accesses.may_list_pods(asker, namespace, deadline))
+        Box::pin(self.accesses.may_list_pods(user, namespace, deadline))
     }
 
     fn may_read_secret<'a>(
         &'a self,
-        asker: &'a Asker,
+        user: &'a UserInfo,
         namespace: &'a str,
         name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, bool> {
-        Box::pin(self.accesses.may_read_secret(asker, namespace, name, deadline))
+        Box::pin(self.accesses.may_read_secret(user, namespace, name, deadline))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::image::{ImageReference, ReferenceError};
 use crate::message::{FailureStats, Finding};
 use crate::policy::{Decision, DecisionInput, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
 
 pub use admit::{
@@ -68,7 +68,7 @@ pub struct ReviewRequest<'a> {
     /// Its namespace.
     pub namespace: &'a str,
     /// Who asks.
-    pub asker: &'a Asker,
+    pub user: &'a UserInfo,
     /// The policy.
     pub policy: &'a PullPolicy,
     /// The runtime of the nodes, if the person says it.
@@ -253,7 +253,7 @@ impl ReviewContext<'_> {
         history: &History,
         service_is_down: bool,
     ) -> (Assessment, Ruling) {
-        let ReviewRequest { workload, namespace, asker, policy, now, .. } = self.subject;
+        let ReviewRequest { workload, namespace, user, policy, now, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
         let reference = asked.meant();
         let meant = reference.ok().map(|reference| self.as_asked(reference));
@@ -285,7 +285,7 @@ impl ReviewContext<'_> {
             owner_created: controller
                 .and_then(|owner| self.sources.health.created(&owner.kind, &owner.uid)),
             annotations: &workload.annotations,
-            asker,
+            user,
             secret_missing: !self.secrets.missing.is_empty(),
             registry_in_trouble: assessment.softened.is_some() || service_is_down,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),

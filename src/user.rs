@@ -2,7 +2,7 @@
 
 /// The user in the AdmissionReview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Asker {
+pub struct UserInfo {
     /// `userInfo.username`.
     pub username: Box<str>,
     /// `userInfo.uid`.
@@ -13,7 +13,7 @@ pub struct Asker {
     pub extra: Vec<(Box<str>, Vec<Box<str>>)>,
 }
 
-impl Asker {
+impl UserInfo {
     /// Whether it is a ServiceAccount: what it is told is read by others.
     pub fn is_service_account(&self) -> bool {
         self.username.starts_with("system:serviceaccount:")

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::user::Asker;
+use crate::user::UserInfo;
 
 /// The only version that is spoken.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -75,7 +75,7 @@ pub struct AdmissionRequest<'a> {
     /// Whether nothing will be stored.
     pub dry_run: bool,
     /// Who asks.
-    pub asker: Asker,
+    pub user: UserInfo,
     /// The object as it will be; absent on DELETE.
     pub object: Option<&'a RawValue>,
     /// The object as it is; absent on CREATE.
@@ -174,7 +174,7 @@ pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
             _ => Operation::Other,
         },
         dry_run: request.dry_run.unwrap_or(false),
-        asker: asker(request.user_info.unwrap_or_default()),
+        user: user(request.user_info.unwrap_or_default()),
         object: present(request.object),
         old_object: present(request.old_object),
     })
@@ -189,9 +189,9 @@ fn present(object: Option<&RawValue>) -> Option<&RawValue> {
     object.filter(|object| object.get() != "null")
 }
 
-fn asker(user: UserView<'_>) -> Asker {
+fn user(user: UserView<'_>) -> UserInfo {
     let boxed = |text: Text<'_>| -> Box<str> { text.0.as_ref().into() };
-    Asker {
+    UserInfo {
         username: plain(user.username).as_ref().into(),
         uid: plain(user.uid).as_ref().into(),
         groups: user.groups.unwrap_or_default().into_iter().map(boxed).collect(),
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!((request.group.as_ref(), request.kind.as_ref()), ("apps", "Deployment"));
         assert_eq!(request.operation, Operation::Update);
         assert!(request.dry_run);
-        assert_eq!(&*request.asker.username, "ann");
+        assert_eq!(&*request.user.username, "ann");
         assert_eq!(request.object.unwrap().get(), r#"{"spec":{}}"#);
         assert!(request.old_object.is_none());
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::client::Connection;
 use super::named::{Fetched, Kept, Named};
 use crate::telemetry::{ApiCall, Metrics};
-use crate::user::Asker;
+use crate::user::UserInfo;
 
 /// Long enough for the pods of one answer, short against a right that was withdrawn.
 const LIFETIME: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 /// Asks the API server's authorizer.
 pub(super) struct Accesses {
     client: kube::Client,
-    named: Named<(Asker, Question), bool>,
+    named: Named<(UserInfo, Question), bool>,
 }
 
 /// What somebody may do.
@@ -52,27 +52,27 @@ impl Accesses {
     /// Whether the asker may list pods there; `false` if that could not be found out in time.
     pub(super) async fn may_list_pods(
         &self,
-        asker: &Asker,
+        user: &UserInfo,
         namespace: Option<&str>,
         deadline: Instant,
     ) -> bool {
-        self.may(asker, Question::ListPods(namespace.map(Box::from)), deadline).await
+        self.may(user, Question::ListPods(namespace.map(Box::from)), deadline).await
     }
 
     /// Whether the asker may read this Secret; `false` if that could not be found out in time.
     pub(super) async fn may_read_secret(
         &self,
-        asker: &Asker,
+        user: &UserInfo,
         namespace: &str,
         name: &str,
         deadline: Instant,
     ) -> bool {
-        self.may(asker, Question::ReadSecret(namespace.into(), name.into()), deadline).await
+        self.may(user, Question::ReadSecret(namespace.into(), name.into()), deadline).await
     }
 
-    async fn may(&self, asker: &Asker, question: Question, deadline: Instant) -> bool {
-        let key = (asker.clone(), question.clone());
-        let ask = ask(self.client.clone(), asker.clone(), question);
+    async fn may(&self, user: &UserInfo, question: Question, deadline: Instant) -> bool {
+        let key = (user.clone(), question.clone());
+        let ask = ask(self.client.clone(), user.clone(), question);
         matches!(self.named.get(key, deadline, ask).await, Fetched::Found(true))
     }
 }
@@ -121,15 +121,15 @@ struct StatusWire {
     denied: bool,
 }
 
-async fn ask(client: kube::Client, asker: Asker, question: Question) -> Kept<bool> {
+async fn ask(client: kube::Client, user: UserInfo, question: Question) -> Kept<bool> {
     let review = ReviewWire {
         api_version: "authorization.k8s.io/v1",
         kind: "SubjectAccessReview",
         spec: SpecWire {
-            user: &asker.username,
-            uid: &asker.uid,
-            groups: &asker.groups,
-            extra: asker.extra.iter().map(|(key, values)| (&**key, &**values)).collect(),
+            user: &user.username,
+            uid: &user.uid,
+            groups: &user.groups,
+            extra: user.extra.iter().map(|(key, values)| (&**key, &**values)).collect(),
             resource_attributes: question.attributes(),
         },
     };

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::document::{BreakGlass, Exception, PullPolicySpec};
 use super::resolve::{BREAK_GLASS_ANNOTATION, PolicyScope};
 use crate::pull::Cause;
-use crate::user::Asker;
+use crate::user::UserInfo;
 
 /// An exception that fits what is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl Exception {
 
 impl BreakGlass {
     /// Whether this asker, or this object by its annotation, gets past a denial.
-    pub(super) fn opens(&self, asker: &Asker, annotations: &[(Box<str>, Box<str>)]) -> bool {
-        self.users.iter().any(|user| **user == *asker.username)
-            || self.groups.iter().any(|group| asker.groups.iter().any(|has| **has == **group))
+    pub(super) fn opens(&self, user: &UserInfo, annotations: &[(Box<str>, Box<str>)]) -> bool {
+        self.users.iter().any(|user| **user == *user.username)
+            || self.groups.iter().any(|group| user.groups.iter().any(|has| **has == **group))
             || (self.annotation
                 && annotations.iter().any(|(key, reason)| {
                     **key == *BREAK_GLASS_ANNOTATION && !reason.trim().is_empty()

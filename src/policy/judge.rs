@@ -11,7 +11,7 @@ use super::resolve::{LabelUse, PolicyScope};
 use super::value::{Action, CannotTell, EnforceOn, Mode};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Escape, Verdict};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::NamespaceFacts;
 
 /// What is judged: one image of one object, and all that a policy may look at.
@@ -41,7 +41,7 @@ pub struct DecisionInput<'a> {
     /// The object's annotations under `pullgate.dev/`.
     pub annotations: &'a [(Box<str>, Box<str>)],
     /// Who asks.
-    pub asker: &'a Asker,
+    pub user: &'a UserInfo,
     /// Whether a pull secret that the object names does not exist (yet).
     pub secret_missing: bool,
     /// Whether the registry as a whole is in trouble.
@@ -275,7 +275,7 @@ impl PullPolicy {
             (!refused && !matter.escapes.is_empty(), Reason::OpenEscapes),
             (!refused && matter.registry_in_trouble, Reason::RegistryInTrouble),
             (!refused && self.in_grace(matter, subject), Reason::Grace),
-            (self.spec.break_glass.opens(matter.asker, matter.annotations), Reason::BreakGlass),
+            (self.spec.break_glass.opens(matter.user, matter.annotations), Reason::BreakGlass),
             (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
             (!refused && awaits_secret(matter), Reason::SecretToCome),
         ];

@@ -7,7 +7,7 @@ use super::selector::NamespaceLabels;
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Vouches};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, PodPath, PodPlace, TektonKind};
 
 /// The label with which a namespace chooses its mode.
@@ -198,13 +198,13 @@ impl PullPolicy {
 
     /// Whether this account may be told of other namespaces than its object's own. Users who are
     /// no ServiceAccounts always may, as far as their rights go.
-    pub fn trusts(&self, asker: &Asker) -> bool {
-        !asker.is_service_account()
+    pub fn trusts(&self, user: &UserInfo) -> bool {
+        !user.is_service_account()
             || self
                 .spec
                 .trusted_service_accounts
                 .iter()
-                .any(|account| account.is_user(&asker.username))
+                .any(|account| account.is_user(&user.username))
     }
 
     /// The kinds that make pods beside those of Kubernetes itself: those that the document

@@ -166,7 +166,7 @@ impl Reviewer {
                 let subject = ReviewRequest {
                     workload: &workload,
                     namespace: &request.namespace,
-                    asker: &request.asker,
+                    user: &request.user,
                     policy: &policy,
                     runtime: self.runtime,
                     account_applied: workload.is_pod,
@@ -180,7 +180,7 @@ impl Reviewer {
                 if endpoint == Endpoint::Validate && workload.is_pod && new {
                     self.health.remember(again::verdicts(&review, &subject), now);
                 }
-                record.note_passes(&review, &request.asker.username);
+                record.note_passes(&review, &request.user.username);
                 record.images = review
                     .images
                     .iter()

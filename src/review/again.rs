@@ -18,7 +18,7 @@ use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
 use crate::pull::{HistoryFacts, Observation, Verdict, Vouches, assess};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{Eligible, ObjectRef, Placement, PullPolicy as When, Workload};
 
 /// What a repeated look-up came to.
@@ -84,11 +84,11 @@ impl Reviewer {
     ) -> ProbeResult {
         let policy = self.policy.load_full();
         let workload = pod_of(recheck);
-        let asker = Asker::default();
+        let user = UserInfo::default();
         let subject = ReviewRequest {
             workload: &workload,
             namespace: &recheck.namespace,
-            asker: &asker,
+            user: &user,
             policy: &policy,
             runtime: self.runtime,
             account_applied: true,

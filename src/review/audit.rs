@@ -13,7 +13,7 @@ use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, HistoryFacts, Observation, Runtime, Verdict, assess};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{
     ContainerImage, ContainerKind, Eligible, ObjectRef, Placement, PullPolicy as When, Workload,
 };
@@ -96,11 +96,11 @@ pub async fn still_there(
     now: Timestamp,
     deadline: Instant,
 ) -> Option<StillThere> {
-    let (pod, asker, eligible) = (used.pod(), Asker::default(), Eligible::not_asked());
+    let (pod, user, eligible) = (used.pod(), UserInfo::default(), Eligible::not_asked());
     let subject = ReviewRequest {
         workload: &pod,
         namespace: &used.namespace,
-        asker: &asker,
+        user: &user,
         policy,
         runtime,
         rollout: None,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
 use crate::message::{clean, shorten};
 use crate::policy::Decision;
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{ObjectRef, Workload};
 
 /// Characters of a message; events.k8s.io/v1 takes no more in a note.
@@ -71,7 +71,7 @@ struct Readers<'a>(&'a str);
 impl AccessSource for Readers<'_> {
     fn may_list_pods<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         namespace: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
@@ -80,7 +80,7 @@ impl AccessSource for Readers<'_> {
 
     fn may_read_secret<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         _: &'a str,
         _: &'a str,
         _: Instant,
@@ -103,11 +103,11 @@ impl Reviewer {
         if !policy.spec().advice.events {
             return None;
         }
-        let asker = Asker { username: NOBODY.into(), ..Asker::default() };
+        let user = UserInfo { username: NOBODY.into(), ..UserInfo::default() };
         let subject = ReviewRequest {
             workload: &concern.workload,
             namespace: &concern.namespace,
-            asker: &asker,
+            user: &user,
             policy: &policy,
             runtime: self.runtime,
             account_applied: concern.workload.is_pod,

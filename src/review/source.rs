@@ -16,7 +16,7 @@ use crate::history::{
 };
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
@@ -155,7 +155,7 @@ pub trait AccessSource: Send + Sync {
     /// `false` when it could not be found out in time.
     fn may_list_pods<'a>(
         &'a self,
-        asker: &'a Asker,
+        user: &'a UserInfo,
         namespace: Option<&'a str>,
         deadline: Instant,
     ) -> BoxFuture<'a, bool>;
@@ -164,7 +164,7 @@ pub trait AccessSource: Send + Sync {
     /// `false` when it could not be found out in time.
     fn may_read_secret<'a>(
         &'a self,
-        asker: &'a Asker,
+        user: &'a UserInfo,
         namespace: &'a str,
         name: &'a str,
         deadline: Instant,

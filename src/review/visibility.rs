@@ -35,9 +35,9 @@ async fn find_out(
     subject: ReviewRequest<'_>,
     images: Vec<ImageReference>,
 ) -> Visibility {
-    let ReviewRequest { asker, namespace, deadline, policy, .. } = subject;
-    let may_list = |namespace| sources.access.may_list_pods(asker, namespace, deadline);
-    let trusted = policy.trusts(asker);
+    let ReviewRequest { user, namespace, deadline, policy, .. } = subject;
+    let may_list = |namespace| sources.access.may_list_pods(user, namespace, deadline);
+    let trusted = policy.trusts(user);
     if trusted && may_list(None).await {
         return Visibility::Cluster;
     }

@@ -16,7 +16,7 @@ use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, SecretAnswer, ServiceAccountAnswer,
 };
 use pullgate::telemetry::Metrics;
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -482,11 +482,11 @@ async fn an_api_server_that_never_answers_is_unavailable_in_time() {
     let (cluster, _) = stub.cluster();
     let started = Instant::now();
     let deadline = started + Duration::from_millis(200);
-    let asker = Asker { username: "ann".into(), ..Asker::default() };
+    let user = UserInfo { username: "ann".into(), ..UserInfo::default() };
     let (secret, account, access) = futures::join!(
         cluster.pull_secret("shop", "regcred", deadline),
         cluster.service_account("shop", "default", deadline),
-        cluster.may_list_pods(&asker, None, deadline),
+        cluster.may_list_pods(&user, None, deadline),
     );
     assert!(matches!(secret, SecretAnswer::Unavailable));
     assert!(matches!(account, ServiceAccountAnswer::Unavailable));
@@ -533,19 +533,19 @@ async fn what_a_user_may_list_is_asked_once_for_each_user_and_namespace() {
     })
     .await;
     let (cluster, _) = stub.cluster();
-    let asker = |name: &str| Asker {
+    let user = |name: &str| UserInfo {
         username: name.into(),
         uid: "7".into(),
         groups: vec!["dev".into()],
         extra: vec![("k".into(), vec!["v".into()])],
     };
     for _ in 0..3 {
-        assert!(cluster.may_list_pods(&asker("ann"), Some("shop"), soon()).await);
-        assert!(!cluster.may_list_pods(&asker("ann"), None, soon()).await);
-        assert!(!cluster.may_list_pods(&asker("bob"), Some("shop"), soon()).await);
-        assert!(!cluster.may_list_pods(&asker("odd"), Some("shop"), soon()).await);
+        assert!(cluster.may_list_pods(&user("ann"), Some("shop"), soon()).await);
+        assert!(!cluster.may_list_pods(&user("ann"), None, soon()).await);
+        assert!(!cluster.may_list_pods(&user("bob"), Some("shop"), soon()).await);
+        assert!(!cluster.may_list_pods(&user("odd"), Some("shop"), soon()).await);
     }
-    assert!(!cluster.may_list_pods(&asker("broken"), Some("shop"), soon()).await);
+    assert!(!cluster.may_list_pods(&user("broken"), Some("shop"), soon()).await);
     assert_eq!(stub.count(|_| true), 5);
     let first = stub.first(|_| true).unwrap();
     assert_eq!(first.path, "/apis/authorization.k8s.io/v1/subjectaccessreviews");

@@ -14,7 +14,7 @@ use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, ReviewRequest, review};
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use pullgate::workload::{Node, PodPlace, Rollout, TektonKind, pod_path};
 use rstest::rstest;
 use serde_json::json;
@@ -61,7 +61,7 @@ pub async fn run_as(
     let subject = ReviewRequest {
         workload: &workload,
         namespace: "shop",
-        asker: &Asker { username: username.into(), ..Asker::default() },
+        user: &UserInfo { username: username.into(), ..UserInfo::default() },
         policy: &policy,
         runtime: None,
         account_applied: workload.is_pod,

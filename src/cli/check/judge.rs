@@ -21,7 +21,7 @@ use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
     Sources, review,
 };
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::ObjectRef;
 
 /// Everything that objects are judged with.
@@ -50,11 +50,11 @@ impl Judge<'_> {
         let deadline = start() + self.timeout;
         let namespace = &*found.namespace;
         let policy = self.policy_for(namespace);
-        let asker = Asker::default();
+        let user = UserInfo::default();
         let subject = ReviewRequest {
             workload: &found.workload,
             namespace,
-            asker: &asker,
+            user: &user,
             policy: &policy,
             runtime: self.runtime,
             // Nothing of what was read has passed admission yet.

@@ -16,7 +16,7 @@ use crate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
     ServiceAccountFacts,
 };
-use crate::user::Asker;
+use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node};
 
 /// Files, and behind them a cluster if one was named.
@@ -187,7 +187,7 @@ impl HealthSource for FileSource {
 impl AccessSource for FileSource {
     fn may_list_pods<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         _: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
@@ -196,7 +196,7 @@ impl AccessSource for FileSource {
 
     fn may_read_secret<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         _: &'a str,
         _: &'a str,
         _: Instant,

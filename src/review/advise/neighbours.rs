@@ -43,14 +43,14 @@ impl ReviewContext<'_> {
     /// Whether the asker may be told of a Service in this namespace. At most a few namespaces are
     /// asked about that were not before.
     async fn may_hear_of(self, namespace: &str, shown: Shown<'_>) -> bool {
-        let ReviewRequest { asker, deadline, policy, .. } = self.subject;
+        let ReviewRequest { user, deadline, policy, .. } = self.subject;
         if shown.await.includes(namespace) {
             return true;
         }
         let left = self.more_reviews.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        policy.trusts(asker)
+        policy.trusts(user)
             && left.is_ok()
-            && self.sources.access.may_list_pods(asker, Some(namespace), deadline).await
+            && self.sources.access.may_list_pods(user, Some(namespace), deadline).await
     }
 }
 

@@ -51,7 +51,7 @@ impl AdviceContext<'_> {
         let name = works.into_iter().next()?;
         let access = self.bench.sources.access;
         let may =
-            access.may_read_secret(subject.asker, subject.namespace, &name, subject.deadline).await;
+            access.may_read_secret(subject.user, subject.namespace, &name, subject.deadline).await;
         may.then_some(name)
     }
 

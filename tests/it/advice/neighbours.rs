@@ -88,21 +88,21 @@ async fn an_image_that_works_is_not_asked_about() {
 #[case(CONTROLLER, false, "shop", true)]
 #[tokio::test]
 async fn neighbours_are_told_of_within_the_askers_rights(
-    #[case] asker: &str,
+    #[case] user: &str,
     #[case] only_own: bool,
     #[case] namespace: &str,
     #[case] told: bool,
 ) {
     let mut world = down(namespace, ServiceState::NoPods);
     world.only_own = only_own;
-    let review = run_as(&world, deployment(REGISTRY), "", asker, None).await;
+    let review = run_as(&world, deployment(REGISTRY), "", user, None).await;
     assert_eq!(!kinds(&review).is_empty(), told);
     assert_eq!(review.decision == Decision::Warn, told);
 
     let mut world = gone("9");
     world.only_own = only_own;
     world.builds = vec![build(namespace, BuildState::NeverRun { suspended: false })];
-    let review = run_as(&world, deployment("reg.example.com/app:9"), "", asker, None).await;
+    let review = run_as(&world, deployment("reg.example.com/app:9"), "", user, None).await;
     assert_eq!(!kinds(&review).is_empty(), told);
     let words = review.finding(&review.images[0]).words();
     assert_eq!(words.contains("build-app"), told, "{words}");

@@ -60,7 +60,7 @@ struct Scene {
     /// The secrets that the pod names.
     named: Vec<&'static str>,
     /// Who asks.
-    asker: &'static str,
+    user: &'static str,
 }
 
 /// A namespace of others, and the names of what is in it.
@@ -136,8 +136,8 @@ fn scene(dice: &mut Dice) -> Scene {
     }
     neighbours(dice, &mut world);
     let image = format!("{HOST}/{repository}:{}", dice.pick(TAGS));
-    let asker = if dice.one_in(3) { ACCOUNT } else { "ann" };
-    Scene { world, image, named, asker }
+    let user = if dice.one_in(3) { ACCOUNT } else { "ann" };
+    Scene { world, image, named, user }
 }
 
 /// Jobs and Services in the object's own namespace and in one of others.
@@ -187,7 +187,7 @@ impl Scene {
 
     /// Whether the asker may be told of every namespace.
     fn sees_all(&self) -> bool {
-        self.asker != ACCOUNT && self.world.may_list && !self.world.only_own
+        self.user != ACCOUNT && self.world.may_list && !self.world.only_own
     }
 
     /// Whether the asker may be told of the object's own namespace.
@@ -273,8 +273,7 @@ fn nothing_unproven_is_suggested_and_nothing_hidden_comes_to_light() {
     let mut counts = BTreeMap::new();
     for case in 0..CASES {
         let scene = scene(&mut Dice(case));
-        let review =
-            block_on(run_as(&scene.world, deployment(&scene.image), "", scene.asker, None));
+        let review = block_on(run_as(&scene.world, deployment(&scene.image), "", scene.user, None));
         scene.check(&review, &mut counts);
     }
     // The generator reaches every kind of advice that it is about.

@@ -16,7 +16,7 @@ use pullgate::policy::{Decision, PullPolicy};
 use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
 use pullgate::review::{Review, ReviewRequest, Sources, review};
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use pullgate::workload::{extract, pod_path};
 use serde_json::{Value, json};
 
@@ -204,7 +204,7 @@ impl Live {
         let subject = ReviewRequest {
             workload: &workload,
             namespace: "shop",
-            asker: &Asker { username: "ann".into(), ..Asker::default() },
+            user: &UserInfo { username: "ann".into(), ..UserInfo::default() },
             policy: &policy,
             runtime: None,
             account_applied: false,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, DecisionInput, Mode, PullPolicy, Reason};
 use pullgate::pull::{Cause, Escape, Verdict};
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use pullgate::workload::NamespaceFacts;
 use serde_json::{Value, json};
 
@@ -127,7 +127,7 @@ proptest! {
         let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
         let [is_pod, created_by_controller, secret_missing, registry_in_trouble, history_current] =
             scene.flags;
-        let asker = Asker { groups: scene.groups.clone(), ..Asker::default() };
+        let user = UserInfo { groups: scene.groups.clone(), ..UserInfo::default() };
         let matter = DecisionInput {
             verdict: scene.verdict,
             cause: scene.cause,
@@ -139,7 +139,7 @@ proptest! {
             created_by_controller,
             owner_created: scene.age.map(|age| now - SignedDuration::from_secs(age)),
             annotations: &[],
-            asker: &asker,
+            user: &user,
             secret_missing,
             registry_in_trouble,
             history_current,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, DecisionInput, LabelUse, Mode, PullPolicy, Reason, Ruling};
 use pullgate::pull::{Cause, Escape, Verdict, Vouch};
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use pullgate::workload::NamespaceFacts;
 use rstest::rstest;
 
@@ -21,7 +21,7 @@ fn policy(spec: &str) -> PullPolicy {
 struct Scene {
     reference: Option<ImageReference>,
     facts: Option<NamespaceFacts>,
-    asker: Asker,
+    user: UserInfo,
     annotations: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -30,7 +30,7 @@ impl Scene {
         Self {
             reference: Some(ImageReference::parse("r.example.com/shop/api:1.2").unwrap()),
             facts: Some(labels(&[("pullgate.dev/mode", "enforce"), ("team", "shop")])),
-            asker: Asker::default(),
+            user: UserInfo::default(),
             annotations: Vec::new(),
         }
     }
@@ -47,7 +47,7 @@ impl Scene {
             created_by_controller: false,
             owner_created: None,
             annotations: &self.annotations,
-            asker: &self.asker,
+            user: &self.user,
             secret_missing: false,
             registry_in_trouble: false,
             history_current: true,
@@ -295,7 +295,8 @@ fn the_glass_breaks_where_the_policy_lets_it(
     #[case] decision: Decision,
 ) {
     let mut scene = Scene::new();
-    scene.asker = Asker { username: user.into(), groups: vec!["sre".into()], ..Asker::default() };
+    scene.user =
+        UserInfo { username: user.into(), groups: vec!["sre".into()], ..UserInfo::default() };
     scene.annotations = vec![("pullgate.dev/break-glass".into(), reason.into())];
     assert_eq!(scene.judge(spec, |_| {}).decision, decision);
 }
@@ -363,8 +364,8 @@ fn rules_vouch_for_what_they_match_and_leave_the_rest() {
 #[test]
 fn only_named_accounts_are_told_more_than_their_own_namespace() {
     let policy = policy("  trustedServiceAccounts: [ci/reporter]\n");
-    let asker = |name: &str| Asker { username: name.into(), ..Asker::default() };
-    assert!(policy.trusts(&asker("ann")));
-    assert!(policy.trusts(&asker("system:serviceaccount:ci:reporter")));
-    assert!(!policy.trusts(&asker("system:serviceaccount:argocd:argocd-application-controller")));
+    let user = |name: &str| UserInfo { username: name.into(), ..UserInfo::default() };
+    assert!(policy.trusts(&user("ann")));
+    assert!(policy.trusts(&user("system:serviceaccount:ci:reporter")));
+    assert!(!policy.trusts(&user("system:serviceaccount:argocd:argocd-application-controller")));
 }

@@ -20,7 +20,7 @@ use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts, Sources,
 };
-use pullgate::user::Asker;
+use pullgate::user::UserInfo;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Everything a review asks, from tables.
@@ -304,7 +304,7 @@ impl HealthSource for World {
 impl AccessSource for World {
     fn may_list_pods<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         namespace: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
@@ -318,7 +318,7 @@ impl AccessSource for World {
 
     fn may_read_secret<'a>(
         &'a self,
-        _: &'a Asker,
+        _: &'a UserInfo,
         _: &'a str,
         name: &'a str,
         _: Instant,
