@@ -62,14 +62,14 @@ use crate::node_config::RegistryHosts;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::review::ManifestSource;
 use cache::{Answers, Key};
-use lookup::Desk;
+use lookup::LookupService;
 
 /// How long a list of tags is kept.
 const TAGS_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Asks registries. One per process; cheap to share.
 pub struct RegistryClient {
-    desk: Arc<Desk>,
+    desk: Arc<LookupService>,
     answers: Answers,
     tags: Cache<Key, Arc<TagList>>,
     hosts: ArcSwap<RegistryHosts>,
@@ -88,7 +88,7 @@ impl RegistryClient {
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
         let transport = transport::Transport::new(&options, Arc::clone(&directions))?;
         let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
-        let desk = Arc::new(Desk {
+        let desk = Arc::new(LookupService {
             means: exchange::Means::new(transport, tokens, Arc::clone(&metrics), &options.limits),
             limits: limits::Limits::new(
                 options.load.clone(),

@@ -26,14 +26,14 @@ pub(super) struct Answered {
 }
 
 /// What every look-up uses.
-pub(super) struct Desk {
+pub(super) struct LookupService {
     pub(super) means: Means,
     pub(super) limits: Limits,
     pub(super) contents: Contents,
     pub(super) salt: IdentitySalt,
 }
 
-impl Desk {
+impl LookupService {
     /// Asks one host after the other until one has it.
     pub(super) async fn ask(
         &self,
