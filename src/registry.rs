@@ -89,7 +89,12 @@ impl RegistryClient {
         let transport = transport::Transport::new(&options, Arc::clone(&directions))?;
         let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
         let desk = Arc::new(LookupService {
-            means: exchange::Means::new(transport, tokens, Arc::clone(&metrics), &options.limits),
+            means: exchange::SessionContext::new(
+                transport,
+                tokens,
+                Arc::clone(&metrics),
+                &options.limits,
+            ),
             limits: limits::Limits::new(
                 options.load.clone(),
                 Arc::clone(&directions),

@@ -24,7 +24,7 @@ use crate::pull::{NetworkFault, Outcome, TlsFault};
 const MAX_REMEMBERED: usize = 10_000;
 
 /// What all conversations share.
-pub(super) struct Means {
+pub(super) struct SessionContext {
     pub(super) transport: Transport,
     pub(super) tokens: Tokens,
     pub(super) metrics: Arc<RegistryMetrics>,
@@ -44,7 +44,7 @@ struct Habits {
 
 /// One conversation.
 pub(super) struct Session<'a> {
-    pub(super) means: &'a Means,
+    pub(super) means: &'a SessionContext,
     pub(super) endpoint: &'a Endpoint,
     pub(super) host: &'a HostLimits,
     pub(super) repository: &'a str,
@@ -71,7 +71,7 @@ struct Proving {
     fresh: bool,
 }
 
-impl Means {
+impl SessionContext {
     pub(super) fn new(
         transport: Transport,
         tokens: Tokens,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::exchange::{Means, Session};
+use super::exchange::{Session, SessionContext};
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::StepLimits;
@@ -27,7 +27,7 @@ pub(super) struct Answered {
 
 /// What every look-up uses.
 pub(super) struct LookupService {
-    pub(super) means: Means,
+    pub(super) means: SessionContext,
     pub(super) limits: Limits,
     pub(super) contents: Contents,
     pub(super) salt: IdentitySalt,
