@@ -15,7 +15,7 @@ use super::limits::HostLimits;
 use super::metrics::{Kind, RegistryMetrics};
 use super::proof::Secret;
 use super::token::{Application, TokenKey, Tokens};
-use super::transport::{Answer, Lane, Outgoing, Transport};
+use super::transport::{Answer, ConnectionKey, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, TlsFault};
@@ -176,14 +176,14 @@ impl Session<'_> {
         }
     }
 
-    fn lane(&self, home: bool) -> Lane {
+    fn lane(&self, home: bool) -> ConnectionKey {
         let tls = self.endpoint.tls.clone().filter(|_| home);
-        Lane { identity: self.identity_for(home), tls }
+        ConnectionKey { identity: self.identity_for(home), tls }
     }
 
     /// The lane to the token service. Elsewhere than at the registry itself, what its own host is
     /// forgiven or shown does not hold; its authorities do.
-    fn token_lane(&self, challenge: &Challenge, url: &Url, home: bool) -> Lane {
+    fn token_lane(&self, challenge: &Challenge, url: &Url, home: bool) -> ConnectionKey {
         let lane = self.lane(home);
         let realm = challenge.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
         if realm.is_some_and(|realm| realm.host() == url.host()) {
@@ -194,7 +194,7 @@ impl Session<'_> {
             let only = TlsSettings { ca_files, ..TlsSettings::default() };
             (only != TlsSettings::default()).then(|| Arc::new(only))
         };
-        Lane { tls: lane.tls.and_then(authorities), ..lane }
+        ConnectionKey { tls: lane.tls.and_then(authorities), ..lane }
     }
 
     fn token_key(&self, url: &Url, home: bool) -> TokenKey {

@@ -20,7 +20,7 @@ use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::proof::Secret;
 use super::realm::{self, RealmPair};
-use super::transport::{Lane, Outgoing, Transport};
+use super::transport::{ConnectionKey, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::pull::Outcome;
 
@@ -56,7 +56,7 @@ pub(super) struct Application<'a> {
     /// The repository at the registry itself; nothing where a redirect led elsewhere.
     pub(super) repository: Option<&'a str>,
     pub(super) secret: Option<&'a Secret>,
-    pub(super) lane: &'a Lane,
+    pub(super) lane: &'a ConnectionKey,
     pub(super) family: Family,
     pub(super) deadline: Instant,
 }

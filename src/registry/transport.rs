@@ -30,7 +30,7 @@ const MAX_CLIENTS: usize = 512;
 
 /// Whose connection a request travels on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Lane {
+pub(super) struct ConnectionKey {
     pub(super) identity: CredentialIdentity,
     pub(super) tls: Option<Arc<TlsSettings>>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Answer {
 }
 
 /// HTTP clients by lane and proxy, each with the time of its last use.
-type Clients = HashMap<(Lane, Option<Box<str>>), (reqwest::Client, Instant)>;
+type Clients = HashMap<(ConnectionKey, Option<Box<str>>), (reqwest::Client, Instant)>;
 
 /// Everything that sends.
 pub(super) struct Transport {
@@ -131,7 +131,7 @@ impl Transport {
     /// Sends one request; an answer with any status is an answer.
     pub(super) async fn send(
         &self,
-        lane: &Lane,
+        lane: &ConnectionKey,
         request: Outgoing<'_>,
         deadline: Instant,
     ) -> Result<Answer, Outcome> {
@@ -196,7 +196,11 @@ impl Transport {
         }
     }
 
-    fn client(&self, lane: &Lane, proxy: Option<&str>) -> Result<reqwest::Client, RegistryError> {
+    fn client(
+        &self,
+        lane: &ConnectionKey,
+        proxy: Option<&str>,
+    ) -> Result<reqwest::Client, RegistryError> {
         let key = (lane.clone(), proxy.map(Into::into));
         let now = Instant::now();
         let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -217,7 +221,7 @@ impl Transport {
 
     fn build_client(
         &self,
-        lane: &Lane,
+        lane: &ConnectionKey,
         proxy: Option<&str>,
     ) -> Result<reqwest::Client, RegistryError> {
         let builder = reqwest::Client::builder()
