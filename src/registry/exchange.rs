@@ -64,7 +64,7 @@ pub(super) struct Reply {
 }
 
 /// How the next request proves itself.
-struct Proving {
+struct Authorization {
     header: Option<HeaderValue>,
     proof: Proof,
     /// Whether it was got for this very request: then a 401 is the last word.
@@ -208,17 +208,21 @@ impl Session<'_> {
     }
 
     /// What is kept from earlier conversations of the same credential.
-    async fn warm(&self, url: &Url, home: bool) -> Proving {
+    async fn warm(&self, url: &Url, home: bool) -> Authorization {
         if let Some(token) = self.means.tokens.kept(&self.token_key(url, home)).await {
-            return Proving { header: Some(token.header), proof: Proof::Token, fresh: false };
+            return Authorization { header: Some(token.header), proof: Proof::Token, fresh: false };
         }
         let key = (origin(url), self.identity_for(home));
         if let Some(Secret::Basic(value)) = self.secret_for(home)
             && self.means.habits(|habits| habits.basic.contains(&key))
         {
-            return Proving { header: Some(value.clone()), proof: Proof::Basic, fresh: false };
+            return Authorization {
+                header: Some(value.clone()),
+                proof: Proof::Basic,
+                fresh: false,
+            };
         }
-        Proving { header: None, proof: Proof::Nothing, fresh: false }
+        Authorization { header: None, proof: Proof::Nothing, fresh: false }
     }
 
     /// Answers a challenge; nothing if there is nothing to answer with.
@@ -229,7 +233,7 @@ impl Session<'_> {
         challenges: &[Challenge],
         family: Family,
         tried: Proof,
-    ) -> Result<Option<Proving>, Outcome> {
+    ) -> Result<Option<Authorization>, Outcome> {
         let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if let Some(challenge) = offered(Scheme::Bearer) {
             let key = self.token_key(url, home);
@@ -250,7 +254,7 @@ impl Session<'_> {
                 self.host.throttled(self.identity, *retry_after);
             }
             let header = Some(token?.header);
-            return Ok(Some(Proving { header, proof: Proof::Token, fresh: true }));
+            return Ok(Some(Authorization { header, proof: Proof::Token, fresh: true }));
         }
         if offered(Scheme::Basic).is_some()
             && tried != Proof::Basic
@@ -264,7 +268,7 @@ impl Session<'_> {
                 habits.basic.insert(key);
             });
             let header = Some(value.clone());
-            return Ok(Some(Proving { header, proof: Proof::Basic, fresh: true }));
+            return Ok(Some(Authorization { header, proof: Proof::Basic, fresh: true }));
         }
         Ok(None)
     }
@@ -275,7 +279,7 @@ impl Session<'_> {
         url: &Url,
         accept: &'static str,
         kind: Kind,
-        proving: &Proving,
+        proving: &Authorization,
     ) -> Result<Answer, Outcome> {
         let home = self.is_home(url);
         let mut headers = HeaderMap::new();
