@@ -75,7 +75,7 @@ impl Family {
 
 /// How the request that was answered had proven itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum AuthUsed {
     /// Not at all.
     Nothing,
     /// User name and password.
@@ -89,7 +89,7 @@ pub(super) fn refusal(
     status: StatusCode,
     headers: &HeaderMap,
     challenges: &[Challenge],
-    proof: Proof,
+    proof: AuthUsed,
     family: Family,
     body: Option<&[u8]>,
 ) -> Outcome {
@@ -134,7 +134,7 @@ fn missing(envelope: &Envelope) -> Outcome {
 
 fn unauthorized(
     challenges: &[Challenge],
-    proof: Proof,
+    proof: AuthUsed,
     family: Family,
     envelope: &Envelope,
 ) -> Outcome {
@@ -143,7 +143,7 @@ fn unauthorized(
         (None, _) if !envelope.is_registry() => Outcome::RefusedByStranger,
         // The token service knew us, and the registry still says no: it does not say whether
         // there is anything to see.
-        (_, Proof::Token) => Outcome::MissingOrDenied,
+        (_, AuthUsed::Token) => Outcome::MissingOrDenied,
         _ if family == Family::Quay => Outcome::MissingOrDenied,
         _ => Outcome::Unauthorized,
     }
@@ -274,12 +274,12 @@ mod tests {
         challenge: &'static str,
         headers: &'static [(&'static str, &'static str)],
         body: &'static str,
-        proof: Proof,
+        proof: AuthUsed,
     }
 
     impl Default for Shape {
         fn default() -> Self {
-            let proof = Proof::Nothing;
+            let proof = AuthUsed::Nothing;
             Self { host: "r.example", status: 401, challenge: "", headers: &[], body: "", proof }
         }
     }
@@ -313,15 +313,15 @@ mod tests {
 
     #[rstest]
     #[case::hub_missing_or_private(
-        Shape { host: "registry-1.docker.io", body: UNAUTHORIZED, proof: Proof::Token,
+        Shape { host: "registry-1.docker.io", body: UNAUTHORIZED, proof: AuthUsed::Token,
             challenge: r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull",error="insufficient_scope""#,
             ..Shape::default() },
         Outcome::MissingOrDenied)]
     #[case::hub_missing_tag(
-        Shape { host: "registry-1.docker.io", status: 404, body: MANIFEST_UNKNOWN, proof: Proof::Token, ..Shape::default() },
+        Shape { host: "registry-1.docker.io", status: 404, body: MANIFEST_UNKNOWN, proof: AuthUsed::Token, ..Shape::default() },
         Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) })]
     #[case::google_denied(
-        Shape { host: "europe-docker.pkg.dev", status: 403, body: DENIED, proof: Proof::Token, ..Shape::default() },
+        Shape { host: "europe-docker.pkg.dev", status: 403, body: DENIED, proof: AuthUsed::Token, ..Shape::default() },
         Outcome::MissingOrDenied)]
     #[case::gcr_denied(
         Shape { host: "eu.gcr.io", status: 403, body: DENIED, ..Shape::default() },
@@ -330,31 +330,31 @@ mod tests {
         Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", challenge: r#"Basic realm="https://1.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com""#, ..Shape::default() },
         Outcome::Unauthorized)]
     #[case::ecr_no_repository(
-        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 404, body: NAME_UNKNOWN, proof: Proof::Basic, ..Shape::default() },
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 404, body: NAME_UNKNOWN, proof: AuthUsed::Basic, ..Shape::default() },
         Outcome::RepositoryMissing { code: Some(ErrorCode::NameUnknown) })]
     #[case::ecr_denied(
-        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 403, body: DENIED, proof: Proof::Basic, ..Shape::default() },
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 403, body: DENIED, proof: AuthUsed::Basic, ..Shape::default() },
         Outcome::Forbidden)]
     #[case::acr_missing(
-        Shape { host: "x.azurecr.io", status: 404, body: MANIFEST_UNKNOWN, proof: Proof::Token, ..Shape::default() },
+        Shape { host: "x.azurecr.io", status: 404, body: MANIFEST_UNKNOWN, proof: AuthUsed::Token, ..Shape::default() },
         Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) })]
     #[case::quay_refuses(
-        Shape { host: "quay.io", body: UNAUTHORIZED, proof: Proof::Token, challenge: r#"Bearer realm="https://quay.io/v2/auth",service="quay.io""#, ..Shape::default() },
+        Shape { host: "quay.io", body: UNAUTHORIZED, proof: AuthUsed::Token, challenge: r#"Bearer realm="https://quay.io/v2/auth",service="quay.io""#, ..Shape::default() },
         Outcome::MissingOrDenied)]
     #[case::harbor_empty_actions(
-        Shape { host: "h.example", body: UNAUTHORIZED, proof: Proof::Token, challenge: r#"Bearer realm="https://h.example/service/token",service="harbor-registry""#, ..Shape::default() },
+        Shape { host: "h.example", body: UNAUTHORIZED, proof: AuthUsed::Token, challenge: r#"Bearer realm="https://h.example/service/token",service="harbor-registry""#, ..Shape::default() },
         Outcome::MissingOrDenied)]
     #[case::harbor_missing(
-        Shape { status: 404, body: r#"{"errors":[{"code":"NOT_FOUND","message":"artifact a/b:c not found"}]}"#, proof: Proof::Token, ..Shape::default() },
+        Shape { status: 404, body: r#"{"errors":[{"code":"NOT_FOUND","message":"artifact a/b:c not found"}]}"#, proof: AuthUsed::Token, ..Shape::default() },
         Outcome::TagMissing { code: Some(ErrorCode::NotFound) })]
     #[case::artifactory_forbidden(
-        Shape { status: 403, body: DENIED, proof: Proof::Basic, headers: &[("x-jfrog-version", "Artifactory/7")], ..Shape::default() },
+        Shape { status: 403, body: DENIED, proof: AuthUsed::Basic, headers: &[("x-jfrog-version", "Artifactory/7")], ..Shape::default() },
         Outcome::MissingOrDenied)]
     #[case::nexus_no_login(
         Shape { challenge: r#"BASIC realm="Sonatype Nexus Repository Manager""#, body: UNAUTHORIZED, ..Shape::default() },
         Outcome::Unauthorized)]
     #[case::distribution_wrong_password(
-        Shape { challenge: r#"Basic realm="registry""#, body: UNAUTHORIZED, proof: Proof::Basic, ..Shape::default() },
+        Shape { challenge: r#"Basic realm="registry""#, body: UNAUTHORIZED, proof: AuthUsed::Basic, ..Shape::default() },
         Outcome::Unauthorized)]
     #[case::distribution_missing(
         Shape { status: 404, body: MANIFEST_UNKNOWN, ..Shape::default() },
@@ -450,7 +450,7 @@ mod tests {
             StatusCode::NOT_FOUND,
             &shape.headers(),
             &[],
-            Proof::Nothing,
+            AuthUsed::Nothing,
             Family::Plain,
             Some(body.as_bytes()),
         );
@@ -461,7 +461,7 @@ mod tests {
     fn a_head_confirms_nothing() {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
         let found =
-            refusal(StatusCode::NOT_FOUND, &headers, &[], Proof::Token, Family::Plain, None);
+            refusal(StatusCode::NOT_FOUND, &headers, &[], AuthUsed::Token, Family::Plain, None);
         assert_eq!(found, Outcome::TagMissing { code: None });
     }
 }

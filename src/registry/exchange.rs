@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::{self, Challenge, Scheme};
-use super::classify::{self, Family, Proof};
+use super::classify::{self, AuthUsed, Family};
 use super::limits::HostLimits;
 use super::metrics::{Kind, RegistryMetrics};
 use super::proof::Secret;
@@ -58,7 +58,7 @@ pub(super) struct Session<'a> {
 /// What came of a request, redirects and challenges behind it.
 pub(super) struct Reply {
     pub(super) answer: Answer,
-    proof: Proof,
+    proof: AuthUsed,
     family: Family,
     challenges: Vec<Challenge>,
 }
@@ -66,7 +66,7 @@ pub(super) struct Reply {
 /// How the next request proves itself.
 struct Authorization {
     header: Option<HeaderValue>,
-    proof: Proof,
+    proof: AuthUsed,
     /// Whether it was got for this very request: then a 401 is the last word.
     fresh: bool,
 }
@@ -210,7 +210,11 @@ impl Session<'_> {
     /// What is kept from earlier conversations of the same credential.
     async fn warm(&self, url: &Url, home: bool) -> Authorization {
         if let Some(token) = self.means.tokens.kept(&self.token_key(url, home)).await {
-            return Authorization { header: Some(token.header), proof: Proof::Token, fresh: false };
+            return Authorization {
+                header: Some(token.header),
+                proof: AuthUsed::Token,
+                fresh: false,
+            };
         }
         let key = (origin(url), self.identity_for(home));
         if let Some(Secret::Basic(value)) = self.secret_for(home)
@@ -218,11 +222,11 @@ impl Session<'_> {
         {
             return Authorization {
                 header: Some(value.clone()),
-                proof: Proof::Basic,
+                proof: AuthUsed::Basic,
                 fresh: false,
             };
         }
-        Authorization { header: None, proof: Proof::Nothing, fresh: false }
+        Authorization { header: None, proof: AuthUsed::Nothing, fresh: false }
     }
 
     /// Answers a challenge; nothing if there is nothing to answer with.
@@ -232,12 +236,12 @@ impl Session<'_> {
         home: bool,
         challenges: &[Challenge],
         family: Family,
-        tried: Proof,
+        tried: AuthUsed,
     ) -> Result<Option<Authorization>, Outcome> {
         let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if let Some(challenge) = offered(Scheme::Bearer) {
             let key = self.token_key(url, home);
-            if tried == Proof::Token {
+            if tried == AuthUsed::Token {
                 self.means.tokens.forget(&key).await;
             }
             let application = Application {
@@ -254,10 +258,10 @@ impl Session<'_> {
                 self.host.throttled(self.identity, *retry_after);
             }
             let header = Some(token?.header);
-            return Ok(Some(Authorization { header, proof: Proof::Token, fresh: true }));
+            return Ok(Some(Authorization { header, proof: AuthUsed::Token, fresh: true }));
         }
         if offered(Scheme::Basic).is_some()
-            && tried != Proof::Basic
+            && tried != AuthUsed::Basic
             && let Some(Secret::Basic(value)) = self.secret_for(home)
         {
             let key = (origin(url), self.identity_for(home));
@@ -268,7 +272,7 @@ impl Session<'_> {
                 habits.basic.insert(key);
             });
             let header = Some(value.clone());
-            return Ok(Some(Authorization { header, proof: Proof::Basic, fresh: true }));
+            return Ok(Some(Authorization { header, proof: AuthUsed::Basic, fresh: true }));
         }
         Ok(None)
     }
