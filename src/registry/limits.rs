@@ -113,7 +113,7 @@ pub enum Breaker {
 }
 
 /// The right to ask one registry now; given back when dropped.
-pub(super) struct Pass {
+pub(super) struct Permit {
     host: Arc<HostLimits>,
     probe: bool,
     _slot: OwnedSemaphorePermit,
@@ -201,7 +201,7 @@ impl HostLimits {
         self: &Arc<Self>,
         identity: CredentialIdentity,
         deadline: Instant,
-    ) -> Result<Pass, Outcome> {
+    ) -> Result<Permit, Outcome> {
         self.check(identity)?;
         let entered = self.entered.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(&self.entered);
@@ -218,7 +218,7 @@ impl HostLimits {
         // What was learned while we waited holds for us too.
         self.check(identity)?;
         let probe = self.claim_probe()?;
-        Ok(Pass { host: Arc::clone(self), probe, _slot: slot })
+        Ok(Permit { host: Arc::clone(self), probe, _slot: slot })
     }
 
     fn check(&self, identity: CredentialIdentity) -> Result<(), Outcome> {
@@ -317,7 +317,7 @@ impl HostLimits {
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.probe
             && let Some(open) = &mut lock(&self.host.state).open
