@@ -38,13 +38,13 @@ pub(super) struct Kept {
     failures: u32,
 }
 
-type Flights = HashMap<(Key, Detail), watch::Receiver<Option<Kept>>>;
+type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<Kept>>>;
 
 /// The answers.
 pub(super) struct Answers {
     kept: Cache<Key, Kept>,
     limits: CacheLimits,
-    flights: Arc<Mutex<Flights>>,
+    flights: Arc<Mutex<InFlight>>,
     most_flights: usize,
     metrics: Arc<RegistryMetrics>,
 }
@@ -183,7 +183,8 @@ impl Answers {
         });
         let known_since = known.map(|kept| kept.at);
         let future = ask(known.map(|kept| kept.answered.clone()));
-        let landing = Landing { flights: Arc::clone(&self.flights), key: (key.clone(), detail) };
+        let landing =
+            InFlightGuard { flights: Arc::clone(&self.flights), key: (key.clone(), detail) };
         let task = Task {
             kept: self.kept.clone(),
             limits: self.limits.clone(),
@@ -205,12 +206,12 @@ impl Answers {
 }
 
 /// Takes a look-up off the list, also when it panics.
-struct Landing {
-    flights: Arc<Mutex<Flights>>,
+struct InFlightGuard {
+    flights: Arc<Mutex<InFlight>>,
     key: (Key, Detail),
 }
 
-impl Drop for Landing {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
