@@ -12,7 +12,7 @@ use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lookup::Answered;
+use super::lookup::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
 use super::options::CacheLimits;
@@ -30,7 +30,7 @@ pub(super) struct Key {
 /// An answer and how long it holds.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    pub(super) answered: Answered,
+    pub(super) answered: LookupResult,
     at: Instant,
     lifetime: Duration,
     detail: Detail,
@@ -124,10 +124,10 @@ impl Answers {
         detail: Detail,
         max_age: Option<Duration>,
         deadline: Instant,
-        ask: impl FnOnce(Option<Answered>) -> F,
+        ask: impl FnOnce(Option<LookupResult>) -> F,
     ) -> Lookup
     where
-        F: Future<Output = Answered> + Send + 'static,
+        F: Future<Output = LookupResult> + Send + 'static,
     {
         let kept = self.kept.get(&key).await;
         if let Some(kept) =
@@ -154,10 +154,10 @@ impl Answers {
         detail: Detail,
         max_age: Option<Duration>,
         earlier: Option<Kept>,
-        ask: impl FnOnce(Option<Answered>) -> F,
+        ask: impl FnOnce(Option<LookupResult>) -> F,
     ) -> Option<watch::Receiver<Option<Kept>>>
     where
-        F: Future<Output = Answered> + Send + 'static,
+        F: Future<Output = LookupResult> + Send + 'static,
     {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         for deep in [Detail::Presence, Detail::Platforms, Detail::Config] {
@@ -230,7 +230,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, future: impl Future<Output = Answered>) -> Kept {
+    async fn run(self, future: impl Future<Output = LookupResult>) -> Kept {
         // Another look-up may have landed between the question to the cache and this one's start.
         let now = Instant::now();
         let landed = self.kept.get(&self.key).await;

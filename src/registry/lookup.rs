@@ -17,7 +17,7 @@ use crate::pull::{LookupRequest, Outcome, TagList};
 
 /// What one look-up came to.
 #[derive(Debug, Clone)]
-pub(super) struct Answered {
+pub(super) struct LookupResult {
     pub(super) outcome: Outcome,
     /// The mirror that decided, if one did.
     pub(super) mirror: Option<Box<str>>,
@@ -40,8 +40,8 @@ impl LookupService {
         request: &LookupRequest,
         routes: &[Route],
         deadline: Instant,
-    ) -> Answered {
-        let mut heard: Vec<Answered> = Vec::new();
+    ) -> LookupResult {
+        let mut heard: Vec<LookupResult> = Vec::new();
         for route in routes {
             let answered = self.ask_one(request, route, deadline).await;
             if matches!(answered.outcome, Outcome::Exists(_)) {
@@ -57,9 +57,9 @@ impl LookupService {
         &self,
         request: &LookupRequest,
         routes: &[Route],
-        known: Answered,
+        known: LookupResult,
         deadline: Instant,
-    ) -> Answered {
+    ) -> LookupResult {
         let route = routes.iter().find(|route| {
             let mirror = route.endpoint.is_mirror.then(|| host_of(route));
             mirror == known.mirror
@@ -79,7 +79,7 @@ impl LookupService {
             })
             .await;
         match deeper {
-            Ok(outcome) => Answered { outcome, ..known },
+            Ok(outcome) => LookupResult { outcome, ..known },
             // There is no asking now; what is known stays known.
             Err(_) => known,
         }
@@ -88,21 +88,26 @@ impl LookupService {
     /// Asks one host. Where nobody's credential is given and the runtime has a login for the
     /// host, that login is used. A refusal is then heard without it, too: files differ in how
     /// they name a host, and what anybody may have is there for nodes.
-    async fn ask_one(&self, request: &LookupRequest, route: &Route, deadline: Instant) -> Answered {
+    async fn ask_one(
+        &self,
+        request: &LookupRequest,
+        route: &Route,
+        deadline: Instant,
+    ) -> LookupResult {
         let mirror = route.endpoint.is_mirror.then(|| host_of(route));
         let given = request.credential.as_ref();
         let Some(login) = node_login(request, route) else {
             let outcome = self.ask_with(request, given, route, deadline).await;
-            return Answered { outcome, mirror, node_login: false };
+            return LookupResult { outcome, mirror, node_login: false };
         };
         let outcome = self.ask_with(request, Some(&login), route, deadline).await;
         if is_word(&outcome) {
             let without = self.ask_with(request, None, route, deadline).await;
             if matches!(without, Outcome::Exists(_)) {
-                return Answered { outcome: without, mirror, node_login: false };
+                return LookupResult { outcome: without, mirror, node_login: false };
             }
         }
-        Answered { outcome, mirror, node_login: true }
+        LookupResult { outcome, mirror, node_login: true }
     }
 
     async fn ask_with(
@@ -189,10 +194,10 @@ pub(super) fn host_of(route: &Route) -> Box<str> {
 
 /// What several refusals come to: the first that leaves room for doubt, else the last, which is
 /// the registry's own.
-fn settle(heard: Vec<Answered>) -> Answered {
+fn settle(heard: Vec<LookupResult>) -> LookupResult {
     let doubtful = heard.iter().position(|answered| !is_word(&answered.outcome));
     let index = doubtful.unwrap_or(heard.len().saturating_sub(1));
-    heard.into_iter().nth(index).unwrap_or(Answered {
+    heard.into_iter().nth(index).unwrap_or(LookupResult {
         outcome: Outcome::NoHost,
         mirror: None,
         node_login: false,
