@@ -15,7 +15,7 @@ use crate::pull::{ErrorCode, Outcome};
 
 /// Registries that answer in ways of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum RegistryVendor {
     DockerHub,
     Ghcr,
     /// Artifact Registry and Container Registry.
@@ -29,7 +29,7 @@ pub(super) enum Family {
     Plain,
 }
 
-impl Family {
+impl RegistryVendor {
     /// Recognises a registry by its host, its challenge and its headers.
     pub(super) fn of(host: &str, challenge: Option<&Challenge>, headers: &HeaderMap) -> Self {
         let realm = challenge.and_then(|c| c.realm.as_deref()).unwrap_or_default();
@@ -90,7 +90,7 @@ pub(super) fn refusal(
     headers: &HeaderMap,
     challenges: &[Challenge],
     proof: AuthUsed,
-    family: Family,
+    family: RegistryVendor,
     body: Option<&[u8]>,
 ) -> Outcome {
     let envelope = body.map(Envelope::read).unwrap_or_default();
@@ -135,7 +135,7 @@ fn missing(envelope: &Envelope) -> Outcome {
 fn unauthorized(
     challenges: &[Challenge],
     proof: AuthUsed,
-    family: Family,
+    family: RegistryVendor,
     envelope: &Envelope,
 ) -> Outcome {
     let usable = challenges.iter().find(|c| c.scheme != Scheme::Other);
@@ -144,7 +144,7 @@ fn unauthorized(
         // The token service knew us, and the registry still says no: it does not say whether
         // there is anything to see.
         (_, AuthUsed::Token) => Outcome::MissingOrDenied,
-        _ if family == Family::Quay => Outcome::MissingOrDenied,
+        _ if family == RegistryVendor::Quay => Outcome::MissingOrDenied,
         _ => Outcome::Unauthorized,
     }
 }
@@ -153,7 +153,7 @@ fn unauthorized(
 pub(super) fn token_refusal(
     status: StatusCode,
     headers: &HeaderMap,
-    family: Family,
+    family: RegistryVendor,
     body: &[u8],
 ) -> Outcome {
     match status {
@@ -299,7 +299,7 @@ mod tests {
         fn outcome(&self) -> Outcome {
             let headers = self.headers();
             let challenges = challenge::parse([self.challenge.as_bytes()]);
-            let family = Family::of(self.host, challenges.first(), &headers);
+            let family = RegistryVendor::of(self.host, challenges.first(), &headers);
             let status = StatusCode::from_u16(self.status).unwrap();
             refusal(status, &headers, &challenges, self.proof, family, Some(self.body.as_bytes()))
         }
@@ -431,7 +431,7 @@ mod tests {
     ) {
         let challenges = challenge::parse([challenge.as_bytes()]);
         let headers = HeaderMap::new();
-        let family = Family::of(host, challenges.first(), &headers);
+        let family = RegistryVendor::of(host, challenges.first(), &headers);
         let status = StatusCode::from_u16(status).unwrap();
         assert_eq!(token_refusal(status, &headers, family, body.as_bytes()), expected);
     }
@@ -451,7 +451,7 @@ mod tests {
             &shape.headers(),
             &[],
             AuthUsed::Nothing,
-            Family::Plain,
+            RegistryVendor::Plain,
             Some(body.as_bytes()),
         );
         assert_eq!(found, Outcome::TagMissing { code: None });
@@ -460,8 +460,14 @@ mod tests {
     #[test]
     fn a_head_confirms_nothing() {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("1"))]);
-        let found =
-            refusal(StatusCode::NOT_FOUND, &headers, &[], AuthUsed::Token, Family::Plain, None);
+        let found = refusal(
+            StatusCode::NOT_FOUND,
+            &headers,
+            &[],
+            AuthUsed::Token,
+            RegistryVendor::Plain,
+            None,
+        );
         assert_eq!(found, Outcome::TagMissing { code: None });
     }
 }

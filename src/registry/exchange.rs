@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::{self, Challenge, Scheme};
-use super::classify::{self, AuthUsed, Family};
+use super::classify::{self, AuthUsed, RegistryVendor};
 use super::limits::HostLimits;
 use super::metrics::{Kind, RegistryMetrics};
 use super::proof::Secret;
@@ -59,7 +59,7 @@ pub(super) struct Session<'a> {
 pub(super) struct Reply {
     pub(super) answer: Answer,
     proof: AuthUsed,
-    family: Family,
+    family: RegistryVendor,
     challenges: Vec<Challenge>,
 }
 
@@ -143,8 +143,11 @@ impl Session<'_> {
                 continue;
             }
             let challenges = challenges_of(&answer);
-            let family =
-                Family::of(url.host_str().unwrap_or_default(), challenges.first(), &answer.headers);
+            let family = RegistryVendor::of(
+                url.host_str().unwrap_or_default(),
+                challenges.first(),
+                &answer.headers,
+            );
             if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
                 proving = self.prove(&url, home, &challenges, family, warm.proof).await?;
                 if proving.is_some() {
@@ -235,7 +238,7 @@ impl Session<'_> {
         url: &Url,
         home: bool,
         challenges: &[Challenge],
-        family: Family,
+        family: RegistryVendor,
         tried: AuthUsed,
     ) -> Result<Option<Authorization>, Outcome> {
         let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);

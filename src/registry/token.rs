@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::classify::{self, Family};
+use super::classify::{self, RegistryVendor};
 use super::decode;
 use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
@@ -57,7 +57,7 @@ pub(super) struct Application<'a> {
     pub(super) repository: Option<&'a str>,
     pub(super) secret: Option<&'a Secret>,
     pub(super) lane: &'a ConnectionKey,
-    pub(super) family: Family,
+    pub(super) family: RegistryVendor,
     pub(super) deadline: Instant,
 }
 
