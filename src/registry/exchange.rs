@@ -30,12 +30,12 @@ pub(super) struct SessionContext {
     pub(super) metrics: Arc<RegistryMetrics>,
     pub(super) redirects: usize,
     pub(super) error_bytes: usize,
-    habits: Mutex<Habits>,
+    habits: Mutex<HostHints>,
 }
 
 /// What was learned of registries' ways; losing it costs a request.
 #[derive(Default)]
-struct Habits {
+struct HostHints {
     /// Registries that took a credential by Basic.
     basic: HashSet<(Box<str>, CredentialIdentity)>,
     /// Registries that speak no TLS although it was tried first.
@@ -84,11 +84,11 @@ impl SessionContext {
             metrics,
             redirects: limits.redirects,
             error_bytes: limits.error_bytes,
-            habits: Mutex::new(Habits::default()),
+            habits: Mutex::new(HostHints::default()),
         }
     }
 
-    fn habits<T>(&self, with: impl FnOnce(&mut Habits) -> T) -> T {
+    fn habits<T>(&self, with: impl FnOnce(&mut HostHints) -> T) -> T {
         with(&mut self.habits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
