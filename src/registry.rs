@@ -51,7 +51,8 @@ pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
 pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
 pub use options::{
-    CacheLimits, Directions, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, StepLimits,
+    CacheLimits, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, RegistryPolicy,
+    StepLimits,
 };
 pub use realm::RealmPair;
 pub use resolver::NameResolver;
@@ -73,7 +74,7 @@ pub struct RegistryClient {
     answers: Answers,
     tags: Cache<Key, Arc<TagList>>,
     hosts: ArcSwap<RegistryHosts>,
-    directions: Arc<ArcSwap<Directions>>,
+    directions: Arc<ArcSwap<RegistryPolicy>>,
     salt: IdentitySalt,
     limits: StepLimits,
     metrics: Arc<RegistryMetrics>,
@@ -129,7 +130,7 @@ impl RegistryClient {
     }
 
     /// Follows other directions of the policy from now on.
-    pub fn take_directions(&self, directions: Directions) {
+    pub fn take_directions(&self, directions: RegistryPolicy) {
         let before = self.directions.swap(Arc::new(directions));
         let now = self.directions.load();
         if before.in_cluster != now.in_cluster {

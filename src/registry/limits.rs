@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::metrics::RegistryMetrics;
-use super::options::{Directions, LoadLimits};
+use super::options::{LoadLimits, RegistryPolicy};
 use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
 use crate::pull::Outcome;
@@ -26,7 +26,7 @@ const UNSAID_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// All registries' states.
 pub(super) struct Limits {
     load: LoadLimits,
-    directions: Arc<ArcSwap<Directions>>,
+    directions: Arc<ArcSwap<RegistryPolicy>>,
     metrics: Arc<RegistryMetrics>,
     hosts: Mutex<HashMap<Box<str>, Arc<HostLimits>>>,
 }
@@ -122,7 +122,7 @@ pub(super) struct Permit {
 impl Limits {
     pub(super) fn new(
         load: LoadLimits,
-        directions: Arc<ArcSwap<Directions>>,
+        directions: Arc<ArcSwap<RegistryPolicy>>,
         metrics: Arc<RegistryMetrics>,
     ) -> Self {
         Self { load, directions, metrics, hosts: Mutex::new(HashMap::new()) }
@@ -150,7 +150,7 @@ impl Limits {
     }
 
     /// Budgets are others now: the registries that this concerns begin anew.
-    pub(super) fn rebudget(&self, before: &Directions) {
+    pub(super) fn rebudget(&self, before: &RegistryPolicy) {
         let now = self.directions.load();
         lock(&self.hosts).retain(|name, _| before.budget(name) == now.budget(name));
     }
@@ -346,13 +346,16 @@ mod tests {
     use super::*;
     use crate::policy::PullPolicy;
 
-    fn directions(budgets: &str) -> Directions {
+    fn directions(budgets: &str) -> RegistryPolicy {
         let text = format!(
             "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: a}}\n\
              spec: {{registries: {{budgets: {budgets}}}}}"
         );
         let policy = PullPolicy::parse(&text, "test").unwrap();
-        Directions { budgets: policy.spec().registries.budgets.clone(), ..Directions::default() }
+        RegistryPolicy {
+            budgets: policy.spec().registries.budgets.clone(),
+            ..RegistryPolicy::default()
+        }
     }
 
     fn spent(host: &HostLimits) -> u32 {

@@ -21,7 +21,7 @@ pub struct RegistryOptions {
     /// The service and pod ranges of this cluster, closed to registries that are not declared.
     pub cluster_ranges: Vec<IpNet>,
     /// What the policy says of registries.
-    pub directions: Directions,
+    pub directions: RegistryPolicy,
     /// What the nodes' mirror configuration says.
     pub hosts: RegistryHosts,
     /// Certificate authorities beside the system's, PEM.
@@ -48,7 +48,7 @@ impl Default for RegistryOptions {
             allow: Vec::new(),
             contact_loopback: false,
             cluster_ranges: Vec::new(),
-            directions: Directions::default(),
+            directions: RegistryPolicy::default(),
             hosts: RegistryHosts::default(),
             ca_files: Vec::new(),
             realms: Vec::new(),
@@ -64,7 +64,7 @@ impl Default for RegistryOptions {
 
 /// What the policy says of registries: it may change while the client runs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Directions {
+pub struct RegistryPolicy {
     /// Registries that are served from within the cluster.
     pub in_cluster: InClusterHosts,
     /// How much may be asked of a registry; the first that fits counts.
@@ -73,7 +73,7 @@ pub struct Directions {
     pub whole: Duration,
 }
 
-impl Default for Directions {
+impl Default for RegistryPolicy {
     fn default() -> Self {
         Self {
             in_cluster: InClusterHosts::default(),
@@ -83,7 +83,7 @@ impl Default for Directions {
     }
 }
 
-impl Directions {
+impl RegistryPolicy {
     /// The budget of a host that is dialled, with its port where it has one.
     pub(super) fn budget(&self, host: &str) -> Option<&RegistryBudget> {
         // Docker Hub is `docker.io` in every name and every policy.

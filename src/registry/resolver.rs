@@ -16,7 +16,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
 use super::address::AddressPolicy;
-use super::options::Directions;
+use super::options::RegistryPolicy;
 
 /// How names become addresses; the system's way unless a test puts another in its place.
 pub trait NameResolver: Send + Sync {
@@ -75,7 +75,7 @@ impl Error for ResolveFault {}
 pub(super) struct GuardedResolver {
     pub(super) names: Arc<dyn NameResolver>,
     pub(super) policy: Arc<AddressPolicy>,
-    pub(super) directions: Arc<ArcSwap<Directions>>,
+    pub(super) directions: Arc<ArcSwap<RegistryPolicy>>,
     pub(super) timeout: Duration,
 }
 

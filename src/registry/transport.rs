@@ -18,7 +18,7 @@ use url::{Host, Url};
 use super::address::AddressPolicy;
 use super::error::RegistryError;
 use super::fault;
-use super::options::{Directions, ProxyOptions, RegistryOptions, StepLimits};
+use super::options::{ProxyOptions, RegistryOptions, RegistryPolicy, StepLimits};
 use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames};
 use super::tls::TlsBase;
 use crate::credential::CredentialIdentity;
@@ -61,7 +61,7 @@ type Clients = HashMap<(ConnectionKey, Option<Box<str>>), (reqwest::Client, Inst
 pub(super) struct Transport {
     base: TlsBase,
     policy: Arc<AddressPolicy>,
-    directions: Arc<ArcSwap<Directions>>,
+    directions: Arc<ArcSwap<RegistryPolicy>>,
     names: Arc<dyn NameResolver>,
     proxies: Matcher,
     proxy: ProxyOptions,
@@ -74,7 +74,7 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(
         options: &RegistryOptions,
-        directions: Arc<ArcSwap<Directions>>,
+        directions: Arc<ArcSwap<RegistryPolicy>>,
     ) -> Result<Self, RegistryError> {
         let mut proxies = Matcher::builder().no(options.proxy.no_proxy.as_str());
         let mut proxy_hosts = Vec::new();

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::house::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
 use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus, RegistryScore, VerdictCount};
-use crate::registry::{Directions, RegistryClient};
+use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
 use crate::server::WatchedFiles;
 use crate::telemetry::Metrics;
@@ -39,8 +39,8 @@ impl InForce {
 }
 
 /// What a policy says of registries to a webhook: its look-ups have less time than others.
-pub(super) fn directions(policy: &PullPolicy) -> Directions {
-    Directions { whole: policy.spec().lookups.each.get(), ..registries::directions(policy) }
+pub(super) fn directions(policy: &PullPolicy) -> RegistryPolicy {
+    RegistryPolicy { whole: policy.spec().lookups.each.get(), ..registries::directions(policy) }
 }
 
 /// Reads the policy in a file.

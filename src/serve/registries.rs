@@ -1,7 +1,7 @@
 //! How registries are reached, from flags, policy and environment, for every subcommand alike.
 
 use crate::policy::PullPolicy;
-use crate::registry::{Directions, InClusterHosts, ProxyOptions, RealmPair, RegistryOptions};
+use crate::registry::{InClusterHosts, ProxyOptions, RealmPair, RegistryOptions, RegistryPolicy};
 use crate::serve::RegistrySettings;
 
 /// The options without the nodes' mirrors, which each subcommand loads in its own way.
@@ -28,16 +28,16 @@ pub(crate) fn options(settings: RegistrySettings, policy: &PullPolicy) -> Regist
 }
 
 /// What a policy says of registries.
-pub(super) fn directions(policy: &PullPolicy) -> Directions {
+pub(super) fn directions(policy: &PullPolicy) -> RegistryPolicy {
     let spec = policy.spec();
     let in_cluster = spec.registries.in_cluster.iter().map(|registry| {
         // Addresses are opened for a host, whatever its port.
         let host = registry.as_str();
         host.rsplit_once(':').map_or(host, |(host, _port)| host).into()
     });
-    Directions {
+    RegistryPolicy {
         in_cluster: InClusterHosts(in_cluster.collect()),
         budgets: spec.registries.budgets.clone(),
-        ..Directions::default()
+        ..RegistryPolicy::default()
     }
 }
