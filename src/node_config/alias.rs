@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pattern::{Pattern, Rename, Way};
+use super::pattern::{Pattern, Rename, UpstreamRule};
 use super::route::RegistryHosts;
 
 /// Most aliases that are given.
@@ -41,7 +41,7 @@ impl RegistryHosts {
 }
 
 /// The prefix under which this host keeps a registry, with a slash at its end.
-fn name_at(way: &Way, original: &str) -> Option<String> {
+fn name_at(way: &UpstreamRule, original: &str) -> Option<String> {
     let endpoint = way.endpoint.as_deref()?;
     let host = endpoint.url.host_str()?;
     let host = match endpoint.url.port() {
@@ -85,12 +85,12 @@ mod tests {
             "quay.io",
             vec![to("https://m.example/v2/both"), to("https://m.example/api/quay")],
         );
-        let moved = Way {
+        let moved = UpstreamRule {
             rename: Rename::Behind { prefix: "q.example/team".into(), path: "t".into() },
-            ..Way::to(to("https://m.example/v2"))
+            ..UpstreamRule::to(to("https://m.example/v2"))
         };
-        hosts.add(Pattern::Prefix("q.example/team".into()), vec![moved, Way::itself()]);
-        hosts.add(Pattern::Any, vec![Way::to(to("https://any.example/v2/x"))]);
+        hosts.add(Pattern::Prefix("q.example/team".into()), vec![moved, UpstreamRule::itself()]);
+        hosts.add(Pattern::Any, vec![UpstreamRule::to(to("https://any.example/v2/x"))]);
         let aliases: Vec<String> =
             hosts.aliases().iter().map(|(alias, original)| format!("{alias} {original}")).collect();
         assert_eq!(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Rename, Way};
+use super::pattern::{Rename, UpstreamRule};
 use super::route::{Client, Endpoint, TlsSettings, default_endpoint, split_port};
 use super::toml_reader::{Document, Field, Section};
 
@@ -21,7 +21,7 @@ pub fn parse_hosts_toml(
     directory: &Path,
     file: &str,
     text: &str,
-) -> Result<Vec<Way>, MirrorError> {
+) -> Result<Vec<UpstreamRule>, MirrorError> {
     let document = Document { file, text };
     let parsed = document.parse()?;
     let root = document.section(parsed.get_ref());
@@ -47,7 +47,7 @@ pub fn certificates_only(
     registry: Option<&str>,
     ca_files: Vec<PathBuf>,
     clients: Vec<Client>,
-) -> Vec<Way> {
+) -> Vec<UpstreamRule> {
     let config = HostConfig { ca_files, clients, ..HostConfig::default() };
     vec![config.itself(registry)]
 }
@@ -112,7 +112,7 @@ impl HostConfig {
         })
     }
 
-    fn way(&self, address: &str, field: &Field<'_, '_>) -> Result<Way, MirrorError> {
+    fn way(&self, address: &str, field: &Field<'_, '_>) -> Result<UpstreamRule, MirrorError> {
         let no_address = || field.fault(MirrorFault::Address);
         let full =
             if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
@@ -132,7 +132,7 @@ impl HostConfig {
             url.set_scheme("https").map_err(|()| no_address())?;
         }
         let capabilities = self.capabilities.unwrap_or(Capabilities { pull: true, resolve: true });
-        Ok(Way {
+        Ok(UpstreamRule {
             endpoint: Some(Arc::new(Endpoint {
                 told_registry: true,
                 falls_back_to_http: both,
@@ -147,14 +147,14 @@ impl HostConfig {
     }
 
     /// The registry itself; without a `server` containerd gives it every capability.
-    fn itself(&self, registry: Option<&str>) -> Way {
+    fn itself(&self, registry: Option<&str>) -> UpstreamRule {
         let plain = !self.has_tls() && self.headers.is_empty();
         let endpoint = registry.filter(|_| !plain).and_then(default_endpoint);
         let endpoint = endpoint.map(|endpoint| {
             let tls = self.tls().or_else(|| endpoint.tls.clone());
             Arc::new(Endpoint { tls, headers: self.headers.clone(), ..endpoint })
         });
-        Way { endpoint, ..Way::itself() }
+        UpstreamRule { endpoint, ..UpstreamRule::itself() }
     }
 }
 

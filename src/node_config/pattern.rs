@@ -107,7 +107,7 @@ impl Rename {
 
 /// One host of a rule, and what it is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Way {
+pub struct UpstreamRule {
     /// The host; the registry itself, as it is dialled by default, if there is none.
     pub endpoint: Option<Arc<Endpoint>>,
     /// Whether it is asked for tags.
@@ -118,7 +118,7 @@ pub struct Way {
     pub rename: Rename,
 }
 
-impl Way {
+impl UpstreamRule {
     /// A host that is asked for everything, by the same name.
     pub fn to(endpoint: Endpoint) -> Self {
         Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Pattern, Rename, Way};
+use super::pattern::{Pattern, Rename, UpstreamRule};
 use super::route::{Endpoint, RegistryHosts, TlsSettings, default_endpoint};
 use super::toml_reader::{Document, Field, Section};
 
@@ -38,7 +38,7 @@ pub fn parse_registries_conf(file: &str, text: &str) -> Result<RegistryHosts, Mi
     Ok(hosts)
 }
 
-fn read_registry(element: &Field<'_, '_>) -> Result<(Pattern, Vec<Way>), MirrorError> {
+fn read_registry(element: &Field<'_, '_>) -> Result<(Pattern, Vec<UpstreamRule>), MirrorError> {
     let section = element.section()?;
     let location = section.text("location")?.map(trimmed).unwrap_or_default();
     let prefix = match section.text("prefix")?.map(trimmed) {
@@ -65,7 +65,7 @@ fn read_registry(element: &Field<'_, '_>) -> Result<(Pattern, Vec<Way>), MirrorE
     }
     let insecure = section.flag("insecure")?;
     ways.push(if location.is_empty() && !insecure {
-        Way::itself()
+        UpstreamRule::itself()
     } else {
         let location = if location.is_empty() { prefix } else { location };
         match section.get("location") {
@@ -80,7 +80,7 @@ fn read_mirror(
     mirror: &Field<'_, '_>,
     prefix: &str,
     digest_only: bool,
-) -> Result<Way, MirrorError> {
+) -> Result<UpstreamRule, MirrorError> {
     let section: Section<'_, '_> = mirror.section()?;
     let Some(field) = section.get("location") else {
         return Err(mirror.fault(MirrorFault::Incomplete));
@@ -95,7 +95,7 @@ fn read_mirror(
             _ => return Err(pull.fault(MirrorFault::PullFromMirror)),
         },
     };
-    Ok(Way { by_tag, by_digest, ..found })
+    Ok(UpstreamRule { by_tag, by_digest, ..found })
 }
 
 /// The way to a location: its host, and what stands behind the prefix under its path.
@@ -104,7 +104,7 @@ fn way(
     prefix: &str,
     insecure: bool,
     field: &Field<'_, '_>,
-) -> Result<Way, MirrorError> {
+) -> Result<UpstreamRule, MirrorError> {
     let (host, path) = location.split_once('/').unwrap_or((location, ""));
     let no_address = || field.fault(MirrorFault::Address);
     if host.is_empty() || host.contains("://") || location.contains("://") {
@@ -117,7 +117,7 @@ fn way(
     let tls =
         insecure.then(|| Arc::new(TlsSettings { skip_verify: true, ..TlsSettings::default() }));
     let own = prefix.split('/').next().unwrap_or_default();
-    Ok(Way {
+    Ok(UpstreamRule {
         endpoint: Some(Arc::new(Endpoint {
             takes_credentials: own == host,
             falls_back_to_http: insecure,

@@ -16,7 +16,7 @@ use serde_saphyr::Spanned;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Pattern, Rename, Way};
+use super::pattern::{Pattern, Rename, UpstreamRule};
 use super::route::{Client, Endpoint, NodeLogin, RegistryHosts, TlsSettings, default_endpoint};
 
 #[derive(Deserialize)]
@@ -188,10 +188,10 @@ pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, Mi
             })?;
             let HostConfig { tls, login } = configs.of(&host_and_port(&url));
             let endpoint = Endpoint { told_registry: true, tls, login, ..Endpoint::at(url) };
-            ways.push(Way { rename: rename.clone(), ..Way::to(endpoint) });
+            ways.push(UpstreamRule { rename: rename.clone(), ..UpstreamRule::to(endpoint) });
         }
         if registry == "*" {
-            ways.push(Way::itself());
+            ways.push(UpstreamRule::itself());
             hosts.add(Pattern::Any, ways);
         } else {
             ways.push(itself(registry, configs.of(registry)));
@@ -210,7 +210,7 @@ pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, Mi
 }
 
 /// The wildcard's mirrors hold for a registry that only has a `configs` entry.
-fn mirrors_of_all(hosts: &RegistryHosts, registry: &str) -> Vec<Way> {
+fn mirrors_of_all(hosts: &RegistryHosts, registry: &str) -> Vec<UpstreamRule> {
     let mut ways = hosts.ways_of_all();
     ways.retain(|way| way.endpoint.is_some());
     ways.retain(|way| {
@@ -219,14 +219,14 @@ fn mirrors_of_all(hosts: &RegistryHosts, registry: &str) -> Vec<Way> {
     ways
 }
 
-fn itself(registry: &str, config: HostConfig) -> Way {
+fn itself(registry: &str, config: HostConfig) -> UpstreamRule {
     let endpoint = default_endpoint(registry).filter(|_| config != HostConfig::default());
     let HostConfig { tls, login } = config;
     let endpoint = endpoint.map(|endpoint| {
         let tls = tls.or_else(|| endpoint.tls.clone());
         Arc::new(Endpoint { tls, login, ..endpoint })
     });
-    Way { endpoint, ..Way::itself() }
+    UpstreamRule { endpoint, ..UpstreamRule::itself() }
 }
 
 /// An endpoint's address: without a scheme https, or http on loopback; a path stands as it is.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::pattern::{Pattern, Way};
+use super::pattern::{Pattern, UpstreamRule};
 
 /// Where a registry is really dialled when no file says otherwise.
 const HUB: &str = "docker.io";
@@ -119,7 +119,7 @@ pub struct Route {
 /// Registry → ordered endpoints.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistryHosts {
-    rules: Vec<(Pattern, Vec<Way>)>,
+    rules: Vec<(Pattern, Vec<UpstreamRule>)>,
     /// What CRI-O's file says of short names.
     pub(super) short_names: ShortNames,
 }
@@ -135,13 +135,13 @@ pub(super) struct ShortNames {
 
 impl RegistryHosts {
     /// Adds a rule. Of two for the same references the first holds.
-    pub fn add(&mut self, pattern: Pattern, ways: Vec<Way>) {
+    pub fn add(&mut self, pattern: Pattern, ways: Vec<UpstreamRule>) {
         self.rules.push((pattern, ways));
     }
 
     /// Adds the endpoints of one registry, in the order in which they are tried.
     pub fn insert(&mut self, host: impl Into<Box<str>>, endpoints: Vec<Endpoint>) {
-        self.add(Pattern::Host(host.into()), endpoints.into_iter().map(Way::to).collect());
+        self.add(Pattern::Host(host.into()), endpoints.into_iter().map(UpstreamRule::to).collect());
     }
 
     /// Adds the rules of another file behind those that are there.
@@ -177,12 +177,12 @@ impl RegistryHosts {
     }
 
     /// Every rule, in the order in which they were added.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (&Pattern, &[Way])> {
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&Pattern, &[UpstreamRule])> {
         self.rules.iter().map(|(pattern, ways)| (pattern, ways.as_slice()))
     }
 
     /// The ways that hold for every registry without a rule of its own.
-    pub(super) fn ways_of_all(&self) -> Vec<Way> {
+    pub(super) fn ways_of_all(&self) -> Vec<UpstreamRule> {
         let of_all = self.rules.iter().find(|(pattern, _)| *pattern == Pattern::Any);
         of_all.map(|(_, ways)| ways.clone()).unwrap_or_default()
     }
@@ -196,7 +196,7 @@ impl RegistryHosts {
             .filter_map(|(pattern, ways)| Some((pattern.fit(host, repository)?, ways)));
         // `max_by_key` would take the last of equals.
         let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
-        let itself = [Way::itself()];
+        let itself = [UpstreamRule::itself()];
         let ways = best.map_or(&itself[..], |(_, ways)| ways);
         ways.iter()
             .filter(|way| if by_digest { way.by_digest } else { way.by_tag })
