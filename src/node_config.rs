@@ -15,7 +15,7 @@ mod toml_reader;
 
 pub use error::{MirrorError, MirrorFault};
 pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory};
-pub use pattern::{Pattern, Rename, UpstreamRule};
+pub use pattern::{Pattern, Rewrite, UpstreamRule};
 pub use registries_conf::parse_registries_conf;
 pub use registries_yaml::parse_registries_yaml;
 pub use route::{Client, Endpoint, NodeLogin, RegistryHosts, Route, TlsSettings, default_endpoint};

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pattern::{Pattern, Rename, UpstreamRule};
+use super::pattern::{Pattern, Rewrite, UpstreamRule};
 use super::route::RegistryHosts;
 
 /// Most aliases that are given.
@@ -50,9 +50,9 @@ fn name_at(way: &UpstreamRule, original: &str) -> Option<String> {
     };
     let behind = endpoint.url.path().trim_end_matches('/').strip_prefix(API)?;
     let renamed = match &way.rename {
-        Rename::Keep => "",
-        Rename::Behind { path, .. } => path,
-        Rename::Expressions(_) => return None,
+        Rewrite::Keep => "",
+        Rewrite::Behind { path, .. } => path,
+        Rewrite::Expressions(_) => return None,
     };
     let parts = [behind.trim_matches('/'), renamed];
     let path: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -86,7 +86,7 @@ mod tests {
             vec![to("https://m.example/v2/both"), to("https://m.example/api/quay")],
         );
         let moved = UpstreamRule {
-            rename: Rename::Behind { prefix: "q.example/team".into(), path: "t".into() },
+            rename: Rewrite::Behind { prefix: "q.example/team".into(), path: "t".into() },
             ..UpstreamRule::to(to("https://m.example/v2"))
         };
         hosts.add(Pattern::Prefix("q.example/team".into()), vec![moved, UpstreamRule::itself()]);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Rename, UpstreamRule};
+use super::pattern::{Rewrite, UpstreamRule};
 use super::route::{Client, Endpoint, TlsSettings, default_endpoint, split_port};
 use super::toml_reader::{Document, Field, Section};
 
@@ -142,7 +142,7 @@ impl HostConfig {
             })),
             by_tag: capabilities.pull && capabilities.resolve,
             by_digest: capabilities.pull,
-            rename: Rename::Keep,
+            rename: Rewrite::Keep,
         })
     }
 

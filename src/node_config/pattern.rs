@@ -52,7 +52,7 @@ fn rest_behind<'a>(prefix: &str, host: &str, repository: &'a str) -> Option<&'a 
 
 /// Under which name a host knows a repository.
 #[derive(Debug, Clone)]
-pub enum Rename {
+pub enum Rewrite {
     /// The same.
     Keep,
     /// What stands behind `prefix`, behind this path (CRI-O's `location`).
@@ -66,7 +66,7 @@ pub enum Rename {
     Expressions(Vec<(Regex, Box<str>)>),
 }
 
-impl PartialEq for Rename {
+impl PartialEq for Rewrite {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Keep, Self::Keep) => true,
@@ -82,7 +82,7 @@ impl PartialEq for Rename {
     }
 }
 
-impl Rename {
+impl Rewrite {
     /// The repository's name there.
     pub(super) fn apply(&self, host: &str, repository: &str) -> Box<str> {
         match self {
@@ -115,7 +115,7 @@ pub struct UpstreamRule {
     /// Whether it is asked for digests.
     pub by_digest: bool,
     /// The repository's name there.
-    pub rename: Rename,
+    pub rename: Rewrite,
 }
 
 impl UpstreamRule {
@@ -125,12 +125,12 @@ impl UpstreamRule {
             endpoint: Some(Arc::new(endpoint)),
             by_tag: true,
             by_digest: true,
-            rename: Rename::Keep,
+            rename: Rewrite::Keep,
         }
     }
 
     /// The registry itself.
     pub fn itself() -> Self {
-        Self { endpoint: None, by_tag: true, by_digest: true, rename: Rename::Keep }
+        Self { endpoint: None, by_tag: true, by_digest: true, rename: Rewrite::Keep }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Pattern, Rename, UpstreamRule};
+use super::pattern::{Pattern, Rewrite, UpstreamRule};
 use super::route::{Endpoint, RegistryHosts, TlsSettings, default_endpoint};
 use super::toml_reader::{Document, Field, Section};
 
@@ -126,7 +126,7 @@ fn way(
         })),
         by_tag: true,
         by_digest: true,
-        rename: Rename::Behind { prefix: prefix.into(), path: trimmed(path).into() },
+        rename: Rewrite::Behind { prefix: prefix.into(), path: trimmed(path).into() },
     })
 }
 

@@ -16,7 +16,7 @@ use serde_saphyr::Spanned;
 use url::Url;
 
 use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Pattern, Rename, UpstreamRule};
+use super::pattern::{Pattern, Rewrite, UpstreamRule};
 use super::route::{Client, Endpoint, NodeLogin, RegistryHosts, TlsSettings, default_endpoint};
 
 #[derive(Deserialize)]
@@ -179,7 +179,7 @@ pub fn parse_registries_yaml(file: &str, text: &str) -> Result<RegistryHosts, Mi
             expressions.push((compiled, with.value.as_str().into()));
         }
         let rename =
-            if expressions.is_empty() { Rename::Keep } else { Rename::Expressions(expressions) };
+            if expressions.is_empty() { Rewrite::Keep } else { Rewrite::Expressions(expressions) };
         let mut ways = Vec::new();
         for address in mirror.endpoint.iter().flatten() {
             let url = endpoint_address(&address.value).ok_or_else(|| {
