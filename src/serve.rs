@@ -28,7 +28,7 @@ pub use config::{
     RegistrySettings, TlsSource,
 };
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
-use house::House;
+use house::App;
 pub use own_flags::{OwnFlags, OwnSettings};
 
 /// How long requests under way may take after the lame duck's time. With the default lame duck
@@ -44,7 +44,7 @@ pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(flags)?;
     telemetry::init(config.log_format, config.log_level);
     let lame_duck = config.lame_duck;
-    let house = House::build(config).await?;
+    let house = App::build(config).await?;
     Ok(match serve(house, lame_duck).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,7 +87,7 @@ struct Stops {
     admin: CancellationToken,
 }
 
-async fn serve(house: House, lame_duck: Duration) -> anyhow::Result<()> {
+async fn serve(house: App, lame_duck: Duration) -> anyhow::Result<()> {
     let mut signals = Stop::listen()?;
     if let Some(bundle) = &house.ca_bundle {
         // The one thing a person has to copy; the log goes to standard error.

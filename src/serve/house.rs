@@ -40,7 +40,7 @@ const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// The parts, built and bound, not yet running.
-pub(super) struct House {
+pub(super) struct App {
     pub(super) ca_bundle: Option<String>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) memory: Option<Arc<MemoryFile>>,
@@ -65,7 +65,7 @@ pub(super) struct House {
     admin: Bound,
 }
 
-impl House {
+impl App {
     /// Builds everything; what cannot be used is named.
     pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
         let Config {
