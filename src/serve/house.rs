@@ -15,7 +15,7 @@ use super::audit::Audit;
 use super::concerns::{self, Concerns, Waiting};
 use super::memory::{self, MemoryFile};
 use super::own::{Own, first_certificate};
-use super::policy::{self, InForce};
+use super::policy::{self, ActivePolicy};
 use super::{DRAIN, Ended, Stops};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
@@ -185,8 +185,10 @@ impl App {
     /// Starts every task; returns the name of the one that ends when reviews are drained.
     pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
         let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
-        let in_force =
-            InForce { policy: Arc::clone(&self.reviewer.policy), registry: self.registry.clone() };
+        let in_force = ActivePolicy {
+            policy: Arc::clone(&self.reviewer.policy),
+            registry: self.registry.clone(),
+        };
         let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
             tasks.spawn(async move {
                 task.await;

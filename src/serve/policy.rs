@@ -25,12 +25,12 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 
 /// Brings new policies to all who work by them.
 #[derive(Clone)]
-pub(super) struct InForce {
+pub(super) struct ActivePolicy {
     pub(super) policy: Arc<ArcSwap<PullPolicy>>,
     pub(super) registry: Arc<RegistryClient>,
 }
 
-impl InForce {
+impl ActivePolicy {
     /// Puts a policy in force.
     fn put(&self, policy: PullPolicy) {
         self.registry.take_directions(directions(&policy));
@@ -52,7 +52,7 @@ pub(super) fn parse(file: &WatchedFiles) -> Result<PullPolicy, PolicyError> {
 pub(super) async fn follow_file(
     mut file: WatchedFiles,
     every: Duration,
-    in_force: InForce,
+    in_force: ActivePolicy,
     metrics: Arc<Metrics>,
 ) {
     metrics.policy_current(true);
@@ -68,7 +68,7 @@ pub(super) async fn follow_file(
 /// leads.
 pub(super) async fn follow_cluster(
     source: PolicySource,
-    in_force: InForce,
+    in_force: ActivePolicy,
     metrics: Arc<Metrics>,
     mut leads: Option<watch::Receiver<bool>>,
     score: impl Fn() -> Vec<RegistryScore> + Send,
@@ -134,7 +134,7 @@ async fn changed(leads: &mut Option<watch::Receiver<bool>>) {
 /// What was made of the object so far.
 struct Object {
     source: PolicySource,
-    in_force: InForce,
+    in_force: ActivePolicy,
     metrics: Arc<Metrics>,
     /// What was last heard, without the status.
     last: Option<PolicyNews>,
