@@ -44,7 +44,7 @@ use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
-pub use client::{ClusterError, Connection, Place, Said};
+pub use client::{ApiError, ClusterError, Connection, Place};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use survey::{Survey, read_object};

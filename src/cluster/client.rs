@@ -29,10 +29,10 @@ pub enum ClusterError {
     List(#[source] WatchError),
     /// An object could not be read.
     #[error("failed to read an object of the cluster")]
-    Get(#[source] Said),
+    Get(#[source] ApiError),
     /// The status of an object could not be written.
     #[error("failed to write the status of an object")]
-    Status(#[source] Said),
+    Status(#[source] ApiError),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Late,
@@ -41,9 +41,9 @@ pub enum ClusterError {
 /// An error of the API client as a person reads it: of a refusal the API server's own sentence,
 /// without the object that carries it.
 #[derive(Debug)]
-pub struct Said(Box<kube::Error>);
+pub struct ApiError(Box<kube::Error>);
 
-impl Said {
+impl ApiError {
     pub(super) fn of(error: kube::Error) -> Self {
         Self(Box::new(error))
     }
@@ -57,7 +57,7 @@ impl Said {
     }
 }
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &*self.0 {
             kube::Error::Api(status) if !status.message.is_empty() => f.write_str(&status.message),
@@ -66,7 +66,7 @@ impl std::fmt::Display for Said {
     }
 }
 
-impl std::error::Error for Said {
+impl std::error::Error for ApiError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             kube::Error::Api(_) => None,

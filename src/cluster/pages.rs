@@ -11,7 +11,7 @@ use kube::core::Request;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::client::{Connection, Said};
+use super::client::{ApiError, Connection};
 use super::watch::{WatchError, WatchTuning};
 use super::wire::Page;
 
@@ -91,7 +91,7 @@ impl<'a> Pages<'a> {
             };
             let request = request.map_err(|error| WatchError::Request(Box::new(error)))?;
             let opened = self.connection.client().request_stream(request).await;
-            let stream = opened.map_err(|error| WatchError::Api(Said::of(error)))?;
+            let stream = opened.map_err(|error| WatchError::Api(ApiError::of(error)))?;
             if read_whole(stream, &mut self.text, self.tuning.longest_page).await? {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::CALL_TIME;
-use super::client::{ClusterError, Connection, Said};
+use super::client::{ApiError, ClusterError, Connection};
 use super::progress::WatchProgress;
 use super::watch::{self as watching, Feed, Source, WatchError, WatchTuning};
 use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus};
@@ -85,11 +85,13 @@ impl PolicySource {
         let patch = kube::api::Patch::Merge(json!({ "status": status }));
         let request = Request::new(PATH)
             .patch_subresource("status", &self.name, &kube::api::PatchParams::default(), &patch)
-            .map_err(|error| ClusterError::Status(Said::of(kube::Error::BuildRequest(error))))?;
+            .map_err(|error| {
+                ClusterError::Status(ApiError::of(kube::Error::BuildRequest(error)))
+            })?;
         let written = self.connection.client().request_text(request);
         match tokio::time::timeout(CALL_TIME, written).await {
             Ok(Ok(_object)) => Ok(()),
-            Ok(Err(error)) => Err(ClusterError::Status(Said::of(error))),
+            Ok(Err(error)) => Err(ClusterError::Status(ApiError::of(error))),
             Err(_late) => Err(ClusterError::Late),
         }
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::core::Request;
 use serde::Deserialize;
 
-use super::client::{ClusterError, Connection, Said};
+use super::client::{ApiError, ClusterError, Connection};
 use super::names::{is_namespace_name, is_object_name};
 use super::pages::Pages;
 use super::watch::{WatchError, WatchTuning};
@@ -232,6 +232,6 @@ pub async fn read_object(
         Err(_late) => Err(ClusterError::Late),
         Ok(Ok(text)) => Ok(Some(text)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(error)) => Err(ClusterError::Get(Said::of(error))),
+        Ok(Err(error)) => Err(ClusterError::Get(ApiError::of(error))),
     }
 }

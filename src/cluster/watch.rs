@@ -13,7 +13,7 @@ use kube::api::WatchParams;
 use kube::core::Request;
 use tokio::time::{Instant, timeout};
 
-use super::client::{Connection, Said};
+use super::client::{ApiError, Connection};
 use super::pages::Pages;
 use super::progress::WatchProgress;
 use super::wire::{Line, StatusLine, Versioned};
@@ -99,7 +99,7 @@ impl Default for WatchTuning {
 pub enum WatchError {
     /// The API server refused, failed or could not be reached.
     #[error("the API server did not answer as hoped")]
-    Api(#[source] Said),
+    Api(#[source] ApiError),
     /// The request could not be written.
     #[error("failed to write the request")]
     Request(#[source] Box<kube::core::request::Error>),
@@ -300,7 +300,7 @@ async fn watch_once<F: Feed>(
     let stream = opened
         .await
         .map_err(|_late| WatchError::Late)?
-        .map_err(|error| WatchError::Api(Said::of(error)))?;
+        .map_err(|error| WatchError::Api(ApiError::of(error)))?;
     progress.contact();
     let mut stream = pin!(stream);
     let mut line = Vec::new();
