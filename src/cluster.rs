@@ -52,7 +52,7 @@ pub use watch::WatchTuning;
 
 use access::Accesses;
 use events::EventWriter;
-use memory::{CronJobFeed, EventFeed, Events, Memory, OwnerFeed, PodFeed};
+use memory::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
 use namespaces::Namespaces;
 use neighbours::Neighbours;
 use nodes::Nodes;
@@ -74,7 +74,7 @@ pub struct Cluster {
     accesses: Accesses,
     neighbours: Neighbours,
     events: EventWriter,
-    memory: Memory,
+    memory: SharedIndex,
     /// Whether what an earlier process remembered is still being looked for.
     recalling: Arc<AtomicBool>,
     progress: [Arc<WatchProgress>; WATCHED.len()],
@@ -120,7 +120,7 @@ impl Cluster {
             metrics: Arc::clone(metrics),
             nodes: Arc::default(),
             namespaces: Arc::default(),
-            memory: Memory::new(limits),
+            memory: SharedIndex::new(limits),
             recalling: Arc::default(),
             progress,
         }

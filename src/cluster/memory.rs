@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// What is remembered of the cluster.
 #[derive(Default)]
-pub(super) struct Remembered {
+pub(super) struct IndexState {
     /// Which images run, and which fail.
     pub(super) index: HealthIndex,
     /// Which pull secrets pods name.
@@ -33,17 +33,17 @@ pub(super) struct Remembered {
 
 /// What is remembered, shared by feeds and questions.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Remembered>>);
+pub(super) struct SharedIndex(Arc<Mutex<IndexState>>);
 
-impl Memory {
+impl SharedIndex {
     /// An empty memory within these bounds.
     pub(super) fn new(limits: Limits) -> Self {
         let index = HealthIndex::new(limits);
-        Self(Arc::new(Mutex::new(Remembered { index, ..Remembered::default() })))
+        Self(Arc::new(Mutex::new(IndexState { index, ..IndexState::default() })))
     }
 
     /// For one object or one question.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Remembered> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, IndexState> {
         // A feed that panicked ends the process; until then an answer is better than none.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +86,7 @@ fn now() -> Timestamp {
 }
 
 /// Takes in what is watched of pods.
-pub(super) struct PodFeed(pub(super) Memory);
+pub(super) struct PodFeed(pub(super) SharedIndex);
 
 impl Feed for PodFeed {
     fn source(&self) -> Source {
@@ -139,7 +139,7 @@ impl Feed for PodFeed {
 
 /// Takes in what is watched of what owns pods: of ReplicaSets the metadata alone, of Jobs also
 /// what they are told to build.
-pub(super) struct OwnerFeed(pub(super) Memory, pub(super) OwnerKind);
+pub(super) struct OwnerFeed(pub(super) SharedIndex, pub(super) OwnerKind);
 
 impl Feed for OwnerFeed {
     fn source(&self) -> Source {
@@ -202,7 +202,7 @@ impl Feed for OwnerFeed {
 
 impl OwnerFeed {
     /// Takes in what a Job builds; one that cannot be read so far still owns its pods.
-    fn built(&self, memory: &mut Remembered, object: &str) {
+    fn built(&self, memory: &mut IndexState, object: &str) {
         if self.1 == OwnerKind::Job
             && let Ok(job) = serde_json::from_str::<JobView>(object)
         {
@@ -212,7 +212,7 @@ impl OwnerFeed {
 }
 
 /// Takes in what is watched of CronJobs: what they are told to build.
-pub(super) struct CronJobFeed(pub(super) Memory);
+pub(super) struct CronJobFeed(pub(super) SharedIndex);
 
 impl Feed for CronJobFeed {
     fn source(&self) -> Source {
@@ -257,7 +257,7 @@ pub(super) enum Events {
 }
 
 /// Takes in events.
-pub(super) struct EventFeed(pub(super) Memory, pub(super) Events);
+pub(super) struct EventFeed(pub(super) SharedIndex, pub(super) Events);
 
 impl Feed for EventFeed {
     fn source(&self) -> Source {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::memory::Memory;
+use super::memory::SharedIndex;
 use super::watch::{Feed, Source};
 use super::wire::Text;
 use crate::image::Platform;
@@ -29,7 +29,7 @@ struct Current {
 
 impl Nodes {
     /// The feed; what nodes list of images goes to the memory too.
-    pub(super) fn feed(self: &Arc<Self>, memory: Memory) -> NodeFeed {
+    pub(super) fn feed(self: &Arc<Self>, memory: SharedIndex) -> NodeFeed {
         NodeFeed { nodes: Arc::clone(self), memory, listing: BTreeMap::new() }
     }
 
@@ -52,7 +52,7 @@ impl Nodes {
 /// Takes in what is watched of nodes.
 pub(super) struct NodeFeed {
     nodes: Arc<Nodes>,
-    memory: Memory,
+    memory: SharedIndex,
     listing: BTreeMap<Box<str>, Node>,
 }
 
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_list_replaces_and_an_unchanged_node_makes_no_new_copy() {
         let nodes = Arc::new(Nodes::default());
-        let mut feed = nodes.feed(Memory::default());
+        let mut feed = nodes.feed(SharedIndex::default());
         assert!(nodes.all().is_empty());
         feed.applied(&node("old", "1")).unwrap();
         feed.list_begins();
