@@ -7,4 +7,4 @@ mod logging;
 mod metrics;
 
 pub use logging::{LogFormat, LogLevel, init};
-pub use metrics::{ApiCall, CutShort, Metrics, Refusal, Rejection};
+pub use metrics::{ApiCall, FailOpenReason, Metrics, Refusal, Rejection};

@@ -21,12 +21,12 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::acceptor::Peer;
-use super::answer::Unseen;
+use super::answer::FailOpenAnswer;
 use super::caller::Callers;
 use super::{Readiness, answer, deadline, record};
 use crate::admission::DecodeError;
 use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
-use crate::telemetry::{CutShort, Metrics, Refusal, Rejection};
+use crate::telemetry::{FailOpenReason, Metrics, Refusal, Rejection};
 
 /// The API server takes objects of up to 3 MiB, and a review may carry two of them.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
@@ -213,7 +213,7 @@ impl AdmissionRoutes {
                 record::record(&self.metrics, word(endpoint), &outcome.record, seconds);
                 answer::json(StatusCode::OK, outcome.body)
             }
-            Answered::Unseen(unseen, reason) => {
+            Answered::FailOpenAnswer(unseen, reason) => {
                 record::unseen(&self.metrics, word(endpoint), &unseen.uid, reason, seconds);
                 answer::json(StatusCode::OK, unseen.body)
             }
@@ -264,7 +264,7 @@ impl AdmissionRoutes {
         last_call: Instant,
     ) -> Answered {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            return unseen(&body, CutShort::Overload);
+            return unseen(&body, FailOpenReason::Overload);
         };
         let (admit, in_flight) = (Arc::clone(&self.admit), self.metrics.review_begins());
         let review = {
@@ -278,10 +278,10 @@ impl AdmissionRoutes {
         match tokio::time::timeout_at(last_call.into(), &mut task).await {
             Ok(Ok(Ok(outcome))) => Answered::Reviewed(Box::new(outcome)),
             Ok(Ok(Err(fault))) => Answered::Unreadable(fault.to_string()),
-            Ok(Err(_panicked)) => unseen(&body, CutShort::Panic),
+            Ok(Err(_panicked)) => unseen(&body, FailOpenReason::Panic),
             Err(_late) => {
                 task.abort();
-                unseen(&body, CutShort::Late)
+                unseen(&body, FailOpenReason::Late)
             }
         }
     }
@@ -310,14 +310,14 @@ enum Answered {
     /// It was reviewed.
     Reviewed(Box<AdmissionOutcome>),
     /// It was admitted without a look.
-    Unseen(Unseen, CutShort),
+    FailOpenAnswer(FailOpenAnswer, FailOpenReason),
     /// It is no review.
     Unreadable(String),
 }
 
-fn unseen(body: &[u8], reason: CutShort) -> Answered {
+fn unseen(body: &[u8], reason: FailOpenReason) -> Answered {
     match answer::allow_unseen(body) {
-        Some(unseen) => Answered::Unseen(unseen, reason),
+        Some(unseen) => Answered::FailOpenAnswer(unseen, reason),
         None => Answered::Unreadable("the body is not an AdmissionReview with a uid".to_owned()),
     }
 }

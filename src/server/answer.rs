@@ -37,7 +37,7 @@ struct Allowed<'a> {
 
 /// An answer to a request that nobody looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unseen {
+pub(super) struct FailOpenAnswer {
     /// The request's own uid.
     pub(super) uid: String,
     /// The AdmissionReview.
@@ -46,7 +46,7 @@ pub(super) struct Unseen {
 
 /// An answer that admits the request unseen, with the request's own uid; nothing if the uid
 /// cannot be read.
-pub(super) fn allow_unseen(body: &[u8]) -> Option<Unseen> {
+pub(super) fn allow_unseen(body: &[u8]) -> Option<FailOpenAnswer> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let uid = envelope.request?.uid;
     let review = Review {
@@ -55,7 +55,7 @@ pub(super) fn allow_unseen(body: &[u8]) -> Option<Unseen> {
         response: Allowed { uid: &uid, allowed: true },
     };
     let body = serde_json::to_vec(&review).ok()?;
-    Some(Unseen { uid: uid.into_owned(), body })
+    Some(FailOpenAnswer { uid: uid.into_owned(), body })
 }
 
 /// A JSON body with its status.

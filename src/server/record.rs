@@ -2,7 +2,7 @@
 
 use crate::policy::Decision;
 use crate::review::{ReviewRecord, Skip};
-use crate::telemetry::{CutShort, Metrics};
+use crate::telemetry::{FailOpenReason, Metrics};
 
 /// Records an answered review.
 pub(super) fn record(
@@ -59,7 +59,7 @@ pub(super) fn unseen(
     metrics: &Metrics,
     endpoint: &'static str,
     uid: &str,
-    reason: CutShort,
+    reason: FailOpenReason,
     seconds: f64,
 ) {
     metrics.review(endpoint, "allow", seconds);

@@ -64,7 +64,7 @@ label_values! {
 }
 label_values! {
     /// Why a review was let through without a look.
-    CutShort {
+    FailOpenReason {
         /// It panicked.
         Panic = "panic",
         /// Its deadline passed.
@@ -402,7 +402,7 @@ impl Metrics {
     }
 
     /// Counts a review that was let through without a look.
-    pub fn cut_short(&self, reason: CutShort) {
+    pub fn cut_short(&self, reason: FailOpenReason) {
         self.cut_short.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
     }
 
@@ -551,7 +551,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.review("validate", "deny", 0.2);
         metrics.refused(Refusal::Token);
-        metrics.cut_short(CutShort::Panic);
+        metrics.cut_short(FailOpenReason::Panic);
         metrics.watch_contact("pods", 1.5);
         drop(metrics.review_begins());
         let page = metrics.render();
