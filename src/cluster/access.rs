@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::client::Connection;
-use super::named::{Fetched, Kept, Named};
+use super::named::{CacheEntry, Fetched, Named};
 use crate::telemetry::{ApiCall, Metrics};
 use crate::user::UserInfo;
 
@@ -121,7 +121,7 @@ struct StatusWire {
     denied: bool,
 }
 
-async fn ask(client: kube::Client, user: UserInfo, question: Question) -> Kept<bool> {
+async fn ask(client: kube::Client, user: UserInfo, question: Question) -> CacheEntry<bool> {
     let review = ReviewWire {
         api_version: "authorization.k8s.io/v1",
         kind: "SubjectAccessReview",
@@ -143,9 +143,9 @@ async fn ask(client: kube::Client, user: UserInfo, question: Question) -> Kept<b
         Some((status.allowed && !status.denied, bytes))
     };
     if let Some((allowed, bytes)) = answered.await {
-        Kept { answer: Fetched::Found(allowed), bytes, lifetime: LIFETIME }
+        CacheEntry { answer: Fetched::Found(allowed), bytes, lifetime: LIFETIME }
     } else {
         tracing::warn!("the API server could not be asked what a user may see");
-        Kept::unavailable()
+        CacheEntry::unavailable()
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Fetched<V> {
 
 /// An answer, its weight in bytes, and how long it is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Kept<V> {
+pub(super) struct CacheEntry<V> {
     pub(super) answer: Fetched<V>,
     pub(super) bytes: u32,
     pub(super) lifetime: Duration,
@@ -36,15 +36,15 @@ pub(super) struct Kept<V> {
 
 struct ByEntry;
 
-impl<K, V> Expiry<K, Kept<V>> for ByEntry {
-    fn expire_after_create(&self, _: &K, kept: &Kept<V>, _: Instant) -> Option<Duration> {
+impl<K, V> Expiry<K, CacheEntry<V>> for ByEntry {
+    fn expire_after_create(&self, _: &K, kept: &CacheEntry<V>, _: Instant) -> Option<Duration> {
         Some(kept.lifetime)
     }
 }
 
 /// Answers of the API server to one kind of question.
 pub(super) struct Named<K, V> {
-    kept: Cache<K, Kept<V>>,
+    kept: Cache<K, CacheEntry<V>>,
     slots: Arc<Semaphore>,
     call: ApiCall,
     metrics: Arc<Metrics>,
@@ -59,7 +59,7 @@ where
     pub(super) fn new(call: ApiCall, bytes: u64, metrics: &Arc<Metrics>) -> Self {
         let kept = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_, kept: &Kept<V>| kept.bytes)
+            .weigher(|_, kept: &CacheEntry<V>| kept.bytes)
             .expire_after(ByEntry)
             .build();
         let slots = Arc::new(Semaphore::new(CALLS));
@@ -69,7 +69,7 @@ where
     /// The kept answer, or that of `ask`, which goes on in the background if it is late.
     pub(super) async fn get<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
     where
-        F: Future<Output = Kept<V>> + Send + 'static,
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
     {
         if let Some(kept) = self.kept.get(&key).await {
             return kept.answer;
@@ -80,7 +80,7 @@ where
             let bounded = async {
                 let _slot = slots.acquire_owned().await;
                 let kept =
-                    tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(Kept::unavailable());
+                    tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(CacheEntry::unavailable());
                 metrics.api_call(call, kept.answer.word());
                 kept
             };
@@ -109,7 +109,7 @@ impl<V> Fetched<V> {
     }
 }
 
-impl<V> Kept<V> {
+impl<V> CacheEntry<V> {
     /// No answer; asked again soon.
     pub(super) const fn unavailable() -> Self {
         Self { answer: Fetched::Unavailable, bytes: 64, lifetime: UNAVAILABLE_FOR }

@@ -17,7 +17,7 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{Fetched, Kept, Named, get_text};
+use super::named::{CacheEntry, Fetched, Named, get_text};
 use super::wire::Page;
 use crate::history::{PodTrouble, RegistryService, ServiceState};
 use crate::telemetry::{ApiCall, Metrics};
@@ -95,8 +95,8 @@ impl Neighbours {
     }
 }
 
-const fn kept<V>(answer: Fetched<V>) -> Kept<V> {
-    Kept { answer, bytes: WEIGHT, lifetime: LIFETIME }
+const fn kept<V>(answer: Fetched<V>) -> CacheEntry<V> {
+    CacheEntry { answer, bytes: WEIGHT, lifetime: LIFETIME }
 }
 
 #[derive(Deserialize)]
@@ -156,14 +156,14 @@ struct TargetWire {
 }
 
 /// What is behind an address.
-async fn service(client: kube::Client, address: Address) -> Kept<RegistryService> {
+async fn service(client: kube::Client, address: Address) -> CacheEntry<RegistryService> {
     let found = match &address {
         Address::Named { namespace, name, .. } => by_name(&client, namespace, name).await,
         Address::ClusterIp(ip) => by_cluster_ip(&client, *ip).await,
         Address::NodePort(port) => by_node_port(&client, *port).await,
     };
     let (namespace, name) = match (found, address) {
-        (Fetched::Unavailable, _) => return Kept::unavailable(),
+        (Fetched::Unavailable, _) => return CacheEntry::unavailable(),
         // A name of the cluster's own domain leads nowhere else.
         (Fetched::Missing, Address::Named { namespace, name, certain: true }) => {
             let state = ServiceState::Missing;
@@ -177,7 +177,7 @@ async fn service(client: kube::Client, address: Address) -> Kept<RegistryService
     };
     match state(&client, &namespace, &name).await {
         Some(state) => kept(Fetched::Found(RegistryService { namespace, name, state })),
-        None => Kept::unavailable(),
+        None => CacheEntry::unavailable(),
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{Fetched, Kept, Named, get_text};
+use super::named::{CacheEntry, Fetched, Named, get_text};
 use super::names::{is_namespace_name, is_object_name};
 use crate::credential::PullSecret;
 use crate::review::SecretAnswer;
@@ -56,20 +56,23 @@ struct SecretWire {
     data: Option<BTreeMap<String, ByteString>>,
 }
 
-async fn read(client: kube::Client, (namespace, name): (Box<str>, Box<str>)) -> Kept<PullSecret> {
+async fn read(
+    client: kube::Client,
+    (namespace, name): (Box<str>, Box<str>),
+) -> CacheEntry<PullSecret> {
     let text = match get_text(client, &namespace, "secrets", &name).await {
         Fetched::Found(text) => text,
         Fetched::Missing => {
-            return Kept { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
+            return CacheEntry { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
         }
-        Fetched::Unavailable => return Kept::unavailable(),
+        Fetched::Unavailable => return CacheEntry::unavailable(),
     };
     let Ok(wire) = serde_json::from_str::<SecretWire>(&text) else {
         // The error would quote the secret.
         tracing::warn!("the API server sent a Secret that could not be read");
-        return Kept::unavailable();
+        return CacheEntry::unavailable();
     };
     let secret = PullSecret::new(&name, &wire.kind, &wire.data.unwrap_or_default());
     let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    Kept { answer: Fetched::Found(secret), bytes, lifetime: LIFETIME }
+    CacheEntry { answer: Fetched::Found(secret), bytes, lifetime: LIFETIME }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{Fetched, Kept, Named, get_text};
+use super::named::{CacheEntry, Fetched, Named, get_text};
 use super::names::{is_namespace_name, is_object_name};
 use super::wire::Text;
 use crate::review::{ServiceAccountAnswer, ServiceAccountFacts};
@@ -73,17 +73,17 @@ struct ReferenceWire<'a> {
 async fn read(
     client: kube::Client,
     (namespace, name): (Box<str>, Box<str>),
-) -> Kept<ServiceAccountFacts> {
+) -> CacheEntry<ServiceAccountFacts> {
     let text = match get_text(client, &namespace, "serviceaccounts", &name).await {
         Fetched::Found(text) => text,
         Fetched::Missing => {
-            return Kept { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
+            return CacheEntry { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
         }
-        Fetched::Unavailable => return Kept::unavailable(),
+        Fetched::Unavailable => return CacheEntry::unavailable(),
     };
     let Ok(wire) = serde_json::from_str::<AccountWire<'_>>(&text) else {
         tracing::warn!("the API server sent a ServiceAccount that could not be read");
-        return Kept::unavailable();
+        return CacheEntry::unavailable();
     };
     let annotations = wire.metadata.annotations.unwrap_or_default();
     let references = wire.image_pull_secrets.unwrap_or_default();
@@ -94,5 +94,5 @@ async fn read(
             .any(|(key, value)| key.0 == ENFORCE && value.0 == "true"),
     };
     let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    Kept { answer: Fetched::Found(facts), bytes, lifetime: LIFETIME }
+    CacheEntry { answer: Fetched::Found(facts), bytes, lifetime: LIFETIME }
 }

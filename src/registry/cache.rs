@@ -29,7 +29,7 @@ pub(super) struct Key {
 
 /// An answer and how long it holds.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct CacheEntry {
     pub(super) answered: LookupResult,
     at: Instant,
     lifetime: Duration,
@@ -38,18 +38,18 @@ pub(super) struct Kept {
     failures: u32,
 }
 
-type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<Kept>>>;
+type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>;
 
 /// The answers.
 pub(super) struct Answers {
-    kept: Cache<Key, Kept>,
+    kept: Cache<Key, CacheEntry>,
     limits: CacheLimits,
     flights: Arc<Mutex<InFlight>>,
     most_flights: usize,
     metrics: Arc<RegistryMetrics>,
 }
 
-impl Kept {
+impl CacheEntry {
     fn serves(&self, detail: Detail, max_age: Option<Duration>, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.at);
         age < self.lifetime
@@ -96,7 +96,7 @@ impl Answers {
         Self {
             kept: Cache::builder()
                 .max_capacity(limits.outcome_bytes)
-                .weigher(|key: &Key, kept: &Kept| {
+                .weigher(|key: &Key, kept: &CacheEntry| {
                     let content = match &kept.answered.outcome {
                         Outcome::Exists(found) => &found.content,
                         _ => &Content::Unread,
@@ -142,7 +142,7 @@ impl Answers {
         };
         let landed = tokio::time::timeout_at(deadline, flight.wait_for(Option::is_some)).await;
         match landed {
-            Ok(Ok(kept)) => kept.as_ref().map_or_else(broken, Kept::to_lookup),
+            Ok(Ok(kept)) => kept.as_ref().map_or_else(broken, CacheEntry::to_lookup),
             Ok(Err(_)) => broken(),
             Err(_) => unanswered(Outcome::TooLate),
         }
@@ -153,9 +153,9 @@ impl Answers {
         key: Key,
         detail: Detail,
         max_age: Option<Duration>,
-        earlier: Option<Kept>,
+        earlier: Option<CacheEntry>,
         ask: impl FnOnce(Option<LookupResult>) -> F,
-    ) -> Option<watch::Receiver<Option<Kept>>>
+    ) -> Option<watch::Receiver<Option<CacheEntry>>>
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
@@ -218,7 +218,7 @@ impl Drop for InFlightGuard {
 }
 
 struct Task {
-    kept: Cache<Key, Kept>,
+    kept: Cache<Key, CacheEntry>,
     limits: CacheLimits,
     metrics: Arc<RegistryMetrics>,
     key: Key,
@@ -226,11 +226,11 @@ struct Task {
     max_age: Option<Duration>,
     /// Since when the answer is known that this look-up only carries on.
     known_since: Option<Instant>,
-    earlier: Option<Kept>,
+    earlier: Option<CacheEntry>,
 }
 
 impl Task {
-    async fn run(self, future: impl Future<Output = LookupResult>) -> Kept {
+    async fn run(self, future: impl Future<Output = LookupResult>) -> CacheEntry {
         // Another look-up may have landed between the question to the cache and this one's start.
         let now = Instant::now();
         let landed = self.kept.get(&self.key).await;
@@ -246,7 +246,7 @@ impl Task {
         let lifetime = lifetime(&answered.outcome, self.key.by_digest, failures, &self.limits);
         // What a tag meant is as old as the HEAD that said so, whenever its content was read.
         let at = self.known_since.unwrap_or_else(Instant::now);
-        let kept = Kept { answered, at, lifetime, detail: self.detail, failures };
+        let kept = CacheEntry { answered, at, lifetime, detail: self.detail, failures };
         if lifetime > Duration::ZERO {
             self.kept.insert(self.key, kept.clone()).await;
         }
