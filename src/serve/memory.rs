@@ -19,7 +19,7 @@ use crate::node_config::RegistryHosts;
 use crate::policy::PullPolicy;
 use crate::review::{ProbeResult, Reviewer};
 use crate::telemetry::Metrics;
-use file::Kept;
+use file::SnapshotFile;
 
 /// Between two writes of the memory.
 const WRITE_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -61,7 +61,7 @@ pub(super) async fn follow_retention(cluster: Arc<Cluster>, policy: Arc<ArcSwap<
 
 /// The file in which the memory outlives this process.
 pub(super) struct MemoryFile {
-    kept: Kept,
+    kept: SnapshotFile,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     /// Whether the old content was taken in or given up; before, it must not be overwritten.
@@ -77,7 +77,8 @@ impl MemoryFile {
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
-        let kept = Kept::at(path).with_context(|| format!("failed to use the snapshot {shown}"))?;
+        let kept = SnapshotFile::at(path)
+            .with_context(|| format!("failed to use the snapshot {shown}"))?;
         cluster.expect_memory();
         Ok(Self {
             kept,

@@ -17,13 +17,13 @@ const MAX_ENTRIES: usize = 1000;
 const UNFINISHED: &str = ".unfinished";
 
 /// The file.
-pub(super) struct Kept {
+pub(super) struct SnapshotFile {
     path: PathBuf,
     folder: PathBuf,
     name: String,
 }
 
-impl Kept {
+impl SnapshotFile {
     /// A file of this name; its folder must be there.
     pub(super) fn at(path: PathBuf) -> io::Result<Self> {
         let invalid = |words| io::Error::new(io::ErrorKind::InvalidInput, words);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn it_is_replaced_whole_and_nothing_is_left_beside_it() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::at(folder.path().join("memory")).unwrap();
+        let kept = SnapshotFile::at(folder.path().join("memory")).unwrap();
         assert_eq!(kept.read().unwrap(), None);
         kept.write(b"one").unwrap();
         kept.write(b"two").unwrap();
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_said_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Kept::at(folder.path().join("none/memory")).is_err());
-        assert!(Kept::at(folder.path().to_owned()).is_err());
+        assert!(SnapshotFile::at(folder.path().join("none/memory")).is_err());
+        assert!(SnapshotFile::at(folder.path().to_owned()).is_err());
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         };
         file(".memory.0123.unfinished", 1);
         file(".other.0123.unfinished", 1);
-        Kept::at(folder.path().join("memory")).unwrap().read().unwrap();
+        SnapshotFile::at(folder.path().join("memory")).unwrap().read().unwrap();
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [".other.0123.unfinished"]);
