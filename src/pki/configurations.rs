@@ -12,7 +12,7 @@ use kube::api::{ApiResource, DynamicObject, PatchParams};
 use serde_json::{Value, json};
 
 use super::Names;
-use super::material::Kept;
+use super::material::PkiSecret;
 
 /// The configurations of this installation.
 pub(super) struct Configurations {
@@ -36,7 +36,11 @@ impl Configurations {
 
     /// Writes what is missing or different. One that does not exist is nobody's fault: the
     /// mutating one is there only where somebody wants it. Says whether anything was written.
-    pub(super) async fn write(&self, kept: &Kept, with_bundle: bool) -> Result<bool, kube::Error> {
+    pub(super) async fn write(
+        &self,
+        kept: &PkiSecret,
+        with_bundle: bool,
+    ) -> Result<bool, kube::Error> {
         let Some(token) = kept.token.as_deref() else { return Ok(false) };
         let bundle = with_bundle.then(|| STANDARD.encode(kept.bundle()));
         let mut written = false;

@@ -14,7 +14,7 @@ use super::Names;
 use super::configurations::Configurations;
 use super::lease::Leadership;
 use super::make::{self, Lifetimes, MakeError, Wanted};
-use super::material::{Kept, Material};
+use super::material::{Material, PkiSecret};
 use crate::telemetry::Metrics;
 
 /// Why a look came to nothing; the next one is due soon.
@@ -206,7 +206,7 @@ impl Keeper {
         let now = Timestamp::now();
         let secret = self.secrets.get_opt(&self.names.secret).await.map_err(in_secret)?;
         let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
-        let mut kept = data.map(Kept::read).unwrap_or_default();
+        let mut kept = data.map(PkiSecret::read).unwrap_or_default();
         self.tell(&kept);
         let leads = self
             .leadership
@@ -245,7 +245,7 @@ impl Keeper {
     }
 
     /// Writes the Secret; `false` if another was faster.
-    async fn write(&self, old: Option<Secret>, new: &Kept) -> Result<bool, InstallationError> {
+    async fn write(&self, old: Option<Secret>, new: &PkiSecret) -> Result<bool, InstallationError> {
         let creates = old.is_none();
         let mut secret = old.unwrap_or_else(|| Secret {
             metadata: ObjectMeta { name: Some(self.names.secret.clone()), ..ObjectMeta::default() },
@@ -267,14 +267,14 @@ impl Keeper {
     }
 
     /// For how long the configurations have had this bundle, as far as this leader knows.
-    fn published_for(&self, kept: &Kept) -> Duration {
+    fn published_for(&self, kept: &PkiSecret) -> Duration {
         match &self.published {
             Some((bundle, since)) if *bundle == kept.bundle() => since.elapsed(),
             _ => Duration::ZERO,
         }
     }
 
-    fn publish(&mut self, kept: &Kept, written: bool) {
+    fn publish(&mut self, kept: &PkiSecret, written: bool) {
         let bundle = kept.bundle();
         if !written && self.published.as_ref().is_some_and(|(has, _)| *has == bundle) {
             return;
@@ -283,7 +283,7 @@ impl Keeper {
     }
 
     /// Tells those who serve, if there is news.
-    fn tell(&self, kept: &Kept) {
+    fn tell(&self, kept: &PkiSecret) {
         let Some(material) = kept.material(!self.hosts.is_empty()) else { return };
         self.told.send_if_modified(|told| {
             let news = told.as_ref() != Some(&material);

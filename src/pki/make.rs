@@ -15,7 +15,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::material::{Kept, Pair};
+use super::material::{Pair, PkiSecret};
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The content as it ought to be, or nothing if it is.
-pub(super) fn renew(kept: &Kept, wanted: &Wanted<'_>) -> Result<Option<Kept>, MakeError> {
+pub(super) fn renew(kept: &PkiSecret, wanted: &Wanted<'_>) -> Result<Option<PkiSecret>, MakeError> {
     let mut new = kept.clone();
     if !new.token.as_deref().is_some_and(is_token) {
         new.token = Some(token()?);
@@ -84,7 +84,7 @@ fn is_ageing(authority: &Pair, wanted: &Wanted<'_>) -> bool {
         .is_none_or(|left| left < wanted.lifetimes.certificate.saturating_mul(2))
 }
 
-fn renew_authority(new: &mut Kept, wanted: &Wanted<'_>) -> Result<(), MakeError> {
+fn renew_authority(new: &mut PkiSecret, wanted: &Wanted<'_>) -> Result<(), MakeError> {
     // Made by a clock that was ahead: those whose clocks are may trust it meanwhile.
     if let Some(early) = new.authority.take_if(|pair| begins_later(&pair.certificate, wanted.now)) {
         new.previous.push_str(&early.certificate);
@@ -107,7 +107,7 @@ fn renew_authority(new: &mut Kept, wanted: &Wanted<'_>) -> Result<(), MakeError>
     Ok(())
 }
 
-fn renew_leaf(new: &mut Kept, wanted: &Wanted<'_>) -> Result<(), MakeError> {
+fn renew_leaf(new: &mut PkiSecret, wanted: &Wanted<'_>) -> Result<(), MakeError> {
     let life = wanted.lifetimes.certificate;
     let fresh = new.leaf.as_ref().is_some_and(|leaf| {
         left(&leaf.certificate, wanted.now).is_some_and(|left| left > life / 3)
@@ -131,7 +131,7 @@ fn renew_leaf(new: &mut Kept, wanted: &Wanted<'_>) -> Result<(), MakeError> {
 /// The last line of a certificate's PEM.
 const END: &str = "-----END CERTIFICATE-----";
 
-fn drop_expired(new: &mut Kept, now: Timestamp) {
+fn drop_expired(new: &mut PkiSecret, now: Timestamp) {
     if new.previous.is_empty() {
         return;
     }
@@ -297,17 +297,17 @@ mod tests {
     fn everything_is_made_once_and_kept() {
         let hosts = hosts();
         let wanted = wanted(&hosts, 0, HOUR);
-        let made = renew(&Kept::default(), &wanted).unwrap().unwrap();
+        let made = renew(&PkiSecret::default(), &wanted).unwrap().unwrap();
         assert!(is_trusted(made.leaf.as_ref().unwrap(), &made.bundle(), &wanted));
         assert_eq!(made.token.as_deref().map(str::len), Some(64));
         assert!(made.next.is_none() && made.previous.is_empty());
         assert_eq!(renew(&made, &wanted).unwrap(), None);
-        assert_eq!(Kept::read(&made.write()), made);
+        assert_eq!(PkiSecret::read(&made.write()), made);
     }
 
     #[test]
     fn only_a_token_is_made_where_others_make_the_certificate() {
-        let made = renew(&Kept::default(), &wanted(&[], 0, HOUR)).unwrap().unwrap();
+        let made = renew(&PkiSecret::default(), &wanted(&[], 0, HOUR)).unwrap().unwrap();
         assert!(made.authority.is_none() && made.leaf.is_none() && made.token.is_some());
         assert!(made.material(true).is_none() && made.material(false).is_some());
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_when_a_third_is_left_by_the_same_authority() {
         let hosts = hosts();
-        let first = renew(&Kept::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
+        let first = renew(&PkiSecret::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
         assert_eq!(renew(&first, &wanted(&hosts, 19, HOUR)).unwrap(), None);
         let second = renew(&first, &wanted(&hosts, 21, HOUR)).unwrap().unwrap();
         assert!(second.leaf != first.leaf && second.authority == first.authority);
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn old_and_new_overlap_all_the_time() {
         let hosts = hosts();
-        let mut kept = renew(&Kept::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
+        let mut kept = renew(&PkiSecret::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
         let (mut authorities, mut published) = (1, Duration::ZERO);
         for half_hour in 0..2000 {
             let mut wanted = wanted(&hosts, 0, published);
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_new_authority_signs_nothing_before_it_is_published() {
         let hosts = hosts();
-        let first = renew(&Kept::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
+        let first = renew(&PkiSecret::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
         let second = renew(&first, &wanted(&hosts, 45, Duration::ZERO)).unwrap().unwrap();
         assert!(second.next.is_some() && second.authority == first.authority);
         let third = renew(&second, &wanted(&hosts, 70, Duration::ZERO)).unwrap().unwrap();
@@ -367,22 +367,22 @@ mod tests {
     fn what_somebody_broke_is_made_again() {
         let hosts = hosts();
         let wanted = wanted(&hosts, 0, HOUR);
-        let made = renew(&Kept::default(), &wanted).unwrap().unwrap();
-        let other = renew(&Kept::default(), &wanted).unwrap().unwrap();
-        let mixed = Kept { leaf: other.leaf.clone(), ..made.clone() };
+        let made = renew(&PkiSecret::default(), &wanted).unwrap().unwrap();
+        let other = renew(&PkiSecret::default(), &wanted).unwrap().unwrap();
+        let mixed = PkiSecret { leaf: other.leaf.clone(), ..made.clone() };
         assert_eq!(renew(&mixed, &wanted).unwrap().unwrap().authority, made.authority);
         let broken = Pair { certificate: "x".to_owned(), key: "y".to_owned() };
-        let broken = Kept { authority: Some(broken), ..made.clone() };
+        let broken = PkiSecret { authority: Some(broken), ..made.clone() };
         let mended = renew(&broken, &wanted).unwrap().unwrap();
         assert!(is_trusted(mended.leaf.as_ref().unwrap(), &mended.bundle(), &wanted));
-        let short = Kept { token: Some("short".to_owned()), ..made };
+        let short = PkiSecret { token: Some("short".to_owned()), ..made };
         assert_ne!(renew(&short, &wanted).unwrap().unwrap().token, short.token);
     }
 
     #[test]
     fn what_a_clock_that_was_ahead_made_is_made_again_and_trusted_meanwhile() {
         let hosts = hosts();
-        let early = renew(&Kept::default(), &wanted(&hosts, 48, HOUR)).unwrap().unwrap();
+        let early = renew(&PkiSecret::default(), &wanted(&hosts, 48, HOUR)).unwrap().unwrap();
         let now = wanted(&hosts, 0, HOUR);
         assert!(!is_trusted(early.leaf.as_ref().unwrap(), &early.bundle(), &now));
         let mended = renew(&early, &now).unwrap().unwrap();
@@ -392,14 +392,14 @@ mod tests {
         assert_eq!(mended.token, early.token);
         assert_eq!(renew(&mended, &now).unwrap(), None);
         // A clock that is an hour off makes no difference.
-        let skewed = renew(&Kept::default(), &wanted(&hosts, 1, HOUR)).unwrap().unwrap();
+        let skewed = renew(&PkiSecret::default(), &wanted(&hosts, 1, HOUR)).unwrap().unwrap();
         assert_eq!(renew(&skewed, &now).unwrap(), None);
     }
 
     #[test]
     fn an_expired_installation_comes_back() {
         let hosts = hosts();
-        let made = renew(&Kept::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
+        let made = renew(&PkiSecret::default(), &wanted(&hosts, 0, HOUR)).unwrap().unwrap();
         let later = wanted(&hosts, 5000, Duration::ZERO);
         let back = renew(&made, &later).unwrap().unwrap();
         assert!(is_trusted(back.leaf.as_ref().unwrap(), &back.bundle(), &later));

@@ -35,7 +35,7 @@ impl fmt::Debug for Pair {
 
 /// The Secret's content, as far as it is there.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct PkiSecret {
     /// The authority that signs.
     pub(super) authority: Option<Pair>,
     /// The one that will, already trusted.
@@ -48,13 +48,13 @@ pub(super) struct Kept {
     pub(super) token: Option<String>,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for PkiSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Kept(redacted)")
     }
 }
 
-impl Kept {
+impl PkiSecret {
     /// Reads a Secret's `data`. What is not text is as if it were not there.
     pub(super) fn read(data: &BTreeMap<String, ByteString>) -> Self {
         let text = |key: &str| {
