@@ -27,11 +27,11 @@ type Key = (BuildKind, Box<str>, Box<str>);
 /// Every job that names an image that it does not run.
 #[derive(Debug, Clone, Default)]
 pub struct Builds {
-    jobs: HashMap<Key, Kept>,
+    jobs: HashMap<Key, BuildRecord>,
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct BuildRecord {
     destinations: Vec<Destination>,
     state: BuildState,
     created: Timestamp,
@@ -64,7 +64,7 @@ impl Builds {
             self.forget_oldest();
         }
         let created = job.metadata.creation_timestamp.as_ref();
-        let kept = Kept {
+        let kept = BuildRecord {
             destinations,
             state: job.state(kind),
             created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
