@@ -152,7 +152,7 @@ impl Cluster {
             self.watch(cron_jobs, CronJobFeed(memory())),
             (
                 "memory",
-                Box::pin(memory().look_after(self.freshness_now(), Arc::clone(&self.metrics))),
+                Box::pin(memory().run_maintenance(self.freshness_now(), Arc::clone(&self.metrics))),
             ),
         ]
     }
@@ -165,7 +165,7 @@ impl Cluster {
 
     /// Lists nodes and namespaces once, and the jobs if they may be listed, for callers that do
     /// not stay to watch.
-    pub async fn look_once(&self, deadline: Instant) -> Result<(), ClusterError> {
+    pub async fn list_once(&self, deadline: Instant) -> Result<(), ClusterError> {
         let once = async {
             watch::list(
                 &self.connection,

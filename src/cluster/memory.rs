@@ -60,7 +60,7 @@ impl SharedIndex {
     }
 
     /// A task that lets the index look after itself. Never ends.
-    pub(super) async fn look_after(
+    pub(super) async fn run_maintenance(
         self,
         freshness: impl Fn() -> Freshness + Send,
         metrics: Arc<Metrics>,

@@ -404,12 +404,12 @@ async fn looking_once_is_enough_for_the_command_line() {
     })
     .await;
     let (cluster, _) = stub.cluster();
-    cluster.look_once(soon()).await.unwrap();
+    cluster.list_once(soon()).await.unwrap();
     assert_eq!(names(&cluster), ["a"]);
     assert!(cluster.namespace("shop").is_some());
     let deaf = Stub::start(|_| Reply::Never).await;
     let late = Instant::now() + Duration::from_millis(100);
-    let error = deaf.cluster().0.look_once(late).await.unwrap_err();
+    let error = deaf.cluster().0.list_once(late).await.unwrap_err();
     assert_eq!(error.to_string(), "the API server did not answer in time");
 }
 

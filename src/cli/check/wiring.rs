@@ -36,7 +36,7 @@ pub(super) fn context(flags: &CheckFlags) -> anyhow::Result<Option<KubeContext>>
 pub(super) async fn cluster(context: KubeContext) -> anyhow::Result<Arc<dyn ClusterSource>> {
     let connection = context.connect().await?;
     let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
-    match cluster.look_once(start() + PATIENCE).await {
+    match cluster.list_once(start() + PATIENCE).await {
         Ok(()) => {}
         Err(error) if error.is_forbidden() => say(NOT_LISTED),
         Err(error) => return Err(error).context("failed to read from the cluster"),
