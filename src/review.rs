@@ -27,7 +27,7 @@ use crate::message::{FailureStats, Finding};
 use crate::policy::{Decision, DecisionInput, PullPolicy, Ruling};
 use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::UserInfo;
-use crate::workload::{ContainerImage, Eligible, PullPolicy as When, Rollout, Workload};
+use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, Rollout, Workload};
 
 pub use admit::{
     AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
@@ -260,7 +260,7 @@ impl ReviewContext<'_> {
         let meant = meant.as_deref();
         let mut assessment = assess(&Observation {
             reference: reference.map(|reference| meant.unwrap_or(reference)),
-            pull_policy: places.first().map_or(When::Always, |place| place.pull_policy),
+            pull_policy: places.first().map_or(ImagePullPolicy::Always, |place| place.pull_policy),
             secrets: self.secrets.state(asked.written.as_ref().ok()),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,

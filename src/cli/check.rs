@@ -27,7 +27,7 @@ use super::output::{self, CheckReport, OutputFormat};
 use crate::policy::{Decision, PullPolicy};
 use crate::pull::Verdict;
 use crate::workload::{
-    ContainerImage, ContainerKind, ObjectRef, Placement, PullPolicy as When, Workload,
+    ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
 };
 
 pub(super) use flags::CheckFlags;
@@ -181,7 +181,7 @@ fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
             kind: ContainerKind::Regular,
             container: Box::default(),
             image: image.into(),
-            pull_policy: When::Always,
+            pull_policy: ImagePullPolicy::Always,
             pointer: Box::default(),
         }],
         pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),

@@ -19,7 +19,7 @@ use crate::image::ImageReference;
 use crate::policy::Decision;
 use crate::pull::{HistoryFacts, Observation, Verdict, Vouches, assess};
 use crate::user::UserInfo;
-use crate::workload::{Eligible, ObjectRef, Placement, PullPolicy as When, Workload};
+use crate::workload::{Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
 
 /// What a repeated look-up came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ async fn look_again(
     let gathered = bench.look_up(&[], Some(&recheck.reference), Some(FRESH)).await;
     let assessment = assess(&Observation {
         reference: Ok(&recheck.reference),
-        pull_policy: When::Always,
+        pull_policy: ImagePullPolicy::Always,
         secrets: secrets.state(Some(&recheck.reference)),
         attempts: &gathered.attempts,
         nodes_unclear: gathered.nodes_unclear,

@@ -15,7 +15,7 @@ use crate::policy::PullPolicy;
 use crate::pull::{Attempt, Cause, Escape, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::UserInfo;
 use crate::workload::{
-    ContainerImage, ContainerKind, Eligible, ObjectRef, Placement, PullPolicy as When, Workload,
+    ContainerImage, ContainerKind, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload,
 };
 
 /// What is kept of the same question is no older: several pods share one request, and a tag that
@@ -56,7 +56,7 @@ impl ImageUse {
                 kind: ContainerKind::Regular,
                 container: Box::default(),
                 image: self.image.clone(),
-                pull_policy: When::Always,
+                pull_policy: ImagePullPolicy::Always,
                 pointer: Box::default(),
             }],
             pull_secrets: self.pull_secrets.clone(),
@@ -130,7 +130,7 @@ pub async fn still_there(
     let facts = sources.cluster.namespace(&used.namespace);
     let assessment = assess(&Observation {
         reference: name.meant().map(|reference| meant.unwrap_or(reference)),
-        pull_policy: When::Always,
+        pull_policy: ImagePullPolicy::Always,
         secrets: secrets.state(written),
         attempts: &attempts,
         nodes_unclear,
