@@ -14,7 +14,8 @@ mod tekton;
 mod view;
 
 pub use extract::{
-    ContainerImage, ContainerKind, ExtractError, ObjectRef, Owner, PullPolicy, Workload, extract,
+    ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, ObjectRef, Owner, Workload,
+    extract,
 };
 pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;

@@ -4,7 +4,7 @@
 use super::{Advice, AdviceKind, Nearness};
 use crate::history::KnownTag;
 use crate::image::{Digest, ImageReference};
-use crate::workload::PullPolicy;
+use crate::workload::ImagePullPolicy;
 
 impl Advice {
     /// The name as it was most likely meant.
@@ -69,13 +69,13 @@ impl Advice {
             count => format!("all {count} nodes have"),
         };
         let message = format!("{nodes} it already: imagePullPolicy IfNotPresent would do");
-        Self::new(AdviceKind::ImageOnNodes, PullPolicy::IfNotPresent.as_str(), message)
+        Self::new(AdviceKind::ImageOnNodes, ImagePullPolicy::IfNotPresent.as_str(), message)
     }
 
     /// It is never pulled, though it could be.
     pub fn pull_it() -> Self {
         let message = "the registry has it: imagePullPolicy IfNotPresent would pull it";
-        Self::new(AdviceKind::PullPolicy, PullPolicy::IfNotPresent.as_str(), message)
+        Self::new(AdviceKind::PullPolicy, ImagePullPolicy::IfNotPresent.as_str(), message)
     }
 
     /// What to do about a used-up limit.

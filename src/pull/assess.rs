@@ -8,7 +8,7 @@ use super::runtime::{Fit, Runtime, fit, verifies_images};
 use super::{Cause, Content, Escape, Found, Lookup, MediaKind, NetworkFault, Outcome, Verdict};
 use crate::credential::CredentialSource;
 use crate::image::{Digest, ImageReference, ReferenceError};
-use crate::workload::{Eligible, Node, PullPolicy};
+use crate::workload::{Eligible, ImagePullPolicy, Node};
 
 /// What the platform team vouches for about one property of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +78,7 @@ pub struct Observation<'a> {
     /// The image's name, parsed.
     pub reference: Result<&'a ImageReference, &'a ReferenceError>,
     /// When the nodes ask.
-    pub pull_policy: PullPolicy,
+    pub pull_policy: ImagePullPolicy,
     /// What became of the pod's secrets.
     pub secrets: SecretsState,
     /// The credentials in the kubelet's order, up to the first that worked.
@@ -128,7 +128,7 @@ pub fn assess(seen: &Observation<'_>) -> Assessment {
     let Ok(reference) = seen.reference else {
         return Assessment::of(Verdict::Fails, Some(Cause::InvalidReference));
     };
-    if seen.pull_policy == PullPolicy::Never {
+    if seen.pull_policy == ImagePullPolicy::Never {
         return never(seen, reference);
     }
     if present_everywhere(seen, reference) {
@@ -204,7 +204,7 @@ fn never(seen: &Observation<'_>, reference: &ImageReference) -> Assessment {
 /// Whether every node that the pod may land on lists the image, and none would check credentials
 /// again before using it.
 fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> bool {
-    seen.pull_policy != PullPolicy::Always && on_every_node(seen.eligible, reference)
+    seen.pull_policy != ImagePullPolicy::Always && on_every_node(seen.eligible, reference)
 }
 
 /// Whether every node that the pods may land on lists the image, at least one is known, and none
@@ -435,5 +435,5 @@ fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
     let secrets_first = cause == Cause::BrokenPullSecret
         && !seen.eligible.nodes.is_empty()
         && seen.eligible.nodes.iter().all(|node| verifies_images(node));
-    seen.pull_policy != PullPolicy::Always && !vouched && !secrets_first
+    seen.pull_policy != ImagePullPolicy::Always && !vouched && !secrets_first
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
-use crate::workload::{ContainerImage, PullPolicy};
+use crate::workload::{ContainerImage, ImagePullPolicy};
 
 /// The kubelet tries every credential that matches; more than these are not looked at.
 const MAX_CREDENTIALS: usize = 8;
@@ -136,7 +136,7 @@ impl ReviewContext<'_> {
         let Some(elsewhere) = asked.elsewhere else {
             return self.look_up(places, asked.written.as_ref().ok(), max_age).await;
         };
-        let never = places.first().is_some_and(|place| place.pull_policy == PullPolicy::Never);
+        let never = places.first().is_some_and(|place| place.pull_policy == ImagePullPolicy::Never);
         if never || self.secrets.keyring.is_err() || self.is_off(elsewhere) {
             return Gathered::default();
         }
@@ -151,7 +151,7 @@ impl ReviewContext<'_> {
         reference: Option<&ImageReference>,
         max_age: Option<Duration>,
     ) -> Gathered {
-        let never = places.first().is_some_and(|place| place.pull_policy == PullPolicy::Never);
+        let never = places.first().is_some_and(|place| place.pull_policy == ImagePullPolicy::Never);
         let (Some(reference), Ok(keyring), false) = (reference, &self.secrets.keyring, never)
         else {
             return Gathered::default();

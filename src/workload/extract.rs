@@ -92,7 +92,7 @@ pub struct ContainerImage {
     /// The image as written.
     pub image: Box<str>,
     /// The pull policy, defaulted as the API server does.
-    pub pull_policy: PullPolicy,
+    pub pull_policy: ImagePullPolicy,
     /// The JSON pointer of the image field.
     pub pointer: Box<str>,
 }
@@ -112,7 +112,7 @@ pub enum ContainerKind {
 
 /// When a node asks the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PullPolicy {
+pub enum ImagePullPolicy {
     /// Every time.
     Always,
     /// Only if the image is not on the node.
@@ -121,7 +121,7 @@ pub enum PullPolicy {
     Never,
 }
 
-impl PullPolicy {
+impl ImagePullPolicy {
     /// The policy as written in a spec.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -313,7 +313,7 @@ pub(super) fn volume_images(volumes: &[VolumeView<'_>], pointer: &str) -> Vec<Co
         images.push(ContainerImage {
             kind: ContainerKind::ImageVolume,
             container: text(volume.name.as_ref()),
-            pull_policy: PullPolicy::of(&policy, &image),
+            pull_policy: ImagePullPolicy::of(&policy, &image),
             image,
             pointer: format!("{pointer}/volumes/{index}/image/reference").into(),
         });
@@ -331,7 +331,7 @@ fn container_image(
     ContainerImage {
         kind,
         container: text(container.name.as_ref()),
-        pull_policy: PullPolicy::of(&policy, &image),
+        pull_policy: ImagePullPolicy::of(&policy, &image),
         image,
         pointer: pointer.into(),
     }

@@ -13,8 +13,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::extract::{
-    ContainerImage, ContainerKind, ExtractError, PullPolicy, Workload, head, pull_secrets, read,
-    volume_images,
+    ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, Workload, head, pull_secrets,
+    read, volume_images,
 };
 use super::kind::TektonKind;
 use super::placement::Placement;
@@ -121,7 +121,7 @@ pub(super) fn extract(object: &RawValue, kind: TektonKind) -> Result<Workload, E
                 let task = part::<TaskView<'_>>(spec, "task")?;
                 task.add_to(&mut images, "/spec");
                 // It may run long after this, when another pod has brought the image to a node.
-                images.retain(|image| image.pull_policy != PullPolicy::Never);
+                images.retain(|image| image.pull_policy != ImagePullPolicy::Never);
             }
             TektonKind::TaskRun => {
                 let run = part::<TaskRunView<'_>>(spec, "task run")?;
@@ -131,7 +131,7 @@ pub(super) fn extract(object: &RawValue, kind: TektonKind) -> Result<Workload, E
             TektonKind::Pipeline => {
                 let pipeline = part::<PipelineView<'_>>(spec, "pipeline")?;
                 pipeline.add_to(&mut images, "/spec")?;
-                images.retain(|image| image.pull_policy != PullPolicy::Never);
+                images.retain(|image| image.pull_policy != ImagePullPolicy::Never);
             }
             TektonKind::PipelineRun => {
                 let run = part::<PipelineRunView<'_>>(spec, "pipeline run")?;
@@ -233,7 +233,7 @@ fn add(
         images.push(ContainerImage {
             kind: ContainerKind::Regular,
             container: text(name),
-            pull_policy: PullPolicy::of(&text(policy), &image),
+            pull_policy: ImagePullPolicy::of(&text(policy), &image),
             image,
             pointer: pointer.into(),
         });

@@ -8,7 +8,7 @@ use pullgate::pull::{
     NetworkFault, Observation, Outcome, Runtime, SecretsState, Softened, Step, TlsFault, Verdict,
     Vouch, Vouches, assess,
 };
-use pullgate::workload::{Eligible, Node, PullPolicy};
+use pullgate::workload::{Eligible, ImagePullPolicy, Node};
 use rstest::rstest;
 
 use crate::review::fakes::{index, missing, node};
@@ -20,7 +20,7 @@ const CODE: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
 
 struct Case {
     image: &'static str,
-    policy: PullPolicy,
+    policy: ImagePullPolicy,
     secrets: SecretsState,
     outcomes: Vec<Outcome>,
     nodes: Vec<Node>,
@@ -33,7 +33,7 @@ impl Default for Case {
     fn default() -> Self {
         Self {
             image: "reg.example.com/app:1",
-            policy: PullPolicy::IfNotPresent,
+            policy: ImagePullPolicy::IfNotPresent,
             secrets: SecretsState::Read,
             outcomes: vec![missing()],
             nodes: vec![node("n", "linux/amd64")],
@@ -147,13 +147,13 @@ fn an_image_that_a_node_lists_keeps_its_escape_open() {
 }
 
 #[rstest]
-#[case(PullPolicy::IfNotPresent, "v1.34.4", Works)]
-#[case(PullPolicy::Never, "v1.34.4", Works)]
-#[case(PullPolicy::Always, "v1.34.4", Fails)]
-#[case(PullPolicy::IfNotPresent, "v1.35.0", Fails)]
-#[case(PullPolicy::Never, "v1.36.3", Fails)]
+#[case(ImagePullPolicy::IfNotPresent, "v1.34.4", Works)]
+#[case(ImagePullPolicy::Never, "v1.34.4", Works)]
+#[case(ImagePullPolicy::Always, "v1.34.4", Fails)]
+#[case(ImagePullPolicy::IfNotPresent, "v1.35.0", Fails)]
+#[case(ImagePullPolicy::Never, "v1.36.3", Fails)]
 fn an_image_on_every_eligible_node_needs_no_registry(
-    #[case] policy: PullPolicy,
+    #[case] policy: ImagePullPolicy,
     #[case] kubelet: &str,
     #[case] verdict: Verdict,
 ) {
@@ -166,7 +166,7 @@ fn an_image_on_every_eligible_node_needs_no_registry(
 
 #[test]
 fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
-    let never = || Case { policy: PullPolicy::Never, outcomes: Vec::new(), ..Case::default() };
+    let never = || Case { policy: ImagePullPolicy::Never, outcomes: Vec::new(), ..Case::default() };
     let open = never().assess();
     assert_eq!(
         (open.cause, &*open.escapes),
@@ -198,11 +198,11 @@ fn secrets_that_could_not_be_read_leave_it_open() {
 }
 
 #[rstest]
-#[case(PullPolicy::Always, "v1.34.4", &[])]
-#[case(PullPolicy::IfNotPresent, "v1.34.4", &[Escape::ImageOnNode])]
-#[case(PullPolicy::IfNotPresent, "v1.36.0", &[])]
+#[case(ImagePullPolicy::Always, "v1.34.4", &[])]
+#[case(ImagePullPolicy::IfNotPresent, "v1.34.4", &[Escape::ImageOnNode])]
+#[case(ImagePullPolicy::IfNotPresent, "v1.36.0", &[])]
 fn a_broken_secret_stops_every_pull(
-    #[case] policy: PullPolicy,
+    #[case] policy: ImagePullPolicy,
     #[case] kubelet: &str,
     #[case] escapes: &[Escape],
 ) {

@@ -4,7 +4,7 @@ mod tekton;
 
 use pullgate::image::Platform;
 use pullgate::workload::{
-    ContainerKind, Node, PodPath, PullPolicy, Taint, TaintEffect, Workload, built_in_kinds,
+    ContainerKind, ImagePullPolicy, Node, PodPath, Taint, TaintEffect, Workload, built_in_kinds,
     extract, pod_path,
 };
 use rstest::rstest;
@@ -43,10 +43,10 @@ fn every_built_in_kind_gives_its_images_with_pointers_that_lead_there() {
         assert_eq!(
             found,
             [
-                (ContainerKind::Init, "i", "init:1", PullPolicy::IfNotPresent),
-                (ContainerKind::Regular, "c", "app", PullPolicy::Always),
-                (ContainerKind::Regular, "d", "side@x", PullPolicy::Never),
-                (ContainerKind::ImageVolume, "v", "data:2", PullPolicy::Always),
+                (ContainerKind::Init, "i", "init:1", ImagePullPolicy::IfNotPresent),
+                (ContainerKind::Regular, "c", "app", ImagePullPolicy::Always),
+                (ContainerKind::Regular, "d", "side@x", ImagePullPolicy::Never),
+                (ContainerKind::ImageVolume, "v", "data:2", ImagePullPolicy::Always),
             ]
         );
         for image in &workload.images {

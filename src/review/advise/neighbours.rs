@@ -10,7 +10,7 @@ use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Assessment, Cause, Verdict};
-use crate::workload::PullPolicy;
+use crate::workload::ImagePullPolicy;
 
 /// The tag that everybody moves.
 const LATEST: &str = "latest";
@@ -130,7 +130,8 @@ pub(in crate::review) async fn note_mutable_tag(
         Visibility::Cluster => visible_history(bench, &wanted, &visibility).contents,
         Visibility::Namespaces(_) => 0,
     };
-    let keeps = review.places.iter().any(|place| place.pull_policy == PullPolicy::IfNotPresent);
+    let keeps =
+        review.places.iter().any(|place| place.pull_policy == ImagePullPolicy::IfNotPresent);
     if contents > 1 {
         review.advice.push(Advice::tag_differs(tag, contents, &digest));
     } else if tag == LATEST && keeps {

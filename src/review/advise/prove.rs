@@ -6,7 +6,7 @@ use super::super::ReviewContext;
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
 use crate::pull::{Attempt, HistoryFacts, Observation, Outcome, Verdict, Vouches, assess};
-use crate::workload::PullPolicy;
+use crate::workload::ImagePullPolicy;
 
 /// Candidates of one kind that are tried at most.
 pub(super) const MAX_TRIES: usize = 3;
@@ -70,7 +70,7 @@ impl ReviewContext<'_> {
     pub(super) fn proof(self, candidate: &ImageReference, attempts: &[Attempt]) -> Option<Proof> {
         let assessment = assess(&Observation {
             reference: Ok(&self.as_asked(candidate)),
-            pull_policy: PullPolicy::Always,
+            pull_policy: ImagePullPolicy::Always,
             secrets: self.secrets.state(Some(candidate)),
             attempts,
             nodes_unclear: false,

@@ -5,7 +5,7 @@ use super::prove::Whose;
 use crate::advice::{Advice, already_on_nodes, rank_namesakes};
 use crate::history::{Freshness, HistoryQuestion, KnownTag};
 use crate::pull::{Attempt, Cause};
-use crate::workload::PullPolicy;
+use crate::workload::ImagePullPolicy;
 
 impl AdviceContext<'_> {
     /// The nodes' own disks, another place that has it, what to do about a used-up limit.
@@ -23,7 +23,7 @@ impl AdviceContext<'_> {
         let mut advice = Vec::new();
         if unreachable || missing {
             let policy =
-                self.review.places.first().map_or(PullPolicy::IfNotPresent, |p| p.pull_policy);
+                self.review.places.first().map_or(ImagePullPolicy::IfNotPresent, |p| p.pull_policy);
             advice.extend(already_on_nodes(self.wanted, policy, self.bench.eligible));
         }
         if unreachable {

@@ -1,6 +1,6 @@
 //! Extraction from Tekton's objects: which images, where, and what is known of their pods.
 
-use pullgate::workload::{PodPlace, PullPolicy, TektonKind, Workload};
+use pullgate::workload::{ImagePullPolicy, PodPlace, TektonKind, Workload};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -56,11 +56,11 @@ fn steps_sidecars_and_volumes_as_far_as_they_are_written_out() {
     assert_eq!(
         found,
         [
-            ("own", "own:1", PullPolicy::IfNotPresent),
-            ("given", "template:1", PullPolicy::Always),
-            ("empty", "template:1", PullPolicy::Always),
-            ("db", "db", PullPolicy::Always),
-            ("v", "data:2", PullPolicy::IfNotPresent),
+            ("own", "own:1", ImagePullPolicy::IfNotPresent),
+            ("given", "template:1", ImagePullPolicy::Always),
+            ("empty", "template:1", ImagePullPolicy::Always),
+            ("db", "db", ImagePullPolicy::Always),
+            ("v", "data:2", ImagePullPolicy::IfNotPresent),
         ]
     );
     // Who runs it, where, and with which pull secrets, nobody knows yet.
