@@ -69,7 +69,7 @@ impl Exception {
 impl BreakGlass {
     /// Whether this asker, or this object by its annotation, gets past a denial.
     pub(super) fn opens(&self, user: &UserInfo, annotations: &[(Box<str>, Box<str>)]) -> bool {
-        self.users.iter().any(|user| **user == *user.username)
+        self.users.iter().any(|listed| **listed == *user.username)
             || self.groups.iter().any(|group| user.groups.iter().any(|has| **has == **group))
             || (self.annotation
                 && annotations.iter().any(|(key, reason)| {
