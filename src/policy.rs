@@ -21,8 +21,8 @@ pub use causes::{CauseActions, CauseWord};
 pub use crd::{custom_resource_definition, spec_schema};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
-    Lookups, MutationSettings, Nodes, NodesOverride, PullPolicyObject, PullPolicySpec, Registries,
-    RegistryBudget, Rule, Vouch, VouchPreloaded,
+    Lookups, MutationSettings, Nodes, NodesOverride, PullgatePolicyObject, PullgatePolicySpec,
+    Registries, RegistryBudget, Rule, Vouch, VouchPreloaded,
 };
 pub use exception::ExceptionUse;
 pub use judge::{Decision, DecisionInput, Reason, Ruling};
@@ -30,7 +30,7 @@ pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
-pub use status::{Condition, PullPolicyStatus, RegistryScore, VerdictCount};
+pub use status::{Condition, PullgatePolicyStatus, RegistryScore, VerdictCount};
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
 };
@@ -38,18 +38,18 @@ pub use value::{
 /// A policy that can be in force: a document that was checked. The default is that of a document
 /// without a `spec`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PullPolicy {
+pub struct PullgatePolicy {
     name: Box<str>,
-    spec: PullPolicySpec,
+    spec: PullgatePolicySpec,
 }
 
-impl Default for PullPolicy {
+impl Default for PullgatePolicy {
     fn default() -> Self {
-        Self { name: "default".into(), spec: PullPolicySpec::default() }
+        Self { name: "default".into(), spec: PullgatePolicySpec::default() }
     }
 }
 
-impl PullPolicy {
+impl PullgatePolicy {
     /// Reads a document in YAML or JSON. `origin` is the file's name for messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
         parse::parse(text, origin)
@@ -73,7 +73,7 @@ impl PullPolicy {
     }
 
     /// The document's settings.
-    pub fn spec(&self) -> &PullPolicySpec {
+    pub fn spec(&self) -> &PullgatePolicySpec {
         &self.spec
     }
 }

@@ -24,7 +24,7 @@ use crate::advice::Advice;
 use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::message::{FailureStats, Finding};
-use crate::policy::{Decision, DecisionInput, PullPolicy, Ruling};
+use crate::policy::{Decision, DecisionInput, PullgatePolicy, Ruling};
 use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, Rollout, Workload};
@@ -70,7 +70,7 @@ pub struct ReviewRequest<'a> {
     /// Who asks.
     pub user: &'a UserInfo,
     /// The policy.
-    pub policy: &'a PullPolicy,
+    pub policy: &'a PullgatePolicy,
     /// The runtime of the nodes, if the person says it.
     pub runtime: Option<Runtime>,
     /// Whether the ServiceAccount's pull secrets are in the pod already, as after admission.

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use super::context::KubeContext;
 use super::output::say;
 use super::output::{self, CheckReport, OutputFormat};
-use crate::policy::{Decision, PullPolicy};
+use crate::policy::{Decision, PullgatePolicy};
 use crate::pull::Verdict;
 use crate::workload::{
     ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
@@ -129,15 +129,15 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn policy(flags: &CheckFlags) -> anyhow::Result<PullPolicy> {
-    let Some(path) = &flags.policy else { return Ok(PullPolicy::default()) };
+fn policy(flags: &CheckFlags) -> anyhow::Result<PullgatePolicy> {
+    let Some(path) = &flags.policy else { return Ok(PullgatePolicy::default()) };
     let origin = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| origin.clone())?;
-    Ok(PullPolicy::parse(&text, &origin)?)
+    Ok(PullgatePolicy::parse(&text, &origin)?)
 }
 
 /// Reads every file. All that cannot be read is told before it ends there.
-fn read(flags: &CheckFlags, policy: &PullPolicy, namespace: &str) -> anyhow::Result<Manifests> {
+fn read(flags: &CheckFlags, policy: &PullgatePolicy, namespace: &str) -> anyhow::Result<Manifests> {
     let extra_kinds: Vec<_> = policy
         .extra_kinds()
         .map(|kind| (kind.group.into(), kind.kind.into(), kind.place))

@@ -1,4 +1,4 @@
-//! The one `PullPolicy` object of this cluster that counts: watched by name, and its status
+//! The one `PullgatePolicy` object of this cluster that counts: watched by name, and its status
 //! written. What it says is read here; whether it is put in force is decided elsewhere.
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::CALL_TIME;
 use super::client::{ApiError, ClusterError, Connection};
 use super::progress::WatchProgress;
 use super::watch::{self as watching, Feed, Source, WatchError, WatchTuning};
-use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus};
+use crate::policy::{PolicyError, PullgatePolicy, PullgatePolicyStatus};
 use crate::telemetry::Metrics;
 
 /// Where the objects are.
-const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullpolicies";
+const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
 
 /// What was last heard of the object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,9 +29,9 @@ pub enum PolicyNews {
         /// Its generation: changes with what was written, not with the status.
         generation: Option<i64>,
         /// What it says, or what is wrong with it.
-        read: Result<Arc<PullPolicy>, PolicyError>,
+        read: Result<Arc<PullgatePolicy>, PolicyError>,
         /// Its status as it is written.
-        status: PullPolicyStatus,
+        status: PullgatePolicyStatus,
     },
     /// There is no object of this name.
     Missing,
@@ -39,7 +39,7 @@ pub enum PolicyNews {
     Refused(u16),
 }
 
-/// Watches one `PullPolicy` and writes its status.
+/// Watches one `PullgatePolicy` and writes its status.
 pub struct PolicySource {
     connection: Connection,
     name: Box<str>,
@@ -50,7 +50,7 @@ pub struct PolicySource {
 impl PolicySource {
     /// Nothing is asked yet.
     pub fn new(connection: &Connection, name: &str, metrics: &Arc<Metrics>) -> Self {
-        let progress = WatchProgress::new("pullpolicies", false, Arc::clone(metrics));
+        let progress = WatchProgress::new("pullgatepolicies", false, Arc::clone(metrics));
         Self {
             connection: connection.clone(),
             name: name.into(),
@@ -76,9 +76,9 @@ impl PolicySource {
     }
 
     /// Writes the status, and nothing else of the object.
-    pub async fn write_status(&self, status: &PullPolicyStatus) -> Result<(), ClusterError> {
+    pub async fn write_status(&self, status: &PullgatePolicyStatus) -> Result<(), ClusterError> {
         // All of it, so that nothing of what was there stays.
-        let PullPolicyStatus { observed_generation, conditions, score } = status;
+        let PullgatePolicyStatus { observed_generation, conditions, score } = status;
         let status = json!({
             "observedGeneration": observed_generation, "conditions": conditions, "score": score,
         });
@@ -102,7 +102,7 @@ impl PolicySource {
 struct Wire {
     metadata: WireMeta,
     #[serde(default)]
-    status: PullPolicyStatus,
+    status: PullgatePolicyStatus,
 }
 
 #[derive(Deserialize)]
@@ -163,7 +163,7 @@ impl Feed for PolicyFeed {
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let wire: Wire = serde_json::from_str(object)?;
         if wire.metadata.name == self.name {
-            let read = PullPolicy::parse(object, &format!("PullPolicy {}", self.name));
+            let read = PullgatePolicy::parse(object, &format!("PullgatePolicy {}", self.name));
             self.tell(PolicyNews::Document {
                 generation: wire.metadata.generation,
                 read: read.map(Arc::new),

@@ -1,14 +1,14 @@
-//! The CustomResourceDefinition of `PullPolicy`, generated from the Rust types.
+//! The CustomResourceDefinition of `PullgatePolicy`, generated from the Rust types.
 
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::document::PullPolicyObject;
+use super::document::PullgatePolicyObject;
 
 /// The CustomResourceDefinition, as the API server takes it: a structural schema, without default
 /// values (they would be written into stored objects, and a later default would not reach them).
 pub fn custom_resource_definition() -> Value {
-    let mut definition = serde_json::to_value(PullPolicyObject::crd()).unwrap_or_default();
+    let mut definition = serde_json::to_value(PullgatePolicyObject::crd()).unwrap_or_default();
     for version in definition["spec"]["versions"].as_array_mut().into_iter().flatten() {
         let schema = &mut version["schema"]["openAPIV3Schema"];
         tidy(schema);

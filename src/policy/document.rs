@@ -1,7 +1,7 @@
-//! The `PullPolicy` document: what a platform team writes, field by field.
+//! The `PullgatePolicy` document: what a platform team writes, field by field.
 //!
 //! The doc comments here are what `kubectl explain` shows and what `docs/policy.md` is checked
-//! against. A field that is left out has the default of [`PullPolicySpec::default`].
+//! against. A field that is left out has the default of [`PullgatePolicySpec::default`].
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::causes::{CauseActions, CauseWord};
 use super::pattern::{ImagePattern, RegistryHost, RegistryPattern};
 use super::selector::NamespaceSelector;
-use super::status::PullPolicyStatus;
+use super::status::PullgatePolicyStatus;
 use super::value::{
     AccountName, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
 };
@@ -21,19 +21,20 @@ use crate::pull;
 #[kube(
     group = "pullgate.dev",
     version = "v1alpha1",
-    kind = "PullPolicy",
-    root = "PullPolicyObject",
-    doc = "A `PullPolicy` as the API server stores it.",
-    plural = "pullpolicies",
-    singular = "pullpolicy",
-    status = "PullPolicyStatus",
+    kind = "PullgatePolicy",
+    root = "PullgatePolicyObject",
+    doc = "A `PullgatePolicy` as the API server stores it.",
+    plural = "pullgatepolicies",
+    singular = "pullgatepolicy",
+    shortname = "pgp",
+    status = "PullgatePolicyStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.defaultMode"}"#,
     printcolumn = r#"{"name":"In force","type":"string","jsonPath":".status.conditions[?(@.type==\"InForce\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct PullPolicySpec {
+pub struct PullgatePolicySpec {
     /// What the platform team vouches for about the nodes. Only what is vouched for makes a denial
     /// possible: every other way in which a node could still succeed stays open.
     pub nodes: Nodes,
@@ -83,7 +84,7 @@ pub struct PullPolicySpec {
     pub trusted_service_accounts: Vec<AccountName>,
 }
 
-impl Default for PullPolicySpec {
+impl Default for PullgatePolicySpec {
     fn default() -> Self {
         Self {
             nodes: Nodes::default(),

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{BreakGlass, Exception, PullPolicySpec};
+use super::document::{BreakGlass, Exception, PullgatePolicySpec};
 use super::resolve::{BREAK_GLASS_ANNOTATION, PolicyScope};
 use crate::pull::Cause;
 use crate::user::UserInfo;
@@ -22,7 +22,7 @@ pub struct ExceptionUse {
     pub expired: bool,
 }
 
-impl PullPolicySpec {
+impl PullgatePolicySpec {
     /// The exception that fits: one in force before one that has ended, the longest first.
     pub(super) fn exception_for(
         &self,

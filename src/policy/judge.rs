@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::PullPolicy;
+use super::PullgatePolicy;
 use super::exception::ExceptionUse;
 use super::resolve::{LabelUse, PolicyScope};
 use super::value::{Action, CannotTell, EnforceOn, Mode};
@@ -196,7 +196,7 @@ impl Ruling {
 const MAYBE_NOT_PUSHED_YET: &[Cause] =
     &[Cause::TagNotFound, Cause::RepositoryNotFound, Cause::AccessDeniedOrMissing];
 
-impl PullPolicy {
+impl PullgatePolicy {
     /// The ruling about one image.
     pub fn judge(&self, matter: &DecisionInput<'_>) -> Ruling {
         let subject = PolicyScope::new(matter.reference, matter.namespace, matter.facts);

@@ -6,14 +6,14 @@ use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde_saphyr::MessageFormatter;
 
-use super::document::{ExceptionMatch, PullPolicySpec};
+use super::document::{ExceptionMatch, PullgatePolicySpec};
 use super::selector::NamespaceSelector;
-use super::{PullPolicy, hint};
+use super::{PullgatePolicy, hint};
 
 /// The version of the document that is understood.
 pub const API_VERSION: &str = "pullgate.dev/v1alpha1";
 /// The kind of the document.
-pub const KIND: &str = "PullPolicy";
+pub const KIND: &str = "PullgatePolicy";
 /// The size of the longest document that is read; the API server stores none that is longer.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
@@ -101,14 +101,14 @@ struct Document {
     kind: String,
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: PullPolicySpec,
+    spec: PullgatePolicySpec,
     /// What `kubectl get -o yaml` brings along.
     #[serde(default, rename = "status")]
     _status: serde::de::IgnoredAny,
 }
 
 /// Reads a document. `origin` is the file's name for messages.
-pub(super) fn parse(text: &str, origin: &str) -> Result<PullPolicy, PolicyError> {
+pub(super) fn parse(text: &str, origin: &str) -> Result<PullgatePolicy, PolicyError> {
     let at =
         |field: &str| Position { origin: origin.into(), line_column: None, field: field.into() };
     let fault = |field: &str, problem| PolicyError { at: at(field), problem };
@@ -129,7 +129,7 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<PullPolicy, PolicyError>
     };
     check(&document.spec)
         .map_err(|(field, text)| fault(&field, PolicyProblem::Contradiction(text.into())))?;
-    Ok(PullPolicy { name: name.into(), spec: document.spec })
+    Ok(PullgatePolicy { name: name.into(), spec: document.spec })
 }
 
 /// Reads the fields, with the place and the field of what cannot be read.
@@ -191,7 +191,7 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
 }
 
 /// What fits no schema: fields that contradict each other. The first fault, with its field.
-pub(super) fn check(spec: &PullPolicySpec) -> Result<(), (String, String)> {
+pub(super) fn check(spec: &PullgatePolicySpec) -> Result<(), (String, String)> {
     let fault = |field: String, text: &str| Err((field, text.to_owned()));
     if spec.enforce_on.is_empty() {
         return fault("spec.enforceOn".into(), "name `pods`, `workloads` or both");

@@ -1,8 +1,8 @@
 //! Which setting counts for an image in a namespace: the first rule that matches and gives it,
 //! else the document's own.
 
-use super::PullPolicy;
-use super::document::{Nodes, PullPolicySpec, RegistryBudget, Rule};
+use super::PullgatePolicy;
+use super::document::{Nodes, PullgatePolicySpec, RegistryBudget, Rule};
 use super::selector::NamespaceLabels;
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::image::ImageReference;
@@ -88,7 +88,7 @@ impl Rule {
     }
 }
 
-impl PullPolicySpec {
+impl PullgatePolicySpec {
     /// The first value that a matching rule gives.
     fn ruled<T>(&self, subject: PolicyScope<'_>, give: impl Fn(&Rule) -> Option<T>) -> Option<T> {
         self.rules
@@ -148,7 +148,7 @@ impl PullPolicySpec {
     }
 }
 
-impl PullPolicy {
+impl PullgatePolicy {
     /// The mode of a namespace at large; rules for some images do not count here.
     pub fn mode(&self, namespace: &str, facts: Option<&NamespaceFacts>) -> ChosenMode {
         self.spec.mode_of(PolicyScope::new(None, namespace, facts))

@@ -1,4 +1,4 @@
-//! What Pullgate writes into the status of a `PullPolicy`.
+//! What Pullgate writes into the status of a `PullgatePolicy`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]
-pub struct PullPolicyStatus {
+pub struct PullgatePolicyStatus {
     /// The generation of the document that the conditions are about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -80,7 +80,7 @@ const IN_FORCE: &str = "InForce";
 /// The longest message of a condition.
 const LONGEST: usize = 1024;
 
-impl PullPolicyStatus {
+impl PullgatePolicyStatus {
     /// What is to be written about a document of this generation: that it is in force, or why it
     /// is not. `before` is what is written now; the time of a condition changes with its status.
     #[must_use]
@@ -121,17 +121,19 @@ mod tests {
 
     #[test]
     fn the_time_of_a_condition_changes_with_its_status_alone() {
-        let none = PullPolicyStatus::default();
-        let good = PullPolicyStatus::about(Some(1), None, Vec::new(), &none, at(10));
+        let none = PullgatePolicyStatus::default();
+        let good = PullgatePolicyStatus::about(Some(1), None, Vec::new(), &none, at(10));
         assert_eq!(good.conditions[0].status, "True");
-        assert_eq!(good, PullPolicyStatus::about(Some(1), None, Vec::new(), &good, at(20)));
-        let bad = PullPolicyStatus::about(Some(2), Some("spec.x: y"), Vec::new(), &good, at(30));
+        assert_eq!(good, PullgatePolicyStatus::about(Some(1), None, Vec::new(), &good, at(20)));
+        let bad =
+            PullgatePolicyStatus::about(Some(2), Some("spec.x: y"), Vec::new(), &good, at(30));
         assert_eq!(bad.conditions[0].reason, "Invalid");
         assert_eq!(bad.conditions[0].message, "spec.x: y");
-        let time = |status: &PullPolicyStatus| status.conditions[0].last_transition_time.clone();
+        let time =
+            |status: &PullgatePolicyStatus| status.conditions[0].last_transition_time.clone();
         assert_eq!(time(&good).as_deref(), Some("1970-01-01T00:00:10Z"));
         assert_eq!(time(&bad).as_deref(), Some("1970-01-01T00:00:30Z"));
-        let worse = PullPolicyStatus::about(Some(3), Some("z"), Vec::new(), &bad, at(40));
+        let worse = PullgatePolicyStatus::about(Some(3), Some("z"), Vec::new(), &bad, at(40));
         assert_eq!(time(&worse), time(&bad));
         assert_ne!(worse, bad);
     }

@@ -344,14 +344,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::PullPolicy;
+    use crate::policy::PullgatePolicy;
 
     fn directions(budgets: &str) -> RegistryPolicy {
         let text = format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: a}}\n\
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: a}}\n\
              spec: {{registries: {{budgets: {budgets}}}}}"
         );
-        let policy = PullPolicy::parse(&text, "test").unwrap();
+        let policy = PullgatePolicy::parse(&text, "test").unwrap();
         RegistryPolicy {
             budgets: policy.spec().registries.budgets.clone(),
             ..RegistryPolicy::default()

@@ -13,7 +13,7 @@ use super::{
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
 use crate::message::lines;
-use crate::policy::{Decision, LabelUse, Mode, Mutation, PullPolicy, Reason};
+use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
 use crate::pull::{Runtime, Verdict};
 use crate::workload::{PodPlace, Rollout, Workload, pod_path};
 
@@ -42,7 +42,7 @@ pub struct Reviewer {
     /// Who may see what.
     pub access: Arc<dyn AccessSource>,
     /// The policy in force.
-    pub policy: Arc<ArcSwap<PullPolicy>>,
+    pub policy: Arc<ArcSwap<PullgatePolicy>>,
     /// Pullgate's own namespace, which it never judges.
     pub own_namespace: Option<Box<str>>,
     /// The runtime of the nodes, where the platform team says it.
@@ -203,7 +203,7 @@ impl Reviewer {
     }
 
     /// Hands on what was warned of. Never of a dry run: it has no side effects.
-    fn concern(&self, request: &AdmissionRequest<'_>, policy: &PullPolicy, workload: Workload) {
+    fn concern(&self, request: &AdmissionRequest<'_>, policy: &PullgatePolicy, workload: Workload) {
         if let Some(concerns) = &self.concerns
             && policy.spec().advice.events
             && !request.dry_run
@@ -229,7 +229,7 @@ impl Reviewer {
         &self,
         endpoint: Endpoint,
         request: &AdmissionRequest<'_>,
-        policy: &PullPolicy,
+        policy: &PullgatePolicy,
     ) -> Result<(Workload, Vec<Mutation>), Skip> {
         let workload = self.subject(request, policy)?;
         if endpoint == Endpoint::Validate {
@@ -247,7 +247,7 @@ impl Reviewer {
     fn subject(
         &self,
         request: &AdmissionRequest<'_>,
-        policy: &PullPolicy,
+        policy: &PullgatePolicy,
     ) -> Result<Workload, Skip> {
         if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Err(Skip::Operation);
@@ -281,7 +281,7 @@ fn rollout(request: &AdmissionRequest<'_>) -> Option<Rollout> {
 
 /// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the
 /// subresources only ephemeral containers bring images.
-fn place_of(request: &AdmissionRequest<'_>, policy: &PullPolicy) -> Option<PodPlace> {
+fn place_of(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<PodPlace> {
     if !matches!(request.sub_resource.as_ref(), "" | "ephemeralcontainers") {
         return None;
     }
@@ -334,7 +334,7 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
     match label {
         LabelUse::Absent | LabelUse::Chosen => None,
         LabelUse::NotAllowed => Some(
-            "the namespace's label pullgate.dev/mode is ignored: the PullPolicy does not let this namespace choose that mode",
+            "the namespace's label pullgate.dev/mode is ignored: the PullgatePolicy does not let this namespace choose that mode",
         ),
         LabelUse::Unknown => Some(
             "the namespace's label pullgate.dev/mode is ignored: its value is none of off, warn and enforce",
@@ -343,7 +343,7 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
 }
 
 /// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
-pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullPolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullgatePolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
 /// lately contradicted look-ups at that registry.
 pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
@@ -361,5 +361,5 @@ pub const fn learning_words(freshness: Freshness) -> &'static str {
 }
 /// Said at the end of every denial: where the policy is.
 pub fn denied_under(policy: &str) -> String {
-    format!("denied under PullPolicy `{policy}`, namespace mode `enforce`")
+    format!("denied under PullgatePolicy `{policy}`, namespace mode `enforce`")
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::gather::{self, Gathered};
 use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
-use crate::policy::PullPolicy;
+use crate::policy::PullgatePolicy;
 use crate::pull::{Attempt, Cause, Escape, HistoryFacts, Observation, Runtime, Verdict, assess};
 use crate::user::UserInfo;
 use crate::workload::{
@@ -36,7 +36,7 @@ pub struct ImageUse {
 impl ImageUse {
     /// The registry that is asked for it; nothing if the name does not parse or the policy leaves
     /// the image alone.
-    pub fn registry(&self, policy: &PullPolicy) -> Option<Box<str>> {
+    pub fn registry(&self, policy: &PullgatePolicy) -> Option<Box<str>> {
         let written = ImageReference::parse(&self.image).ok()?;
         let elsewhere = policy.completed(&self.image, &written);
         let asked = elsewhere.as_ref().unwrap_or(&written);
@@ -90,7 +90,7 @@ impl StillThere {
 /// Looks once; nothing if the policy leaves the image alone.
 pub async fn still_there(
     sources: Sources<'_>,
-    policy: &PullPolicy,
+    policy: &PullgatePolicy,
     runtime: Option<Runtime>,
     used: &ImageUse,
     now: Timestamp,

@@ -11,7 +11,7 @@ use crate::admission::{Patch, Pin, PodChanges, patch_pod};
 use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialSource};
 use crate::image::{Digest, ImageReference};
-use crate::policy::{Mutation, PullPolicy};
+use crate::policy::{Mutation, PullgatePolicy};
 use crate::pull::{Detail, LookupRequest, Outcome, Verdict};
 use crate::workload::{ContainerImage, ContainerKind, NamespaceFacts, Workload, built_in_kinds};
 
@@ -21,7 +21,7 @@ pub const MUTATE_ANNOTATION: &str = "pullgate.dev/mutate";
 
 /// The changes that are asked for, allowed, and possible for this object.
 pub(super) fn asked(
-    policy: &PullPolicy,
+    policy: &PullgatePolicy,
     workload: &Workload,
     namespace: Option<&NamespaceFacts>,
 ) -> Vec<Mutation> {

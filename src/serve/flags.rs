@@ -72,11 +72,11 @@ pub struct ServeFlags {
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub own: OwnFlags,
 
-    /// A PullPolicy document
+    /// A PullgatePolicy document
     #[arg(long, env = "PULLGATE_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Name of the PullPolicy object of the cluster to work by; it is watched, and what becomes of
+    /// Name of the PullgatePolicy object of the cluster to work by; it is watched, and what becomes of
     /// it is written into its status. Until there is one the default policy is in force
     #[arg(
         long,

@@ -20,7 +20,7 @@ use super::{DRAIN, Ended, Stops};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
-use crate::policy::PullPolicy;
+use crate::policy::PullgatePolicy;
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
 use crate::serve::registries;
@@ -88,7 +88,7 @@ impl App {
         let (now, started) = clock();
         let (policy_file, policy_name) = policy_places(policy_place)?;
         let policy =
-            policy_file.as_ref().map_or_else(|| Ok(PullPolicy::default()), policy::parse)?;
+            policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
         let mirrors = registry.mirrors.clone().map(hosts_source);
         let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
         let limits = memory::limits(&policy, hosts.as_ref());
@@ -370,7 +370,7 @@ fn hosts_source(files: MirrorFiles) -> HostsSource {
 fn registry_client(
     settings: RegistrySettings,
     hosts: Option<RegistryHosts>,
-    in_force: &PullPolicy,
+    in_force: &PullgatePolicy,
 ) -> anyhow::Result<Arc<RegistryClient>> {
     let mut options = registries::options(settings, in_force);
     options.directions = policy::directions(in_force);

@@ -16,7 +16,7 @@ use super::house::clock;
 use crate::cluster::Cluster;
 use crate::history::{Limits, Recheck, Rewrite, Snapshot};
 use crate::node_config::RegistryHosts;
-use crate::policy::PullPolicy;
+use crate::policy::PullgatePolicy;
 use crate::review::{ProbeResult, Reviewer};
 use crate::telemetry::Metrics;
 use file::SnapshotFile;
@@ -42,7 +42,7 @@ const TRIES: u8 = 4;
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The bounds of what is remembered.
-pub(super) fn limits(policy: &PullPolicy, hosts: Option<&RegistryHosts>) -> Limits {
+pub(super) fn limits(policy: &PullgatePolicy, hosts: Option<&RegistryHosts>) -> Limits {
     let aliases = hosts.map(RegistryHosts::aliases).unwrap_or_default();
     Limits {
         retention: policy.spec().history.retention.get(),
@@ -52,7 +52,7 @@ pub(super) fn limits(policy: &PullPolicy, hosts: Option<&RegistryHosts>) -> Limi
 }
 
 /// Keeps to the policy's retention, whatever policy comes. Never ends.
-pub(super) async fn follow_retention(cluster: Arc<Cluster>, policy: Arc<ArcSwap<PullPolicy>>) {
+pub(super) async fn follow_retention(cluster: Arc<Cluster>, policy: Arc<ArcSwap<PullgatePolicy>>) {
     loop {
         cluster.remember_for(policy.load().spec().history.retention.get());
         tokio::time::sleep(LOOK_EVERY).await;

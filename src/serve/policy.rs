@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use super::house::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
-use crate::policy::{PolicyError, PullPolicy, PullPolicyStatus, RegistryScore, VerdictCount};
+use crate::policy::{
+    PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, VerdictCount,
+};
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
 use crate::server::WatchedFiles;
@@ -26,26 +28,26 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// Brings new policies to all who work by them.
 #[derive(Clone)]
 pub(super) struct ActivePolicy {
-    pub(super) policy: Arc<ArcSwap<PullPolicy>>,
+    pub(super) policy: Arc<ArcSwap<PullgatePolicy>>,
     pub(super) registry: Arc<RegistryClient>,
 }
 
 impl ActivePolicy {
     /// Puts a policy in force.
-    fn put(&self, policy: PullPolicy) {
+    fn put(&self, policy: PullgatePolicy) {
         self.registry.take_directions(directions(&policy));
         self.policy.store(Arc::new(policy));
     }
 }
 
 /// What a policy says of registries to a webhook: its look-ups have less time than others.
-pub(super) fn directions(policy: &PullPolicy) -> RegistryPolicy {
+pub(super) fn directions(policy: &PullgatePolicy) -> RegistryPolicy {
     RegistryPolicy { whole: policy.spec().lookups.each.get(), ..registries::directions(policy) }
 }
 
 /// Reads the policy in a file.
-pub(super) fn parse(file: &WatchedFiles) -> Result<PullPolicy, PolicyError> {
-    PullPolicy::parse(&file.text(), &file.path().display().to_string())
+pub(super) fn parse(file: &WatchedFiles) -> Result<PullgatePolicy, PolicyError> {
+    PullgatePolicy::parse(&file.text(), &file.path().display().to_string())
 }
 
 /// Takes what a file newly says into force.
@@ -147,7 +149,7 @@ impl Object {
     fn hear(&mut self, heard: &PolicyNews) {
         let mut heard = heard.clone();
         if let PolicyNews::Document { generation, status, .. } = &mut heard {
-            (*generation, *status) = (None, PullPolicyStatus::default());
+            (*generation, *status) = (None, PullgatePolicyStatus::default());
         }
         if self.last.as_ref() == Some(&heard) {
             return;
@@ -157,30 +159,37 @@ impl Object {
         match &heard {
             PolicyNews::Unheard => {}
             PolicyNews::Document { read: Ok(policy), .. } => {
-                self.in_force.put(PullPolicy::clone(policy));
+                self.in_force.put(PullgatePolicy::clone(policy));
                 self.taken = true;
                 self.metrics.policy_current(true);
                 self.metrics.reloaded("policy", true);
-                tracing::info!(name, "took the PullPolicy into force");
+                tracing::info!(name, "took the PullgatePolicy into force");
             }
             PolicyNews::Document { read: Err(error), .. } => {
                 self.metrics.policy_current(false);
                 self.metrics.reloaded("policy", false);
                 let error = error as &dyn std::error::Error;
-                tracing::error!(name, error, "the PullPolicy cannot be used, {stays} is in force");
+                tracing::error!(
+                    name,
+                    error,
+                    "the PullgatePolicy cannot be used, {stays} is in force"
+                );
             }
             PolicyNews::Missing => {
-                self.in_force.put(PullPolicy::default());
+                self.in_force.put(PullgatePolicy::default());
                 self.taken = false;
                 self.metrics.policy_current(false);
-                tracing::warn!(name, "there is no such PullPolicy: the default policy is in force");
+                tracing::warn!(
+                    name,
+                    "there is no such PullgatePolicy: the default policy is in force"
+                );
             }
             PolicyNews::Refused(status) => {
                 self.metrics.policy_current(false);
                 tracing::warn!(
                     name,
                     status,
-                    "the API server does not show the PullPolicy (404: it does not know the kind; \
+                    "the API server does not show the PullgatePolicy (404: it does not know the kind; \
                      403: no right to): {stays} is in force"
                 );
             }
@@ -211,7 +220,7 @@ impl Writing {
         &mut self,
         object: &Object,
         generation: Option<i64>,
-        before: PullPolicyStatus,
+        before: PullgatePolicyStatus,
         score: impl Fn() -> Vec<RegistryScore>,
     ) -> Duration {
         let (now, today) = clock();
@@ -221,7 +230,8 @@ impl Writing {
         let due = left(self.scored, SCORE_EVERY, now);
         let score = if due.is_none() { score() } else { before.score.clone() };
         let fault = object.fault();
-        let wanted = PullPolicyStatus::about(generation, fault.as_deref(), score, &before, today);
+        let wanted =
+            PullgatePolicyStatus::about(generation, fault.as_deref(), score, &before, today);
         if due.is_none() {
             self.scored = Some(now);
         }
@@ -231,7 +241,7 @@ impl Writing {
         self.wrote = Some(now);
         if let Err(error) = object.source.write_status(&wanted).await {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "failed to write the status of the PullPolicy, trying again");
+            tracing::warn!(error, "failed to write the status of the PullgatePolicy, trying again");
             self.scored = None;
             return WRITE_EVERY * 6;
         }

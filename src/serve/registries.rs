@@ -1,11 +1,11 @@
 //! How registries are reached, from flags, policy and environment, for every subcommand alike.
 
-use crate::policy::PullPolicy;
+use crate::policy::PullgatePolicy;
 use crate::registry::{InClusterHosts, ProxyOptions, RealmPair, RegistryOptions, RegistryPolicy};
 use crate::serve::RegistrySettings;
 
 /// The options without the nodes' mirrors, which each subcommand loads in its own way.
-pub(crate) fn options(settings: RegistrySettings, policy: &PullPolicy) -> RegistryOptions {
+pub(crate) fn options(settings: RegistrySettings, policy: &PullgatePolicy) -> RegistryOptions {
     let RegistrySettings {
         mirrors: _,
         allowed_addresses,
@@ -28,7 +28,7 @@ pub(crate) fn options(settings: RegistrySettings, policy: &PullPolicy) -> Regist
 }
 
 /// What a policy says of registries.
-pub(super) fn directions(policy: &PullPolicy) -> RegistryPolicy {
+pub(super) fn directions(policy: &PullgatePolicy) -> RegistryPolicy {
     let spec = policy.spec();
     let in_cluster = spec.registries.in_cluster.iter().map(|registry| {
         // Addresses are opened for a host, whatever its port.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use pullgate::history::Freshness;
-use pullgate::policy::PullPolicy;
+use pullgate::policy::PullgatePolicy;
 use pullgate::review::{Endpoint, EventQueue, EventRequest, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ const APP: &str = "reg.example.com/app";
 fn reviewer(world: World, policy: &str) -> Reviewer {
     let world = Arc::new(world);
     let policy = match policy {
-        "" => PullPolicy::default(),
-        text => PullPolicy::parse(text, "policy.yaml").unwrap(),
+        "" => PullgatePolicy::default(),
+        text => PullgatePolicy::parse(text, "policy.yaml").unwrap(),
     };
     Reviewer {
         registry: world.clone(),
@@ -43,7 +43,7 @@ fn world() -> World {
 }
 
 const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none}}
 ";
@@ -77,7 +77,7 @@ async fn a_denial_carries_the_line_and_where_the_policy_is() {
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("image reg.example.com/app:9: the registry has no such tag"));
     assert!(
-        message.ends_with("denied under PullPolicy `default`, namespace mode `enforce`"),
+        message.ends_with("denied under PullgatePolicy `default`, namespace mode `enforce`"),
         "{message}"
     );
 }
@@ -163,7 +163,7 @@ impl EventQueue for Offered {
 #[tokio::test]
 async fn what_is_warned_of_becomes_an_event_that_speaks_of_its_own_namespace_alone() {
     const EVENTS: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {advice: {events: true}}
 ";
@@ -198,7 +198,7 @@ spec: {advice: {events: true}}
     assert!(event.message.contains("tag `7` runs here"), "{}", event.message);
     assert!(!event.message.contains("`8`"), "{}", event.message);
     // Nobody wants Events any more.
-    reviewer.policy.store(Arc::new(PullPolicy::default()));
+    reviewer.policy.store(Arc::new(PullgatePolicy::default()));
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
     assert_eq!(reviewer.event(&concerns[0], now, deadline).await, None);
     answer(&reviewer, &request(&object)).await;

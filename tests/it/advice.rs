@@ -22,7 +22,7 @@ const APP: &str = "reg.example.com/app";
 
 /// Warns of what cannot be told, too.
 const TALKATIVE: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {cannotTell: warn}
 ";

@@ -104,7 +104,7 @@ impl Truth {
     fn policy(&self) -> String {
         let word = |vouched: bool| if vouched { "none" } else { "unknown" };
         format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}}}\n",
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}}}\n",
             word(self.vouch_mirrors && self.mirror_has_it.is_none()),
             word(self.vouch_credentials && self.node_credential.is_none()),
             word(self.vouch_preloaded && self.on_node != OnNode::SideLoaded),

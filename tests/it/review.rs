@@ -11,7 +11,7 @@ use fakes::{World, exists, index, missing, node, secret};
 use jiff::Timestamp;
 use pullgate::history::{Freshness, KnownTag, Success};
 use pullgate::image::ImageReference;
-use pullgate::policy::{Decision, PullPolicy};
+use pullgate::policy::{Decision, PullgatePolicy};
 use pullgate::pull::{Cause, Escape, NetworkFault, Outcome, Verdict};
 use pullgate::review::{Review, ReviewRequest, review};
 use pullgate::user::UserInfo;
@@ -22,7 +22,7 @@ use serde_json::json;
 const NOW: &str = "2026-01-02T03:04:05Z";
 
 const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec:
   nodes: {mirrors: none, credentials: none, preloadedImages: none}
@@ -54,9 +54,9 @@ pub async fn run_as(
     let place = built_in.or_else(|| tekton().map(PodPlace::Tekton)).unwrap();
     let workload = place.read(&raw).unwrap();
     let policy = if policy.is_empty() {
-        PullPolicy::default()
+        PullgatePolicy::default()
     } else {
-        PullPolicy::parse(policy, "policy.yaml").unwrap()
+        PullgatePolicy::parse(policy, "policy.yaml").unwrap()
     };
     let subject = ReviewRequest {
         workload: &workload,

@@ -209,7 +209,8 @@ impl Running {
     }
 }
 
-const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: p}\n";
+const POLICY: &str =
+    "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {name: p}\n";
 const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":
     {"uid":"u","operation":"DELETE","kind":{"group":"","version":"v1","kind":"Pod"}}}"#;
 

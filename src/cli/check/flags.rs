@@ -59,7 +59,7 @@ pub struct CheckFlags {
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// A PullPolicy document; without it the default policy
+    /// A PullgatePolicy document; without it the default policy
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 

@@ -15,7 +15,7 @@ use super::source::{AsUser, FileSource};
 use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding};
 use crate::credential::Credential;
 use crate::message::clean;
-use crate::policy::{Decision, Mode, PullPolicy, Reason};
+use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
 use crate::pull::{Cause, Detail, LookupRequest, Outcome, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
@@ -30,7 +30,7 @@ pub(super) struct Judge<'a> {
     pub(super) files: &'a FileSource,
     pub(super) nodes: &'a dyn NodeCredentialSource,
     pub(super) logins: &'a Logins,
-    pub(super) policy: &'a PullPolicy,
+    pub(super) policy: &'a PullgatePolicy,
     pub(super) as_enforced: bool,
     pub(super) runtime: Option<Runtime>,
     pub(super) timeout: Duration,
@@ -99,7 +99,7 @@ impl Judge<'_> {
     }
 
     /// Whoever checks files wants to know, also where the policy is off.
-    fn policy_for(&self, namespace: &str) -> PullPolicy {
+    fn policy_for(&self, namespace: &str) -> PullgatePolicy {
         use crate::review::ClusterSource as _;
         if self.as_enforced {
             return self.policy.in_mode(Mode::Enforce);

@@ -307,7 +307,7 @@ data: {a: b}
         let run = "apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {name: r}\nspec:\n  serviceAccountName: b\n  taskSpec:\n    steps:\n    - image: a:1\n";
         let mut found = Manifests::default();
         let file: Arc<str> = "f".into();
-        let policy = crate::policy::PullPolicy::default();
+        let policy = crate::policy::PullgatePolicy::default();
         let kinds = policy.extra_kinds();
         let kinds: Vec<_> =
             kinds.map(|kind| (kind.group.into(), kind.kind.into(), kind.place)).collect();

@@ -9,7 +9,7 @@ use crate::cli::output::say;
 use crate::cluster::{Cluster, WatchTuning};
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
-use crate::policy::PullPolicy;
+use crate::policy::PullgatePolicy;
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{ClusterSource, ManifestSource};
 use crate::serve::registries;
@@ -53,7 +53,7 @@ fn start() -> Instant {
 /// loopback is open; metadata services never are.
 pub(super) fn registry(
     flags: &CheckFlags,
-    policy: &PullPolicy,
+    policy: &PullgatePolicy,
 ) -> anyhow::Result<Arc<dyn ManifestSource>> {
     let settings: RegistrySettings = flags.registry.clone().into();
     let hosts = match settings.mirrors.clone() {

@@ -1,4 +1,4 @@
-//! How verdicts about a registry compare with what nodes did, as the status of the `PullPolicy`
+//! How verdicts about a registry compare with what nodes did, as the status of the `PullgatePolicy`
 //! objects in the cluster says it: that part of the server's memory is published there.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::cluster::Connection;
 use crate::history::{RegistryScoreSummary, VerdictCount};
 use crate::message::clean;
 
-const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullpolicies";
+const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
 /// Objects that are read; there is one in force.
 const MAX_OBJECTS: u32 = 20;
 /// Words of a status are shown to so many characters.
@@ -101,7 +101,7 @@ fn word(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const LIST: &str = r#"{"kind": "PullPolicyList", "items": [
+    const LIST: &str = r#"{"kind": "PullgatePolicyList", "items": [
         {"metadata": {"name": "a"}, "status": {"score": [
             {"registry": "r.example", "verdicts": [
                 {"verdict": "fails", "outcome": "failed", "count": 12},

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use base64::Engine;
 use pullgate::image::Digest;
-use pullgate::policy::PullPolicy;
+use pullgate::policy::PullgatePolicy;
 use pullgate::review::{Endpoint, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::review::fakes::{World, exists, exists_as, secret};
 
 const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {mutation: {allowed: [pull-secret, digest]}}
 ";
@@ -42,7 +42,7 @@ fn pod(image: &str) -> Value {
 /// The pod after the webhook, and why it was not looked at if it was not.
 async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Skip>) {
     let world = Arc::new(world);
-    let policy = PullPolicy::parse(policy, "policy.yaml").unwrap();
+    let policy = PullgatePolicy::parse(policy, "policy.yaml").unwrap();
     let reviewer = Reviewer {
         registry: world.clone(),
         cluster: world.clone(),
@@ -139,7 +139,7 @@ async fn what_nobody_asked_for_is_not_even_looked_up(
     #[case] owners: Option<Value>,
 ) {
     let policy = format!(
-        "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: default}}\n{spec}\n"
+        "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\n{spec}\n"
     );
     let mut object = pod("reg.example.com/app:1");
     if let Some(annotation) = annotation {

@@ -18,12 +18,12 @@ use crate::review::{deployment, pod, run, run_as};
 
 const REGISTRY: &str = "registry.infra.svc:5000/app:1";
 const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none}}
 ";
 const NOTED: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {advice: {mutableTags: true}}
 ";

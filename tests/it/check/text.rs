@@ -61,7 +61,7 @@ async fn the_exit_code_is_what_was_asked_for() {
     }
 }
 
-const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: p}\n\
+const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {name: p}\n\
     spec:\n  nodes: {mirrors: none, credentials: none, preloadedImages: none}\n";
 
 #[tokio::test(flavor = "multi_thread")]

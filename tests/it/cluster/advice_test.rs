@@ -15,7 +15,7 @@ use super::registry::{Access, PULLER, Registry};
 use super::{PATIENCE, nodes, programs, runtime, skipped, wait_until};
 
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: site}
 spec:
   cannotTell: warn

@@ -10,7 +10,7 @@ use super::registry::{Access, PULLER, Registry};
 use super::{nodes, programs, skipped, wait_until};
 
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: site}
 spec: {mutation: {allowed: [pull-secret, digest]}}
 ";

@@ -47,7 +47,7 @@ pub struct PullgateServer {
 }
 
 impl PullgateServer {
-    /// Starts it against `cluster`, with `policy` (a `PullPolicy` document) if given and `more`
+    /// Starts it against `cluster`, with `policy` (a `PullgatePolicy` document) if given and `more`
     /// flags, and waits until it says that it is ready.
     pub fn start(
         cluster: &ControlPlane,

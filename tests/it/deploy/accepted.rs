@@ -28,8 +28,12 @@ pub(super) fn base_folder() -> String {
 pub(super) fn apply_base(kubectl: &Kubectl) {
     let applied = kubectl.run(&["apply", "--server-side", "-k", &base_folder()]);
     assert!(applied.code == 0, "{}", applied.stderr);
-    let ready =
-        ["wait", "--for=condition=Established", "--timeout=60s", "crd/pullpolicies.pullgate.dev"];
+    let ready = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd/pullgatepolicies.pullgate.dev",
+    ];
     let ready = kubectl.run(&ready);
     assert!(ready.code == 0, "{}", ready.stderr);
 }
@@ -47,7 +51,7 @@ fn the_api_server_checks_policies() {
     let kubectl = cluster.admin();
     let apply = |spec: &str| {
         let document = format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: site}}\nspec: {spec}\n"
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: site}}\nspec: {spec}\n"
         );
         let done = kubectl.run_with(&["apply", "--server-side", "-f", "-"], &document);
         if done.code == 0 { Ok(()) } else { Err(done.stderr) }

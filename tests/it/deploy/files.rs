@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use pullgate::policy::{PullPolicy, custom_resource_definition};
+use pullgate::policy::{PullgatePolicy, custom_resource_definition};
 
 use super::{objects, read, root};
 
 /// Where the chart has the definition. Written anew with `PULLGATE_BLESS=1`.
-const DEFINITION: &str = "deploy/chart/pullgate/files/pullpolicies.pullgate.dev.yaml";
+const DEFINITION: &str = "deploy/chart/pullgate/files/pullgatepolicies.pullgate.dev.yaml";
 
 #[test]
 fn the_definition_in_the_chart_is_the_one_of_the_code() {
@@ -26,11 +26,12 @@ fn the_definition_in_the_chart_is_the_one_of_the_code() {
 #[test]
 fn the_policies_that_are_shipped_can_be_put_in_force() {
     let example = read("deploy/kustomize/example/policy.yaml");
-    PullPolicy::parse(&example, "example").unwrap();
+    PullgatePolicy::parse(&example, "example").unwrap();
     let base = super::base();
     let map = super::one(&base, "ConfigMap", "pullgate-policy");
-    let policy = PullPolicy::parse(map["data"]["policy.yaml"].as_str().unwrap(), "chart").unwrap();
-    assert_eq!(policy.spec(), PullPolicy::default().spec());
+    let policy =
+        PullgatePolicy::parse(map["data"]["policy.yaml"].as_str().unwrap(), "chart").unwrap();
+    assert_eq!(policy.spec(), PullgatePolicy::default().spec());
 }
 
 /// The sources of a Dockerfile's COPY lines from the build context.

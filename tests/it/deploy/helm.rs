@@ -15,7 +15,7 @@ use crate::cluster::process::{self, Finished};
 use pullgate::pki::Lifetimes;
 
 const VALUES: [&str; 4] = [
-    "policyFrom.kind=PullPolicy",
+    "policyFrom.kind=PullgatePolicy",
     "policy.defaultMode=enforce",
     "mutation.enabled=true",
     "image.repository=127.0.0.1:9/pullgate",
@@ -71,7 +71,7 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
     let upgrade = ["upgrade", "pullgate", &chart];
     run(&upgrade, &VALUES).ok().unwrap();
     assert_eq!(there(&kubectl, &objects).len(), objects.len());
-    let policy = kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    let policy = kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
     assert_eq!(policy["spec"]["defaultMode"], "enforce");
 
     // What the leader writes outlives the next upgrade, and so does what is declared.
@@ -102,7 +102,7 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
     assert_eq!(written(), before);
     assert_eq!(labels("secret")["data"], secret);
     assert_eq!(labels("deployment")["spec"]["replicas"], 3);
-    let policy = kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    let policy = kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
     assert_eq!(policy["metadata"]["resourceVersion"], version, "the policy did not change");
 
     run(&["uninstall", "pullgate"], &[]).ok().unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pullgate::policy::PullPolicy;
+use pullgate::policy::PullgatePolicy;
 use pullgate::workload::built_in_kinds;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn the_api_server_asks_about_exactly_what_is_extracted() {
             })
         })
         .collect();
-    let policy = PullPolicy::default();
+    let policy = PullgatePolicy::default();
     for kind in policy.extra_kinds() {
         // The plural of all of them.
         let resource = format!("{}s", kind.kind.to_lowercase());

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::deployed::{Deployed, eventually, review_of};
 
 fn policy(spec: &Value) -> Value {
-    json!({"apiVersion": "pullgate.dev/v1alpha1", "kind": "PullPolicy",
+    json!({"apiVersion": "pullgate.dev/v1alpha1", "kind": "PullgatePolicy",
            "metadata": {"name": "pullgate"}, "spec": spec})
 }
 
 /// The condition `InForce`, with the generation that it is about and that of the object.
 fn condition(deployed: &Deployed) -> (String, String, bool) {
-    let object = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap_or_default();
+    let object = deployed.kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap_or_default();
     let condition = &object["status"]["conditions"][0];
     let about_this = condition["observedGeneration"].is_i64()
         && condition["observedGeneration"] == object["metadata"]["generation"];
@@ -22,7 +22,7 @@ fn condition(deployed: &Deployed) -> (String, String, bool) {
 
 #[test]
 fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
-    let values = ["policyFrom.kind=PullPolicy", "policyFrom.render=false"];
+    let values = ["policyFrom.kind=PullgatePolicy", "policyFrom.render=false"];
     let Some(deployed) = Deployed::start(&values) else { return };
     deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
     // Nobody has made it yet: that keeps nothing from starting.
@@ -34,7 +34,7 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
         answer["allowed"] == false
     };
     assert!(!refused("refused.example.com/a/b:1"));
-    let told = || replica.process.output().contains("there is no such PullPolicy");
+    let told = || replica.process.output().contains("there is no such PullgatePolicy");
     eventually("it is told", told);
 
     // Kinds that are no part of Kubernetes are read without a word in the policy.
@@ -77,9 +77,9 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
 
     // Another manager may hold the fields: applying the same again changes nothing, and neither
     // does Pullgate while there is no news.
-    let before = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    let before = deployed.kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(8));
-    let after = deployed.kubectl.get(&["pullpolicy", "pullgate"]).unwrap();
+    let after = deployed.kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
     assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
 
     deployed.apply(&[&policy(&json!({"registries": {"refuse": ["other.example.com"]}}))]);
@@ -113,7 +113,7 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
     let counted = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
     assert_eq!(reviews, counted.sum::<usize>());
 
-    deployed.kubectl.run(&["delete", "pullpolicy", "pullgate"]).ok().unwrap();
+    deployed.kubectl.run(&["delete", "pullgatepolicy", "pullgate"]).ok().unwrap();
     eventually("the default is in force", invalid);
     replica.until_metric("pullgate_policy_current 0");
     let token = endpoint.0.rsplit('/').next().unwrap();
@@ -122,11 +122,11 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
 
 #[test]
 fn a_cluster_without_the_definition_is_served_under_the_default_policy() {
-    let values = ["policyFrom.kind=PullPolicy", "policyFrom.render=false", "crd.install=false"];
+    let values = ["policyFrom.kind=PullgatePolicy", "policyFrom.render=false", "crd.install=false"];
     let Some(deployed) = Deployed::start(&values) else { return };
     let mut replica = deployed.replica("pullgate-0", &[]);
     replica.until_metric("pullgate_policy_current 0");
-    let told = "the API server does not show the PullPolicy";
+    let told = "the API server does not show the PullgatePolicy";
     eventually("it is told", || replica.process.output().contains(told));
     let endpoint = deployed.endpoint();
     assert_eq!(replica.review(&endpoint, "default", "a b")["allowed"], true);

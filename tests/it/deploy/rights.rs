@@ -53,7 +53,7 @@ fn nothing_more_is_permitted_than_is_used() {
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let values =
-        ["policyFrom.kind=PullPolicy", "mutation.enabled=true", "policy.advice.events=true"];
+        ["policyFrom.kind=PullgatePolicy", "mutation.enabled=true", "policy.advice.events=true"];
     let Some(deployed) = Deployed::start_with(&values, &arguments) else { return };
     let registry = Registry::start(deployed.cluster.programs(), Access::Basic).unwrap();
     deployed.cluster.namespace_called("shop", &[]);

@@ -14,7 +14,7 @@ use crate::cluster::wait_until;
 use crate::cluster::webhook::DummyWebhook;
 
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec:
   nodes: {mirrors: none, credentials: none, preloadedImages: none}

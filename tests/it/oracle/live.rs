@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use pullgate::credential::PullSecret;
-use pullgate::policy::{Decision, PullPolicy};
+use pullgate::policy::{Decision, PullgatePolicy};
 use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
 use pullgate::review::{Review, ReviewRequest, Sources, review};
@@ -197,10 +197,10 @@ impl Live {
         let raw = serde_json::value::to_raw_value(&pod).unwrap();
         let workload = extract(&raw, &pod_path("", "Pod").unwrap()).unwrap();
         let policy = format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: default}}\n\
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\n\
              spec:\n  nodes: {{{vouched}}}\n"
         );
-        let policy = PullPolicy::parse(&policy, "policy.yaml").unwrap();
+        let policy = PullgatePolicy::parse(&policy, "policy.yaml").unwrap();
         let subject = ReviewRequest {
             workload: &workload,
             namespace: "shop",

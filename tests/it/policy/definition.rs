@@ -1,6 +1,6 @@
 //! The CustomResourceDefinition: what the API server asks of a structural schema.
 
-use pullgate::policy::{PullPolicySpec, custom_resource_definition, spec_schema};
+use pullgate::policy::{PullgatePolicySpec, custom_resource_definition, spec_schema};
 use serde_json::Value;
 
 /// Keywords that a structural schema may have; the API server refuses the others, or the ones that
@@ -48,7 +48,7 @@ fn check(schema: &Value, at: &str) {
 #[test]
 fn the_schema_is_structural_and_says_what_each_field_means() {
     let definition = custom_resource_definition();
-    assert_eq!(definition["metadata"]["name"], "pullpolicies.pullgate.dev");
+    assert_eq!(definition["metadata"]["name"], "pullgatepolicies.pullgate.dev");
     assert_eq!(definition["spec"]["scope"], "Cluster");
     let version = &definition["spec"]["versions"][0];
     assert_eq!(version["name"], "v1alpha1");
@@ -59,7 +59,7 @@ fn the_schema_is_structural_and_says_what_each_field_means() {
 #[test]
 fn every_field_of_the_spec_is_in_the_schema_with_a_meaning() {
     let schema = spec_schema();
-    let spec = serde_json::to_value(PullPolicySpec::default()).unwrap();
+    let spec = serde_json::to_value(PullgatePolicySpec::default()).unwrap();
     for field in spec.as_object().unwrap().keys() {
         let property = &schema["properties"][field];
         assert!(property["description"].is_string(), "{field}: {property}");

@@ -1,33 +1,34 @@
 //! Documents: what is taken, and what an error says.
 
-use pullgate::policy::{Mode, PullPolicy, Vouch};
+use pullgate::policy::{Mode, PullgatePolicy, Vouch};
 use pullgate::workload::{PodPlace, TektonKind};
 use rstest::rstest;
 
 const HEAD: &str =
-    "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata:\n  name: site\nspec:\n";
+    "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata:\n  name: site\nspec:\n";
 
-fn parse(spec: &str) -> Result<PullPolicy, String> {
-    PullPolicy::parse(&format!("{HEAD}{spec}"), "policy.yaml").map_err(|error| error.to_string())
+fn parse(spec: &str) -> Result<PullgatePolicy, String> {
+    PullgatePolicy::parse(&format!("{HEAD}{spec}"), "policy.yaml")
+        .map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_document_without_spec_is_the_default() {
     let head = HEAD.trim_end_matches("spec:\n");
-    let policy = PullPolicy::parse(head, "policy.yaml").unwrap();
+    let policy = PullgatePolicy::parse(head, "policy.yaml").unwrap();
     assert_eq!(policy.name(), "site");
-    assert_eq!(policy.spec(), PullPolicy::default().spec());
+    assert_eq!(policy.spec(), PullgatePolicy::default().spec());
     assert_eq!(policy.spec().default_mode, Mode::Warn);
     assert_eq!(policy.spec().nodes.mirrors, Vouch::Unknown);
 }
 
 #[test]
 fn json_is_taken_and_what_kubectl_adds_is_ignored() {
-    let json = r#"{"apiVersion":"pullgate.dev/v1alpha1","kind":"PullPolicy",
+    let json = r#"{"apiVersion":"pullgate.dev/v1alpha1","kind":"PullgatePolicy",
         "metadata":{"name":"site","uid":"1","resourceVersion":"7","managedFields":[]},
         "spec":{"defaultMode":"enforce","causes":{"tag_not_found":"warn"}},
         "status":{"conditions":[]}}"#;
-    let policy = PullPolicy::parse(json, "-").unwrap();
+    let policy = PullgatePolicy::parse(json, "-").unwrap();
     assert_eq!(policy.spec().default_mode, Mode::Enforce);
 }
 
@@ -85,21 +86,24 @@ fn an_error_names_place_field_and_the_nearest_name(#[case] spec: &str, #[case] m
 #[case("", "p:1:1: unexpected end of file")]
 #[case("- a\n", "p:1:1")]
 #[case("a: [\n", "p:")]
-#[case("apiVersion: v1\nkind: PullPolicy\nmetadata: {name: a}\n", "p: apiVersion: this is `v1`")]
 #[case(
-    "apiVersion: pullgate.dev/v1alpha1\nkind: Policy\nmetadata: {name: a}\n",
-    "p: kind: this is `Policy`, not `PullPolicy`"
+    "apiVersion: v1\nkind: PullgatePolicy\nmetadata: {name: a}\n",
+    "p: apiVersion: this is `v1`"
 )]
 #[case(
-    "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {}\n",
+    "apiVersion: pullgate.dev/v1alpha1\nkind: Policy\nmetadata: {name: a}\n",
+    "p: kind: this is `Policy`, not `PullgatePolicy`"
+)]
+#[case(
+    "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {}\n",
     "p: metadata.name: the document needs a name"
 )]
 #[case(
-    "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: a}\n---\na: b\n",
+    "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {name: a}\n---\na: b\n",
     "p:"
 )]
 fn what_is_no_policy_is_refused(#[case] text: &str, #[case] starts: &str) {
-    let error = PullPolicy::parse(text, "p").unwrap_err().to_string();
+    let error = PullgatePolicy::parse(text, "p").unwrap_err().to_string();
     assert!(error.starts_with(starts), "{error}");
     assert!(!error.contains('\n'), "{error:?}");
 }
@@ -108,7 +112,7 @@ fn what_is_no_policy_is_refused(#[case] text: &str, #[case] starts: &str) {
 fn a_huge_document_is_refused() {
     let text = "#".repeat(3 * 1024 * 1024);
     assert_eq!(
-        PullPolicy::parse(&text, "p").unwrap_err().to_string(),
+        PullgatePolicy::parse(&text, "p").unwrap_err().to_string(),
         "p: the document is longer than 2 MiB"
     );
 }
@@ -142,9 +146,9 @@ fn a_document_that_is_written_out_is_read_back_the_same() {
     .unwrap();
     let written = serde_json::to_string(policy.spec()).unwrap();
     let document = format!(
-        r#"{{"apiVersion":"pullgate.dev/v1alpha1","kind":"PullPolicy","metadata":{{"name":"site"}},"spec":{written}}}"#
+        r#"{{"apiVersion":"pullgate.dev/v1alpha1","kind":"PullgatePolicy","metadata":{{"name":"site"}},"spec":{written}}}"#
     );
-    assert_eq!(PullPolicy::parse(&document, "-"), Ok(policy));
+    assert_eq!(PullgatePolicy::parse(&document, "-"), Ok(policy));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Decision, DecisionInput, Mode, PullPolicy, Reason};
+use pullgate::policy::{Decision, DecisionInput, Mode, PullgatePolicy, Reason};
 use pullgate::pull::{Cause, Escape, Verdict};
 use pullgate::user::UserInfo;
 use pullgate::workload::NamespaceFacts;
@@ -43,7 +43,7 @@ fn rule() -> impl Strategy<Value = Value> {
         })
 }
 
-fn policy() -> impl Strategy<Value = PullPolicy> {
+fn policy() -> impl Strategy<Value = PullgatePolicy> {
     let registries = (some_of(PATTERNS, 0), prop_oneof![Just(json!([])), some_of(PATTERNS, 0)])
         .prop_map(|(skip, refuse)| json!({"skip": skip, "refuse": refuse}));
     let rules = proptest::collection::vec(rule(), 0..3);
@@ -53,7 +53,7 @@ fn policy() -> impl Strategy<Value = PullPolicy> {
         let (nodes, mode, allowed, cannot_tell, causes) = first;
         let (rules, places, grace, registries, glass) = second;
         let document = json!({
-            "apiVersion": "pullgate.dev/v1alpha1", "kind": "PullPolicy",
+            "apiVersion": "pullgate.dev/v1alpha1", "kind": "PullgatePolicy",
             "metadata": {"name": "any"},
             "spec": {
                 "nodes": nodes, "defaultMode": mode, "allowedModes": allowed,
@@ -64,7 +64,7 @@ fn policy() -> impl Strategy<Value = PullPolicy> {
                                 "match": {"images": ["docker.io"]}}],
             }
         });
-        PullPolicy::parse(&document.to_string(), "any").unwrap()
+        PullgatePolicy::parse(&document.to_string(), "any").unwrap()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pullgate::policy::{PullPolicy, PullPolicySpec, spec_schema};
+use pullgate::policy::{PullgatePolicy, PullgatePolicySpec, spec_schema};
 use serde_json::Value;
 
 fn page() -> String {
@@ -48,7 +48,7 @@ fn every_field_is_documented() {
 
 #[test]
 fn every_default_is_the_documented_one() {
-    let spec = serde_json::to_value(PullPolicySpec::default()).unwrap();
+    let spec = serde_json::to_value(PullgatePolicySpec::default()).unwrap();
     for (field, default) in documented() {
         let value = field.split('.').fold(&spec, |value, key| &value[key]);
         let shown = match value {
@@ -64,11 +64,11 @@ fn every_default_is_the_documented_one() {
 fn the_examples_can_be_put_in_force() {
     let page = page();
     let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    PullPolicy::parse(blocks.next().unwrap(), "docs/policy.md").unwrap();
+    PullgatePolicy::parse(blocks.next().unwrap(), "docs/policy.md").unwrap();
     for block in blocks {
         let indented = block.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
         let head =
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {name: a}\nspec:\n";
-        PullPolicy::parse(&format!("{head}{indented}"), "docs/policy.md").unwrap();
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {name: a}\nspec:\n";
+        PullgatePolicy::parse(&format!("{head}{indented}"), "docs/policy.md").unwrap();
     }
 }

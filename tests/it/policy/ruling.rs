@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use pullgate::image::ImageReference;
-use pullgate::policy::{Decision, DecisionInput, LabelUse, Mode, PullPolicy, Reason, Ruling};
+use pullgate::policy::{Decision, DecisionInput, LabelUse, Mode, PullgatePolicy, Reason, Ruling};
 use pullgate::pull::{Cause, Escape, Verdict, Vouch};
 use pullgate::user::UserInfo;
 use pullgate::workload::NamespaceFacts;
@@ -10,11 +10,11 @@ use rstest::rstest;
 
 const NOW: &str = "2026-06-01T12:00:00Z";
 
-fn policy(spec: &str) -> PullPolicy {
+fn policy(spec: &str) -> PullgatePolicy {
     let text = format!(
-        "apiVersion: pullgate.dev/v1alpha1\nkind: PullPolicy\nmetadata: {{name: site}}\nspec:\n{spec}"
+        "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: site}}\nspec:\n{spec}"
     );
-    PullPolicy::parse(&text, "policy.yaml").unwrap()
+    PullgatePolicy::parse(&text, "policy.yaml").unwrap()
 }
 
 /// A pod in an enforcing namespace with an image that certainly fails; each test changes some of it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use pullgate::history::Recheck;
 use pullgate::image::ImageReference;
-use pullgate::policy::PullPolicy;
+use pullgate::policy::PullgatePolicy;
 use pullgate::pull::{NetworkFault, Outcome};
 use pullgate::review::{Endpoint, ProbeResult, Reviewer};
 use rstest::rstest;
@@ -25,7 +25,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         nodes: world.clone(),
         health: world.clone(),
         access: world.clone(),
-        policy: Arc::new(ArcSwap::from_pointee(PullPolicy::default())),
+        policy: Arc::new(ArcSwap::from_pointee(PullgatePolicy::default())),
         own_namespace: None,
         runtime: None,
         concerns: None,

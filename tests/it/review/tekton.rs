@@ -10,7 +10,7 @@ use super::fakes::{World, exists, index, missing, node, secret};
 use super::run;
 
 const ENFORCED: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec:
   nodes: {mirrors: none, credentials: none, preloadedImages: none}

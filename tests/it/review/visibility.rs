@@ -13,7 +13,7 @@ use super::{deployment, line, run_for};
 
 const APP: &str = "reg.example.com/app";
 const TRUSTING: &str = "apiVersion: pullgate.dev/v1alpha1
-kind: PullPolicy
+kind: PullgatePolicy
 metadata: {name: default}
 spec: {trustedServiceAccounts: [ci/deployer]}
 ";

@@ -46,7 +46,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The PullPolicy object, where the policy is one. */}}
+{{/* The PullgatePolicy object, where the policy is one. */}}
 {{- define "pullgate.policyName" -}}
 {{- default (include "pullgate.clusterName" .) .Values.policyFrom.name -}}
 {{- end -}}
