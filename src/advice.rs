@@ -6,13 +6,13 @@
 
 mod correct;
 mod nearest;
-mod neighbour;
+mod related;
 mod nodes;
 mod platform;
 mod secret;
 mod tag;
 mod version;
-mod words;
+mod text;
 
 pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};

@@ -7,22 +7,22 @@
 mod access;
 mod client;
 mod events;
-mod keep;
-mod memory;
-mod named;
-mod names;
+mod store;
+mod feeds;
+mod get;
+mod object_name;
 mod namespaces;
-mod neighbours;
+mod related;
 mod nodes;
 mod pages;
 mod policies;
 mod progress;
 mod secrets;
 mod service_accounts;
-mod survey;
+mod list_once;
 mod usage;
 mod watch;
-mod wire;
+mod shapes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -45,17 +45,17 @@ use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
+pub use list_once::{Survey, read_object};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
-pub use survey::{Survey, read_object};
 pub use watch::WatchTuning;
 
 use access::Accesses;
 use events::EventWriter;
-use memory::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
+use feeds::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
 use namespaces::Namespaces;
-use neighbours::Neighbours;
 use nodes::Nodes;
+use related::Neighbours;
 use secrets::Secrets;
 use service_accounts::ServiceAccounts;
 

@@ -5,7 +5,7 @@
 //! kubelet, containerd and CRI-O all link; the differential tests hold this port against it.
 //! Pure: nothing here looks at a registry, a node or the clock.
 
-mod diagnosis;
+mod explain;
 mod digest;
 mod grammar;
 mod platform;

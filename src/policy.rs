@@ -8,8 +8,8 @@ mod causes;
 mod crd;
 mod document;
 mod exception;
-mod hint;
-mod judge;
+mod suggest;
+mod decide;
 mod parse;
 mod pattern;
 mod resolve;
@@ -19,13 +19,13 @@ mod value;
 
 pub use causes::{CauseActions, CauseWord};
 pub use crd::{custom_resource_definition, spec_schema};
+pub use decide::{Decision, DecisionInput, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
     Lookups, MutationSettings, Nodes, NodesOverride, PullgatePolicyObject, PullgatePolicySpec,
     Registries, RegistryBudget, Rule, Vouch, VouchPreloaded,
 };
 pub use exception::ExceptionUse;
-pub use judge::{Decision, DecisionInput, Reason, Ruling};
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};

@@ -15,8 +15,8 @@ mod challenge;
 mod classify;
 mod decode;
 mod error;
-mod exchange;
-mod fault;
+mod session;
+mod errors;
 mod hosts;
 mod limits;
 mod link;
@@ -24,14 +24,14 @@ mod lookup;
 mod manifest;
 mod metrics;
 mod options;
-mod proof;
+mod auth;
 mod realm;
 mod resolver;
-mod spoken;
+mod log_text;
 mod tags;
 mod tls;
 mod token;
-mod transport;
+mod http;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,10 +87,10 @@ impl RegistryClient {
         ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
         let metrics = Arc::new(RegistryMetrics::default());
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
-        let transport = transport::Transport::new(&options, Arc::clone(&directions))?;
+        let transport = http::Transport::new(&options, Arc::clone(&directions))?;
         let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
         let desk = Arc::new(LookupService {
-            means: exchange::SessionContext::new(
+            means: session::SessionContext::new(
                 transport,
                 tokens,
                 Arc::clone(&metrics),

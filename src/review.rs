@@ -3,11 +3,11 @@
 //! The webhook and the command line share [`review`]. It defines what it needs of the outside as
 //! traits and never reaches out itself; time is an argument.
 
-mod admit;
+mod webhook;
 mod advise;
-mod again;
+mod confirm;
 mod audit;
-mod events;
+mod event;
 mod gather;
 mod mutate;
 mod source;
@@ -29,13 +29,9 @@ use crate::pull::{Assessment, Attempt, HistoryFacts, Observation, Runtime, Verdi
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, Rollout, Workload};
 
-pub use admit::{
-    AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
-    label_words, learning_words,
-};
-pub use again::ProbeResult;
 pub use audit::{ImageUse, StillThere, audit_pace, still_there};
-pub use events::{EventQueue, EventRequest, WorkloadEvent};
+pub use confirm::ProbeResult;
+pub use event::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Gathered;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
@@ -44,6 +40,10 @@ pub use source::{
     NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts,
 };
 use visibility::Shown;
+pub use webhook::{
+    AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
+    label_words, learning_words,
+};
 
 /// Where a review gets its evidence.
 #[derive(Clone, Copy)]

@@ -4,13 +4,13 @@
 //! before ends the process, and whoever started it starts it again.
 
 mod audit;
-mod concerns;
+mod events;
 mod config;
 mod flags;
-mod house;
-mod memory;
-mod own;
-mod own_flags;
+mod wiring;
+mod snapshot;
+mod certificates;
+mod certificate_flags;
 mod policy;
 pub(crate) mod registries;
 
@@ -23,13 +23,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
+pub use certificate_flags::{OwnFlags, OwnSettings};
 pub use config::{
     CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, PolicyPlace,
     RegistrySettings, TlsSource,
 };
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
-use house::App;
-pub use own_flags::{OwnFlags, OwnSettings};
+use wiring::App;
 
 /// How long requests under way may take after the lame duck's time. With the default lame duck
 /// this stays below the 30 s that Kubernetes gives a pod.
@@ -126,7 +126,7 @@ async fn serve(house: App, lame_duck: Duration) -> anyhow::Result<()> {
         let stepped_down = stops.stepped_down.cancelled();
         let _in_time = tokio::time::timeout(Duration::from_secs(2), stepped_down).await;
     }
-    memory::last_write(memory).await;
+    snapshot::last_write(memory).await;
     tracing::info!("stopped");
     Ok(())
 }

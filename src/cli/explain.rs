@@ -1,7 +1,7 @@
 //! `pullgate explain`: what a message of the kubelet means, and what a cluster has lived through
 //! with an image, as far as the person at the command line may see.
 
-mod beside;
+mod related;
 mod messages;
 mod score;
 mod subject;
@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, Survey, WatchTuning};
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::telemetry::Metrics;
-use beside::Explained;
+use related::Explained;
 use subject::Target;
 
 /// Columns of a page.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::client::Connection;
-use super::named::{CacheEntry, Fetched, Named};
+use super::get::{CacheEntry, Fetched, Named};
 use crate::telemetry::{ApiCall, Metrics};
 use crate::user::UserInfo;
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::memory::SharedIndex;
+use super::feeds::SharedIndex;
+use super::shapes::Text;
 use super::watch::{Feed, Source};
-use super::wire::Text;
 use crate::image::Platform;
 use crate::workload::{Node, Taint, TaintEffect};
 

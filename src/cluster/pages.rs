@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::client::{ApiError, Connection};
+use super::shapes::Page;
 use super::watch::{WatchError, WatchTuning};
-use super::wire::Page;
 
 /// The pages of one list.
 pub(super) struct Pages<'a> {

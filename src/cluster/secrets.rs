@@ -11,8 +11,8 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{CacheEntry, Fetched, Named, get_text};
-use super::names::{is_namespace_name, is_object_name};
+use super::get::{CacheEntry, Fetched, Named, get_text};
+use super::object_name::{is_namespace_name, is_object_name};
 use crate::credential::PullSecret;
 use crate::review::SecretAnswer;
 use crate::telemetry::{ApiCall, Metrics};

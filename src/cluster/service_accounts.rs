@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{CacheEntry, Fetched, Named, get_text};
-use super::names::{is_namespace_name, is_object_name};
-use super::wire::Text;
+use super::get::{CacheEntry, Fetched, Named, get_text};
+use super::object_name::{is_namespace_name, is_object_name};
+use super::shapes::Text;
 use crate::review::{ServiceAccountAnswer, ServiceAccountFacts};
 use crate::telemetry::{ApiCall, Metrics};
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::client::{ApiError, Connection};
 use super::pages::Pages;
 use super::progress::WatchProgress;
-use super::wire::{Line, StatusLine, Versioned};
+use super::shapes::{Line, StatusLine, Versioned};
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
 const LONGEST_LINE: u64 = 16 << 20;

@@ -384,7 +384,7 @@ impl Score {
                     image.started = now.max(1);
                 }
                 NodeObservation::Fails if image.failing_since == 0 => {
-                    image.failing_since = now.max(1)
+                    image.failing_since = now.max(1);
                 }
                 NodeObservation::Pulled(_) | NodeObservation::Runs(_) | NodeObservation::Fails => {}
             }

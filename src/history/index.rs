@@ -9,17 +9,17 @@ mod apply;
 mod events;
 mod images;
 mod in_use;
-mod memory;
-mod names;
+mod retention;
+mod interner;
 mod nodes;
 mod pods;
 mod query;
 mod record;
-mod refusals;
+mod image_refusals;
 mod registries;
 mod running;
-mod scope;
-mod scoring;
+mod report;
+mod accuracy;
 mod snapshot;
 mod workloads;
 
@@ -30,9 +30,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use image_refusals::Refusal;
 pub use images::Rewrite;
 pub use in_use::UsedImage;
-pub use refusals::Refusal;
 pub use registries::{Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
 
@@ -41,7 +41,7 @@ use super::facts::Freshness;
 use crate::image::{Digest, ImageReference};
 use crate::kube_views::{EventView, OwnerView, PodView, controller};
 use images::Images;
-use names::{Id, NONE, Table};
+use interner::{Id, NONE, Table};
 use pods::Pods;
 pub(super) use record::{Seconds, seconds, timestamp, uid_bytes};
 use workloads::{Workload, Workloads};
@@ -110,7 +110,7 @@ pub struct HealthIndex {
     images: Images,
     pending: events::Pending,
     nodes: nodes::Nodes,
-    refusals: refusals::Refusals,
+    refusals: image_refusals::Refusals,
     score: Score,
     judged: Seconds,
     swept: Seconds,
@@ -137,7 +137,7 @@ impl HealthIndex {
             images,
             pending: events::Pending::default(),
             nodes: nodes::Nodes::default(),
-            refusals: refusals::Refusals::default(),
+            refusals: image_refusals::Refusals::default(),
             score: Score::default(),
             judged: 0,
             swept: 0,

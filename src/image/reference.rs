@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::digest::{Digest, DigestError};
-use super::{diagnosis, grammar};
+use super::{explain, grammar};
 
 const HUB: &str = "docker.io";
 const HUB_LEGACY: &str = "index.docker.io";
@@ -217,7 +217,7 @@ pub struct ReferenceError {
 
 impl ReferenceError {
     fn new(kind: ReferenceErrorKind, image: &str) -> Self {
-        let offending = diagnosis::offending(&kind, image).into_boxed_str();
+        let offending = explain::offending(&kind, image).into_boxed_str();
         Self { kind, offending }
     }
 

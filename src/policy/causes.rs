@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::hint;
+use super::suggest;
 use super::value::{Action, quoted};
 use crate::pull::Cause;
 
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for CauseWord {
             D::Error::custom(format_args!(
                 "{} is not a cause{}",
                 quoted(&word),
-                hint::did_you_mean(&word, words)
+                suggest::did_you_mean(&word, words)
             ))
         })
     }

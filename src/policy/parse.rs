@@ -8,7 +8,7 @@ use serde_saphyr::MessageFormatter;
 
 use super::document::{ExceptionMatch, PullgatePolicySpec};
 use super::selector::NamespaceSelector;
-use super::{PullgatePolicy, hint};
+use super::{PullgatePolicy, suggest};
 
 /// The version of the document that is understood.
 pub const API_VERSION: &str = "pullgate.dev/v1alpha1";
@@ -161,7 +161,7 @@ fn problem_of(error: &serde_saphyr::Error) -> PolicyProblem {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
             PolicyProblem::UnknownField {
                 field: shown(field),
-                hint: hint::did_you_mean(field, expected.iter().copied()).into(),
+                hint: suggest::did_you_mean(field, expected.iter().copied()).into(),
             }
         }
         serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
@@ -169,7 +169,7 @@ fn problem_of(error: &serde_saphyr::Error) -> PolicyProblem {
             PolicyProblem::UnknownWord {
                 word: shown(variant),
                 words: words.join(", ").into(),
-                hint: hint::did_you_mean(variant, expected.iter().copied()).into(),
+                hint: suggest::did_you_mean(variant, expected.iter().copied()).into(),
             }
         }
         other => {

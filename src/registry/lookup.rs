@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::exchange::{Session, SessionContext};
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::StepLimits;
-use super::{proof, tags};
+use super::session::{Session, SessionContext};
+use super::{auth, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::Route;
@@ -165,7 +165,7 @@ impl LookupService {
             repository: &route.repository,
             registry: reference.host(),
             identity,
-            secret: credential.and_then(proof::secret_of),
+            secret: credential.and_then(auth::secret_of),
             deadline,
         };
         let spoken = speak(&session).await;
@@ -179,7 +179,7 @@ fn node_login(request: &LookupRequest, route: &Route) -> Option<Credential> {
     if request.credential.is_some() {
         return None;
     }
-    route.endpoint.login.as_deref().map(proof::credential_of)
+    route.endpoint.login.as_deref().map(auth::credential_of)
 }
 
 /// Host and port of an endpoint.

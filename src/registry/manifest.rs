@@ -6,9 +6,9 @@ use http::{Method, StatusCode};
 use moka::future::Cache;
 
 use super::decode::{self, ConfigLink};
-use super::exchange::{Reply, Session, origin};
 use super::metrics::Kind;
 use super::options::StepLimits;
+use super::session::{Reply, Session, origin};
 use crate::image::Digest;
 use crate::pull::{Content, Detail, Found, MediaKind, Outcome};
 

@@ -4,10 +4,10 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::decode;
-use super::exchange::Session;
 use super::link;
 use super::metrics::Kind;
 use super::options::StepLimits;
+use super::session::Session;
 use crate::image::ImageReference;
 use crate::pull::{Outcome, TagList};
 

@@ -13,14 +13,14 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::auth::Secret;
 use super::challenge::Challenge;
 use super::classify::{self, RegistryVendor};
 use super::decode;
+use super::http::{ConnectionKey, Outgoing, Transport};
 use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
-use super::proof::Secret;
 use super::realm::{self, RealmPair};
-use super::transport::{ConnectionKey, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::pull::Outcome;
 

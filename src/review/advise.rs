@@ -3,8 +3,8 @@
 //! Proving shares the review's deadline; kinds are tried side by side, within each the best
 //! candidate first, and what is not proven in time is left out.
 
-mod neighbours;
-mod prove;
+mod related;
+mod proof;
 mod secrets;
 mod sources;
 mod tags;
@@ -19,9 +19,9 @@ use crate::image::ImageReference;
 use crate::message::{FailureStats, StatsScope};
 use crate::policy::AdviceSettings;
 use crate::pull::{Cause, Content, Outcome};
-use prove::Whose;
+use proof::Whose;
 
-pub(super) use neighbours::note_mutable_tag;
+pub(super) use related::note_mutable_tag;
 
 /// What every kind of advice about one image starts from.
 #[derive(Clone, Copy)]

@@ -96,11 +96,11 @@ pub async fn still_there(
     now: Timestamp,
     deadline: Instant,
 ) -> Option<StillThere> {
-    let (pod, user, eligible) = (used.pod(), UserInfo::default(), Eligible::not_asked());
+    let (pod, nobody, eligible) = (used.pod(), UserInfo::default(), Eligible::not_asked());
     let subject = ReviewRequest {
         workload: &pod,
         namespace: &used.namespace,
-        user: &user,
+        user: &nobody,
         policy,
         runtime,
         rollout: None,

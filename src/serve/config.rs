@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::certificate_flags::OwnSettings;
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
-use super::own_flags::OwnSettings;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::own_flags::OwnFlags;
+use super::certificate_flags::OwnFlags;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 

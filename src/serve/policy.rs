@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::house::told;
+use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
 use crate::policy::{
     PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, VerdictCount,

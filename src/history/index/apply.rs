@@ -1,6 +1,6 @@
 //! From an observed pod to its record, and in and out of all counts.
 
-use super::names::{Id, NONE};
+use super::interner::{Id, NONE};
 use super::pods::Slot;
 use super::record::{
     ContainerRecord, Containers, PodName, PodRecord, Seconds, State, seconds, uid_bytes,

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::HealthIndex;
-use super::names::Id;
+use super::interner::Id;
 use super::pods::Slot;
 use super::record::{Seconds, State, seconds, uid_bytes};
 use crate::failure::classify;

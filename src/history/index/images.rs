@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::names::{Id, NONE};
+use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
 use crate::failure::canonical_host;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::HealthIndex;
-use super::names::{Id, Marks, NONE};
+use super::interner::{Id, Marks, NONE};
 use crate::kube_views::PodView;
 
 /// What pods that are alike use, by the numbers of the names.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::names::Id;
+use super::interner::Id;
 use crate::image::ImageReference;
 
 /// Most names of one node that are taken: fifty images of five names, and some more.

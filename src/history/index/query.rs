@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::images::{Image, Space};
-use super::names::Id;
+use super::interner::Id;
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use super::registries::Registry;
 use crate::history::facts::{

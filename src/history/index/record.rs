@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::names::{Id, NONE};
+use super::interner::{Id, NONE};
 use crate::pull::Cause;
 
 /// A time in whole seconds since 1970; zero is "never".

@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::names::Id;
+use super::interner::Id;
 use super::pods::Slot;
 use super::record::Seconds;
 use crate::pull::Cause;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::HealthIndex;
-use super::names::Id;
+use super::interner::Id;
 use super::record::State;
 use super::workloads::Workload;
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::HealthIndex;
-use super::names::NONE;
+use super::interner::NONE;
 use super::record::{Seconds, seconds};
 use crate::history::accuracy::RegistryScore;
 use crate::image::{Digest, ImageReference};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::names::{Id, Marks, Table};
+use super::interner::{Id, Marks, Table};
 
 /// A controller, by the numbers of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::AdviceContext;
-use super::prove::MAX_TRIES;
+use super::proof::MAX_TRIES;
 use crate::advice::{Advice, SecretFault, mend_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
 use crate::pull::{Cause, Outcome};

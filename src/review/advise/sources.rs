@@ -1,7 +1,7 @@
 //! Where else to get an image whose registry does not answer as it should.
 
 use super::AdviceContext;
-use super::prove::Whose;
+use super::proof::Whose;
 use crate::advice::{Advice, already_on_nodes, rank_namesakes};
 use crate::history::{Freshness, HistoryQuestion, KnownTag};
 use crate::pull::{Attempt, Cause};

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use futures::join;
 
 use super::AdviceContext;
-use super::prove::{MAX_TRIES, Whose};
+use super::proof::{MAX_TRIES, Whose};
 use crate::advice::{Advice, Nearness, nearest_tags, rank_known_tags, rank_namesakes, spellings};
 use crate::credential::Credential;
 use crate::history::KnownTag;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::images::{Image, Repository};
-use super::names::{Id, NONE};
+use super::interner::{Id, NONE};
 use super::query::Visible;
 use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
 use super::workloads::Workload;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
-    NodeCredentialSource, Review, ReviewRequest, Sources, again, mutate,
+    NodeCredentialSource, Review, ReviewRequest, Sources, confirm, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
@@ -178,7 +178,7 @@ impl Reviewer {
                 record.decision = Some(review.decision);
                 let new = request.operation == Operation::Create && !request.dry_run;
                 if endpoint == Endpoint::Validate && workload.is_pod && new {
-                    self.health.remember(again::verdicts(&review, &subject), now);
+                    self.health.remember(confirm::verdicts(&review, &subject), now);
                 }
                 record.note_passes(&review, &request.user.username);
                 record.images = review

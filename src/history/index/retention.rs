@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::names::{Id, Marks, NONE};
+use super::interner::{Id, Marks, NONE};
 use super::record::{Seconds, State, seconds};
 use super::registries::{MAX_LOOKED_AT, Spread, TroubleKind};
 use super::{HealthIndex, pods};

@@ -17,8 +17,8 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::named::{CacheEntry, Fetched, Named, get_text};
-use super::wire::Page;
+use super::get::{CacheEntry, Fetched, Named, get_text};
+use super::shapes::Page;
 use crate::history::{PodTrouble, RegistryService, ServiceState};
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;

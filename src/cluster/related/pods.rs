@@ -4,7 +4,7 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::list;
-use crate::cluster::wire::Page;
+use crate::cluster::shapes::Page;
 use crate::failure::classify;
 use crate::history::PodTrouble;
 

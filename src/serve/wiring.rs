@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
-use super::concerns::{self, Concerns, Waiting};
-use super::memory::{self, MemoryFile};
-use super::own::{Own, first_certificate};
+use super::certificates::{Own, first_certificate};
+use super::events::{self, Concerns, Waiting};
 use super::policy::{self, ActivePolicy};
+use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
@@ -91,7 +91,7 @@ impl App {
             policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
         let mirrors = registry.mirrors.clone().map(hosts_source);
         let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
-        let limits = memory::limits(&policy, hosts.as_ref());
+        let limits = snapshot::limits(&policy, hosts.as_ref());
         let registry = registry_client(registry, hosts, &policy)?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
         let token_file = token_file.map(|path| open("path token", path)).transpose()?;
@@ -199,13 +199,13 @@ impl App {
             forever(name, watch);
         }
         let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
-        let telling = concerns::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
+        let telling = events::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
         forever("events", Box::pin(telling));
         let policy = Arc::clone(&self.reviewer.policy);
-        let retention = memory::follow_retention(Arc::clone(&self.cluster), policy);
+        let retention = snapshot::follow_retention(Arc::clone(&self.cluster), policy);
         forever("retention", Box::pin(retention));
         let scored = Arc::clone(&self.cluster);
-        let score = memory::keep_score(self.cluster, Arc::clone(&self.reviewer));
+        let score = snapshot::keep_score(self.cluster, Arc::clone(&self.reviewer));
         forever("score", Box::pin(score));
         if let Some(memory) = self.memory {
             forever("snapshot", Box::pin(memory.keep()));

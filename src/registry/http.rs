@@ -17,7 +17,7 @@ use url::{Host, Url};
 
 use super::address::AddressPolicy;
 use super::error::RegistryError;
-use super::fault;
+use super::errors;
 use super::options::{ProxyOptions, RegistryOptions, RegistryPolicy, StepLimits};
 use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames};
 use super::tls::TlsBase;
@@ -161,7 +161,7 @@ impl Transport {
                 deadline,
             }),
             Ok(Err(error)) => {
-                let outcome = fault::outcome_of(&error, proxied);
+                let outcome = errors::outcome_of(&error, proxied);
                 tracing::debug!(?outcome, host = request.url.host_str(), "a request failed");
                 Err(outcome)
             }
@@ -280,7 +280,7 @@ impl Answer {
                 }
                 Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
                 Ok(Ok(None)) => return Ok(body.into()),
-                Ok(Err(error)) => return Err(fault::outcome_of(&error, self.proxied)),
+                Ok(Err(error)) => return Err(errors::outcome_of(&error, self.proxied)),
                 Err(_) if self.deadline <= patience => return Err(Outcome::Timeout(Step::Whole)),
                 Err(_) => return Err(Outcome::Timeout(Step::Body)),
             }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::HealthIndex;
-use super::names::Marks;
+use super::interner::Marks;
 use super::query::Visible;
 use super::record::{Seconds, seconds, timestamp};
 use super::workloads::Workload;

@@ -10,7 +10,7 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::{ApiError, ClusterError, Connection};
-use super::names::{is_namespace_name, is_object_name};
+use super::object_name::{is_namespace_name, is_object_name};
 use super::pages::Pages;
 use super::watch::{WatchError, WatchTuning};
 use crate::history::{

@@ -9,13 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
+use super::auth::Secret;
 use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
+use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
 use super::metrics::{Kind, RegistryMetrics};
-use super::proof::Secret;
 use super::token::{Application, TokenKey, Tokens};
-use super::transport::{Answer, ConnectionKey, Outgoing, Transport};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, TlsFault};
@@ -370,7 +370,7 @@ impl Session<'_> {
             host = self.endpoint.url.host_str(),
             status = status.as_u16(),
             outcome = super::metrics::word(&outcome),
-            said = super::spoken::cut(body.as_deref().unwrap_or_default()),
+            said = super::log_text::cut(body.as_deref().unwrap_or_default()),
             "a registry refused"
         );
         outcome

@@ -1,7 +1,7 @@
 //! What the index tells the score: the nodes' words about pods of which something was said.
 
 use super::HealthIndex;
-use super::names::Id;
+use super::interner::Id;
 use super::pods::Slot;
 use super::record::{Seconds, State};
 use crate::history::accuracy::NodeObservation;
