@@ -18,6 +18,7 @@ mod pages;
 mod policies;
 mod progress;
 mod secrets;
+mod seen_pods;
 mod service_accounts;
 mod list_once;
 mod usage;
@@ -37,8 +38,8 @@ use crate::history::{
 };
 use crate::image::ImageReference;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, ImageUse, SecretAnswer, ServiceAccountAnswer,
-    WorkloadEvent,
+    AccessSource, ClusterSource, HealthSource, ImageUse, SecretAnswer, SeenPod,
+    ServiceAccountAnswer, WorkloadEvent,
 };
 use crate::telemetry::Metrics;
 use crate::user::UserInfo;
@@ -57,6 +58,7 @@ use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
 use secrets::Secrets;
+use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
 
 /// A watch to run: what it watches, and the task, which never ends by itself.
@@ -75,6 +77,7 @@ pub struct Cluster {
     neighbours: Neighbours,
     events: EventWriter,
     memory: SharedIndex,
+    seen_pods: SeenPods,
     /// Whether what an earlier process remembered is still being looked for.
     recalling: Arc<AtomicBool>,
     progress: [Arc<WatchProgress>; WATCHED.len()],
@@ -121,6 +124,7 @@ impl Cluster {
             nodes: Arc::default(),
             namespaces: Arc::default(),
             memory: SharedIndex::new(limits),
+            seen_pods: SeenPods::default(),
             recalling: Arc::default(),
             progress,
         }
@@ -233,6 +237,24 @@ impl ClusterSource for Cluster {
         Box::pin(self.service_accounts.get(namespace, name, deadline))
     }
 
+    fn pull_secret_now<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, SecretAnswer> {
+        Box::pin(self.secrets.get_now(namespace, name, deadline))
+    }
+
+    fn service_account_now<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, ServiceAccountAnswer> {
+        Box::pin(self.service_accounts.get_now(namespace, name, deadline))
+    }
+
     fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
         self.namespaces.get(name)
     }
@@ -297,6 +319,14 @@ impl HealthSource for Cluster {
 
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
         self.memory.lock().created.of(kind, uid)
+    }
+
+    fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
+        self.seen_pods.first(pod)
+    }
+
+    fn note_seen(&self, pod: SeenPod<'_>, now: Timestamp) {
+        self.seen_pods.note(pod, now);
     }
 
     fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {

@@ -18,7 +18,7 @@ pub use assess::{
 pub use cause::Cause;
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
-    Step, TagList, TlsFault,
+    REFUSALS_APART, Step, TagList, TlsFault,
 };
 pub use runtime::{Runtime, runs_on};
 pub use verdict::{Escape, Verdict};

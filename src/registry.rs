@@ -33,13 +33,14 @@ mod tls;
 mod token;
 mod http;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _};
 use moka::future::Cache;
 use ring::rand::SecureRandom as _;
+use tokio::sync::Semaphore;
 
 pub use address::{AddressPolicy, Forbidden};
 pub use challenge::{Challenge, Scheme, parse as parse_challenges};
@@ -60,16 +61,21 @@ pub use resolver::NameResolver;
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
-use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList};
 use crate::review::ManifestSource;
 use cache::{Answers, Key};
 use lookup::LookupService;
 
 /// How long a list of tags is kept.
 const TAGS_LIFETIME: Duration = Duration::from_secs(60);
+/// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
+const MOST_REPEATS: usize = 256;
 
 /// Asks registries. One per process; cheap to share.
 pub struct RegistryClient {
+    /// Itself, for what goes on in the background.
+    me: Weak<Self>,
+    repeats: Arc<Semaphore>,
     desk: Arc<LookupService>,
     answers: Answers,
     tags: Cache<Key, Arc<TagList>>,
@@ -104,7 +110,9 @@ impl RegistryClient {
             contents: manifest::Contents::new(options.cache.content_bytes, &options.limits),
             salt: IdentitySalt::new(random),
         });
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            repeats: Arc::new(Semaphore::new(MOST_REPEATS)),
             desk,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags: Cache::builder().max_capacity(200).time_to_live(TAGS_LIFETIME).build(),
@@ -220,6 +228,22 @@ impl RegistryClient {
 impl ManifestSource for RegistryClient {
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
         Box::pin(self.look(request, deadline))
+    }
+
+    fn repeat(&self, request: LookupRequest) {
+        let (Some(client), Ok(slot)) =
+            (self.me.upgrade(), Arc::clone(&self.repeats).try_acquire_owned())
+        else {
+            return;
+        };
+        tokio::spawn(async move {
+            let _slot = slot;
+            tokio::time::sleep(REFUSALS_APART).await;
+            let deadline = tokio::time::Instant::now() + client.directions.load().whole;
+            // Whoever asked in the meantime has asked for all.
+            let max_age = Some(REFUSALS_APART / 2);
+            client.look(LookupRequest { max_age, ..request }, deadline.into()).await;
+        });
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

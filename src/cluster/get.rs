@@ -66,6 +66,11 @@ where
         Self { kept, slots, call, metrics: Arc::clone(metrics) }
     }
 
+    /// Forgets what is kept under this key: what is read from here on is read anew.
+    pub(super) async fn forget(&self, key: &K) {
+        self.kept.invalidate(key).await;
+    }
+
     /// The kept answer, or that of `ask`, which goes on in the background if it is late.
     pub(super) async fn get<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
     where

@@ -33,6 +33,17 @@ impl Secrets {
         Self { client: connection.client().clone(), named }
     }
 
+    /// The same, past what is kept.
+    pub(super) async fn get_now(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> SecretAnswer {
+        self.named.forget(&(namespace.into(), name.into())).await;
+        self.get(namespace, name, deadline).await
+    }
+
     pub(super) async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> SecretAnswer {
         if !is_namespace_name(namespace) || !is_object_name(name) {
             return SecretAnswer::Missing;

@@ -30,6 +30,17 @@ impl ServiceAccounts {
         Self { client: connection.client().clone(), named }
     }
 
+    /// The same, past what is kept.
+    pub(super) async fn get_now(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> ServiceAccountAnswer {
+        self.named.forget(&(namespace.into(), name.into())).await;
+        self.get(namespace, name, deadline).await
+    }
+
     pub(super) async fn get(
         &self,
         namespace: &str,

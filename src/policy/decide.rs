@@ -33,11 +33,11 @@ pub struct DecisionInput<'a> {
     pub facts: Option<&'a NamespaceFacts>,
     /// Whether the object is a pod, not a template for pods.
     pub is_pod: bool,
-    /// Whether a controller created the pod.
-    pub created_by_controller: bool,
-    /// When the pod's controller (ReplicaSet, Job, ...) was created. `None` for a controller's pod
-    /// means that it is not known (yet), which counts as just now.
-    pub owner_created: Option<Timestamp>,
+    /// When the pod's controller (ReplicaSet, Job, ...) was created or, where that is not known,
+    /// when a pod of this name and owner was first seen; nothing counts as just now.
+    pub wanted_since: Option<Timestamp>,
+    /// Whether a credential was refused in one exchange only, so that it proves nothing yet.
+    pub refused_once: bool,
     /// The object's annotations under `pullgate.dev/`.
     pub annotations: &'a [(Box<str>, Box<str>)],
     /// Who asks.
@@ -102,8 +102,10 @@ pub enum Reason {
     OpenEscapes,
     /// The registry as a whole is in trouble.
     RegistryInTrouble,
-    /// The image may still be pushed.
+    /// The image may still be pushed, or the login for it come.
     Grace,
+    /// A registry refused a login once; the second exchange that confirms it is under way.
+    RefusedOnce,
     /// A template for pods names a pull secret that may be created before its pods are.
     SecretToCome,
     /// Somebody who may asked to get past.
@@ -131,6 +133,7 @@ impl Reason {
         Self::OpenEscapes,
         Self::RegistryInTrouble,
         Self::Grace,
+        Self::RefusedOnce,
         Self::SecretToCome,
         Self::BreakGlass,
         Self::NotEnforcedHere,
@@ -153,6 +156,7 @@ impl Reason {
             Self::OpenEscapes => "open_escapes",
             Self::RegistryInTrouble => "registry_in_trouble",
             Self::Grace => "grace",
+            Self::RefusedOnce => "refused_once",
             Self::SecretToCome => "secret_to_come",
             Self::BreakGlass => "break_glass",
             Self::NotEnforcedHere => "not_enforced_here",
@@ -192,9 +196,14 @@ impl Ruling {
     }
 }
 
-/// Causes under which an image that is not there yet shows itself.
-const MAYBE_NOT_PUSHED_YET: &[Cause] =
-    &[Cause::TagNotFound, Cause::RepositoryNotFound, Cause::AccessDeniedOrMissing];
+/// Causes under which an image that is not there yet shows itself, or a login that is not.
+const MAY_STILL_COME: &[Cause] = &[
+    Cause::TagNotFound,
+    Cause::RepositoryNotFound,
+    Cause::AccessDeniedOrMissing,
+    Cause::Unauthorized,
+    Cause::Forbidden,
+];
 
 impl PullgatePolicy {
     /// The ruling about one image.
@@ -250,6 +259,7 @@ impl PullgatePolicy {
                     None => {
                         self.spec.cannot_tell_for(subject) == CannotTell::Allow
                             && !matter.registry_in_trouble
+                            && !secret_may_come(matter)
                     }
                 };
                 let warns = matter.verdict == Verdict::Fails || !silent;
@@ -275,6 +285,7 @@ impl PullgatePolicy {
             (!refused && !matter.escapes.is_empty(), Reason::OpenEscapes),
             (!refused && matter.registry_in_trouble, Reason::RegistryInTrouble),
             (!refused && self.in_grace(matter, subject), Reason::Grace),
+            (!refused && matter.refused_once, Reason::RefusedOnce),
             (self.spec.break_glass.opens(matter.user, matter.annotations), Reason::BreakGlass),
             (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
             (!refused && awaits_secret(matter), Reason::SecretToCome),
@@ -285,16 +296,22 @@ impl PullgatePolicy {
             .map_or((Decision::Deny, denied), |(_, because)| (Decision::Warn, because))
     }
 
-    /// Whether the image may still be pushed: its pod's controller is young.
+    /// Whether the image may still be pushed, or its login come: the pod is wanted since lately.
     fn in_grace(&self, matter: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
-        let missing = matter.cause.is_some_and(|cause| MAYBE_NOT_PUSHED_YET.contains(&cause));
+        let may_come = matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause));
         let grace = self.spec.grace_for(subject).get();
-        if !missing || !matter.is_pod || !matter.created_by_controller || grace.is_zero() {
+        if !may_come || !matter.is_pod || grace.is_zero() {
             return false;
         }
         let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        matter.owner_created.is_none_or(|created| matter.now.duration_since(created) < grace)
+        matter.wanted_since.is_none_or(|since| matter.now.duration_since(since) < grace)
     }
+}
+
+/// Whether a secret that is named and not there yet is what a look-up failed for: nobody can tell,
+/// and whoever forgot the secret has to hear of it.
+fn secret_may_come(matter: &DecisionInput<'_>) -> bool {
+    matter.secret_missing && matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause))
 }
 
 /// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.

@@ -185,14 +185,21 @@ pub struct NodesOverride {
     pub preloaded_images: Option<VouchPreloaded>,
 }
 
-/// Patience with images that are pushed after they are deployed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// Patience with images and logins that come after the pods that need them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct LatePush {
-    /// For so long after its ReplicaSet, Job or other controller was created, a pod with a missing
-    /// image is only warned about. Bare pods have no grace.
+    /// For so long after its ReplicaSet, Job or other controller was created, a pod whose image is
+    /// missing or refused is only warned about. For a bare pod, and where the controller is not
+    /// known, it counts from the first time that a pod of that name and owner was seen.
     pub grace: Period,
+}
+
+impl Default for LatePush {
+    fn default() -> Self {
+        Self { grace: Period::from_secs(120) }
+    }
 }
 
 /// Settings for some namespaces or images. Without selector and images it matches everything.

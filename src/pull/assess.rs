@@ -61,6 +61,9 @@ pub enum SecretsState {
     Broken,
     /// One could not be read, so nobody knows which credentials the kubelet will have.
     Unread,
+    /// One that is named does not exist (yet). Secrets often come after the pod, and the kubelet
+    /// reads them anew with every attempt.
+    Missing,
 }
 
 /// One credential and what the registry answered to it.
@@ -136,7 +139,7 @@ pub fn assess(seen: &Observation<'_>) -> Assessment {
     }
     let assessment = match seen.secrets {
         SecretsState::Broken => Assessment::of(Verdict::Fails, Some(Cause::BrokenPullSecret)),
-        SecretsState::Read | SecretsState::Unread => weigh(seen),
+        SecretsState::Read | SecretsState::Unread | SecretsState::Missing => weigh(seen),
     };
     let assessment = doubt_names(seen, reference, assessment);
     with_escapes(seen, soften(seen, assessment))
@@ -239,8 +242,8 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
     match decided {
         Some((index, (verdict, cause))) => {
             let verdict = match seen.secrets {
-                SecretsState::Unread => Verdict::CannotTell,
-                _ => *verdict,
+                SecretsState::Unread | SecretsState::Missing => Verdict::CannotTell,
+                SecretsState::Read | SecretsState::Broken => *verdict,
             };
             Assessment { decisive: Some(index), ..Assessment::of(verdict, *cause) }
         }

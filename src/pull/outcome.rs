@@ -44,6 +44,19 @@ pub struct Lookup {
     /// Whether nobody's credential was given, and the answer came to the login that the nodes'
     /// runtime itself has for the host.
     pub node_login: bool,
+    /// For how long independent exchanges have come to a refusal, this one the last; zero after
+    /// the first one. A single refusal proves little: the secret may be rotated at this moment.
+    pub refused_for: Duration,
+}
+
+/// Two refusals that count as two are at least so far apart.
+pub const REFUSALS_APART: Duration = Duration::from_secs(1);
+
+impl Lookup {
+    /// Whether this credential was refused, and no second exchange has confirmed it.
+    pub fn is_first_refusal(&self) -> bool {
+        self.outcome.is_refusal() && self.refused_for < REFUSALS_APART
+    }
 }
 
 /// What a look-up came to.
@@ -99,6 +112,13 @@ pub enum Outcome {
     TooLate,
     /// Our own bounds: too many look-ups, or the budget of this registry is used up.
     Overloaded,
+}
+
+impl Outcome {
+    /// Whether the registry's own word is that this credential may not have it.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::MissingOrDenied | Self::Unauthorized | Self::Forbidden)
+    }
 }
 
 /// A manifest that is there.

@@ -36,6 +36,8 @@ pub(super) struct CacheEntry {
     detail: Detail,
     /// Failures in a row, this one included.
     failures: u32,
+    /// When the first of the refusals in a row came, if this is one.
+    refused_since: Option<Instant>,
 }
 
 type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>;
@@ -78,6 +80,10 @@ impl CacheEntry {
             age,
             mirror: self.answered.mirror.clone(),
             node_login: self.answered.node_login,
+            refused_for: self
+                .refused_since
+                .map(|since| self.at.saturating_duration_since(since))
+                .unwrap_or_default(),
         }
     }
 }
@@ -246,7 +252,10 @@ impl Task {
         let lifetime = lifetime(&answered.outcome, self.key.by_digest, failures, &self.limits);
         // What a tag meant is as old as the HEAD that said so, whenever its content was read.
         let at = self.known_since.unwrap_or_else(Instant::now);
-        let kept = CacheEntry { answered, at, lifetime, detail: self.detail, failures };
+        let before = self.earlier.as_ref().and_then(|earlier| earlier.refused_since);
+        let refused_since = answered.outcome.is_refusal().then(|| before.unwrap_or(at));
+        let kept =
+            CacheEntry { answered, at, lifetime, detail: self.detail, failures, refused_since };
         if lifetime > Duration::ZERO {
             self.kept.insert(self.key, kept.clone()).await;
         }
@@ -289,5 +298,11 @@ fn broken() -> Lookup {
 }
 
 fn unanswered(outcome: Outcome) -> Lookup {
-    Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false }
+    Lookup {
+        outcome,
+        age: Duration::ZERO,
+        mirror: None,
+        node_login: false,
+        refused_for: Duration::ZERO,
+    }
 }

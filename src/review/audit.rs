@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::gather::{self, Gathered};
+use super::gather::{self, Gathered, Reading};
 use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
@@ -103,12 +103,13 @@ pub async fn still_there(
         user: &nobody,
         policy,
         runtime,
+        patient: false,
         rollout: None,
         account_applied: true,
         now,
         deadline,
     };
-    let secrets = gather::secrets(sources, subject).await;
+    let secrets = gather::secrets(sources, subject, Reading::Kept).await;
     let more_reviews = AtomicUsize::new(0);
     let bench = ReviewContext {
         sources,
@@ -126,7 +127,7 @@ pub async fn still_there(
     if meant.is_some_and(|reference| bench.is_off(reference)) {
         return None;
     }
-    let Gathered { attempts, nodes_unclear } = bench.ask(&pod.images, name, Some(FRESH)).await;
+    let Gathered { attempts, nodes_unclear, .. } = bench.ask(&pod.images, name, Some(FRESH)).await;
     let facts = sources.cluster.namespace(&used.namespace);
     let assessment = assess(&Observation {
         reference: name.meant().map(|reference| meant.unwrap_or(reference)),

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{FRESH, Review, ReviewContext, ReviewRequest, Reviewer, Sources, gather};
+use super::{
+    FRESH, Review, ReviewContext, ReviewRequest, Reviewer, Sources, gather, gather::Reading,
+};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
@@ -92,6 +94,7 @@ impl Reviewer {
             policy: &policy,
             runtime: self.runtime,
             account_applied: true,
+            patient: false,
             rollout: None,
             now,
             deadline,
@@ -105,7 +108,7 @@ async fn look_again(
     subject: ReviewRequest<'_>,
     recheck: &Recheck,
 ) -> ProbeResult {
-    let secrets = gather::secrets(sources, subject).await;
+    let secrets = gather::secrets(sources, subject, Reading::Kept).await;
     if secrets.unread {
         return ProbeResult::Unclear;
     }

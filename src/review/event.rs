@@ -111,6 +111,7 @@ impl Reviewer {
             policy: &policy,
             runtime: self.runtime,
             account_applied: concern.workload.is_pod,
+            patient: false,
             rollout: None,
             now,
             deadline,

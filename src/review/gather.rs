@@ -68,7 +68,13 @@ impl PodSecrets {
                         || keyring.explain(reference).any(|found| !found.credential.is_text())
                         || keyring.explain(reference).count() > MAX_CREDENTIALS
                 });
-                if self.unread || disputed { SecretsState::Unread } else { SecretsState::Read }
+                if self.unread || disputed {
+                    SecretsState::Unread
+                } else if self.missing.is_empty() {
+                    SecretsState::Read
+                } else {
+                    SecretsState::Missing
+                }
             }
         }
     }
@@ -81,36 +87,33 @@ pub(super) struct Gathered {
     pub attempts: Vec<Attempt>,
     /// Whether the nodes may have a credential that could not be asked for.
     pub nodes_unclear: bool,
+    /// Questions that were refused, and only once so far.
+    pub refused_once: Vec<LookupRequest>,
+}
+
+/// Whether what is kept of the API server's answers will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It will.
+    Kept,
+    /// A denial stands on it: it is read anew.
+    Now,
 }
 
 /// Reads the pull secrets as the kubelet would: the pod's own list, else its ServiceAccount's.
-pub(super) async fn secrets(sources: Sources<'_>, subject: ReviewRequest<'_>) -> PodSecrets {
-    let workload = subject.workload;
-    let mut unread = false;
-    let (origin, names) = if !workload.pull_secrets.is_empty() || subject.account_applied {
-        (SecretsOrigin::Pod, workload.pull_secrets.clone())
-    } else if let Some(account) = &workload.service_account {
-        let answer =
-            sources.cluster.service_account(subject.namespace, account, subject.deadline).await;
-        let names = match answer {
-            ServiceAccountAnswer::Found(facts) => facts.pull_secrets,
-            // No pod is made before the account is there, and what it names then nobody knows:
-            // a Deployment is often applied before its account.
-            ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => {
-                unread = true;
-                Vec::new()
-            }
-        };
-        (SecretsOrigin::ServiceAccount(account.clone()), names)
-    } else {
-        unread = true;
-        (SecretsOrigin::NotYetKnown, Vec::new())
-    };
-    let answers = join_all(
-        names
-            .iter()
-            .map(|name| sources.cluster.pull_secret(subject.namespace, name, subject.deadline)),
-    )
+pub(super) async fn secrets(
+    sources: Sources<'_>,
+    request: ReviewRequest<'_>,
+    reading: Reading,
+) -> PodSecrets {
+    let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
+    let (origin, names) = secret_names(sources, request, reading).await;
+    let mut unread = names.is_none();
+    let names = names.unwrap_or_default();
+    let answers = join_all(names.iter().map(|name| match reading {
+        Reading::Kept => cluster.pull_secret(namespace, name, deadline),
+        Reading::Now => cluster.pull_secret_now(namespace, name, deadline),
+    }))
     .await;
     let mut found: Vec<PullSecret> = Vec::new();
     let mut missing = Vec::new();
@@ -122,6 +125,33 @@ pub(super) async fn secrets(sources: Sources<'_>, subject: ReviewRequest<'_>) ->
         }
     }
     PodSecrets { origin, names, missing, unread, keyring: Keyring::from_secrets(&found) }
+}
+
+/// The names of the pull secrets, and where they come from; no names where nobody knows them.
+async fn secret_names(
+    sources: Sources<'_>,
+    request: ReviewRequest<'_>,
+    reading: Reading,
+) -> (SecretsOrigin, Option<Vec<Box<str>>>) {
+    let workload = request.workload;
+    if !workload.pull_secrets.is_empty() || request.account_applied {
+        return (SecretsOrigin::Pod, Some(workload.pull_secrets.clone()));
+    }
+    let Some(account) = &workload.service_account else {
+        return (SecretsOrigin::NotYetKnown, None);
+    };
+    let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
+    let answer = match reading {
+        Reading::Kept => cluster.service_account(namespace, account, deadline).await,
+        Reading::Now => cluster.service_account_now(namespace, account, deadline).await,
+    };
+    let names = match answer {
+        ServiceAccountAnswer::Found(facts) => Some(facts.pull_secrets),
+        // No pod is made before the account is there, and what it names then nobody knows: a
+        // Deployment is often applied before its account.
+        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => None,
+    };
+    (SecretsOrigin::ServiceAccount(account.clone()), names)
 }
 
 impl ReviewContext<'_> {
@@ -141,7 +171,7 @@ impl ReviewContext<'_> {
             return Gathered::default();
         }
         let attempt = self.attempt(elsewhere, None, max_age).await;
-        Gathered { attempts: vec![attempt], nodes_unclear: true }
+        Gathered { attempts: vec![attempt], nodes_unclear: true, refused_once: Vec::new() }
     }
 
     /// Asks the registry with each credential in the kubelet's order until one works.
@@ -166,16 +196,20 @@ impl ReviewContext<'_> {
         if credentials.is_empty() {
             credentials.push(None);
         }
-        let mut attempts = Vec::with_capacity(credentials.len());
+        let mut gathered = Gathered { nodes_unclear: nodes.unclear, ..Gathered::default() };
         for credential in credentials {
-            let attempt = self.attempt(reference, credential, max_age).await;
+            let request = self.question(reference, credential, max_age);
+            let attempt = self.answer_to(request.clone()).await;
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
-            attempts.push(attempt);
+            if attempt.lookup.is_first_refusal() {
+                gathered.refused_once.push(request);
+            }
+            gathered.attempts.push(attempt);
             if done {
                 break;
             }
         }
-        Gathered { attempts, nodes_unclear: nodes.unclear }
+        gathered
     }
 
     /// The name that the nodes ask for: CRI-O completes short names by its own list, where all
@@ -198,14 +232,22 @@ impl ReviewContext<'_> {
         credential: Option<Credential>,
         max_age: Option<Duration>,
     ) -> Attempt {
-        let reference = &*self.as_asked(reference);
-        let source = credential.as_ref().map(|credential| credential.source().clone());
-        let request = LookupRequest {
-            reference: reference.clone(),
-            credential,
-            detail: self.detail(reference),
-            max_age,
-        };
+        self.answer_to(self.question(reference, credential, max_age)).await
+    }
+
+    fn question(
+        self,
+        reference: &ImageReference,
+        credential: Option<Credential>,
+        max_age: Option<Duration>,
+    ) -> LookupRequest {
+        let reference = self.as_asked(reference).into_owned();
+        let detail = self.detail(&reference);
+        LookupRequest { reference, credential, detail, max_age }
+    }
+
+    async fn answer_to(self, request: LookupRequest) -> Attempt {
+        let source = request.credential.as_ref().map(|credential| credential.source().clone());
         let lookup = self.sources.registry.look_up(request, self.subject.deadline).await;
         let source = source.or_else(|| lookup.node_login.then(CredentialSource::node_runtime));
         Attempt { source, lookup }

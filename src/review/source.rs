@@ -17,13 +17,17 @@ use crate::history::{
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node, ObjectRef};
+use crate::workload::{NamespaceFacts, Node, ObjectRef, Workload};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
 pub trait ManifestSource: Send + Sync {
     /// Asks for one manifest with one credential. Never waits past `deadline`: then the outcome is
     /// [`Outcome::TooLate`] and the look-up goes on in the background.
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
+
+    /// Asks once more in the background, when enough time has passed for the answer to count as an
+    /// independent one. Never waits; whoever keeps no answers has no use for it.
+    fn repeat(&self, _request: LookupRequest) {}
 
     /// What the nodes' files make of a name without a registry, where CRI-O completes it; nothing
     /// where they say nothing.
@@ -57,6 +61,27 @@ pub trait ClusterSource: Send + Sync {
         name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, ServiceAccountAnswer>;
+
+    /// A Secret by name, read past everything that is kept: what a denial stands on. Whoever keeps
+    /// nothing reads it as ever.
+    fn pull_secret_now<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, SecretAnswer> {
+        self.pull_secret(namespace, name, deadline)
+    }
+
+    /// A ServiceAccount by name, read past everything that is kept.
+    fn service_account_now<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, ServiceAccountAnswer> {
+        self.service_account(namespace, name, deadline)
+    }
 
     /// What is known of a namespace; nothing if it is not known (yet).
     fn namespace(&self, name: &str) -> Option<NamespaceFacts>;
@@ -138,6 +163,15 @@ pub trait HealthSource: Send + Sync {
     /// When the controller of this kind (ReplicaSet, Job) and uid was created, if it is known.
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp>;
 
+    /// When a pod of this name (or `generateName`) and owner was first seen; nothing if it never
+    /// was. Never waits.
+    fn first_seen(&self, _pod: SeenPod<'_>) -> Option<Timestamp> {
+        None
+    }
+
+    /// Notes that such a pod was seen now, unless it was before. Never waits.
+    fn note_seen(&self, _pod: SeenPod<'_>, _now: Timestamp) {}
+
     /// Remembers what was said about a new pod, to be compared with what its nodes do. Never
     /// waits; whoever keeps no score forgets it.
     fn remember(&self, _given: PodVerdicts<'_>, _now: Timestamp) {}
@@ -146,6 +180,25 @@ pub trait HealthSource: Send + Sync {
     /// waits.
     fn running_pods(&self, _workload: &ObjectRef) -> u32 {
         0
+    }
+}
+
+/// A pod as its creator knows it, before it has a uid that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SeenPod<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name or `generateName`.
+    pub name: &'a str,
+    /// The uid of its controller, empty for a bare pod.
+    pub owner: &'a str,
+}
+
+impl<'a> SeenPod<'a> {
+    /// The pod that this is, in its namespace.
+    pub(super) fn of(pod: &'a Workload, namespace: &'a str) -> Self {
+        let owner = pod.controller.as_ref().map_or("", |owner| &*owner.uid);
+        Self { namespace, name: &pod.object.name, owner }
     }
 }
 

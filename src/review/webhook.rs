@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
-    NodeCredentialSource, Review, ReviewRequest, Sources, confirm, mutate,
+    NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, confirm, mutate,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
@@ -170,6 +170,7 @@ impl Reviewer {
                     policy: &policy,
                     runtime: self.runtime,
                     account_applied: workload.is_pod,
+                    patient: false,
                     rollout: rollout(&request),
                     now,
                     deadline,
@@ -179,6 +180,7 @@ impl Reviewer {
                 let new = request.operation == Operation::Create && !request.dry_run;
                 if endpoint == Endpoint::Validate && workload.is_pod && new {
                     self.health.remember(confirm::verdicts(&review, &subject), now);
+                    self.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
                 }
                 record.note_passes(&review, &request.user.username);
                 record.images = review

@@ -3,6 +3,7 @@
 mod neighbours;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -251,7 +252,7 @@ async fn nodes_only(
 ) -> Stub {
     let (opened, lists) = (watches.clone(), std::sync::atomic::AtomicUsize::new(0));
     let tries = std::sync::atomic::AtomicUsize::new(0);
-    let order = std::sync::atomic::Ordering::SeqCst;
+    let order = Ordering::SeqCst;
     Stub::start(move |seen| match (seen.path.as_str(), seen.is_watch()) {
         (NODES, false) => listed(lists.fetch_add(1, order)),
         (NODES, true) => refused(tries.fetch_add(1, order)).unwrap_or_else(|| opened.open()),
@@ -421,6 +422,29 @@ fn secret() -> Reply {
     // {"auths":{}}
     Reply::Json(json!({"kind": "Secret", "metadata": {"name": "regcred"},
         "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eyJhdXRocyI6e319"}}))
+}
+
+#[tokio::test]
+async fn what_a_denial_stands_on_is_read_past_what_is_kept() {
+    const ACCOUNT: &str = "/api/v1/namespaces/shop/serviceaccounts/app";
+    let there = Arc::new(AtomicBool::new(false));
+    let now_there = Arc::clone(&there);
+    let stub = Stub::start(move |seen| match (seen.path.as_str(), there.load(Ordering::SeqCst)) {
+        (SECRET, true) => secret(),
+        (ACCOUNT, true) => Reply::Json(json!({"metadata": {"name": "app"}})),
+        _ => Reply::Status(404),
+    })
+    .await;
+    let (cluster, _) = stub.cluster();
+    let kept = cluster.pull_secret("shop", "regcred", soon()).await;
+    assert!(matches!(kept, SecretAnswer::Missing), "{kept:?}");
+    let kept = cluster.service_account("shop", "app", soon()).await;
+    assert!(matches!(kept, ServiceAccountAnswer::Missing), "{kept:?}");
+    now_there.store(true, Ordering::SeqCst);
+    let now = cluster.pull_secret_now("shop", "regcred", soon()).await;
+    assert!(matches!(now, SecretAnswer::Found(_)), "{now:?}");
+    let now = cluster.service_account_now("shop", "app", soon()).await;
+    assert!(matches!(now, ServiceAccountAnswer::Found(_)), "{now:?}");
 }
 
 #[tokio::test]
@@ -638,7 +662,7 @@ async fn pods_are_remembered_once_all_needed_lists_are_in_and_forgotten_when_a_l
     let opened = watches.clone();
     let stub = Stub::start(move |seen| match (seen.path.as_str(), seen.is_watch()) {
         (PODS, true) => opened.open(),
-        (PODS, false) => match lists.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        (PODS, false) => match lists.fetch_add(1, Ordering::SeqCst) {
             0 => list("5", &[running("a", "r.example/app:1"), running("bb", "r.example/app:2")]),
             _ => list("50", &[running("bb", "r.example/app:2")]),
         },

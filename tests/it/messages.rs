@@ -59,7 +59,13 @@ fn attempt(origin: Option<CredentialOrigin>, outcome: Outcome) -> Attempt {
     });
     Attempt {
         source,
-        lookup: Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false },
+        lookup: Lookup {
+            outcome,
+            age: Duration::ZERO,
+            mirror: None,
+            node_login: false,
+            refused_for: Duration::ZERO,
+        },
     }
 }
 

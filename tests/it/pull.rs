@@ -52,7 +52,13 @@ impl Case {
             .into_iter()
             .map(|outcome| Attempt {
                 source: None,
-                lookup: Lookup { outcome, age: Duration::ZERO, mirror: None, node_login: false },
+                lookup: Lookup {
+                    outcome,
+                    age: Duration::ZERO,
+                    mirror: None,
+                    node_login: false,
+                    refused_for: Duration::ZERO,
+                },
             })
             .collect();
         assess(&Observation {

@@ -1,6 +1,7 @@
 //! The review as the webhook and the command line share it, over sources that answer from tables.
 
 mod again;
+mod denial;
 pub mod fakes;
 mod tekton;
 mod visibility;
@@ -21,7 +22,7 @@ use serde_json::json;
 
 const NOW: &str = "2026-01-02T03:04:05Z";
 
-const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
+pub const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
 spec:
@@ -65,6 +66,7 @@ pub async fn run_as(
         policy: &policy,
         runtime: None,
         account_applied: workload.is_pod,
+        patient: false,
         rollout,
         now: NOW.parse().unwrap(),
         deadline: Instant::now() + Duration::from_secs(2),

@@ -59,6 +59,7 @@ impl Judge<'_> {
             runtime: self.runtime,
             // Nothing of what was read has passed admission yet.
             account_applied: false,
+            patient: true,
             rollout: None,
             now: self.now,
             deadline,

@@ -13,8 +13,8 @@ use crate::history::{BuildJob, Freshness, History, HistoryQuestion, PodTrouble, 
 use crate::image::{ImageReference, Platform};
 use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, ServiceAccountAnswer,
-    ServiceAccountFacts,
+    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, SeenPod,
+    ServiceAccountAnswer, ServiceAccountFacts,
 };
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node};
@@ -180,6 +180,11 @@ impl HealthSource for FileSource {
 
     fn created(&self, _: &str, _: &str) -> Option<Timestamp> {
         None
+    }
+
+    /// Whoever checks files asks whether it can be pulled now, not whether it may come.
+    fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
+        Some(Timestamp::UNIX_EPOCH)
     }
 }
 

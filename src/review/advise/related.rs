@@ -9,7 +9,7 @@ use super::{AdviceContext, visible_history};
 use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
-use crate::pull::{Assessment, Cause, Verdict};
+use crate::pull::{Attempt, Cause, Verdict, meaning};
 use crate::workload::ImagePullPolicy;
 
 /// The tag that everybody moves.
@@ -21,19 +21,23 @@ impl ReviewContext<'_> {
     pub(in crate::review) async fn service_that_is_down(
         self,
         reference: Option<&ImageReference>,
-        assessment: &Assessment,
+        attempts: &[Attempt],
         shown: Shown<'_>,
     ) -> Option<RegistryService> {
-        let unreachable = matches!(
-            assessment.cause?,
-            Cause::DnsFailure
-                | Cause::ConnectionRefused
-                | Cause::Timeout
-                | Cause::TlsFailure
-                | Cause::RegistryError
-                | Cause::ForbiddenAddress
-                | Cause::TooLate
-        );
+        let unreachable = attempts.iter().any(|attempt| {
+            matches!(
+                meaning(&attempt.lookup.outcome).1,
+                Some(
+                    Cause::DnsFailure
+                        | Cause::ConnectionRefused
+                        | Cause::Timeout
+                        | Cause::TlsFailure
+                        | Cause::RegistryError
+                        | Cause::ForbiddenAddress
+                        | Cause::TooLate
+                )
+            )
+        });
         let host = reference.filter(|reference| unreachable && !self.is_off(reference))?.host();
         let cluster = self.sources.cluster;
         let service = cluster.registry_service(host, self.subject.deadline).await?;

@@ -106,12 +106,15 @@ impl AdviceContext<'_> {
 
     /// What is wrong with the secrets that the pod names, as far as this image is concerned.
     pub(super) fn secrets_to_mend(self) -> Vec<Advice> {
-        if self.cause != Cause::BrokenPullSecret && !self.is_about_access() {
+        let missing = matches!(self.cause, Cause::TagNotFound | Cause::RepositoryNotFound);
+        if self.cause != Cause::BrokenPullSecret && !self.is_about_access() && !missing {
             return Vec::new();
         }
         let (namespace, host) = (self.bench.subject.namespace, self.wanted.host());
         self.faults()
             .into_iter()
+            // Registries answer 404, too, to those who may not see: a secret to come matters then.
+            .filter(|(_, fault)| !missing || *fault == SecretFault::Missing)
             .map(|(name, fault)| mend_secret(&name, namespace, host, fault))
             .collect()
     }

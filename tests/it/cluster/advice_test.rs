@@ -20,6 +20,7 @@ metadata: {name: site}
 spec:
   cannotTell: warn
   nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  latePush: {grace: 0s}
   advice: {mutableTags: true, events: true}
 ";
 /// The developer's namespace, and one that is nobody's business.

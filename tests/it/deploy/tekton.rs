@@ -18,6 +18,7 @@ kind: PullgatePolicy
 metadata: {name: default}
 spec:
   nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  latePush: {grace: 0s}
   enforceOn: [pods, workloads]
 ";
 

@@ -208,6 +208,7 @@ impl Live {
             policy: &policy,
             runtime: None,
             account_applied: false,
+            patient: false,
             rollout: None,
             now: "2026-01-02T03:04:05Z".parse().unwrap(),
             deadline: Instant::now() + Duration::from_secs(20),

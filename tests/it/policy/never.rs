@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn no_document_makes_a_denial_that_the_product_forbids(policy in policy(), scene in scene()) {
         let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        let [is_pod, created_by_controller, secret_missing, registry_in_trouble, history_current] =
+        let [is_pod, refused_once, secret_missing, registry_in_trouble, history_current] =
             scene.flags;
         let user = UserInfo { groups: scene.groups.clone(), ..UserInfo::default() };
         let matter = DecisionInput {
@@ -136,8 +136,8 @@ proptest! {
             namespace: "shop",
             facts: scene.facts.as_ref(),
             is_pod,
-            created_by_controller,
-            owner_created: scene.age.map(|age| now - SignedDuration::from_secs(age)),
+            refused_once,
+            wanted_since: scene.age.map(|age| now - SignedDuration::from_secs(age)),
             annotations: &[],
             user: &user,
             secret_missing,
@@ -158,7 +158,7 @@ proptest! {
                 prop_assert_eq!(ruling.because, Reason::Denied);
                 prop_assert_eq!(scene.verdict, Verdict::Fails);
                 prop_assert!(scene.escapes.is_empty());
-                prop_assert!(!registry_in_trouble);
+                prop_assert!(!registry_in_trouble && !refused_once);
                 let to_come = !is_pod && secret_missing;
                 prop_assert!(!to_come || scene.cause == Some(Cause::InvalidReference));
                 prop_assert!(scene.cause.is_some_and(|cause| !cause.is_transient()));

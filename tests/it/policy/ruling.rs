@@ -44,8 +44,8 @@ impl Scene {
             namespace: "shop",
             facts: self.facts.as_ref(),
             is_pod: true,
-            created_by_controller: false,
-            owner_created: None,
+            wanted_since: Some(Timestamp::UNIX_EPOCH),
+            refused_once: false,
             annotations: &self.annotations,
             user: &self.user,
             secret_missing: false,
@@ -228,32 +228,65 @@ fn what_cannot_be_told_warns_at_most(
 }
 
 #[rstest]
-#[case::young("2026-06-01T11:51:00Z", true, Cause::TagNotFound, Decision::Warn)]
-#[case::old("2026-06-01T11:49:00Z", true, Cause::TagNotFound, Decision::Deny)]
-#[case::bare("2026-06-01T11:59:00Z", false, Cause::TagNotFound, Decision::Deny)]
-#[case::forbidden("2026-06-01T11:59:00Z", true, Cause::Forbidden, Decision::Deny)]
-#[case::clock_behind("2026-06-01T12:05:00Z", true, Cause::TagNotFound, Decision::Warn)]
-fn a_late_push_has_its_grace(
-    #[case] created: &str,
-    #[case] by_controller: bool,
+#[case::young("10m", "2026-06-01T11:51:00Z", Cause::TagNotFound, Decision::Warn)]
+#[case::old("10m", "2026-06-01T11:49:00Z", Cause::TagNotFound, Decision::Deny)]
+#[case::forbidden("10m", "2026-06-01T11:59:00Z", Cause::Forbidden, Decision::Warn)]
+#[case::unauthorized("10m", "2026-06-01T11:59:00Z", Cause::Unauthorized, Decision::Warn)]
+#[case::forbidden_for_long("10m", "2026-06-01T11:49:00Z", Cause::Forbidden, Decision::Deny)]
+#[case::platform("10m", "2026-06-01T11:59:00Z", Cause::PlatformMismatch, Decision::Deny)]
+#[case::clock_behind("10m", "2026-06-01T12:05:00Z", Cause::TagNotFound, Decision::Warn)]
+#[case::two_minutes_if_nothing_is_said(
+    "",
+    "2026-06-01T11:58:30Z",
+    Cause::TagNotFound,
+    Decision::Warn
+)]
+#[case::no_more_if_nothing_is_said("", "2026-06-01T11:57:59Z", Cause::TagNotFound, Decision::Deny)]
+#[case::none("0s", "2026-06-01T12:00:00Z", Cause::TagNotFound, Decision::Deny)]
+fn what_comes_late_has_its_grace(
+    #[case] grace: &str,
+    #[case] since: &str,
     #[case] cause: Cause,
     #[case] decision: Decision,
 ) {
-    let created: Timestamp = created.parse().unwrap();
-    let ruling = Scene::new().judge("  latePush: {grace: 10m}\n", |m| {
-        m.created_by_controller = by_controller;
-        m.owner_created = Some(created);
+    let since: Timestamp = since.parse().unwrap();
+    let spec = match grace {
+        "" => NOTHING.to_owned(),
+        grace => format!("  latePush: {{grace: {grace}}}\n"),
+    };
+    let ruling = Scene::new().judge(&spec, |m| {
+        m.wanted_since = Some(since);
         m.cause = Some(cause);
     });
     assert_eq!(ruling.decision, decision);
 }
 
 #[test]
-fn a_controller_that_is_not_known_yet_is_young() {
-    let young: Change = |m| m.created_by_controller = true;
-    let with_grace = Scene::new().judge("  latePush: {grace: 10m}\n", young);
+fn what_was_never_seen_is_wanted_since_now() {
+    let young: Change = |m| m.wanted_since = None;
+    let with_grace = Scene::new().judge(NOTHING, young);
     assert_eq!(outcome(&with_grace), (Decision::Warn, Reason::Grace));
-    assert_eq!(Scene::new().judge(NOTHING, young).decision, Decision::Deny);
+    let without = Scene::new().judge("  latePush: {grace: 0s}\n", young);
+    assert_eq!(without.decision, Decision::Deny);
+}
+
+#[test]
+fn one_refusal_only_warns() {
+    let once: Change = |m| (m.cause, m.refused_once) = (Some(Cause::Unauthorized), true);
+    let ruling = Scene::new().judge(NOTHING, once);
+    assert_eq!(outcome(&ruling), (Decision::Warn, Reason::RefusedOnce));
+}
+
+#[rstest]
+#[case::access(Cause::Unauthorized, Decision::Warn)]
+#[case::missing(Cause::TagNotFound, Decision::Warn)]
+#[case::nothing_to_do_with_it(Cause::Timeout, Decision::Allow)]
+fn what_a_secret_to_come_may_bring_is_said(#[case] cause: Cause, #[case] decision: Decision) {
+    let ruling = Scene::new().judge(NOTHING, |m| {
+        (m.verdict, m.cause) = (Verdict::CannotTell, Some(cause));
+        m.secret_missing = true;
+    });
+    assert_eq!(outcome(&ruling), (decision, Reason::CannotTell));
 }
 
 #[rstest]

@@ -57,6 +57,23 @@ async fn five_hundred_reviews_of_a_cold_image_are_three_requests() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_confirmed_by_a_second_exchange_in_the_background() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Basic(vec![user("ann", "p", &["*"])]));
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let client = client(&[&registry]);
+    let question = request(&registry.reference("a/b:v1"), None, Detail::Presence);
+    let first = client.look_up(question.clone(), soon()).await;
+    assert!(first.is_first_refusal(), "{first:?}");
+    let asked = registry.log().len();
+    client.repeat(question.clone());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(registry.log().len() > asked, "asked again by itself");
+    let kept = client.look_up(question, soon()).await;
+    assert!(kept.outcome.is_refusal() && !kept.is_first_refusal(), "{kept:?}");
+}
+
+#[tokio::test]
 async fn ten_thousand_reviews_of_fifty_lone_manifests_are_fifty_heads() {
     let registry = Scripted::start().await;
     let references: Vec<_> = (0..50)

@@ -18,7 +18,7 @@ use pullgate::pull::{
 };
 use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts, Sources,
+    NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts, Sources,
 };
 use pullgate::user::UserInfo;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef};
@@ -69,6 +69,18 @@ pub struct World {
     pub trouble: Option<PodTrouble>,
     /// Running pods of every workload.
     pub running: u32,
+    /// For how long every refusal has been one.
+    pub refused_for: Duration,
+    /// When every pod was first seen.
+    pub first_seen: Option<Timestamp>,
+    /// The pods that were noted: namespace, name, owner.
+    pub noted: Mutex<Vec<String>>,
+    /// What is asked again in the background: reference, secret.
+    pub repeated: Mutex<Vec<(String, String)>>,
+    /// The account, once it is read past everything that is kept.
+    pub account_now: Option<ServiceAccountFacts>,
+    /// Secrets that are there once they are read past everything that is kept.
+    pub secrets_now: BTreeMap<String, PullSecret>,
     /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
     pub asked: Mutex<Vec<(String, String, bool)>>,
 }
@@ -135,6 +147,8 @@ impl World {
             history: History { freshness: Freshness::Current, ..History::default() },
             may_list: true,
             may_read_secrets: true,
+            refused_for: Duration::from_secs(2),
+            first_seen: Some(Timestamp::UNIX_EPOCH),
             ..Self::default()
         }
     }
@@ -168,8 +182,14 @@ impl ManifestSource for World {
         let outcome = self.registry.get(&key).cloned().unwrap_or(Outcome::Unauthorized);
         let fresh = request.max_age.is_some();
         self.asked.lock().unwrap().push((key.0, key.1, fresh));
+        let refused_for = self.refused_for;
         let age = if fresh { Duration::ZERO } else { self.age };
-        async move { Lookup { outcome, age, mirror: None, node_login: false } }.boxed()
+        async move { Lookup { outcome, age, mirror: None, node_login: false, refused_for } }.boxed()
+    }
+
+    fn repeat(&self, request: LookupRequest) {
+        let key = (request.reference.canonical(), name_of(request.credential.as_ref()));
+        self.repeated.lock().unwrap().push(key);
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
@@ -210,6 +230,16 @@ impl ClusterSource for World {
         async { answer.map_or(SecretAnswer::Missing, SecretAnswer::Found) }.boxed()
     }
 
+    fn pull_secret_now<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, SecretAnswer> {
+        let answer = self.secrets_now.get(name).or_else(|| self.secrets.get(name)).cloned();
+        async { answer.map_or(SecretAnswer::Missing, SecretAnswer::Found) }.boxed()
+    }
+
     fn service_account<'a>(
         &'a self,
         _: &'a str,
@@ -222,6 +252,18 @@ impl ClusterSource for World {
             ServiceAccountAnswer::Found(self.account.clone())
         };
         async { answer }.boxed()
+    }
+
+    fn service_account_now<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, ServiceAccountAnswer> {
+        match self.account_now.clone() {
+            Some(account) => async { ServiceAccountAnswer::Found(account) }.boxed(),
+            None => self.service_account(namespace, name, deadline),
+        }
     }
 
     fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
@@ -288,6 +330,14 @@ impl HealthSource for World {
 
     fn created(&self, _: &str, _: &str) -> Option<Timestamp> {
         None
+    }
+
+    fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
+        self.first_seen
+    }
+
+    fn note_seen(&self, pod: SeenPod<'_>, _: Timestamp) {
+        self.noted.lock().unwrap().push(format!("{}/{}/{}", pod.namespace, pod.name, pod.owner));
     }
 
     fn remember(&self, given: PodVerdicts<'_>, _: Timestamp) {

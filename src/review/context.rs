@@ -1,0 +1,268 @@
+//! One image's way: gather, assess, decide; and the second look before a denial.
+//!
+//! A [`ReviewContext`] is what the images of one workload share. It is built once for each request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Shared};
+
+use super::gather::Gathered;
+use super::visibility::Shown;
+use super::{ImageReview, PodSecrets, ReviewRequest, SeenPod, Sources, advise};
+use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visibility};
+use crate::image::{ImageReference, ReferenceError};
+use crate::policy::{Decision, DecisionInput, Reason, Ruling};
+use crate::pull::{
+    Assessment, Attempt, Cause, HistoryFacts, Observation, REFUSALS_APART, Verdict, assess,
+};
+use crate::workload::{ContainerImage, Eligible, ImagePullPolicy};
+
+/// A denial is never made from an answer that is older.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// What the images of one workload share while they are reviewed.
+#[derive(Clone, Copy)]
+pub(super) struct ReviewContext<'a> {
+    pub sources: Sources<'a>,
+    pub subject: ReviewRequest<'a>,
+    pub secrets: &'a PodSecrets,
+    pub eligible: &'a Eligible<'a>,
+    /// Access reviews that may still be made for Services.
+    pub more_reviews: &'a AtomicUsize,
+}
+
+/// The pull secrets, read past everything that is kept; not before somebody wants to know.
+pub(super) type SecretsNow<'a> = Shared<BoxFuture<'a, Arc<PodSecrets>>>;
+
+/// An image's name: as it was written, and where runtimes look for it if that is elsewhere.
+#[derive(Clone, Copy)]
+pub(super) struct ResolvedName<'a> {
+    pub written: &'a Result<ImageReference, ReferenceError>,
+    pub elsewhere: Option<&'a ImageReference>,
+}
+
+/// Everything that is known about one image, and what it came to.
+struct Judged {
+    gathered: Gathered,
+    /// The Service of its registry, if nobody answers behind it and the asker may know.
+    service: Option<RegistryService>,
+    assessment: Assessment,
+    ruling: Ruling,
+}
+
+impl Judged {
+    /// Whether it is denied, or would be if more were known.
+    fn is_denial(&self) -> bool {
+        self.ruling.decision == Decision::Deny || self.ruling.because == Reason::RefusedOnce
+    }
+}
+
+impl<'a> ResolvedName<'a> {
+    /// What the runtimes ask for.
+    pub(super) fn meant(self) -> Result<&'a ImageReference, &'a ReferenceError> {
+        self.elsewhere.map_or(self.written.as_ref(), Ok)
+    }
+}
+
+impl ReviewContext<'_> {
+    /// Reviews one image of one pull policy.
+    pub(super) async fn review(
+        self,
+        places: Vec<ContainerImage>,
+        secrets_now: SecretsNow<'_>,
+        shown: Shown<'_>,
+    ) -> ImageReview {
+        let image = places.first().map_or("", |place| &*place.image);
+        let parsed = ImageReference::parse(image);
+        let reference = parsed.as_ref().ok();
+        let elsewhere = reference.and_then(|short| self.elsewhere(image, short));
+        let name = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
+        let history = self.history(reference, &Visibility::nobody());
+        let judged = self.judge(&places, name, &history, None, shown.clone()).await;
+        let secrets;
+        let (context, judged) = if judged.is_denial() {
+            secrets = secrets_now.await;
+            let context = ReviewContext { secrets: &secrets, ..self };
+            (context, context.confirm_denial(&places, name, &history, shown.clone()).await)
+        } else {
+            (self, judged)
+        };
+        let Judged { gathered, service, assessment, ruling } = judged;
+        let mut review = ImageReview {
+            places,
+            reference: parsed,
+            attempts: gathered.attempts,
+            history,
+            assessment,
+            advice: Vec::new(),
+            ruling,
+            seen_here: false,
+            picture: None,
+        };
+        // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
+        if elsewhere.is_some() {
+            return review;
+        }
+        if review.ruling.decision != Decision::Allow {
+            advise::advise(context, &mut review, shown, service.as_ref()).await;
+        } else if context.subject.policy.spec().advice.notes_mutable_tags() {
+            advise::note_mutable_tag(context, &mut review, shown).await;
+        }
+        review
+    }
+
+    /// Looks again before a denial, with secrets read a moment ago and answers of registries no
+    /// older than a second. A first refusal proves nothing: whoever is patient waits for the
+    /// second one, for everybody else it is fetched in the background.
+    async fn confirm_denial(
+        self,
+        places: &[ContainerImage],
+        name: ResolvedName<'_>,
+        history: &History,
+        shown: Shown<'_>,
+    ) -> Judged {
+        let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
+        if judged.ruling.because == Reason::RefusedOnce && self.subject.patient {
+            tokio::time::sleep(REFUSALS_APART).await;
+            judged = self.judge(places, name, history, Some(FRESH / 2), shown).await;
+        }
+        if judged.ruling.because == Reason::RefusedOnce {
+            for question in judged.gathered.refused_once.drain(..) {
+                self.sources.registry.repeat(question);
+            }
+        }
+        judged
+    }
+
+    /// Gathers what is known of one image, assesses it and decides.
+    async fn judge(
+        self,
+        places: &[ContainerImage],
+        name: ResolvedName<'_>,
+        history: &History,
+        max_age: Option<Duration>,
+        shown: Shown<'_>,
+    ) -> Judged {
+        let gathered = self.ask(places, name, max_age).await;
+        let written = name.written.as_ref().ok();
+        let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
+        let assessment = self.assess(places, name, &gathered, history);
+        let ruling = self.decide(name, &assessment, &gathered, history, service.is_some());
+        Judged { gathered, service, assessment, ruling }
+    }
+
+    /// Where the policy says that runtimes look for a short name, unless the nodes' own files say
+    /// it.
+    pub(super) fn elsewhere(self, written: &str, short: &ImageReference) -> Option<ImageReference> {
+        let open = matches!(self.as_asked(short), Cow::Borrowed(_));
+        self.subject.policy.completed(written, short).filter(|_| open)
+    }
+
+    pub(super) fn history(
+        self,
+        reference: Option<&ImageReference>,
+        visibility: &Visibility,
+    ) -> History {
+        let health = self.sources.health;
+        let Some(reference) = reference else {
+            return History { freshness: health.freshness(), ..History::default() };
+        };
+        let question = HistoryQuestion { reference, namespace: self.subject.namespace, visibility };
+        health.history(&question, self.subject.now)
+    }
+
+    fn assess(
+        self,
+        places: &[ContainerImage],
+        name: ResolvedName<'_>,
+        gathered: &Gathered,
+        history: &History,
+    ) -> Assessment {
+        let ReviewRequest { namespace, policy, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(namespace);
+        let meant = name.meant().map(|reference| self.as_asked(reference));
+        let meant = meant.as_ref().map(|reference| &**reference).map_err(|error| *error);
+        let assessment = assess(&Observation {
+            reference: meant,
+            pull_policy: places.first().map_or(ImagePullPolicy::Always, |place| place.pull_policy),
+            secrets: self.secrets.state(name.written.as_ref().ok()),
+            attempts: &gathered.attempts,
+            nodes_unclear: gathered.nodes_unclear,
+            eligible: self.eligible,
+            runtime: self.subject.runtime,
+            vouches: policy.vouches(meant.ok(), namespace, facts.as_ref()),
+            lived: self.lived(history),
+        });
+        if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
+    }
+
+    fn decide(
+        self,
+        name: ResolvedName<'_>,
+        assessment: &Assessment,
+        gathered: &Gathered,
+        history: &History,
+        service_is_down: bool,
+    ) -> Ruling {
+        let ReviewRequest { workload, namespace, user, policy, now, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(namespace);
+        let meant = name.meant().ok().map(|reference| self.as_asked(reference));
+        let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
+        policy.judge(&DecisionInput {
+            verdict: assessment.verdict,
+            cause: assessment.cause,
+            escapes: &assessment.escapes,
+            reference: meant.as_deref(),
+            namespace,
+            facts: facts.as_ref(),
+            is_pod: workload.is_pod,
+            wanted_since: self.wanted_since(),
+            refused_once: gathered.attempts.iter().any(first_refusal),
+            annotations: &workload.annotations,
+            user,
+            secret_missing: !self.secrets.missing.is_empty(),
+            registry_in_trouble: assessment.softened.is_some() || service_is_down,
+            history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
+            now,
+        })
+    }
+
+    /// Since when somebody waits for this pod: its controller's creation if that is known, else
+    /// the first time that such a pod was seen.
+    fn wanted_since(self) -> Option<jiff::Timestamp> {
+        let (health, workload) = (self.sources.health, self.subject.workload);
+        let owner = workload.controller.as_ref();
+        let created = owner.and_then(|owner| health.created(&owner.kind, &owner.uid));
+        created.or_else(|| health.first_seen(SeenPod::of(workload, self.subject.namespace)))
+    }
+
+    /// What history says, if it may be believed; its warnings count even when it is stale.
+    fn lived(self, history: &History) -> HistoryFacts {
+        let window = self.subject.policy.spec().history.window.get();
+        let recent = history.last_success.as_ref().is_some_and(|success| {
+            self.subject.now.duration_since(success.at).unsigned_abs() < window
+        });
+        HistoryFacts {
+            recent_success: recent,
+            seen_here: history.last_success.is_some(),
+            registry_in_trouble: history.registry.in_trouble,
+            nodes_log_in: history.registry.pulls_without_secret,
+            escapes_reopened: history.registry.escapes_reopened,
+        }
+    }
+}
+
+/// A short name that was not found in the policy's default registry may have an alias on a node,
+/// and one that was found there is not to be pinned.
+fn doubt_elsewhere(mut assessment: Assessment) -> Assessment {
+    let broken = assessment.cause == Some(Cause::BrokenPullSecret);
+    if assessment.verdict == Verdict::Fails && !broken {
+        assessment.verdict = Verdict::CannotTell;
+        assessment.escapes.clear();
+    }
+    assessment.digest = None;
+    assessment
+}

@@ -1,0 +1,123 @@
+//! What a denial stands on: secrets and accounts read a moment ago, and refusals heard twice.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pullgate::policy::{Decision, Reason};
+use pullgate::pull::{Cause, Outcome, Verdict};
+use pullgate::review::ServiceAccountFacts;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::fakes::{World, exists, missing, secret};
+use super::{NOW, VOUCHED, deployment, line, pod, run};
+
+const APP: &str = "reg.example.com/app:1";
+
+fn with_secret(image: &str) -> Value {
+    let mut object = pod(image);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "regcred"}]);
+    object
+}
+
+#[rstest]
+#[case::refused(Outcome::Unauthorized)]
+#[case::denied_or_missing(Outcome::MissingOrDenied)]
+#[case::hidden(missing())]
+#[tokio::test]
+async fn a_secret_that_does_not_exist_yet_is_doubt_that_is_named(#[case] outcome: Outcome) {
+    let world = World::enforcing().answer(APP, "", outcome);
+    let review = run(&world, with_secret(APP), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(review.decision, Decision::Warn);
+    let said = line(&review);
+    assert!(said.contains("secret `regcred` does not exist in this namespace"), "{said}");
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_a_missing_secret_that_is_not_needed() {
+    let world = World::enforcing().answer(APP, "", exists());
+    assert_eq!(run(&world, with_secret(APP), VOUCHED).await.decision, Decision::Allow);
+}
+
+#[tokio::test]
+async fn a_secret_rotated_a_moment_ago_counts_before_a_denial() {
+    let mut world = World::enforcing()
+        .answer(APP, "regcred", Outcome::Unauthorized)
+        .answer(APP, "rotated", exists())
+        .secret(secret("regcred", "reg.example.com", "ann"));
+    assert_eq!(run(&world, with_secret(APP), VOUCHED).await.decision, Decision::Deny);
+
+    world.secrets_now.insert("regcred".into(), secret("rotated", "reg.example.com", "ann"));
+    let review = run(&world, with_secret(APP), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Allow);
+    assert!(review.secrets.missing.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_that_got_a_secret_a_moment_ago_counts_before_a_denial() {
+    let policy = format!("{VOUCHED}  enforceOn: [workloads]\n");
+    let mut world = World::enforcing().answer(APP, "regcred", exists()).secret(secret(
+        "regcred",
+        "reg.example.com",
+        "ann",
+    ));
+    assert_eq!(run(&world, deployment(APP), &policy).await.decision, Decision::Deny);
+
+    let pull_secrets = vec!["regcred".into()];
+    world.account_now = Some(ServiceAccountFacts { pull_secrets, ..world.account.clone() });
+    assert_eq!(run(&world, deployment(APP), &policy).await.decision, Decision::Allow);
+}
+
+#[rstest]
+#[case::unauthorized(Outcome::Unauthorized)]
+#[case::forbidden(Outcome::Forbidden)]
+#[case::denied_or_missing(Outcome::MissingOrDenied)]
+#[tokio::test]
+async fn a_first_refusal_warns_and_is_repeated(#[case] outcome: Outcome) {
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    world.refused_for = Duration::ZERO;
+    let review = run(&world, pod(APP), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Warn);
+    assert_eq!(review.images[0].ruling.because, Reason::RefusedOnce);
+    assert_eq!(*world.repeated.lock().unwrap(), [(APP.to_owned(), String::new())]);
+
+    world.refused_for = Duration::from_secs(1);
+    assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, Decision::Deny);
+    assert_eq!(world.repeated.lock().unwrap().len(), 1, "confirmed is confirmed");
+}
+
+/// With one login refused once and nothing behind the other: the refused one may yet be let in.
+#[tokio::test]
+async fn a_missing_tag_beside_a_first_refusal_only_warns() {
+    let mut world = World::enforcing()
+        .answer(APP, "first", Outcome::Unauthorized)
+        .answer(APP, "second", missing())
+        .secret(secret("first", "reg.example.com", "ann"))
+        .secret(secret("second", "reg.example.com", "ben"));
+    world.refused_for = Duration::ZERO;
+    let mut object = pod(APP);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "first"}, {"name": "second"}]);
+    let review = run(&world, object, VOUCHED).await;
+    assert_eq!(review.images[0].assessment.cause, Some(Cause::TagNotFound));
+    assert_eq!(review.decision, Decision::Warn);
+    assert_eq!(*world.repeated.lock().unwrap(), [(APP.to_owned(), "first".to_owned())]);
+}
+
+#[rstest]
+#[case::never_seen(None, missing(), Decision::Warn)]
+#[case::a_minute_ago(Some(60), missing(), Decision::Warn)]
+#[case::refused_a_minute_ago(Some(60), Outcome::Unauthorized, Decision::Warn)]
+#[case::long_ago(Some(121), missing(), Decision::Deny)]
+#[case::refused_long_ago(Some(121), Outcome::Forbidden, Decision::Deny)]
+#[tokio::test]
+async fn a_bare_pod_has_grace_from_when_its_name_was_first_seen(
+    #[case] seconds: Option<u64>,
+    #[case] outcome: Outcome,
+    #[case] decision: Decision,
+) {
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    let now: Timestamp = NOW.parse().unwrap();
+    world.first_seen = seconds.map(|seconds| now - Duration::from_secs(seconds));
+    assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, decision);
+}
