@@ -183,10 +183,13 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
     Review { images, secrets, decision, is_pod: request.workload.is_pod }
 }
 
-/// The images of a workload, those with the same name and pull policy together.
+/// The images of a workload, those with the same name and pull policy together. One with the
+/// policy `Never` that another container pulls belongs to that one: it is there by then.
 fn distinct(images: &[ContainerImage]) -> Vec<Vec<ContainerImage>> {
     let mut groups: Vec<Vec<ContainerImage>> = Vec::new();
-    for image in images {
+    let (brought, pulled): (Vec<_>, Vec<_>) =
+        images.iter().partition(|image| images.iter().any(|other| other.brings(image)));
+    for image in pulled {
         let alike = |group: &&mut Vec<ContainerImage>| {
             group.first().is_some_and(|first| {
                 first.image == image.image && first.pull_policy == image.pull_policy
@@ -195,6 +198,12 @@ fn distinct(images: &[ContainerImage]) -> Vec<Vec<ContainerImage>> {
         match groups.iter_mut().find(alike) {
             Some(group) => group.push(image.clone()),
             None => groups.push(vec![image.clone()]),
+        }
+    }
+    for image in brought {
+        let brings = |group: &&mut Vec<ContainerImage>| group.iter().any(|one| one.brings(image));
+        if let Some(group) = groups.iter_mut().find(brings) {
+            group.push(image.clone());
         }
     }
     groups

@@ -4,6 +4,7 @@
 //! Decoding borrows from the object's own bytes and skips everything else; a whole Pod is never in
 //! memory.
 
+mod changed;
 mod extract;
 mod kind;
 mod namespace;

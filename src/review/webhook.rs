@@ -266,12 +266,14 @@ impl Reviewer {
         if workload.is_mirror {
             return Err(Skip::MirrorPod);
         }
-        if let (Operation::Update, Some(old)) = (request.operation, request.old_object)
-            && workload.pulls_alike(&read(old)?)
-        {
-            return Err(Skip::Unchanged);
+        if workload.images.is_empty() {
+            return Err(Skip::NoImages);
         }
-        if workload.images.is_empty() { Err(Skip::NoImages) } else { Ok(workload) }
+        let workload = match (request.operation, request.old_object) {
+            (Operation::Update, Some(old)) => workload.pulled_anew(&read(old)?),
+            _ => workload,
+        };
+        if workload.images.is_empty() { Err(Skip::Unchanged) } else { Ok(workload) }
     }
 }
 

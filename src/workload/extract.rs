@@ -15,6 +15,12 @@ const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// What injectors (Istio's gateways) have in templates where they put the image into the pod.
 const PLACEHOLDER: &str = "auto";
+/// OpenShift puts the images of ImageStreams into a Deployment that has this annotation; until
+/// then the template has a blank.
+/// <https://docs.redhat.com/en/documentation/openshift_container_platform/4.18/html/images/triggering-updates-on-imagestream-changes>
+const TRIGGERS: &str = "image.openshift.io/triggers";
+/// A kind with image triggers of its own.
+const DEPLOYMENT_CONFIG: &str = "DeploymentConfig";
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -154,14 +160,6 @@ impl Workload {
         Self { service_account: account, placement: Placement::not_yet_known(), ..self }
     }
 
-    /// Whether the other version of this object pulls the same in the same way.
-    pub fn pulls_alike(&self, other: &Self) -> bool {
-        self.images == other.images
-            && self.pull_secrets == other.pull_secrets
-            && self.service_account == other.service_account
-            && self.placement == other.placement
-    }
-
     /// The value of one of our annotations.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
@@ -196,19 +194,26 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
                 .collect::<Vec<_>>(),
         );
     }
+    let of_kind = top.kind.as_ref().is_some_and(|kind| kind.0 == DEPLOYMENT_CONFIG);
+    let has_triggers = of_kind || metadata_has(metadata, TRIGGERS).is_some();
     Ok(Workload {
         is_pod: path.is_pod(),
         is_mirror: path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some(),
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
-            .filter(|image| path.is_pod() || &*image.image != PLACEHOLDER)
+            .filter(|image| path.is_pod() || !is_filled_in_later(&image.image, has_triggers))
             .collect(),
         pull_secrets: pull_secrets(&spec),
         service_account: Some(service_account(&spec)),
         placement: Placement::of(&spec),
         ..head(top)
     })
+}
+
+/// Whether a controller puts another image in the place of this one before any pod is made.
+fn is_filled_in_later(image: &str, has_triggers: bool) -> bool {
+    image == PLACEHOLDER || (has_triggers && image.trim().is_empty())
 }
 
 /// A workload of which only the head was read: it has no images, and is no pod.

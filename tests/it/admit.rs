@@ -35,11 +35,10 @@ fn reviewer(world: World, policy: &str) -> Reviewer {
 }
 
 fn world() -> World {
-    World::enforcing().answer(&format!("{APP}:1"), "", exists()).answer(
-        &format!("{APP}:9"),
-        "",
-        missing(),
-    )
+    World::enforcing()
+        .answer(&format!("{APP}:1"), "", exists())
+        .answer(&format!("{APP}:2"), "", exists())
+        .answer(&format!("{APP}:9"), "", missing())
 }
 
 const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
@@ -116,6 +115,69 @@ async fn what_needs_no_judging_is_let_through(#[case] change: fn(&mut Value), #[
     let (answer, skipped) = answer(&reviewer, &request).await;
     assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
     assert_eq!(skipped, Some(skip));
+}
+
+/// A pod that runs `9`, which was deleted from the registry since, beside a side-car.
+fn running() -> Value {
+    json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": format!("{APP}:9"), "imagePullPolicy": "Always"},
+        {"name": "sidecar", "image": format!("{APP}:1"), "imagePullPolicy": "Always"}]}})
+}
+
+fn update(old: &Value, change: impl FnOnce(&mut Value)) -> Value {
+    let mut request = request(old);
+    request["request"]["operation"] = json!("UPDATE");
+    request["request"]["oldObject"] = old.clone();
+    change(&mut request["request"]);
+    request
+}
+
+fn image_of(request: &mut Value, container: usize) -> &mut Value {
+    &mut request["object"]["spec"]["containers"][container]["image"]
+}
+
+#[rstest]
+#[case::side_car(|r: &mut Value| *image_of(r, 1) = json!(format!("{APP}:2")), true)]
+#[case::debug(|r: &mut Value| {
+    r["subResource"] = json!("ephemeralcontainers");
+    r["object"]["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": format!("{APP}:1")}]);
+}, true)]
+#[case::tolerations(|r: &mut Value| r["object"]["spec"]["tolerations"] = json!([{"operator": "Exists"}]), true)]
+#[case::debug_with_what_is_missing(|r: &mut Value| {
+    r["subResource"] = json!("ephemeralcontainers");
+    r["object"]["spec"]["ephemeralContainers"] =
+        json!([{"name": "d", "image": format!("{APP}:9"), "imagePullPolicy": "Always"}]);
+}, false)]
+#[case::side_car_to_what_is_missing(|r: &mut Value| *image_of(r, 1) = json!(format!("{APP}:9")), false)]
+#[case::other_secrets(|r: &mut Value| r["object"]["spec"]["imagePullSecrets"] = json!([{"name": ""}, {"name": "x"}]), true)]
+#[tokio::test]
+async fn of_a_pod_that_is_changed_only_what_is_pulled_anew_is_judged(
+    #[case] change: fn(&mut Value),
+    #[case] allowed: bool,
+) {
+    let reviewer = reviewer(world(), VOUCHED);
+    let (answer, _) = answer(&reviewer, &update(&running(), change)).await;
+    assert_eq!(answer["response"]["allowed"], json!(allowed), "{answer}");
+}
+
+/// Of a Deployment whose image `9` is missing: how many warnings there are after a change.
+#[rstest]
+#[case::side_car(|r: &mut Value| r["object"]["spec"]["template"]["spec"]["containers"][1]["image"] = json!(format!("{APP}:2")), false)]
+#[case::it_itself(|r: &mut Value| r["object"]["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent"), true)]
+#[case::secrets(|r: &mut Value| r["object"]["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": "x"}]), true)]
+#[case::account(|r: &mut Value| r["object"]["spec"]["template"]["spec"]["serviceAccountName"] = json!("x"), true)]
+#[tokio::test]
+async fn of_a_template_that_is_changed_the_rest_is_silent(
+    #[case] change: fn(&mut Value),
+    #[case] told: bool,
+) {
+    let reviewer = reviewer(world(), VOUCHED);
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"template": running()}});
+    let mut request = update(&deployment, change);
+    request["request"]["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    let (answer, _) = answer(&reviewer, &request).await;
+    let said = answer["response"]["warnings"].to_string();
+    assert_eq!(said.contains("app:9"), told, "{said}");
 }
 
 #[rstest]

@@ -2,6 +2,7 @@
 
 mod again;
 mod denial;
+mod filled_in;
 pub mod fakes;
 mod tekton;
 mod visibility;

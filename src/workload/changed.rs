@@ -1,0 +1,59 @@
+//! What of a changed object is pulled anew: only that is judged.
+//!
+//! A container that runs is not pulled again. The kubelet pulls for containers whose image is
+//! another one, and a controller makes new pods with what its template has.
+
+use super::extract::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
+
+impl Workload {
+    /// The same with only those images that are others than in `old`, are pulled in another way, or
+    /// with other secrets. New pods of a template may land on other nodes; a pod stays where it is.
+    #[must_use]
+    pub fn pulled_anew(mut self, old: &Self) -> Self {
+        let moved = !self.is_pod && self.placement != old.placement;
+        if self.secrets_from() != old.secrets_from() || moved {
+            return self;
+        }
+        let stays = |image: &ContainerImage| old.images.iter().any(|one| one.is_pulled_like(image));
+        let (kept, mut changed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.images).into_iter().partition(stays);
+        changed.retain(|image| !kept.iter().any(|other| other.brings(image)));
+        self.images = changed;
+        self
+    }
+
+    /// Where the pull secrets come from: the pod's own list, and the ServiceAccount only if there
+    /// is none.
+    fn secrets_from(&self) -> (&[Box<str>], Option<&str>) {
+        let account = self.service_account.as_deref().filter(|_| self.pull_secrets.is_empty());
+        (&self.pull_secrets, account)
+    }
+}
+
+impl ContainerImage {
+    /// Whether the same container pulls the same image in the same way.
+    fn is_pulled_like(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.container == other.container
+            && self.image == other.image
+            && self.pull_policy == other.pull_policy
+    }
+
+    /// Whether this one's pull puts the image onto the node for the other, which has the pull
+    /// policy `Never`: volumes and init containers come before containers. Those of one kind are
+    /// started one after the other, and regular ones again until they find it.
+    pub fn brings(&self, other: &Self) -> bool {
+        let order = |kind: ContainerKind| match kind {
+            ContainerKind::ImageVolume => 0,
+            ContainerKind::Init => 1,
+            ContainerKind::Regular => 2,
+            ContainerKind::Ephemeral => 3,
+        };
+        let in_time = order(self.kind) < order(other.kind)
+            || (self.kind, other.kind) == (ContainerKind::Regular, ContainerKind::Regular);
+        self.pull_policy != ImagePullPolicy::Never
+            && other.pull_policy == ImagePullPolicy::Never
+            && self.image == other.image
+            && in_time
+    }
+}

@@ -1,0 +1,71 @@
+//! What is not asked for, since somebody else brings it: images that a controller fills in, and
+//! those that another container of the same pod pulls.
+
+use pullgate::policy::Decision;
+use pullgate::pull::Verdict;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::fakes::{World, exists, missing};
+use super::{VOUCHED, deployment, run};
+
+const APP: &str = "reg.example.com/app:1";
+
+#[rstest]
+#[case::injected("auto", None, 0)]
+#[case::blank("", Some("image.openshift.io/triggers"), 0)]
+#[case::blanks(" ", Some("image.openshift.io/triggers"), 0)]
+#[case::blank_without_trigger(" ", None, 1)]
+#[case::blank_with_another_annotation(" ", Some("image.openshift.io/other"), 1)]
+#[tokio::test]
+async fn what_a_controller_fills_in_is_not_judged_in_a_template(
+    #[case] image: &str,
+    #[case] annotation: Option<&str>,
+    #[case] judged: usize,
+) {
+    let mut object = deployment(image);
+    if let Some(annotation) = annotation {
+        object["metadata"]["annotations"] = json!({annotation: "[]"});
+    }
+    let review = run(&World::enforcing(), object, VOUCHED).await;
+    assert_eq!(review.images.len(), judged);
+}
+
+/// A pod with an init container and two others: kind, pull policy.
+fn pod_of(containers: &[(&str, &str)]) -> Value {
+    let of = |kind: &str| -> Vec<Value> {
+        let all = containers.iter().enumerate().filter(|(_, (one, _))| *one == kind);
+        all.map(|(n, (_, policy))| {
+            json!({"name": format!("c{n}"), "image": APP, "imagePullPolicy": policy})
+        })
+        .collect()
+    };
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"initContainers": of("init"), "containers": of("regular")}})
+}
+
+#[rstest]
+#[case::after_an_init_container(&[("init", "Always"), ("regular", "Never")], true)]
+#[case::beside_a_container(&[("regular", "Never"), ("regular", "IfNotPresent")], true)]
+#[case::before_it(&[("init", "Never"), ("regular", "Always")], false)]
+#[case::nobody_pulls(&[("init", "Never"), ("regular", "Never")], false)]
+#[tokio::test]
+async fn never_finds_what_another_container_pulls(
+    #[case] containers: &[(&str, &str)],
+    #[case] found: bool,
+) {
+    let world = World::enforcing().answer(APP, "", exists());
+    let review = run(&world, pod_of(containers), VOUCHED).await;
+    let works = review.images.iter().all(|image| image.assessment.verdict == Verdict::Works);
+    assert_eq!((works, review.decision == Decision::Allow), (found, found));
+    let places: usize = review.images.iter().map(|image| image.places.len()).sum();
+    assert_eq!(places, containers.len());
+}
+
+#[tokio::test]
+async fn never_is_lost_with_the_container_that_does_not_get_it() {
+    let world = World::enforcing().answer(APP, "", missing());
+    let review = run(&world, pod_of(&[("init", "Always"), ("regular", "Never")]), VOUCHED).await;
+    assert_eq!(review.decision, Decision::Deny);
+    assert_eq!(review.images.len(), 1);
+}
