@@ -15,7 +15,7 @@ const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// What injectors (Istio's gateways) have in templates where they put the image into the pod.
 const PLACEHOLDER: &str = "auto";
-/// OpenShift puts the images of ImageStreams into a Deployment that has this annotation; until
+/// OpenShift puts the images of its streams into a Deployment that has this annotation; until
 /// then the template has a blank.
 /// <https://docs.redhat.com/en/documentation/openshift_container_platform/4.18/html/images/triggering-updates-on-imagestream-changes>
 const TRIGGERS: &str = "image.openshift.io/triggers";
