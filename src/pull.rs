@@ -12,8 +12,8 @@ mod runtime;
 mod verdict;
 
 pub use assess::{
-    Assessment, Attempt, HistoryFacts, Observation, SecretsState, Softened, Vouch, Vouches, assess,
-    meaning, on_every_node,
+    Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
+    Vouch, Vouches, assess, is_about_access, meaning, on_every_node,
 };
 pub use cause::Cause;
 pub use outcome::{

@@ -230,13 +230,13 @@ impl ManifestSource for RegistryClient {
         Box::pin(self.look(request, deadline))
     }
 
-    fn repeat(&self, request: LookupRequest) {
+    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
         let (Some(client), Ok(slot)) =
             (self.me.upgrade(), Arc::clone(&self.repeats).try_acquire_owned())
         else {
-            return;
+            return Box::pin(std::future::ready(()));
         };
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let _slot = slot;
             tokio::time::sleep(REFUSALS_APART).await;
             let deadline = tokio::time::Instant::now() + client.directions.load().whole;
@@ -244,6 +244,10 @@ impl ManifestSource for RegistryClient {
             let max_age = Some(REFUSALS_APART / 2);
             client.look(LookupRequest { max_age, ..request }, deadline.into()).await;
         });
+        Box::pin(async move {
+            // A task that broke off has confirmed nothing, which is what is then found.
+            let _ = task.await;
+        })
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

@@ -200,6 +200,8 @@ impl Finding<'_> {
             (Softened::RecentSuccess, _) if self.seen_here => {
                 Some("though it was pulled here lately".to_owned())
             }
+            // Said at the end, like the ways that are open to nodes.
+            (Softened::NodesMayLogIn | Softened::MayBeHidden, _) => None,
             // Somebody else's pods are nobody's business.
             (Softened::RecentSuccess, _) => {
                 Some("it may work on the nodes all the same".to_owned())
@@ -239,6 +241,15 @@ impl Finding<'_> {
 
     /// Which escapes are open: why it may work all the same.
     fn escapes(&self) -> Option<String> {
+        match self.assessment.softened {
+            Some(Softened::NodesMayLogIn) => {
+                return Some("unless a node has credentials of its own".to_owned());
+            }
+            Some(Softened::MayBeHidden) => {
+                return Some("unless it is only hidden from those who asked".to_owned());
+            }
+            _ => {}
+        }
         let words: Vec<&str> =
             self.assessment.escapes.iter().map(|escape| escape_words(*escape)).collect();
         let (last, most) = words.split_last()?;

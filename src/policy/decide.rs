@@ -44,6 +44,8 @@ pub struct DecisionInput<'a> {
     pub user: &'a UserInfo,
     /// Whether a pull secret that the object names does not exist (yet).
     pub secret_missing: bool,
+    /// Whether a credential that nobody tried may be what is lacking.
+    pub untried_login: bool,
     /// Whether the registry as a whole is in trouble.
     pub registry_in_trouble: bool,
     /// Whether the cluster's history may be believed, or there is none at all (command line).
@@ -260,6 +262,7 @@ impl PullgatePolicy {
                         self.spec.cannot_tell_for(subject) == CannotTell::Allow
                             && !matter.registry_in_trouble
                             && !secret_may_come(matter)
+                            && !matter.untried_login
                     }
                 };
                 let warns = matter.verdict == Verdict::Fails || !silent;

@@ -64,6 +64,23 @@ pub enum SecretsState {
     /// One that is named does not exist (yet). Secrets often come after the pod, and the kubelet
     /// reads them anew with every attempt.
     Missing,
+    /// The files that were given do not have the ServiceAccount, which may bring some.
+    NotInFiles,
+}
+
+/// Whether the repository is there for the credentials to which its registry answered 404. There
+/// are registries that answer so for what one may not see (Artifactory's
+/// `hideUnauthorizedResources`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepositoryAccess {
+    /// Nobody asked, since every credential was tried that there is.
+    #[default]
+    NotAsked,
+    /// Its tags could be listed, or the registry is known to hide nothing: what is missing in it
+    /// is missing.
+    Readable,
+    /// It was not to be seen.
+    NotSeen,
 }
 
 /// One credential and what the registry answered to it.
@@ -88,6 +105,8 @@ pub struct Observation<'a> {
     pub attempts: &'a [Attempt],
     /// Whether the nodes may have a credential that could not be asked for.
     pub nodes_unclear: bool,
+    /// Whether a 404 can be the registry's way of hiding the repository.
+    pub repository: RepositoryAccess,
     /// Where the pod may land.
     pub eligible: &'a Eligible<'a>,
     /// The runtime of all nodes, where none is known from the nodes themselves.
@@ -124,6 +143,17 @@ pub enum Softened {
     RecentSuccess,
     /// The registry as a whole is in trouble.
     RegistryTrouble,
+    /// Nobody logged in, and the nodes may by themselves.
+    NodesMayLogIn,
+    /// The registry may answer 404 for what one may not see, and not every credential was tried.
+    MayBeHidden,
+}
+
+impl Softened {
+    /// Whether it is what pods of this cluster met with, and not what was left untried.
+    pub const fn is_experience(self) -> bool {
+        matches!(self, Self::RecentSuccess | Self::RegistryTrouble)
+    }
 }
 
 /// Assesses one image.
@@ -139,10 +169,13 @@ pub fn assess(seen: &Observation<'_>) -> Assessment {
     }
     let assessment = match seen.secrets {
         SecretsState::Broken => Assessment::of(Verdict::Fails, Some(Cause::BrokenPullSecret)),
-        SecretsState::Read | SecretsState::Unread | SecretsState::Missing => weigh(seen),
+        SecretsState::Read
+        | SecretsState::Unread
+        | SecretsState::Missing
+        | SecretsState::NotInFiles => doubt_missing(seen, weigh(seen)),
     };
     let assessment = doubt_names(seen, reference, assessment);
-    with_escapes(seen, soften(seen, assessment))
+    doubt_access(seen, with_escapes(seen, soften(seen, assessment)))
 }
 
 /// The verdict map: what one outcome means for a pull with that credential.
@@ -241,14 +274,57 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
     let decided = worst(Verdict::CannotTell).or_else(|| worst(Verdict::Fails));
     match decided {
         Some((index, (verdict, cause))) => {
+            let proven_missing =
+                is_missing(*cause) && seen.repository == RepositoryAccess::Readable;
             let verdict = match seen.secrets {
-                SecretsState::Unread | SecretsState::Missing => Verdict::CannotTell,
                 SecretsState::Read | SecretsState::Broken => *verdict,
+                _ if proven_missing => *verdict,
+                SecretsState::Unread | SecretsState::Missing | SecretsState::NotInFiles => {
+                    Verdict::CannotTell
+                }
             };
             Assessment { decisive: Some(index), ..Assessment::of(verdict, *cause) }
         }
         None => Assessment::of(Verdict::CannotTell, Some(Cause::UnknownNodes)),
     }
+}
+
+const fn is_missing(cause: Option<Cause>) -> bool {
+    matches!(cause, Some(Cause::TagNotFound | Cause::RepositoryNotFound))
+}
+
+/// Whether the registry refused whoever asked.
+pub const fn is_about_access(cause: Option<Cause>) -> bool {
+    matches!(cause, Some(Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing))
+}
+
+/// A 404 from a repository that nobody saw, while there are credentials that nobody tried.
+fn doubt_missing(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    if is_missing(assessment.cause) && seen.repository == RepositoryAccess::NotSeen {
+        left_untried(seen, assessment, Softened::MayBeHidden)
+    } else {
+        assessment
+    }
+}
+
+/// A refusal of those who did not log in, where nodes may: nobody can tell.
+fn doubt_access(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let anonymous = seen.attempts.iter().all(|attempt| attempt.source.is_none());
+    if assessment.verdict == Verdict::Fails
+        && is_about_access(assessment.cause)
+        && anonymous
+        && assessment.escapes.contains(&Escape::NodeCredentials)
+    {
+        left_untried(seen, assessment, Softened::NodesMayLogIn)
+    } else {
+        assessment
+    }
+}
+
+/// Nobody can tell, and where the nodes are known to log in by themselves nothing is said.
+fn left_untried(seen: &Observation<'_>, assessment: Assessment, why: Softened) -> Assessment {
+    let softened = (!seen.lived.nodes_log_in).then_some(why).or(assessment.softened);
+    Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), softened, ..assessment }
 }
 
 /// Which of several failures names the trouble best: who was let in knows more than who was not.

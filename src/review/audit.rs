@@ -12,7 +12,7 @@ use super::gather::{self, Gathered, Reading};
 use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
-use crate::pull::{Attempt, Cause, Escape, HistoryFacts, Observation, Runtime, Verdict, assess};
+use crate::pull::{Cause, HistoryFacts, Observation, Runtime, Verdict, assess, is_about_access};
 use crate::user::UserInfo;
 use crate::workload::{
     ContainerImage, ContainerKind, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload,
@@ -127,7 +127,8 @@ pub async fn still_there(
     if meant.is_some_and(|reference| bench.is_off(reference)) {
         return None;
     }
-    let Gathered { attempts, nodes_unclear, .. } = bench.ask(&pod.images, name, Some(FRESH)).await;
+    let Gathered { attempts, nodes_unclear, repository, .. } =
+        bench.ask(&pod.images, name, Some(FRESH)).await;
     let facts = sources.cluster.namespace(&used.namespace);
     let assessment = assess(&Observation {
         reference: name.meant().map(|reference| meant.unwrap_or(reference)),
@@ -135,6 +136,7 @@ pub async fn still_there(
         secrets: secrets.state(written),
         attempts: &attempts,
         nodes_unclear,
+        repository,
         eligible: &eligible,
         runtime,
         vouches: policy.vouches(meant, &used.namespace, facts.as_ref()),
@@ -143,28 +145,13 @@ pub async fn still_there(
     let cause = assessment.cause.unwrap_or(Cause::UnknownNodes);
     Some(match assessment.verdict {
         Verdict::Works => StillThere::Yes,
-        Verdict::CannotTell => StillThere::Unclear(cause),
         // Nobody but the nodes has a login for it, and they were not asked.
-        Verdict::Fails if is_theirs(&attempts, &assessment.escapes) => {
+        Verdict::CannotTell if is_about_access(Some(cause)) => {
             StillThere::Unclear(Cause::UnknownNodes)
         }
+        Verdict::CannotTell => StillThere::Unclear(cause),
         Verdict::Fails => StillThere::No(cause),
     })
-}
-
-/// Whether the pod has no login of its own for the image and the nodes may have one. A login of
-/// the pod's that is refused is no matter of the nodes.
-fn is_theirs(attempts: &[Attempt], escapes: &[Escape]) -> bool {
-    let anonymous = attempts.iter().all(|attempt| attempt.source.is_none());
-    !attempts.is_empty() && anonymous && escapes.contains(&Escape::NodeCredentials) && {
-        use crate::pull::Outcome;
-        attempts.iter().all(|attempt| {
-            matches!(
-                attempt.lookup.outcome,
-                Outcome::Unauthorized | Outcome::Forbidden | Outcome::MissingOrDenied
-            )
-        })
-    }
 }
 
 /// How long to wait between two images of one registry, so that all of them are looked at within

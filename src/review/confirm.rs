@@ -19,7 +19,7 @@ use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
-use crate::pull::{HistoryFacts, Observation, Verdict, Vouches, assess};
+use crate::pull::{HistoryFacts, Observation, RepositoryAccess, Verdict, Vouch, Vouches, assess};
 use crate::user::UserInfo;
 use crate::workload::{Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
 
@@ -135,9 +135,12 @@ async fn look_again(
         secrets: secrets.state(Some(&recheck.reference)),
         attempts: &gathered.attempts,
         nodes_unclear: gathered.nodes_unclear,
+        repository: RepositoryAccess::NotAsked,
         eligible: &eligible,
         runtime: subject.runtime,
-        vouches: Vouches::default(),
+        // A node has pulled it: what counts is whether the registry still says the same to the
+        // same credentials, whatever else nodes may have.
+        vouches: Vouches { credentials: Vouch::None, ..Vouches::default() },
         lived: HistoryFacts::default(),
     });
     match (assessment.verdict, assessment.cause) {

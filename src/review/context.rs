@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, join_all};
 
 use super::gather::Gathered;
 use super::visibility::Shown;
@@ -16,7 +16,7 @@ use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visib
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, HistoryFacts, Observation, REFUSALS_APART, Verdict, assess,
+    Assessment, Attempt, Cause, HistoryFacts, Observation, Softened, Verdict, assess,
 };
 use crate::workload::{ContainerImage, Eligible, ImagePullPolicy};
 
@@ -125,14 +125,15 @@ impl ReviewContext<'_> {
         shown: Shown<'_>,
     ) -> Judged {
         let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
-        if judged.ruling.because == Reason::RefusedOnce && self.subject.patient {
-            tokio::time::sleep(REFUSALS_APART).await;
-            judged = self.judge(places, name, history, Some(FRESH / 2), shown).await;
+        if judged.ruling.because != Reason::RefusedOnce {
+            return judged;
         }
-        if judged.ruling.because == Reason::RefusedOnce {
-            for question in judged.gathered.refused_once.drain(..) {
-                self.sources.registry.repeat(question);
-            }
+        let questions = judged.gathered.refused_once.drain(..);
+        let repeats = questions.map(|question| self.sources.registry.repeat(question));
+        let repeats: Vec<_> = repeats.collect();
+        if self.subject.patient {
+            join_all(repeats).await;
+            judged = self.judge(places, name, history, Some(FRESH), shown).await;
         }
         judged
     }
@@ -191,6 +192,7 @@ impl ReviewContext<'_> {
             secrets: self.secrets.state(name.written.as_ref().ok()),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,
+            repository: gathered.repository,
             eligible: self.eligible,
             runtime: self.subject.runtime,
             vouches: policy.vouches(meant.ok(), namespace, facts.as_ref()),
@@ -224,7 +226,9 @@ impl ReviewContext<'_> {
             annotations: &workload.annotations,
             user,
             secret_missing: !self.secrets.missing.is_empty(),
-            registry_in_trouble: assessment.softened.is_some() || service_is_down,
+            untried_login: assessment.softened.is_some_and(|why| !why.is_experience()),
+            registry_in_trouble: assessment.softened.is_some_and(Softened::is_experience)
+                || service_is_down,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,
         })

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::ImageReference;
-use crate::pull::{Attempt, Detail, LookupRequest, Outcome, Runtime, SecretsState};
+use crate::pull::{
+    Attempt, Detail, LookupRequest, Outcome, RepositoryAccess, Runtime, SecretsState, Vouch,
+};
 use crate::workload::{ContainerImage, ImagePullPolicy};
 
 /// The kubelet tries every credential that matches; more than these are not looked at.
@@ -41,6 +43,8 @@ pub struct PodSecrets {
     /// Whether one of them, or the ServiceAccount, could not be read; the account may not exist
     /// yet.
     pub unread: bool,
+    /// Whether the ServiceAccount is not in the files that were given.
+    pub account_not_given: bool,
     /// The keyring that the kubelet makes of them.
     pub keyring: Result<Keyring, KeyringError>,
 }
@@ -70,10 +74,12 @@ impl PodSecrets {
                 });
                 if self.unread || disputed {
                     SecretsState::Unread
-                } else if self.missing.is_empty() {
-                    SecretsState::Read
-                } else {
+                } else if !self.missing.is_empty() {
                     SecretsState::Missing
+                } else if self.account_not_given {
+                    SecretsState::NotInFiles
+                } else {
+                    SecretsState::Read
                 }
             }
         }
@@ -87,8 +93,30 @@ pub(super) struct Gathered {
     pub attempts: Vec<Attempt>,
     /// Whether the nodes may have a credential that could not be asked for.
     pub nodes_unclear: bool,
+    /// Whether a 404 can be the registry's way of hiding the repository.
+    pub repository: RepositoryAccess,
     /// Questions that were refused, and only once so far.
     pub refused_once: Vec<LookupRequest>,
+}
+
+/// Registries that answer 401 or 403 for what one may not see, never 404, so that a 404 is the
+/// truth. A dot in front stands for all below. Seen in reports about each:
+/// distribution/distribution#1291 (Docker Hub), dexidp/dex#2672 (GHCR), jgsqware/clairctl#62 (Quay),
+/// google/fuzzbench#1981 (Google), containerd/containerd#11901 (GitLab).
+const HIDE_NOTHING: [&str; 7] =
+    ["docker.io", "ghcr.io", "quay.io", "gcr.io", ".gcr.io", ".pkg.dev", "registry.gitlab.com"];
+
+fn hides_nothing(host: &str) -> bool {
+    HIDE_NOTHING
+        .iter()
+        .any(|known| host == *known || (known.starts_with('.') && host.ends_with(known)))
+}
+
+const fn is_confirmed_missing(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::TagMissing { code: Some(_) } | Outcome::RepositoryMissing { code: Some(_) }
+    )
 }
 
 /// Whether what is kept of the API server's answers will do.
@@ -108,8 +136,9 @@ pub(super) async fn secrets(
 ) -> PodSecrets {
     let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
     let (origin, names) = secret_names(sources, request, reading).await;
-    let mut unread = names.is_none();
-    let names = names.unwrap_or_default();
+    let mut unread = names == SecretNames::Unknown;
+    let account_not_given = names == SecretNames::NotInFiles;
+    let names = if let SecretNames::Known(names) = names { names } else { Vec::new() };
     let answers = join_all(names.iter().map(|name| match reading {
         Reading::Kept => cluster.pull_secret(namespace, name, deadline),
         Reading::Now => cluster.pull_secret_now(namespace, name, deadline),
@@ -124,21 +153,31 @@ pub(super) async fn secrets(
             SecretAnswer::Unavailable => unread = true,
         }
     }
-    PodSecrets { origin, names, missing, unread, keyring: Keyring::from_secrets(&found) }
+    let keyring = Keyring::from_secrets(&found);
+    PodSecrets { origin, names, missing, unread, account_not_given, keyring }
 }
 
-/// The names of the pull secrets, and where they come from; no names where nobody knows them.
+/// What is known of the names of the pull secrets.
+#[derive(PartialEq, Eq)]
+enum SecretNames {
+    Known(Vec<Box<str>>),
+    /// The ServiceAccount is not in the files that were given.
+    NotInFiles,
+    Unknown,
+}
+
+/// The names of the pull secrets, and where they come from.
 async fn secret_names(
     sources: Sources<'_>,
     request: ReviewRequest<'_>,
     reading: Reading,
-) -> (SecretsOrigin, Option<Vec<Box<str>>>) {
+) -> (SecretsOrigin, SecretNames) {
     let workload = request.workload;
     if !workload.pull_secrets.is_empty() || request.account_applied {
-        return (SecretsOrigin::Pod, Some(workload.pull_secrets.clone()));
+        return (SecretsOrigin::Pod, SecretNames::Known(workload.pull_secrets.clone()));
     }
     let Some(account) = &workload.service_account else {
-        return (SecretsOrigin::NotYetKnown, None);
+        return (SecretsOrigin::NotYetKnown, SecretNames::Unknown);
     };
     let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
     let answer = match reading {
@@ -146,10 +185,11 @@ async fn secret_names(
         Reading::Now => cluster.service_account_now(namespace, account, deadline).await,
     };
     let names = match answer {
-        ServiceAccountAnswer::Found(facts) => Some(facts.pull_secrets),
+        ServiceAccountAnswer::Found(facts) => SecretNames::Known(facts.pull_secrets),
+        ServiceAccountAnswer::NotInFiles => SecretNames::NotInFiles,
         // No pod is made before the account is there, and what it names then nobody knows: a
         // Deployment is often applied before its account.
-        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => None,
+        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => SecretNames::Unknown,
     };
     (SecretsOrigin::ServiceAccount(account.clone()), names)
 }
@@ -171,7 +211,7 @@ impl ReviewContext<'_> {
             return Gathered::default();
         }
         let attempt = self.attempt(elsewhere, None, max_age).await;
-        Gathered { attempts: vec![attempt], nodes_unclear: true, refused_once: Vec::new() }
+        Gathered { attempts: vec![attempt], nodes_unclear: true, ..Gathered::default() }
     }
 
     /// Asks the registry with each credential in the kubelet's order until one works.
@@ -201,7 +241,10 @@ impl ReviewContext<'_> {
             let request = self.question(reference, credential, max_age);
             let attempt = self.answer_to(request.clone()).await;
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
-            if attempt.lookup.is_first_refusal() {
+            let missing = is_confirmed_missing(&attempt.lookup.outcome);
+            if missing && gathered.repository == RepositoryAccess::NotAsked {
+                gathered.repository = self.repository_access(&request, nodes.unclear).await;
+            } else if attempt.lookup.is_first_refusal() {
                 gathered.refused_once.push(request);
             }
             gathered.attempts.push(attempt);
@@ -210,6 +253,32 @@ impl ReviewContext<'_> {
             }
         }
         gathered
+    }
+
+    /// Whether who was answered 404 may see the repository. It matters only while there may be
+    /// credentials that nobody tried.
+    async fn repository_access(
+        self,
+        answered: &LookupRequest,
+        nodes_unclear: bool,
+    ) -> RepositoryAccess {
+        let LookupRequest { reference, credential, .. } = answered;
+        let ReviewRequest { policy, namespace, deadline, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(namespace);
+        let vouches = policy.vouches(Some(reference), namespace, facts.as_ref());
+        let all_tried = self.secrets.state(Some(reference)) == SecretsState::Read
+            && vouches.credentials != Vouch::Unknown
+            && !nodes_unclear;
+        if all_tried {
+            return RepositoryAccess::NotAsked;
+        }
+        if hides_nothing(reference.host()) {
+            return RepositoryAccess::Readable;
+        }
+        match self.sources.registry.tags(reference, credential.as_ref(), deadline).await {
+            Ok(_) => RepositoryAccess::Readable,
+            Err(_) => RepositoryAccess::NotSeen,
+        }
     }
 
     /// The name that the nodes ask for: CRI-O completes short names by its own list, where all

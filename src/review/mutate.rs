@@ -96,7 +96,9 @@ async fn pull_secrets(
             });
             names
         }
-        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => Vec::new(),
+        ServiceAccountAnswer::Missing
+        | ServiceAccountAnswer::Unavailable
+        | ServiceAccountAnswer::NotInFiles => Vec::new(),
     }
 }
 

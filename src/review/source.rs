@@ -26,8 +26,10 @@ pub trait ManifestSource: Send + Sync {
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
 
     /// Asks once more in the background, when enough time has passed for the answer to count as an
-    /// independent one. Never waits; whoever keeps no answers has no use for it.
-    fn repeat(&self, _request: LookupRequest) {}
+    /// independent one. It need not be waited for, and is over when the answer is kept.
+    fn repeat(&self, _request: LookupRequest) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// What the nodes' files make of a name without a registry, where CRI-O completes it; nothing
     /// where they say nothing.
@@ -244,6 +246,8 @@ pub enum ServiceAccountAnswer {
     Missing,
     /// It could not be read.
     Unavailable,
+    /// There is no cluster to ask, and the files that were given do not have it.
+    NotInFiles,
 }
 
 /// What matters of a ServiceAccount.

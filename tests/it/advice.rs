@@ -62,9 +62,10 @@ fn gone(tag: &str) -> World {
 
 #[tokio::test]
 async fn a_spelling_is_tried_without_any_list() {
-    let world = there(gone("1.2.3"), &["v1.2.3"]);
+    let mut world = there(gone("1.2.3"), &["v1.2.3"]);
+    world.hides = true;
     let review = run(&world, deployment("reg.example.com/app:1.2.3"), "").await;
-    insta::assert_snapshot!(tail(&review), @"did you mean `v1.2.3`? it can be pulled (differs in its `v`); Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(tail(&review), @"did you mean `v1.2.3`? it can be pulled (differs in its `v`); Pullgate asked anonymously; unless it is only hidden from those who asked");
 }
 
 #[tokio::test]
@@ -295,6 +296,7 @@ async fn the_advice_applied_literally_works() {
         .answer("reg.example.com/private:1", "regcred", exists())
         .secret(secret("regcred", "reg.example.com", "u"));
     world.secrets_in_use = vec!["regcred".into()];
+    world.hides = true;
     let between = |line: &str, before: &str| {
         let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
         rest.split('`').next().unwrap().to_owned()

@@ -324,6 +324,14 @@ fn tails() -> Vec<String> {
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
     lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
+    for (softened, cause) in [
+        (Softened::NodesMayLogIn, Cause::Unauthorized),
+        (Softened::MayBeHidden, Cause::TagNotFound),
+    ] {
+        let untried = assessment(Verdict::CannotTell, cause);
+        let untried = Assessment { softened: Some(softened), ..untried };
+        lines.push(finding(&untried, &[], &plain).line());
+    }
     for escapes in [&Escape::ALL[..1], Escape::ALL] {
         let open = Assessment { escapes: escapes.to_vec(), ..gone.clone() };
         lines.push(finding(&open, &[], &plain).line());

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pullgate::image::{ImageReference, Platform};
 use pullgate::pull::{
     Attempt, Cause, Content, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
-    NetworkFault, Observation, Outcome, Runtime, SecretsState, Softened, Step, TlsFault, Verdict,
-    Vouch, Vouches, assess,
+    NetworkFault, Observation, Outcome, RepositoryAccess, Runtime, SecretsState, Softened, Step,
+    TlsFault, Verdict, Vouch, Vouches, assess,
 };
 use pullgate::workload::{Eligible, ImagePullPolicy, Node};
 use rstest::rstest;
@@ -27,6 +27,7 @@ struct Case {
     vouches: Vouches,
     lived: HistoryFacts,
     nodes_unclear: bool,
+    repository: RepositoryAccess,
 }
 
 impl Default for Case {
@@ -40,6 +41,7 @@ impl Default for Case {
             vouches: Vouches::default(),
             lived: HistoryFacts::default(),
             nodes_unclear: false,
+            repository: RepositoryAccess::NotAsked,
         }
     }
 }
@@ -67,6 +69,7 @@ impl Case {
             secrets: self.secrets,
             attempts: &attempts,
             nodes_unclear: self.nodes_unclear,
+            repository: self.repository,
             eligible: &Eligible { nodes: self.nodes.iter().collect(), asked: true },
             runtime: None,
             vouches: self.vouches,
@@ -88,9 +91,9 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(Outcome::TagMissing { code: None }, CannotTell, Some(Cause::TagNotFound), &[])]
 #[case(Outcome::RepositoryMissing { code: CODE }, Fails, Some(Cause::RepositoryNotFound), ALL)]
 #[case(Outcome::RepositoryMissing { code: None }, CannotTell, Some(Cause::RepositoryNotFound), &[])]
-#[case(Outcome::MissingOrDenied, Fails, Some(Cause::AccessDeniedOrMissing), ALL)]
-#[case(Outcome::Unauthorized, Fails, Some(Cause::Unauthorized), ALL)]
-#[case(Outcome::Forbidden, Fails, Some(Cause::Forbidden), ALL)]
+#[case(Outcome::MissingOrDenied, CannotTell, Some(Cause::AccessDeniedOrMissing), &[])]
+#[case(Outcome::Unauthorized, CannotTell, Some(Cause::Unauthorized), &[])]
+#[case(Outcome::Forbidden, CannotTell, Some(Cause::Forbidden), &[])]
 #[case(Outcome::RefusedByStranger, CannotTell, Some(Cause::MalformedAnswer), &[])]
 #[case(Outcome::Throttled { retry_after: None }, CannotTell, Some(Cause::RateLimited), &[])]
 #[case(Outcome::RegistryError { status: 500 }, CannotTell, Some(Cause::RegistryError), &[])]
@@ -184,7 +187,7 @@ fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
 #[rstest]
 #[case(vec![Outcome::Unauthorized, missing()], Fails, Cause::TagNotFound, 1)]
 #[case(vec![missing(), Outcome::Unauthorized], Fails, Cause::TagNotFound, 0)]
-#[case(vec![Outcome::Unauthorized, Outcome::Forbidden], Fails, Cause::Forbidden, 1)]
+#[case(vec![Outcome::Unauthorized, Outcome::Forbidden], CannotTell, Cause::Forbidden, 1)]
 #[case(vec![missing(), Outcome::TooLate], CannotTell, Cause::TooLate, 1)]
 fn several_credentials_are_weighed(
     #[case] outcomes: Vec<Outcome>,

@@ -5,6 +5,7 @@ mod denial;
 mod filled_in;
 pub mod fakes;
 mod tekton;
+mod untried;
 mod visibility;
 
 use std::time::{Duration, Instant};
@@ -248,7 +249,7 @@ async fn the_secret_that_works_is_named_after_it_was_tried() {
         .secret(secret("regcred", "reg.example.com", "ann"));
     world.secrets_in_use = vec!["gone".into(), "other".into(), "regcred".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401), and no pull secret matches; secret `regcred` here was tried and works: add it to imagePullSecrets; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401), and no pull secret matches; secret `regcred` here was tried and works: add it to imagePullSecrets; Pullgate asked anonymously; unless a node has credentials of its own");
 }
 
 #[tokio::test]

@@ -148,10 +148,6 @@ impl Judge<'_> {
         let mut tails = Vec::new();
         let doubt = self.doubt(review, at, namespace);
         if let Some(doubt) = doubt.filter(|_| !by_own_login) {
-            let image = &mut review.images[at];
-            image.assessment.verdict = Verdict::CannotTell;
-            image.assessment.escapes.clear();
-            image.ruling.decision = image.ruling.decision.min(Decision::Warn);
             tails.push(doubt);
         }
         let image = &review.images[at];

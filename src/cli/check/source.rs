@@ -14,7 +14,7 @@ use crate::image::{ImageReference, Platform};
 use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
 use crate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, SeenPod,
-    ServiceAccountAnswer, ServiceAccountFacts,
+    ServiceAccountAnswer,
 };
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node};
@@ -119,7 +119,7 @@ impl ClusterSource for FileSource {
         }
         match &self.cluster {
             Some(cluster) => cluster.service_account(namespace, name, deadline),
-            None => async { ServiceAccountAnswer::Found(ServiceAccountFacts::default()) }.boxed(),
+            None => async { ServiceAccountAnswer::NotInFiles }.boxed(),
         }
     }
 

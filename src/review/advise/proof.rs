@@ -5,7 +5,9 @@ use futures::future::join_all;
 use super::super::ReviewContext;
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
-use crate::pull::{Attempt, HistoryFacts, Observation, Outcome, Verdict, Vouches, assess};
+use crate::pull::{
+    Attempt, HistoryFacts, Observation, Outcome, RepositoryAccess, Verdict, Vouches, assess,
+};
 use crate::workload::ImagePullPolicy;
 
 /// Candidates of one kind that are tried at most.
@@ -74,6 +76,7 @@ impl ReviewContext<'_> {
             secrets: self.secrets.state(Some(candidate)),
             attempts,
             nodes_unclear: false,
+            repository: RepositoryAccess::NotAsked,
             eligible: self.eligible,
             runtime: self.subject.runtime,
             vouches: Vouches::default(),

@@ -80,7 +80,9 @@ impl AdviceContext<'_> {
         let cluster = self.bench.sources.cluster;
         match cluster.service_account(subject.namespace, name, subject.deadline).await {
             ServiceAccountAnswer::Found(facts) => Some(facts),
-            ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => None,
+            ServiceAccountAnswer::Missing
+            | ServiceAccountAnswer::Unavailable
+            | ServiceAccountAnswer::NotInFiles => None,
         }
     }
 

@@ -57,7 +57,7 @@ async fn a_secret_of_the_namespace_that_works_is_advised() {
     let files =
         [deployment("app", "REGISTRY/team/app:1.0"), pull_secret("good", PASSWORD), account.into()];
     let said = Scene::new().await.run_with(&["check", "-f", "-"], &files.concat()).await;
-    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.code, 0, "nodes may log in: {said:?}");
     assert!(words(&said.out).contains("secret `good` here was tried and works"), "{}", said.out);
 }
 

@@ -42,6 +42,9 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         {
             ("application/vnd.oci.image.index.v1+json", INDEX)
         }
+        "/v2/shop/web/tags/list" | "/v2/team/app/tags/list" => {
+            ("application/json", r#"{"name": "one", "tags": []}"#)
+        }
         _ => {
             return refusal(&method, StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
         }

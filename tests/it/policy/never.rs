@@ -141,6 +141,7 @@ proptest! {
             annotations: &[],
             user: &user,
             secret_missing,
+            untried_login: false,
             registry_in_trouble,
             history_current,
             now,

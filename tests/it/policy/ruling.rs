@@ -49,6 +49,7 @@ impl Scene {
             annotations: &self.annotations,
             user: &self.user,
             secret_missing: false,
+            untried_login: false,
             registry_in_trouble: false,
             history_current: true,
             now: NOW.parse().unwrap(),

@@ -66,8 +66,7 @@ async fn a_refusal_is_confirmed_by_a_second_exchange_in_the_background() {
     let first = client.look_up(question.clone(), soon()).await;
     assert!(first.is_first_refusal(), "{first:?}");
     let asked = registry.log().len();
-    client.repeat(question.clone());
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    client.repeat(question.clone()).await;
     assert!(registry.log().len() > asked, "asked again by itself");
     let kept = client.look_up(question, soon()).await;
     assert!(kept.outcome.is_refusal() && !kept.is_first_refusal(), "{kept:?}");

@@ -26,7 +26,8 @@ fn with_secret(image: &str) -> Value {
 #[case::hidden(missing())]
 #[tokio::test]
 async fn a_secret_that_does_not_exist_yet_is_doubt_that_is_named(#[case] outcome: Outcome) {
-    let world = World::enforcing().answer(APP, "", outcome);
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    world.hides = true;
     let review = run(&world, with_secret(APP), VOUCHED).await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.decision, Decision::Warn);

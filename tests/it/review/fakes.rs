@@ -77,6 +77,8 @@ pub struct World {
     pub noted: Mutex<Vec<String>>,
     /// What is asked again in the background: reference, secret.
     pub repeated: Mutex<Vec<(String, String)>>,
+    /// Whether repositories are hidden from those who ask.
+    pub hides: bool,
     /// The account, once it is read past everything that is kept.
     pub account_now: Option<ServiceAccountFacts>,
     /// Secrets that are there once they are read past everything that is kept.
@@ -187,9 +189,10 @@ impl ManifestSource for World {
         async move { Lookup { outcome, age, mirror: None, node_login: false, refused_for } }.boxed()
     }
 
-    fn repeat(&self, request: LookupRequest) {
+    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
         let key = (request.reference.canonical(), name_of(request.credential.as_ref()));
         self.repeated.lock().unwrap().push(key);
+        async {}.boxed()
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
@@ -204,7 +207,8 @@ impl ManifestSource for World {
         _: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         let key = (repository.name().to_owned(), name_of(credential));
-        let tags = self.listed.get(&key).cloned().ok_or(Outcome::Overloaded);
+        let hidden = if self.hides { Err(missing()) } else { Ok(Vec::new()) };
+        let tags = self.listed.get(&key).cloned().map_or(hidden, Ok);
         async { Ok(Arc::new(TagList { tags: tags?, truncated: false })) }.boxed()
     }
 }

@@ -1,0 +1,88 @@
+//! Credentials that nobody tried: the nodes' own, and those of accounts and secrets that were not
+//! to be seen. What a registry answers to others proves little about them.
+
+use pullgate::policy::Decision;
+use pullgate::pull::{Escape, Outcome, Verdict};
+use rstest::rstest;
+use serde_json::json;
+
+use super::fakes::{World, exists, missing, secret};
+use super::{VOUCHED, line, pod, run};
+
+const APP: &str = "reg.example.com/app:1";
+
+#[rstest]
+#[case::unauthorized(Outcome::Unauthorized)]
+#[case::forbidden(Outcome::Forbidden)]
+#[case::denied_or_missing(Outcome::MissingOrDenied)]
+#[tokio::test]
+async fn an_anonymous_refusal_tells_nothing_where_nodes_may_log_in(#[case] outcome: Outcome) {
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    let review = run(&world, pod(APP), "").await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(review.decision, Decision::Warn);
+    assert!(
+        line(&review).contains("unless a node has credentials of its own"),
+        "{}",
+        line(&review)
+    );
+
+    world.history.registry.pulls_without_secret = true;
+    let known = run(&world, pod(APP), VOUCHED).await;
+    assert_eq!(known.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(known.decision, Decision::Allow, "silent where nodes are known to log in");
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_no_matter_of_the_nodes() {
+    let world = World::enforcing().answer(APP, "regcred", Outcome::Unauthorized).secret(secret(
+        "regcred",
+        "reg.example.com",
+        "ann",
+    ));
+    let mut object = pod(APP);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "regcred"}]);
+    let review = run(&world, object, "").await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::Fails);
+    assert!(review.images[0].assessment.escapes.contains(&Escape::NodeCredentials));
+}
+
+#[rstest]
+#[case::hidden("reg.example.com/app:1", true, "", Verdict::CannotTell)]
+#[case::listed("reg.example.com/app:1", false, "", Verdict::Fails)]
+#[case::never_hides("docker.io/library/nginx:1.99", true, "", Verdict::Fails)]
+#[case::never_hides_below("europe-docker.pkg.dev/p/r/app:1", true, "", Verdict::Fails)]
+#[case::sounds_like_it("notgcr.io/app:1", true, "", Verdict::CannotTell)]
+#[case::all_credentials_tried("reg.example.com/app:1", true, VOUCHED, Verdict::Fails)]
+#[tokio::test]
+async fn a_404_proves_a_missing_tag_only_in_a_repository_that_is_seen(
+    #[case] image: &str,
+    #[case] hides: bool,
+    #[case] policy: &str,
+    #[case] verdict: Verdict,
+) {
+    let mut world = World::enforcing().answer(image, "", missing());
+    world.hides = hides;
+    let review = run(&world, pod(image), policy).await;
+    assert_eq!(review.images[0].assessment.verdict, verdict);
+    assert!(review.decision >= Decision::Warn, "it is said all the same");
+}
+
+/// Credentials that could not be read leave a hidden image open, and not one that is not there.
+#[rstest]
+#[case::hidden(true, Verdict::CannotTell)]
+#[case::listed(false, Verdict::Fails)]
+#[tokio::test]
+async fn a_secret_to_come_brings_no_tag_into_a_repository_that_is_seen(
+    #[case] hides: bool,
+    #[case] verdict: Verdict,
+) {
+    let mut world = World::enforcing().answer(APP, "", missing());
+    world.hides = hides;
+    let mut object = pod(APP);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "to-come"}]);
+    let review = run(&world, object, VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, verdict);
+    let world = World::enforcing().answer(APP, "", exists());
+    assert_eq!(run(&world, pod(APP), "").await.decision, Decision::Allow);
+}
