@@ -13,6 +13,7 @@ mod get;
 mod object_name;
 mod namespaces;
 mod related;
+mod rewriters;
 mod nodes;
 mod pages;
 mod policies;
@@ -57,6 +58,7 @@ use feeds::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
 use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
+use rewriters::Rewriters;
 use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
@@ -75,6 +77,7 @@ pub struct Cluster {
     service_accounts: ServiceAccounts,
     accesses: Accesses,
     neighbours: Neighbours,
+    rewriters: Rewriters,
     events: EventWriter,
     memory: SharedIndex,
     seen_pods: SeenPods,
@@ -117,6 +120,7 @@ impl Cluster {
             service_accounts: ServiceAccounts::new(&connection, metrics),
             accesses: Accesses::new(&connection, metrics),
             neighbours: Neighbours::new(&connection, metrics),
+            rewriters: Rewriters::new(&connection, metrics),
             events: EventWriter::new(&connection, metrics),
             connection,
             tuning,
@@ -261,6 +265,10 @@ impl ClusterSource for Cluster {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         Some(self.nodes.all())
+    }
+
+    fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
+        Box::pin(self.rewriters.exist(deadline))
     }
 
     fn registry_service<'a>(

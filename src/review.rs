@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
 
 use crate::advice::Advice;
@@ -99,6 +99,8 @@ pub struct Review {
     pub decision: Decision,
     /// Whether the workload is a pod.
     pub is_pod: bool,
+    /// Whether somebody else may put other images into the pods of this workload.
+    pub pods_rewritten: bool,
 }
 
 /// What was found about one image.
@@ -144,6 +146,7 @@ impl Review {
             secrets_unread: self.secrets.unread,
             ruling: &image.ruling,
             is_pod: self.is_pod,
+            pods_rewritten: self.pods_rewritten,
             seen_here: image.seen_here,
             picture: image.picture,
         }
@@ -153,7 +156,17 @@ impl Review {
 /// Reviews a workload: gather, assess, decide, again before a denial, and advise. Every image at
 /// the same time.
 pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review {
-    let secrets = Arc::new(gather::secrets(sources, request, Reading::Kept).await);
+    let is_pod = request.workload.is_pod;
+    let rewritten = async {
+        if is_pod {
+            Some(false)
+        } else {
+            sources.cluster.pods_are_rewritten(request.deadline).await
+        }
+    };
+    let (secrets, pods_rewritten) =
+        join(gather::secrets(sources, request, Reading::Kept), rewritten).await;
+    let secrets = Arc::new(secrets);
     // Read once for all images, and only if one of them is to be denied.
     let secrets_now = async { Arc::new(gather::secrets(sources, request, Reading::Now).await) };
     let secrets_now = secrets_now.boxed().shared();
@@ -168,6 +181,7 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         subject: request,
         secrets: &secrets,
         eligible: &eligible,
+        pods_rewritten,
         more_reviews: &more_reviews,
     };
     let groups = distinct(&request.workload.images);
@@ -180,7 +194,8 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
     let decision =
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
     let secrets = secrets_now.peek().cloned().unwrap_or(secrets);
-    Review { images, secrets, decision, is_pod: request.workload.is_pod }
+    let pods_rewritten = pods_rewritten == Some(true);
+    Review { images, secrets, decision, is_pod, pods_rewritten }
 }
 
 /// The images of a workload, those with the same name and pull policy together. One with the

@@ -12,7 +12,7 @@ use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::ReferenceError;
 use crate::policy::{ExceptionUse, Reason, Ruling};
-use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault};
+use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict};
 
 /// Image and cause are within so many characters.
 pub const MAX_HEAD: usize = 120;
@@ -47,6 +47,8 @@ pub struct Finding<'a> {
     pub ruling: &'a Ruling,
     /// Whether the object is a pod.
     pub is_pod: bool,
+    /// Whether somebody else may put other images into the pods of this object.
+    pub pods_rewritten: bool,
     /// Whether the asker may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the asker may know.
@@ -178,6 +180,7 @@ impl Finding<'_> {
             say(4, self.looker());
             say(2, self.escapes());
         }
+        say(2, self.rewriters());
         let exception = self.ruling.exception.as_ref();
         let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
             Some("its pods will be denied".to_owned())
@@ -237,6 +240,12 @@ impl Finding<'_> {
             Some(CredentialOrigin::User) => "asked with your own login".to_owned(),
             Some(_) => "Pullgate asked with the nodes' credentials".to_owned(),
         })
+    }
+
+    /// That what a template names need not be what its pods get.
+    fn rewriters(&self) -> Option<String> {
+        let matters = self.pods_rewritten && self.assessment.verdict == Verdict::Fails;
+        matters.then(|| "unless a mutating webhook here gives its pods another image".to_owned())
     }
 
     /// Which escapes are open: why it may work all the same.

@@ -36,6 +36,8 @@ pub struct DecisionInput<'a> {
     /// When the pod's controller (ReplicaSet, Job, ...) was created or, where that is not known,
     /// when a pod of this name and owner was first seen; nothing counts as just now.
     pub wanted_since: Option<Timestamp>,
+    /// Whether webhooks of others may put other images into the pods of this template.
+    pub pods_rewritten: bool,
     /// Whether a credential was refused in one exchange only, so that it proves nothing yet.
     pub refused_once: bool,
     /// The object's annotations under `pullgate.dev/`.
@@ -106,6 +108,8 @@ pub enum Reason {
     RegistryInTrouble,
     /// The image may still be pushed, or the login for it come.
     Grace,
+    /// Somebody else may put another image into the pods of this template.
+    Rewritten,
     /// A registry refused a login once; the second exchange that confirms it is under way.
     RefusedOnce,
     /// A template for pods names a pull secret that may be created before its pods are.
@@ -135,6 +139,7 @@ impl Reason {
         Self::OpenEscapes,
         Self::RegistryInTrouble,
         Self::Grace,
+        Self::Rewritten,
         Self::RefusedOnce,
         Self::SecretToCome,
         Self::BreakGlass,
@@ -158,6 +163,7 @@ impl Reason {
             Self::OpenEscapes => "open_escapes",
             Self::RegistryInTrouble => "registry_in_trouble",
             Self::Grace => "grace",
+            Self::Rewritten => "rewritten",
             Self::RefusedOnce => "refused_once",
             Self::SecretToCome => "secret_to_come",
             Self::BreakGlass => "break_glass",
@@ -290,6 +296,7 @@ impl PullgatePolicy {
             (!refused && self.in_grace(matter, subject), Reason::Grace),
             (!refused && matter.refused_once, Reason::RefusedOnce),
             (self.spec.break_glass.opens(matter.user, matter.annotations), Reason::BreakGlass),
+            (!matter.is_pod && matter.pods_rewritten, Reason::Rewritten),
             (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
             (!refused && awaits_secret(matter), Reason::SecretToCome),
         ];

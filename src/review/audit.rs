@@ -116,6 +116,7 @@ pub async fn still_there(
         subject,
         secrets: &secrets,
         eligible: &eligible,
+        pods_rewritten: Some(false),
         more_reviews: &more_reviews,
     };
     let parsed = ImageReference::parse(&used.image);

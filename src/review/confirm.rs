@@ -126,6 +126,7 @@ async fn look_again(
         subject,
         secrets: &secrets,
         eligible: &eligible,
+        pods_rewritten: Some(false),
         more_reviews: &more_reviews,
     };
     let gathered = bench.look_up(&[], Some(&recheck.reference), Some(FRESH)).await;

@@ -30,6 +30,8 @@ pub(super) struct ReviewContext<'a> {
     pub subject: ReviewRequest<'a>,
     pub secrets: &'a PodSecrets,
     pub eligible: &'a Eligible<'a>,
+    /// Whether somebody else may change the workload's pods; nothing if nobody knows.
+    pub pods_rewritten: Option<bool>,
     /// Access reviews that may still be made for Services.
     pub more_reviews: &'a AtomicUsize,
 }
@@ -221,6 +223,7 @@ impl ReviewContext<'_> {
             namespace,
             facts: facts.as_ref(),
             is_pod: workload.is_pod,
+            pods_rewritten: self.pods_rewritten != Some(false),
             wanted_since: self.wanted_since(),
             refused_once: gathered.attempts.iter().any(first_refusal),
             annotations: &workload.annotations,

@@ -91,6 +91,12 @@ pub trait ClusterSource: Send + Sync {
     /// The nodes that are known; nothing where there is no cluster to know of.
     fn nodes(&self) -> Option<Arc<Vec<Node>>>;
 
+    /// Whether webhooks or policies of others may change pods on their way in, such as registry
+    /// rewriters; nothing if that could not be found out in time.
+    fn pods_are_rewritten(&self, _deadline: Instant) -> BoxFuture<'_, Option<bool>> {
+        Box::pin(std::future::ready(Some(false)))
+    }
+
     /// The Service of this cluster that the host of an image name leads to; nothing if it leads
     /// elsewhere, or if that could not be found out in time. Whether the asker may hear of it is
     /// the caller's to see to.

@@ -88,6 +88,8 @@ label_values! {
         Pod = "pod",
         /// An Event that is written about a workload.
         Event = "event",
+        /// Mutating webhooks and policies of others.
+        Rewriters = "mutatingwebhookconfiguration",
     }
 }
 

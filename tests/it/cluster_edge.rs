@@ -424,6 +424,47 @@ fn secret() -> Reply {
         "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eyJhdXRocyI6e319"}}))
 }
 
+/// Rules of somebody's webhook and of somebody's policy: whether pods are rewritten.
+#[rstest::rstest]
+#[case::none(json!([]), json!([]), Some(false))]
+#[case::ours(json!([hook("mutate.pullgate.dev", "pods")]), json!([]), Some(false))]
+#[case::for_others(json!([hook("x.example.com", "services")]), json!([]), Some(false))]
+#[case::webhook(json!([hook("x.example.com", "pods")]), json!([]), Some(true))]
+#[case::everything(json!([hook("x.example.com", "*")]), json!([]), Some(true))]
+#[case::policy(json!([]), json!([rule("pods")]), Some(true))]
+#[tokio::test]
+async fn who_else_changes_pods_is_found_out(
+    #[case] webhooks: Value,
+    #[case] rules: Value,
+    #[case] expected: Option<bool>,
+) {
+    let stub = Stub::start(move |seen| {
+        match seen.path.strip_prefix("/apis/admissionregistration.k8s.io/") {
+            Some("v1/mutatingwebhookconfigurations") => {
+                Reply::Json(json!({"items": [{"webhooks": webhooks}]}))
+            }
+            // An older server.
+            Some("v1beta1/mutatingadmissionpolicies") => Reply::Json(
+                json!({"items": [{"spec": {"matchConstraints": {"resourceRules": rules}}}]}),
+            ),
+            _ => Reply::Status(404),
+        }
+    })
+    .await;
+    let (cluster, _) = stub.cluster();
+    assert_eq!(cluster.pods_are_rewritten(soon()).await, expected);
+    let refused = Stub::start(|_| Reply::Status(403)).await;
+    assert_eq!(refused.cluster().0.pods_are_rewritten(soon()).await, None);
+}
+
+fn rule(resource: &str) -> Value {
+    json!({"operations": ["CREATE"], "apiGroups": [""], "resources": [resource]})
+}
+
+fn hook(name: &str, resource: &str) -> Value {
+    json!({"name": name, "rules": [rule(resource)]})
+}
+
 #[tokio::test]
 async fn what_a_denial_stands_on_is_read_past_what_is_kept() {
     const ACCOUNT: &str = "/api/v1/namespaces/shop/serviceaccounts/app";

@@ -88,6 +88,7 @@ fn finding<'a>(
         secrets_unread: false,
         ruling,
         is_pod: false,
+        pods_rewritten: false,
         seen_here: true,
         picture: None,
     }
@@ -324,6 +325,8 @@ fn tails() -> Vec<String> {
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
     lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
+    let rewritten = Finding { pods_rewritten: true, ..finding(&gone, &[], &plain) };
+    lines.push(rewritten.line());
     for (softened, cause) in [
         (Softened::NodesMayLogIn, Cause::Unauthorized),
         (Softened::MayBeHidden, Cause::TagNotFound),

@@ -134,6 +134,13 @@ impl ClusterSource for FileSource {
         self.nodes.clone()
     }
 
+    fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
+        match &self.cluster {
+            Some(cluster) => cluster.pods_are_rewritten(deadline),
+            None => async { Some(false) }.boxed(),
+        }
+    }
+
     fn registry_service<'a>(
         &'a self,
         host: &'a str,

@@ -249,6 +249,8 @@ fn nothing_is_permitted_but_what_is_called() {
             called.insert(right(&group, &resource, "get", ""));
             called.insert(right(&group, &resource, "list", ""));
             called.insert(right("discovery.k8s.io", "endpointslices", "list", ""));
+        } else if group == hooks {
+            called.insert(right(&group, &resource, "list", ""));
         } else {
             called.insert(right(&group, &resource, "list", ""));
             called.insert(right(&group, &resource, "watch", ""));

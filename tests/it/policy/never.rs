@@ -137,6 +137,7 @@ proptest! {
             facts: scene.facts.as_ref(),
             is_pod,
             refused_once,
+            pods_rewritten: false,
             wanted_since: scene.age.map(|age| now - SignedDuration::from_secs(age)),
             annotations: &[],
             user: &user,

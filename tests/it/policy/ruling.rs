@@ -46,6 +46,7 @@ impl Scene {
             is_pod: true,
             wanted_since: Some(Timestamp::UNIX_EPOCH),
             refused_once: false,
+            pods_rewritten: false,
             annotations: &self.annotations,
             user: &self.user,
             secret_missing: false,

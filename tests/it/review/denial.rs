@@ -122,3 +122,26 @@ async fn a_bare_pod_has_grace_from_when_its_name_was_first_seen(
     world.first_seen = seconds.map(|seconds| now - Duration::from_secs(seconds));
     assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, decision);
 }
+
+/// A Deployment where workloads are enforced: what is decided, why, and whether it is told.
+#[rstest]
+#[case::nobody(Some(false), Decision::Deny, Reason::Denied, false)]
+#[case::somebody(Some(true), Decision::Warn, Reason::Rewritten, true)]
+#[case::nobody_knows(None, Decision::Warn, Reason::Rewritten, false)]
+#[tokio::test]
+async fn a_workload_whose_pods_others_rewrite_is_never_denied(
+    #[case] rewritten: Option<bool>,
+    #[case] decision: Decision,
+    #[case] because: Reason,
+    #[case] told: bool,
+) {
+    let policy = format!("{VOUCHED}  enforceOn: [workloads, pods]\n");
+    let mut world = World::enforcing().answer(APP, "", missing());
+    world.rewritten = rewritten;
+    let mut object = deployment(APP);
+    object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    let review = run(&world, object, &policy).await;
+    assert_eq!((review.decision, review.images[0].ruling.because), (decision, because));
+    assert_eq!(line(&review).contains("unless a mutating webhook here"), told, "{}", line(&review));
+    assert_eq!(run(&world, pod(APP), &policy).await.decision, Decision::Deny);
+}

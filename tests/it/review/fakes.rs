@@ -77,6 +77,8 @@ pub struct World {
     pub noted: Mutex<Vec<String>>,
     /// What is asked again in the background: reference, secret.
     pub repeated: Mutex<Vec<(String, String)>>,
+    /// Whether webhooks of others change pods; nothing if nobody knows.
+    pub rewritten: Option<bool>,
     /// Whether repositories are hidden from those who ask.
     pub hides: bool,
     /// The account, once it is read past everything that is kept.
@@ -149,6 +151,7 @@ impl World {
             history: History { freshness: Freshness::Current, ..History::default() },
             may_list: true,
             may_read_secrets: true,
+            rewritten: Some(false),
             refused_for: Duration::from_secs(2),
             first_seen: Some(Timestamp::UNIX_EPOCH),
             ..Self::default()
@@ -276,6 +279,10 @@ impl ClusterSource for World {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.nodes.clone().map(Arc::new)
+    }
+
+    fn pods_are_rewritten(&self, _: Instant) -> BoxFuture<'_, Option<bool>> {
+        async { self.rewritten }.boxed()
     }
 
     fn registry_service<'a>(
