@@ -44,15 +44,11 @@ impl Rewriters {
     pub(super) async fn exist(&self, deadline: Instant) -> Option<bool> {
         let client = self.client.clone();
         let ask = async move {
-            match any(&client).await {
-                Ok(found) => {
-                    CacheEntry { answer: Fetched::Found(found), bytes: 1, lifetime: LIFETIME }
-                }
-                Err(_) => {
-                    tracing::warn!("the API server did not tell of mutating webhooks");
-                    CacheEntry { bytes: 1, ..CacheEntry::unavailable() }
-                }
-            }
+            let Ok(found) = any(&client).await else {
+                tracing::warn!("the API server did not tell of mutating webhooks");
+                return CacheEntry { bytes: 1, ..CacheEntry::unavailable() };
+            };
+            CacheEntry { answer: Fetched::Found(found), bytes: 1, lifetime: LIFETIME }
         };
         match self.named.get((), deadline, ask).await {
             Fetched::Found(found) => Some(found),

@@ -28,6 +28,7 @@ const TAG_MOVES: &str = "can be pulled, but its tag may mean another image tomor
 
 /// What is said about one image.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Finding<'a> {
     /// The image as written.
     pub image: &'a str,
