@@ -11,6 +11,7 @@ mod audit;
 mod event;
 mod gather;
 mod mutate;
+mod probe;
 mod source;
 mod visibility;
 
@@ -31,13 +32,13 @@ use crate::pull::{Assessment, Attempt, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
-pub use audit::{ImageUse, StillThere, audit_pace, still_there};
-pub use confirm::ProbeResult;
+pub use audit::{ImageUse, audit_pace, still_there};
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use event::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Reading;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
+pub use probe::ProbeResult;
 pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,

@@ -3,20 +3,17 @@
 //! One HEAD for each image and credential. Nothing is judged, nothing is suggested and the
 //! cluster's history does not count: what is wanted is the registry's word of today.
 
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::gather::{self, Gathered, Reading};
-use super::{ResolvedName, ReviewContext, ReviewRequest, Sources};
+use super::probe::{Alone, AskedWith, ProbeResult, bare_pod};
+use super::{ResolvedName, ReviewRequest, Sources};
 use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
-use crate::pull::{Cause, HistoryFacts, Observation, Runtime, Verdict, assess, is_about_access};
+use crate::pull::{Cause, Runtime, is_about_access};
 use crate::user::UserInfo;
-use crate::workload::{
-    ContainerImage, ContainerKind, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload,
-};
+use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
 
 /// What is kept of the same question is no older: several pods share one request, and a tag that
 /// was deleted is noticed.
@@ -45,45 +42,14 @@ impl ImageUse {
 
     /// The pod that would be created now.
     fn pod(&self) -> Workload {
-        Workload {
-            object: ObjectRef::default(),
-            uid: Box::default(),
-            is_pod: true,
-            is_mirror: false,
-            controller: None,
-            annotations: Vec::new(),
-            images: vec![ContainerImage {
-                kind: ContainerKind::Regular,
-                container: Box::default(),
-                image: self.image.clone(),
-                pull_policy: ImagePullPolicy::Always,
-                pointer: Box::default(),
-            }],
-            pull_secrets: self.pull_secrets.clone(),
-            service_account: None,
-            placement: Placement::default(),
-        }
-    }
-}
-
-/// What a second look at an image in use came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StillThere {
-    /// It can be pulled.
-    Yes,
-    /// It could not be found out.
-    Unclear(Cause),
-    /// It cannot be pulled any more.
-    No(Cause),
-}
-
-impl StillThere {
-    /// Why it cannot be pulled, or why that could not be found out.
-    pub const fn cause(self) -> Option<Cause> {
-        match self {
-            Self::Yes => None,
-            Self::Unclear(cause) | Self::No(cause) => Some(cause),
-        }
+        let image = ContainerImage {
+            kind: ContainerKind::Regular,
+            container: Box::default(),
+            image: self.image.clone(),
+            pull_policy: ImagePullPolicy::Always,
+            pointer: Box::default(),
+        };
+        bare_pod("", vec![image], &self.pull_secrets)
     }
 }
 
@@ -95,9 +61,9 @@ pub async fn still_there(
     used: &ImageUse,
     now: Timestamp,
     deadline: Instant,
-) -> Option<StillThere> {
-    let (pod, nobody, eligible) = (used.pod(), UserInfo::default(), Eligible::not_asked());
-    let subject = ReviewRequest {
+) -> Option<ProbeResult> {
+    let (pod, nobody) = (used.pod(), UserInfo::default());
+    let request = ReviewRequest {
         workload: &pod,
         namespace: &used.namespace,
         user: &nobody,
@@ -109,49 +75,25 @@ pub async fn still_there(
         now,
         deadline,
     };
-    let secrets = gather::secrets(sources, subject, Reading::Kept).await;
-    let more_reviews = AtomicUsize::new(0);
-    let bench = ReviewContext {
-        sources,
-        subject,
-        secrets: &secrets,
-        eligible: &eligible,
-        pods_rewritten: Some(false),
-        more_reviews: &more_reviews,
-    };
-    let parsed = ImageReference::parse(&used.image);
-    let written = parsed.as_ref().ok();
-    let elsewhere = written.and_then(|short| bench.elsewhere(&used.image, short));
-    let name = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
-    let meant = name.meant().ok().map(|reference| bench.as_asked(reference));
-    let meant = meant.as_deref();
-    if meant.is_some_and(|reference| bench.is_off(reference)) {
+    let alone = Alone::new(sources, request).await;
+    let context = alone.context(sources, request);
+    let written = ImageReference::parse(&used.image);
+    let short = written.as_ref().ok();
+    let elsewhere = short.and_then(|short| context.elsewhere(&used.image, short));
+    let name = ResolvedName { written: &written, elsewhere: elsewhere.as_ref() };
+    let meant = name.meant().ok().map(|reference| context.as_asked(reference));
+    if meant.as_ref().is_some_and(|reference| context.is_off(reference)) {
         return None;
     }
-    let Gathered { attempts, nodes_unclear, repository, .. } =
-        bench.ask(&pod.images, name, Some(FRESH)).await;
     let facts = sources.cluster.namespace(&used.namespace);
-    let assessment = assess(&Observation {
-        reference: name.meant().map(|reference| meant.unwrap_or(reference)),
-        pull_policy: ImagePullPolicy::Always,
-        secrets: secrets.state(written),
-        attempts: &attempts,
-        nodes_unclear,
-        repository,
-        eligible: &eligible,
-        runtime,
-        vouches: policy.vouches(meant, &used.namespace, facts.as_ref()),
-        lived: HistoryFacts::default(),
-    });
-    let cause = assessment.cause.unwrap_or(Cause::UnknownNodes);
-    Some(match assessment.verdict {
-        Verdict::Works => StillThere::Yes,
+    let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_ref());
+    let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
+    Some(match probed.result() {
         // Nobody but the nodes has a login for it, and they were not asked.
-        Verdict::CannotTell if is_about_access(Some(cause)) => {
-            StillThere::Unclear(Cause::UnknownNodes)
+        ProbeResult::Unclear(cause) if is_about_access(Some(cause)) => {
+            ProbeResult::Unclear(Cause::UnknownNodes)
         }
-        Verdict::CannotTell => StillThere::Unclear(cause),
-        Verdict::Fails => StillThere::No(cause),
+        result => result,
     })
 }
 

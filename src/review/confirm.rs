@@ -7,34 +7,18 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{
-    FRESH, Review, ReviewContext, ReviewRequest, Reviewer, Sources, gather, gather::Reading,
-};
+use super::probe::{Alone, AskedWith, ProbeResult, bare_pod};
+use super::{FRESH, ResolvedName, Review, ReviewRequest, Reviewer, Sources};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
 use crate::policy::Decision;
-use crate::pull::{HistoryFacts, Observation, RepositoryAccess, Verdict, Vouch, Vouches, assess};
+use crate::pull::{Cause, Vouch, Vouches};
 use crate::user::UserInfo;
-use crate::workload::{Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
-
-/// What a repeated look-up came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The registry still calls it missing or forbidden.
-    StillRefused,
-    /// It can be pulled now: it was pushed, or allowed, in between.
-    Pullable,
-    /// Nothing that could be told: to be tried later.
-    Unclear,
-    /// The pod's credentials are others now: nobody can tell any more.
-    OtherCredentials,
-}
 
 /// What is to be remembered of a review of a new pod.
 pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodVerdicts<'a> {
@@ -78,16 +62,17 @@ fn salt() -> &'static IdentitySalt {
 
 impl Reviewer {
     /// Looks an image up again that a node pulled although it was called missing or forbidden.
+    /// Nothing if the pod's credentials are others now: nobody can tell any more.
     pub async fn look_again(
         &self,
         recheck: &Recheck,
         now: Timestamp,
         deadline: Instant,
-    ) -> ProbeResult {
+    ) -> Option<ProbeResult> {
         let policy = self.policy.load_full();
-        let workload = pod_of(recheck);
+        let workload = bare_pod(&recheck.uid, Vec::new(), &recheck.secrets);
         let user = UserInfo::default();
-        let subject = ReviewRequest {
+        let request = ReviewRequest {
             workload: &workload,
             namespace: &recheck.namespace,
             user: &user,
@@ -99,70 +84,32 @@ impl Reviewer {
             now,
             deadline,
         };
-        look_again(self.sources(), subject, recheck).await
+        look_again(self.sources(), request, recheck).await
     }
 }
 
 async fn look_again(
     sources: Sources<'_>,
-    subject: ReviewRequest<'_>,
+    request: ReviewRequest<'_>,
     recheck: &Recheck,
-) -> ProbeResult {
-    let secrets = gather::secrets(sources, subject, Reading::Kept).await;
-    if secrets.unread {
-        return ProbeResult::Unclear;
+) -> Option<ProbeResult> {
+    let alone = Alone::new(sources, request).await;
+    if alone.secrets.unread {
+        return Some(ProbeResult::Unclear(Cause::UnknownNodes));
     }
-    let same = secrets
-        .keyring
-        .as_ref()
-        .is_ok_and(|keyring| identities(keyring, &recheck.reference) == recheck.credentials);
-    if !same {
-        return ProbeResult::OtherCredentials;
+    let keyring = alone.secrets.keyring.as_ref().ok()?;
+    if identities(keyring, &recheck.reference) != recheck.credentials {
+        return None;
     }
-    let eligible = Eligible::not_asked();
-    let more_reviews = AtomicUsize::new(0);
-    let bench = ReviewContext {
-        sources,
-        subject,
-        secrets: &secrets,
-        eligible: &eligible,
-        pods_rewritten: Some(false),
-        more_reviews: &more_reviews,
-    };
-    let gathered = bench.look_up(&[], Some(&recheck.reference), Some(FRESH)).await;
-    let assessment = assess(&Observation {
-        reference: Ok(&recheck.reference),
-        pull_policy: ImagePullPolicy::Always,
-        secrets: secrets.state(Some(&recheck.reference)),
-        attempts: &gathered.attempts,
-        nodes_unclear: gathered.nodes_unclear,
-        repository: RepositoryAccess::NotAsked,
-        eligible: &eligible,
-        runtime: subject.runtime,
-        // A node has pulled it: what counts is whether the registry still says the same to the
-        // same credentials, whatever else nodes may have.
-        vouches: Vouches { credentials: Vouch::None, ..Vouches::default() },
-        lived: HistoryFacts::default(),
-    });
-    match (assessment.verdict, assessment.cause) {
-        (Verdict::Fails, Some(cause)) if is_refusal(cause) => ProbeResult::StillRefused,
-        (Verdict::Works, _) => ProbeResult::Pullable,
-        _ => ProbeResult::Unclear,
-    }
-}
-
-/// As much of the pod as its pull secrets need.
-fn pod_of(recheck: &Recheck) -> Workload {
-    Workload {
-        object: ObjectRef::default(),
-        uid: recheck.uid.clone(),
-        is_pod: true,
-        is_mirror: false,
-        controller: None,
-        annotations: Vec::new(),
-        images: Vec::new(),
-        pull_secrets: recheck.secrets.to_vec(),
-        service_account: None,
-        placement: Placement::default(),
-    }
+    let written = Ok(recheck.reference.clone());
+    let name = ResolvedName { written: &written, elsewhere: None };
+    // A node has pulled it: what counts is whether the registry still says the same to the same
+    // credentials, whatever else nodes may have.
+    let vouches = Vouches { credentials: Vouch::None, ..Vouches::default() };
+    let context = alone.context(sources, request);
+    let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
+    Some(match probed.result() {
+        ProbeResult::Refused(cause) if !is_refusal(cause) => ProbeResult::Unclear(cause),
+        result => result,
+    })
 }

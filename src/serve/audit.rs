@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::cluster::Cluster;
 use crate::pull::Cause;
-use crate::review::{ImageUse, Reviewer, StillThere, audit_pace, still_there};
+use crate::review::{ImageUse, ProbeResult, Reviewer, audit_pace, still_there};
 use crate::telemetry::Metrics;
 
 /// Registries that are audited at the same time; those beyond wait until one is in use no more.
@@ -128,8 +128,8 @@ impl Audit {
     }
 
     /// The worst that any use of an image gets, and in which namespace.
-    async fn image<'u>(&self, uses: &'u [ImageUse]) -> Option<(StillThere, &'u str)> {
-        let mut worst: Option<(StillThere, &str)> = None;
+    async fn image<'u>(&self, uses: &'u [ImageUse]) -> Option<(ProbeResult, &'u str)> {
+        let mut worst: Option<(ProbeResult, &str)> = None;
         for used in uses.iter().take(USES) {
             let (began, now) = clock();
             let policy = self.reviewer.policy.load_full();
@@ -150,12 +150,12 @@ impl Audit {
 struct Tally<'a> {
     metrics: &'a Metrics,
     registry: &'a str,
-    last: HashMap<Box<str>, StillThere>,
+    last: HashMap<Box<str>, ProbeResult>,
 }
 
 impl Tally<'_> {
     /// Notes what was found; says whether it is worth telling.
-    fn note(&mut self, image: &str, found: StillThere) -> bool {
+    fn note(&mut self, image: &str, found: ProbeResult) -> bool {
         let before = self.last.insert(image.into(), found);
         if before == Some(found) {
             return false;
@@ -164,19 +164,21 @@ impl Tally<'_> {
             self.metrics.pullable(self.registry, before.cause(), -1);
         }
         self.metrics.pullable(self.registry, found.cause(), 1);
-        let is_no = |found: StillThere| matches!(found, StillThere::No(_));
-        is_no(found) || before.is_some_and(is_no)
+        let is_refused = |found: ProbeResult| matches!(found, ProbeResult::Refused(_));
+        is_refused(found) || before.is_some_and(is_refused)
     }
 }
 
-fn told(image: &str, namespace: &str, found: StillThere) {
+fn told(image: &str, namespace: &str, found: ProbeResult) {
     match found {
-        StillThere::No(cause) => {
+        ProbeResult::Refused(cause) => {
             let cause = cause.as_str();
             tracing::warn!(image, namespace, cause, "an image in use can no longer be pulled");
         }
-        StillThere::Yes => tracing::info!(image, namespace, "an image in use can be pulled again"),
-        StillThere::Unclear(cause) => {
+        ProbeResult::Pullable => {
+            tracing::info!(image, namespace, "an image in use can be pulled again")
+        }
+        ProbeResult::Unclear(cause) => {
             let cause = cause.as_str();
             tracing::info!(image, namespace, cause, "whether an image can be pulled is unclear");
         }

@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::history::{Limits, Recheck, Rewrite, Snapshot};
 use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
+use crate::pull::Cause;
 use crate::review::{ProbeResult, Reviewer};
 use crate::telemetry::Metrics;
 use file::SnapshotFile;
@@ -201,22 +202,28 @@ pub(super) async fn keep_score(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
 }
 
 /// One look-up, in a task of its own: whatever becomes of it, the next one is made.
-async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> ProbeResult {
+async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> Option<ProbeResult> {
     let (reviewer, recheck) = (Arc::clone(reviewer), recheck.clone());
     let looking = tokio::spawn(async move {
         let (now, begins) = clock();
         reviewer.look_again(&recheck, now, begins + LOOK_TIME).await
     });
-    looking.await.unwrap_or(ProbeResult::Unclear)
+    looking.await.unwrap_or(Some(ProbeResult::Unclear(Cause::UnknownNodes)))
 }
 
 /// Takes the answer into the score; whether it must be looked at once more.
-fn take(cluster: &Cluster, recheck: &Recheck, outcome: ProbeResult, now: Timestamp) -> bool {
+fn take(
+    cluster: &Cluster,
+    recheck: &Recheck,
+    outcome: Option<ProbeResult>,
+    now: Timestamp,
+) -> bool {
     match outcome {
-        ProbeResult::Unclear => return true,
-        ProbeResult::OtherCredentials => {}
-        ProbeResult::Pullable => cluster.rechecked(recheck, false, now),
-        ProbeResult::StillRefused => {
+        Some(ProbeResult::Unclear(_)) => return true,
+        // The pod's credentials are others now: nobody can tell any more.
+        None => {}
+        Some(ProbeResult::Pullable) => cluster.rechecked(recheck, false, now),
+        Some(ProbeResult::Refused(_)) => {
             let registry = recheck.reference.host();
             tracing::warn!(
                 registry,

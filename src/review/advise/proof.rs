@@ -2,13 +2,11 @@
 
 use futures::future::join_all;
 
-use super::super::ReviewContext;
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
-use crate::pull::{
-    Attempt, HistoryFacts, Observation, Outcome, RepositoryAccess, Verdict, Vouches, assess,
-};
-use crate::workload::ImagePullPolicy;
+use crate::pull::{Verdict, Vouches};
+use crate::review::probe::{AskedWith, Probed};
+use crate::review::{ResolvedName, ReviewContext};
 
 /// Candidates of one kind that are tried at most.
 pub(super) const MAX_TRIES: usize = 3;
@@ -33,59 +31,38 @@ pub(super) struct Proof {
 impl ReviewContext<'_> {
     /// Whether the nodes could pull and start this image, by the word of its registry.
     pub(super) async fn prove(self, candidate: &ImageReference, whose: Whose) -> Option<Proof> {
-        let attempts = match whose {
-            Whose::Kubelet => self.look_up(&[], Some(candidate), None).await.attempts,
-            Whose::Pod => self.try_in_turn(candidate, self.own_credentials(candidate)).await,
+        let asked_with = match whose {
+            Whose::Kubelet => AskedWith::Kubelet,
+            Whose::Pod => AskedWith::Pod,
         };
-        self.proof(candidate, &attempts)
+        self.prove_with(candidate, asked_with).await
     }
 
-    /// The pod's own credentials for an image; the anonymous attempt if there are none.
-    pub(super) fn own_credentials(self, image: &ImageReference) -> Vec<Option<Credential>> {
-        let Ok(keyring) = &self.secrets.keyring else { return Vec::new() };
-        let own: Vec<_> = keyring.lookup(image).into_iter().take(MAX_TRIES).map(Some).collect();
-        if own.is_empty() { vec![None] } else { own }
-    }
-
-    /// Tries credentials until one works, as the kubelet does.
-    pub(super) async fn try_in_turn(
+    /// The same with credentials of the caller's choice. Only that the registry has it counts, and
+    /// that every node where the pods may land can start it.
+    pub(super) async fn prove_with(
         self,
         candidate: &ImageReference,
-        credentials: Vec<Option<Credential>>,
-    ) -> Vec<Attempt> {
-        let mut attempts = Vec::with_capacity(credentials.len());
-        if self.is_off(candidate) {
-            return attempts;
-        }
-        for credential in credentials {
-            attempts.push(self.attempt(candidate, credential, None).await);
-            let exists = |attempt: &Attempt| matches!(attempt.lookup.outcome, Outcome::Exists(_));
-            if attempts.last().is_some_and(exists) {
-                break;
-            }
-        }
-        attempts
-    }
-
-    /// What these attempts prove: only that the registry has it counts, and that every node where
-    /// the pods may land can start it.
-    pub(super) fn proof(self, candidate: &ImageReference, attempts: &[Attempt]) -> Option<Proof> {
-        let assessment = assess(&Observation {
-            reference: Ok(&self.as_asked(candidate)),
-            pull_policy: ImagePullPolicy::Always,
-            secrets: self.secrets.state(Some(candidate)),
-            attempts,
-            nodes_unclear: false,
-            repository: RepositoryAccess::NotAsked,
-            eligible: self.eligible,
-            runtime: self.subject.runtime,
-            vouches: Vouches::default(),
-            lived: HistoryFacts::default(),
-        });
+        asked_with: AskedWith,
+    ) -> Option<Proof> {
+        let written = Ok(candidate.clone());
+        let name = ResolvedName { written: &written, elsewhere: None };
+        let probed = self.probe(name, asked_with, Vouches::default(), None).await;
+        let Probed { assessment, attempts } = probed;
         let works = assessment.verdict == Verdict::Works && assessment.cause.is_none();
         let has_it = assessment.decisive.and_then(|index| attempts.get(index));
         (works && has_it.is_some() && !self.subject.policy.refuses(candidate))
             .then_some(Proof { digest: assessment.digest })
+    }
+
+    /// The pod's own credentials for an image; the anonymous attempt if there are none.
+    pub(in crate::review) fn own_credentials(
+        self,
+        image: &ImageReference,
+    ) -> Vec<Option<Credential>> {
+        let Ok(keyring) = &self.secrets.keyring else { return Vec::new() };
+        let own: Vec<_> = keyring.lookup(image).into_iter().take(MAX_TRIES).map(Some).collect();
+        if own.is_empty() { vec![None] } else { own }
     }
 
     /// The best of these candidates that is proven: the first one alone, since it mostly is, then

@@ -7,6 +7,7 @@ use super::proof::MAX_TRIES;
 use crate::advice::{Advice, SecretFault, mend_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
 use crate::pull::{Cause, Outcome};
+use crate::review::probe::AskedWith;
 use crate::review::{SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts};
 
 /// The ServiceAccount of pods that name none.
@@ -29,8 +30,8 @@ impl AdviceContext<'_> {
         let candidates = self.candidates(account.as_ref()).await;
         let logins = self.logins(&candidates).await;
         let tried = join_all(logins.into_iter().take(MAX_TRIES).map(|(name, credential)| async {
-            let attempts = bench.try_in_turn(self.wanted, vec![Some(credential)]).await;
-            bench.proof(self.wanted, &attempts).map(|_| name)
+            let proof = bench.prove_with(self.wanted, AskedWith::Only(credential)).await;
+            proof.map(|_| name)
         }))
         .await;
         let name = self.may_be_named(tried.into_iter().flatten().collect()).await?;

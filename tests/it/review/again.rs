@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use pullgate::history::Recheck;
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
-use pullgate::pull::{NetworkFault, Outcome};
+use pullgate::pull::{Cause, NetworkFault, Outcome};
 use pullgate::review::{Endpoint, ProbeResult, Reviewer};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -106,17 +106,21 @@ async fn suspicion(login: &str) -> Recheck {
 }
 
 #[rstest]
-#[case::still_missing(missing(), "ann", ProbeResult::StillRefused)]
-#[case::still_forbidden(Outcome::Forbidden, "ann", ProbeResult::StillRefused)]
-#[case::pushed_late(exists(), "ann", ProbeResult::Pullable)]
-#[case::unreachable(Outcome::Network(NetworkFault::Refused), "ann", ProbeResult::Unclear)]
-#[case::missing_without_a_word(Outcome::TagMissing { code: None }, "ann", ProbeResult::Unclear)]
-#[case::another_login(missing(), "somebody else", ProbeResult::OtherCredentials)]
+#[case::still_missing(missing(), "ann", Some(ProbeResult::Refused(Cause::TagNotFound)))]
+#[case::still_forbidden(Outcome::Forbidden, "ann", Some(ProbeResult::Refused(Cause::Forbidden)))]
+#[case::pushed_late(exists(), "ann", Some(ProbeResult::Pullable))]
+#[case::unreachable(
+    Outcome::Network(NetworkFault::Refused),
+    "ann",
+    Some(ProbeResult::Unclear(Cause::ConnectionRefused))
+)]
+#[case::missing_without_a_word(Outcome::TagMissing { code: None }, "ann", Some(ProbeResult::Unclear(Cause::TagNotFound)))]
+#[case::another_login(missing(), "somebody else", None)]
 #[tokio::test]
 async fn a_look_up_after_the_pull_tells(
     #[case] outcome: Outcome,
     #[case] login: &str,
-    #[case] expected: ProbeResult,
+    #[case] expected: Option<ProbeResult>,
 ) {
     let recheck = suspicion("ann").await;
     let world = World::enforcing().answer(APP, "regcred", outcome).secret(secret(
@@ -137,5 +141,5 @@ async fn a_secret_that_is_gone_is_no_disagreement() {
     let (_, reviewer) = reviewer(World::enforcing().answer(APP, "", missing()));
     let deadline = Instant::now() + Duration::from_secs(2);
     let again = reviewer.look_again(&recheck, NOW.parse().unwrap(), deadline).await;
-    assert_eq!(again, ProbeResult::OtherCredentials);
+    assert_eq!(again, None);
 }

@@ -1,0 +1,178 @@
+//! One question about one image, for whoever needs the registry's word of today and no review:
+//! the score of verdicts, the audit of images in use, the proof of advice.
+//!
+//! Nothing is decided, nothing is suggested, and the cluster's history does not count.
+
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use super::gather::{self, Gathered, Reading};
+use super::{PodSecrets, ResolvedName, ReviewContext, ReviewRequest, Sources};
+use crate::credential::Credential;
+use crate::image::ImageReference;
+use crate::pull::{
+    Assessment, Attempt, Cause, HistoryFacts, Observation, Outcome, RepositoryAccess, Verdict,
+    Vouch, Vouches, assess,
+};
+use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
+
+/// What a question came to, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeResult {
+    /// It can be pulled.
+    Pullable,
+    /// It could not be found out.
+    Unclear(Cause),
+    /// It cannot be pulled.
+    Refused(Cause),
+}
+
+impl ProbeResult {
+    /// Why it cannot be pulled, or why that could not be found out.
+    pub const fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Pullable => None,
+            Self::Unclear(cause) | Self::Refused(cause) => Some(cause),
+        }
+    }
+}
+
+/// With whose credentials is asked.
+#[derive(Debug, Clone)]
+pub(super) enum AskedWith {
+    /// Those that the kubelet would use: the pod's, then the nodes'.
+    Kubelet,
+    /// The pod's only.
+    Pod,
+    /// This one.
+    Only(Credential),
+}
+
+/// What a question came to, with what led to it.
+pub(super) struct Probed {
+    pub assessment: Assessment,
+    pub attempts: Vec<Attempt>,
+}
+
+impl Probed {
+    pub(super) fn result(&self) -> ProbeResult {
+        let cause = self.assessment.cause.unwrap_or(Cause::UnknownNodes);
+        match self.assessment.verdict {
+            Verdict::Works => ProbeResult::Pullable,
+            Verdict::CannotTell => ProbeResult::Unclear(cause),
+            Verdict::Fails => ProbeResult::Refused(cause),
+        }
+    }
+}
+
+impl ReviewContext<'_> {
+    /// Asks for an image, and weighs the answers as if its pods were made now.
+    pub(super) async fn probe(
+        self,
+        name: ResolvedName<'_>,
+        asked_with: AskedWith,
+        vouches: Vouches,
+        max_age: Option<Duration>,
+    ) -> Probed {
+        let gathered = match (asked_with, name.meant()) {
+            (AskedWith::Kubelet, _) => self.ask(&[], name, max_age).await,
+            (AskedWith::Pod, Ok(image)) => {
+                self.try_in_turn(image, self.own_credentials(image), max_age).await
+            }
+            (AskedWith::Only(credential), Ok(image)) => {
+                self.try_in_turn(image, vec![Some(credential)], max_age).await
+            }
+            (_, Err(_)) => Gathered::default(),
+        };
+        let meant = name.meant().map(|image| self.as_asked(image));
+        let all_tried = vouches.credentials == Vouch::None;
+        let assessment = assess(&Observation {
+            reference: meant.as_ref().map(|image| &**image).map_err(|error| *error),
+            pull_policy: ImagePullPolicy::Always,
+            secrets: self.secrets.state(name.written.as_ref().ok()),
+            attempts: &gathered.attempts,
+            nodes_unclear: gathered.nodes_unclear,
+            repository: if all_tried { RepositoryAccess::NotAsked } else { gathered.repository },
+            eligible: self.eligible,
+            runtime: self.subject.runtime,
+            vouches,
+            lived: HistoryFacts::default(),
+        });
+        Probed { assessment, attempts: gathered.attempts }
+    }
+
+    /// Tries credentials until one works, as the kubelet does.
+    async fn try_in_turn(
+        self,
+        image: &ImageReference,
+        credentials: Vec<Option<Credential>>,
+        max_age: Option<Duration>,
+    ) -> Gathered {
+        let mut gathered = Gathered::default();
+        if self.is_off(image) {
+            return gathered;
+        }
+        for credential in credentials {
+            let attempt = self.attempt(image, credential, max_age).await;
+            let exists = matches!(attempt.lookup.outcome, Outcome::Exists(_));
+            gathered.attempts.push(attempt);
+            if exists {
+                break;
+            }
+        }
+        gathered
+    }
+}
+
+/// What a question outside of a review needs to be asked: the pull secrets of the pod that it is
+/// about, and no nodes.
+pub(super) struct Alone {
+    pub secrets: PodSecrets,
+    eligible: Eligible<'static>,
+    more_reviews: AtomicUsize,
+}
+
+impl Alone {
+    pub(super) async fn new(sources: Sources<'_>, request: ReviewRequest<'_>) -> Self {
+        Self {
+            secrets: gather::secrets(sources, request, Reading::Kept).await,
+            eligible: Eligible::not_asked(),
+            more_reviews: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn context<'a>(
+        &'a self,
+        sources: Sources<'a>,
+        request: ReviewRequest<'a>,
+    ) -> ReviewContext<'a> {
+        ReviewContext {
+            sources,
+            subject: request,
+            secrets: &self.secrets,
+            eligible: &self.eligible,
+            pods_rewritten: Some(false),
+            more_reviews: &self.more_reviews,
+        }
+    }
+}
+
+/// As much of a pod as its pulls need.
+pub(super) fn bare_pod(
+    uid: &str,
+    images: Vec<ContainerImage>,
+    pull_secrets: &[Box<str>],
+) -> Workload {
+    Workload {
+        object: ObjectRef::default(),
+        uid: uid.into(),
+        is_pod: true,
+        is_mirror: false,
+        controller: None,
+        annotations: Vec::new(),
+        images,
+        pull_secrets: pull_secrets.to_vec(),
+        service_account: None,
+        placement: Placement::default(),
+    }
+}
