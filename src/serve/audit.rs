@@ -176,7 +176,7 @@ fn told(image: &str, namespace: &str, found: ProbeResult) {
             tracing::warn!(image, namespace, cause, "an image in use can no longer be pulled");
         }
         ProbeResult::Pullable => {
-            tracing::info!(image, namespace, "an image in use can be pulled again")
+            tracing::info!(image, namespace, "an image in use can be pulled again");
         }
         ProbeResult::Unclear(cause) => {
             let cause = cause.as_str();

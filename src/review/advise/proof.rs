@@ -47,7 +47,8 @@ impl ReviewContext<'_> {
     ) -> Option<Proof> {
         let written = Ok(candidate.clone());
         let name = ResolvedName { written: &written, elsewhere: None };
-        let probed = self.probe(name, asked_with, Vouches::default(), None).await;
+        // Several are under way at once within each kind of advice: kept small.
+        let probed = Box::pin(self.probe(name, asked_with, Vouches::default(), None)).await;
         let Probed { assessment, attempts } = probed;
         let works = assessment.verdict == Verdict::Works && assessment.cause.is_none();
         let has_it = assessment.decisive.and_then(|index| attempts.get(index));
