@@ -88,9 +88,14 @@ impl HealthIndex {
         if let Some(running) = &status.state.running {
             record.state = State::Running;
             record.at = running.started_at.map_or(created, seconds);
-        } else if let Some(terminated) = &status.state.terminated {
-            record.state = State::Done;
-            record.at = terminated.started_at.map_or(created, seconds);
+        } else if status.state.terminated.is_some() {
+            match last_start(status) {
+                Some(at) => {
+                    record.state = State::Done;
+                    record.at = if at == 0 { created } else { at };
+                }
+                None => record.digest = NONE,
+            }
         } else if let Some(waiting) = &status.state.waiting {
             let reason = waiting.reason.as_deref().unwrap_or_default();
             if HAS_IMAGE.contains(&reason) {
@@ -258,6 +263,21 @@ fn inherit(record: &mut PodRecord, before: &PodRecord) {
             container.inherit(old);
         }
     }
+}
+
+/// When a container that has ended was last started; nothing if it never was.
+///
+/// A kubelet also writes `terminated` for a container that it never started: its pod was deleted
+/// or evicted before the image came, its node was lost, an earlier init container failed
+/// (`ContainerStatusUnknown`, exit code 137; `convertToAPIContainerStatuses` in
+/// `pkg/kubelet/kubelet_pods.go`). Such a state has no `startedAt`, and without an earlier run no
+/// `imageID`. A runtime that created the container and could not start it gives 1970.
+fn last_start(status: &ContainerStatusView) -> Option<Seconds> {
+    if status.image_id.is_empty() {
+        return None;
+    }
+    let ended = [&status.state, &status.last_state];
+    ended.into_iter().find_map(|state| state.terminated.as_ref()?.started_at).map(seconds)
 }
 
 /// The digest in an `imageID`, where it is one of a manifest: behind an `@`.

@@ -1,6 +1,7 @@
 //! The index against small clusters, made of pods as the API server would show them.
 
 mod memory;
+mod never_ran;
 mod random;
 mod trouble;
 
