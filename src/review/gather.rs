@@ -269,7 +269,8 @@ impl ReviewContext<'_> {
         let all_tried = self.secrets.state(Some(reference)) == SecretsState::Read
             && vouches.credentials != Vouch::Unknown
             && !nodes_unclear;
-        if all_tried {
+        // What nobody knows the account of may run long after this, when the tag was pushed.
+        if all_tried || self.secrets.origin == SecretsOrigin::NotYetKnown {
             return RepositoryAccess::NotAsked;
         }
         if hides_nothing(reference.host()) {

@@ -192,6 +192,11 @@ pub fn grant_rights(cluster: &ControlPlane) {
             rule(&["discovery.k8s.io"], &["endpointslices"], &["list"]),
             rule(&[""], &["secrets", "serviceaccounts"], &["get"]),
             rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+            rule(
+                &["admissionregistration.k8s.io"],
+                &["mutatingwebhookconfigurations", "mutatingadmissionpolicies"],
+                &["list"],
+            ),
         ],
     }));
     cluster.admin().create(&json!({
