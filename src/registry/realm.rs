@@ -57,7 +57,8 @@ pub fn may_ask(registry: &Url, realm: &Url, anonymous: bool, listed: &[RealmPair
         || (anonymous && PUBLIC_SERVICES.contains(&realm))
 }
 
-/// Whether both names are under one registrable domain by a suffix that the list knows.
+/// Whether both names are under one registrable domain, and are no Services of a cluster: there
+/// namespaces of different tenants share a domain that nobody registered.
 fn same_registrable_domain(a: &str, b: &str) -> bool {
     match (registrable(a), registrable(b)) {
         (Some(a), Some(b)) => a == b,
@@ -65,12 +66,15 @@ fn same_registrable_domain(a: &str, b: &str) -> bool {
     }
 }
 
+/// The domain below the public suffix. Where the list knows none, its own default counts: the
+/// last label is the suffix (<https://publicsuffix.org/list/>), as in `corp.lan`.
 fn registrable(name: &str) -> Option<&str> {
-    let domain = psl::domain(name.as_bytes())?;
-    if !domain.suffix().is_known() {
+    let is_service = name.split('.').any(|label| label.eq_ignore_ascii_case("svc"))
+        || name.to_ascii_lowercase().ends_with("cluster.local");
+    if is_service {
         return None;
     }
-    std::str::from_utf8(domain.as_bytes()).ok()
+    std::str::from_utf8(psl::domain(name.as_bytes())?.as_bytes()).ok()
 }
 
 fn host_fits(pattern: &str, host: &str) -> bool {
@@ -115,7 +119,13 @@ mod tests {
     #[case::single_label("https://registry", "https://auth/t", false)]
     #[case::single_label_same("https://registry:5000", "https://registry:5001/t", true)]
     #[case::cluster("https://r.a.svc.cluster.local", "https://t.b.svc.cluster.local/t", false)]
-    #[case::unknown_suffix("https://r.corp.internalzone", "https://a.corp.internalzone/t", false)]
+    #[case::services("https://r.a.svc", "https://t.a.svc/t", false)]
+    #[case::other_cluster("https://r.a.svc.k8s.corp", "https://t.b.svc.k8s.corp/t", false)]
+    #[case::cluster_host("https://r.cluster.local", "https://t.cluster.local/t", false)]
+    #[case::unknown_suffix("https://registry.corp.lan", "https://auth.corp.lan/t", true)]
+    #[case::gitlab_inside("https://registry.gitlab.internal", "https://gitlab.internal/t", true)]
+    #[case::unknown_suffix_other("https://registry.corp.lan", "https://auth.evil.lan/t", false)]
+    #[case::unknown_suffix_itself("https://registry.lan", "https://auth.lan/t", false)]
     #[case::scaleway("https://rg.fr-par.scw.cloud", "https://api.scaleway.com/t", true)]
     #[case::vanity_with_credentials(
         "https://docker.example.org",
