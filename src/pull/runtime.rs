@@ -6,8 +6,8 @@ use crate::workload::Node;
 /// A container runtime and its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
-    /// containerd, with major and minor version.
-    Containerd(u32, u32),
+    /// containerd, with major and minor version, and the patch level where it is known.
+    Containerd(u32, u32, Option<u32>),
     /// CRI-O.
     CriO,
     /// Anything else, or unknown.
@@ -30,9 +30,15 @@ impl Runtime {
     /// bare name of a runtime.
     pub fn parse(version: &str) -> Self {
         let (name, version) = version.split_once("://").unwrap_or((version, ""));
-        let mut numbers = version.split('.').map(str::parse::<u32>);
-        match (name, numbers.next(), numbers.next()) {
-            ("containerd", Some(Ok(major)), Some(Ok(minor))) => Self::Containerd(major, minor),
+        // Distributions write `1.7.13-0ubuntu1`, `1.7.7~ds1`, `2.0.4+k3s1`.
+        let mut numbers = version.splitn(3, '.').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<u32>()
+        });
+        match (name, numbers.next(), numbers.next(), numbers.next()) {
+            ("containerd", Some(Ok(major)), Some(Ok(minor)), patch) => {
+                Self::Containerd(major, minor, patch.and_then(Result::ok))
+            }
             ("cri-o", ..) => Self::CriO,
             _ => Self::Other,
         }
@@ -42,7 +48,7 @@ impl Runtime {
     const fn rules(self) -> &'static [PlatformRule] {
         use PlatformRule::{ContainerdClassic, ContainerdStrict, CriO};
         match self {
-            Self::Containerd(0..=1, _) | Self::Containerd(2, 0) => &[ContainerdClassic],
+            Self::Containerd(0..=1, ..) | Self::Containerd(2, 0, _) => &[ContainerdClassic],
             // The local pull path, which some settings force, still has the classic rule.
             Self::Containerd(..) => &[ContainerdStrict, ContainerdClassic],
             Self::CriO => &[CriO],
@@ -54,18 +60,22 @@ impl Runtime {
     /// later do not, 2.0 only if told to.
     pub(super) const fn takes_schema1(self) -> Fit {
         match self {
-            Self::Containerd(0..=1, _) | Self::CriO => Fit::Yes,
-            Self::Containerd(2, 0) | Self::Other => Fit::Perhaps,
+            Self::Containerd(0..=1, ..) | Self::CriO => Fit::Yes,
+            Self::Containerd(2, 0, _) | Self::Other => Fit::Perhaps,
             Self::Containerd(..) => Fit::No,
         }
     }
 
-    /// Whether it pulls an artifact (a chart, a signature), only to fail at the start.
+    /// Whether it pulls an artifact (a chart, a signature, a wasm module), only to fail at the
+    /// start. Layers of other types are taken since containerd 1.7.7 and 1.6.25.
     pub(super) const fn takes_artifact(self) -> Fit {
         match self {
-            Self::Containerd(0..=1, _) => Fit::No,
+            Self::Containerd(0, ..)
+            | Self::Containerd(1, 0..=5, _)
+            | Self::Containerd(1, 6, Some(0..=24))
+            | Self::Containerd(1, 7, Some(0..=6)) => Fit::No,
+            Self::Containerd(1, 6 | 7, None) | Self::CriO | Self::Other => Fit::Perhaps,
             Self::Containerd(..) => Fit::Yes,
-            Self::CriO | Self::Other => Fit::Perhaps,
         }
     }
 }
@@ -99,5 +109,27 @@ pub(super) fn verifies_images(node: &Node) -> bool {
     match (numbers.next(), numbers.next()) {
         (Some(Ok(1)), Some(Ok(minor))) => minor >= 35,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("containerd://1.5.18", Fit::No)]
+    #[case("containerd://1.6.24", Fit::No)]
+    #[case("containerd://1.6.25", Fit::Yes)]
+    #[case("containerd://1.7.6", Fit::No)]
+    #[case("containerd://1.7.7", Fit::Yes)]
+    #[case("containerd://1.7.13-0ubuntu1", Fit::Yes)]
+    #[case("containerd://1.7.2~ds1", Fit::No)]
+    #[case("containerd://1.7", Fit::Perhaps)]
+    #[case("containerd://2.0.4+k3s1", Fit::Yes)]
+    #[case("cri-o://1.31.0", Fit::Perhaps)]
+    fn artifacts_are_taken_since_a_patch_level(#[case] version: &str, #[case] fit: Fit) {
+        assert_eq!(Runtime::parse(version).takes_artifact(), fit);
     }
 }

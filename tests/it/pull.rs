@@ -290,8 +290,8 @@ fn registry_trouble_softens_every_cause_that_an_outage_can_have() {
 
 #[test]
 fn a_runtime_is_read_from_what_nodes_report() {
-    assert_eq!(Runtime::parse("containerd://2.1.8"), Runtime::Containerd(2, 1));
-    assert_eq!(Runtime::parse("containerd://1.7.0-rc.1~ds1"), Runtime::Containerd(1, 7));
+    assert_eq!(Runtime::parse("containerd://2.1.8"), Runtime::Containerd(2, 1, Some(8)));
+    assert_eq!(Runtime::parse("containerd://1.7.0-rc.1~ds1"), Runtime::Containerd(1, 7, Some(0)));
     assert_eq!(Runtime::parse("cri-o://1.30.1"), Runtime::CriO);
     assert_eq!(Runtime::parse("cri-o"), Runtime::CriO);
     assert_eq!(Runtime::parse("junk"), Runtime::Other);

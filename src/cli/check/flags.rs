@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(flags.filename, ["a", "b", "-"].map(PathBuf::from));
         assert_eq!(flags.image, ["x", "y"]);
         assert_eq!(flags.timeout, Duration::from_secs(90));
-        assert_eq!(flags.nodes.runtime, Some(Runtime::Containerd(2, 1)));
+        assert_eq!(flags.nodes.runtime, Some(Runtime::Containerd(2, 1, None)));
         assert_eq!(flags.fail_on, FailOn::CannotTell);
     }
 

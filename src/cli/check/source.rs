@@ -64,7 +64,10 @@ fn key(namespace: &str, name: &str) -> Key {
 /// What a node with this runtime reports.
 fn version(runtime: Option<Runtime>) -> String {
     match runtime {
-        Some(Runtime::Containerd(major, minor)) => format!("containerd://{major}.{minor}"),
+        Some(Runtime::Containerd(major, minor, patch)) => match patch {
+            Some(patch) => format!("containerd://{major}.{minor}.{patch}"),
+            None => format!("containerd://{major}.{minor}"),
+        },
         Some(Runtime::CriO) => "cri-o://1".to_owned(),
         Some(Runtime::Other) | None => String::new(),
     }
