@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::history::{HealthIndex, Snapshot};
 use crate::kube_views::{EventView, PodView};
+use crate::pull::Cause;
 
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 const IMAGE: &str = "r.example/app:1";
