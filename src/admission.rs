@@ -6,6 +6,6 @@ mod decode;
 mod encode;
 mod patch;
 
-pub use decode::{AdmissionRequest, DecodeError, Operation, decode, peek_uid};
+pub use decode::{AdmissionRequest, DecodeError, Operation, decode};
 pub use encode::{Answer, Patch, encode};
 pub use patch::{ORIGINAL_IMAGES_ANNOTATION, Pin, PodChanges, patch_pod};

@@ -140,11 +140,6 @@ struct UserView<'a> {
     extra: Option<BTreeMap<Text<'a>, Option<Vec<Text<'a>>>>>,
 }
 
-/// The uid of a request, from a body that could not be answered otherwise.
-pub fn peek_uid(body: &[u8]) -> Option<String> {
-    decode(body).ok().map(|request| request.uid.into_owned())
-}
-
 /// Reads the request in a body.
 pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
     let review: ReviewView<'_> = serde_json::from_slice(body).map_err(|source| {

@@ -18,6 +18,7 @@ mod architecture;
 mod check;
 mod keyring;
 mod deploy;
+mod golden;
 mod policy;
 mod model;
 mod pull;
