@@ -69,6 +69,9 @@ impl SystemNames {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.max_active_requests = OPEN_QUESTIONS;
         options.cache_size = KEPT_NAMES;
+        // A name that was just made, or has just moved, is not waited for.
+        options.negative_max_ttl = Some(Duration::from_secs(5));
+        options.positive_max_ttl = Some(Duration::from_secs(60));
         // Each step of a look-up has a limit of its own; one lost packet must not use it up.
         options.timeout = options.timeout.min(Duration::from_secs(1));
         let resolver = builder.build();
