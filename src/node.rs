@@ -193,7 +193,9 @@ impl NodeCredentialSource for NodeFiles {
         deadline: Instant,
     ) -> BoxFuture<'a, NodeCredentials> {
         async move {
-            let mut found = NodeCredentials::default();
+            // Whoever says that the nodes' logins are listed, and gives no file, has listed none.
+            let unclear = self.config.is_none() && self.providers.is_empty();
+            let mut found = NodeCredentials { unclear, ..NodeCredentials::default() };
             found.credentials.extend(self.config.iter().flat_map(|config| config.lookup(image)));
             let asked = self.providers.iter().enumerate().filter(|(_, one)| one.matches(image));
             let answers = join_all(asked.map(|(index, provider)| async move {

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::Semaphore;
@@ -66,11 +67,6 @@ where
         Self { kept, slots, call, metrics: Arc::clone(metrics) }
     }
 
-    /// Forgets what is kept under this key: what is read from here on is read anew.
-    pub(super) async fn forget(&self, key: &K) {
-        self.kept.invalidate(key).await;
-    }
-
     /// The kept answer, or that of `ask`, which goes on in the background if it is late.
     pub(super) async fn get<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
     where
@@ -79,20 +75,50 @@ where
         if let Some(kept) = self.kept.get(&key).await {
             return kept.answer;
         }
-        let (cache, slots) = (self.kept.clone(), Arc::clone(&self.slots));
-        let (call, metrics) = (self.call, Arc::clone(&self.metrics));
-        let asking = tokio::spawn(async move {
-            let bounded = async {
-                let _slot = slots.acquire_owned().await;
-                let kept =
-                    tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(CacheEntry::unavailable());
-                metrics.api_call(call, kept.answer.word());
-                kept
-            };
-            cache.get_with(key, bounded).await
-        });
-        match tokio::time::timeout_at(deadline.into(), asking).await {
-            Ok(Ok(kept)) => kept.answer,
+        let cache = self.kept.clone();
+        let bounded = self.bounded(ask);
+        self.until(deadline, async move { cache.get_with(key, bounded).await }).await
+    }
+
+    /// The answer of `ask`, which begins now: neither what is kept nor what a call that is under
+    /// way will say counts, since that may be of a moment before.
+    pub(super) async fn get_now<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        let cache = self.kept.clone();
+        let bounded = self.bounded(ask);
+        let asked = async move {
+            let entry = bounded.await;
+            cache.insert(key, entry.clone()).await;
+            entry
+        };
+        self.until(deadline, asked).await
+    }
+
+    /// The call within the bounds on calls and on its own time.
+    fn bounded<F>(&self, ask: F) -> BoxFuture<'static, CacheEntry<V>>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        let (slots, call) = (Arc::clone(&self.slots), self.call);
+        let metrics = Arc::clone(&self.metrics);
+        Box::pin(async move {
+            let _slot = slots.acquire_owned().await;
+            let entry =
+                tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(CacheEntry::unavailable());
+            metrics.api_call(call, entry.answer.word());
+            entry
+        })
+    }
+
+    /// The answer if it comes in time; the call goes on in any case.
+    async fn until<F>(&self, deadline: Instant, asked: F) -> Fetched<V>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        match tokio::time::timeout_at(deadline.into(), tokio::spawn(asked)).await {
+            Ok(Ok(entry)) => entry.answer,
             Ok(Err(_panicked)) => Fetched::Unavailable,
             Err(_late) => {
                 self.metrics.api_call(self.call, "late");

@@ -40,8 +40,12 @@ impl Secrets {
         name: &str,
         deadline: Instant,
     ) -> SecretAnswer {
-        self.named.forget(&(namespace.into(), name.into())).await;
-        self.get(namespace, name, deadline).await
+        if !is_namespace_name(namespace) || !is_object_name(name) {
+            return SecretAnswer::Missing;
+        }
+        let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
+        let ask = read(self.client.clone(), key.clone());
+        answer(self.named.get_now(key, deadline, ask).await)
     }
 
     pub(super) async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> SecretAnswer {
@@ -50,11 +54,15 @@ impl Secrets {
         }
         let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
         let ask = read(self.client.clone(), key.clone());
-        match self.named.get(key, deadline, ask).await {
-            Fetched::Found(secret) => SecretAnswer::Found(secret),
-            Fetched::Missing => SecretAnswer::Missing,
-            Fetched::Unavailable => SecretAnswer::Unavailable,
-        }
+        answer(self.named.get(key, deadline, ask).await)
+    }
+}
+
+fn answer(fetched: Fetched<PullSecret>) -> SecretAnswer {
+    match fetched {
+        Fetched::Found(secret) => SecretAnswer::Found(secret),
+        Fetched::Missing => SecretAnswer::Missing,
+        Fetched::Unavailable => SecretAnswer::Unavailable,
     }
 }
 

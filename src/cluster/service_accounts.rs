@@ -37,8 +37,12 @@ impl ServiceAccounts {
         name: &str,
         deadline: Instant,
     ) -> ServiceAccountAnswer {
-        self.named.forget(&(namespace.into(), name.into())).await;
-        self.get(namespace, name, deadline).await
+        if !is_namespace_name(namespace) || !is_object_name(name) {
+            return ServiceAccountAnswer::Missing;
+        }
+        let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
+        let ask = read(self.client.clone(), key.clone());
+        answer(self.named.get_now(key, deadline, ask).await)
     }
 
     pub(super) async fn get(
@@ -52,11 +56,15 @@ impl ServiceAccounts {
         }
         let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
         let ask = read(self.client.clone(), key.clone());
-        match self.named.get(key, deadline, ask).await {
-            Fetched::Found(facts) => ServiceAccountAnswer::Found(facts),
-            Fetched::Missing => ServiceAccountAnswer::Missing,
-            Fetched::Unavailable => ServiceAccountAnswer::Unavailable,
-        }
+        answer(self.named.get(key, deadline, ask).await)
+    }
+}
+
+fn answer(fetched: Fetched<ServiceAccountFacts>) -> ServiceAccountAnswer {
+    match fetched {
+        Fetched::Found(facts) => ServiceAccountAnswer::Found(facts),
+        Fetched::Missing => ServiceAccountAnswer::Missing,
+        Fetched::Unavailable => ServiceAccountAnswer::Unavailable,
     }
 }
 

@@ -230,13 +230,16 @@ impl ReviewContext<'_> {
             return Gathered::default();
         }
         let nodes = self.sources.nodes.node_credentials(reference, self.subject.deadline).await;
+        let untried = nodes.credentials.len() > MAX_CREDENTIALS;
         let own = keyring.lookup(reference).into_iter().take(MAX_CREDENTIALS);
         let mut credentials: Vec<Option<Credential>> =
             own.chain(nodes.credentials.into_iter().take(MAX_CREDENTIALS)).map(Some).collect();
         if credentials.is_empty() {
             credentials.push(None);
         }
-        let mut gathered = Gathered { nodes_unclear: nodes.unclear, ..Gathered::default() };
+        // What was not tried may be what a node gets in with.
+        let nodes_unclear = nodes.unclear || untried;
+        let mut gathered = Gathered { nodes_unclear, ..Gathered::default() };
         for credential in credentials {
             let request = self.question(reference, credential, max_age);
             let attempt = self.answer_to(request.clone()).await;
@@ -266,9 +269,12 @@ impl ReviewContext<'_> {
         let ReviewRequest { policy, namespace, deadline, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
         let vouches = policy.vouches(Some(reference), namespace, facts.as_ref());
-        let all_tried = self.secrets.state(Some(reference)) == SecretsState::Read
-            && vouches.credentials != Vouch::Unknown
-            && !nodes_unclear;
+        let nodes_tried = match vouches.credentials {
+            Vouch::None => true,
+            Vouch::Listed => !nodes_unclear,
+            Vouch::Unknown => false,
+        };
+        let all_tried = self.secrets.state(Some(reference)) == SecretsState::Read && nodes_tried;
         // What nobody knows the account of may run long after this, when the tag was pushed.
         if all_tried || self.secrets.origin == SecretsOrigin::NotYetKnown {
             return RepositoryAccess::NotAsked;

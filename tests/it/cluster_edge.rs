@@ -489,6 +489,29 @@ async fn what_a_denial_stands_on_is_read_past_what_is_kept() {
 }
 
 #[tokio::test]
+async fn a_denial_does_not_stand_on_a_read_that_began_before_it() {
+    let there = Arc::new(AtomicBool::new(false));
+    let now_there = Arc::clone(&there);
+    let stub = Stub::start(move |seen| match (seen.path.as_str(), there.load(Ordering::SeqCst)) {
+        (SECRET, true) => secret(),
+        // The API server has looked already; its answer is long under way.
+        (SECRET, false) => Reply::Never,
+        _ => Reply::Status(404),
+    })
+    .await;
+    let (cluster, _) = stub.cluster();
+    let first = Arc::clone(&cluster);
+    let before = tokio::spawn(async move { first.pull_secret("shop", "regcred", soon()).await });
+    while stub.count(|seen| seen.path == SECRET) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    now_there.store(true, Ordering::SeqCst);
+    let now = cluster.pull_secret_now("shop", "regcred", soon()).await;
+    assert!(matches!(now, SecretAnswer::Found(_)), "{now:?}");
+    before.abort();
+}
+
+#[tokio::test]
 async fn a_secret_is_read_by_name_once_for_all_who_ask_at_the_same_time() {
     let stub = Stub::start(|seen| match seen.path.as_str() {
         SECRET => secret(),

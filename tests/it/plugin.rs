@@ -167,3 +167,9 @@ async fn changed_files_take_effect_and_bad_ones_leave_the_old_in_force() {
     assert_eq!(user(&files).await.as_deref(), Some("second"));
     follow.abort();
 }
+
+#[tokio::test]
+async fn logins_that_are_listed_without_any_file_are_not_listed() {
+    let nothing = NodeFiles::read(None, None).unwrap();
+    assert!(ask(&nothing, "reg.example.com/a:1", LONG).await.unclear);
+}

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pullgate::credential::Keyring;
+use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, Reason};
 use pullgate::pull::{Cause, Outcome, Verdict};
 use pullgate::review::ServiceAccountFacts;
@@ -86,6 +88,26 @@ async fn a_first_refusal_warns_and_is_repeated(#[case] outcome: Outcome) {
     world.refused_for = Duration::from_secs(1);
     assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, Decision::Deny);
     assert_eq!(world.repeated.lock().unwrap().len(), 1, "confirmed is confirmed");
+}
+
+#[rstest]
+#[case::all_tried(8, Decision::Deny)]
+#[case::one_left_untried(9, Decision::Warn)]
+#[tokio::test]
+async fn a_login_of_the_nodes_that_was_not_tried_is_a_way_left_open(
+    #[case] logins: usize,
+    #[case] decision: Decision,
+) {
+    let policy = VOUCHED.replace("credentials: none", "credentials: listed");
+    let secrets: Vec<_> =
+        (0..logins).map(|n| secret(&format!("n{n}"), "reg.example.com", &n.to_string())).collect();
+    let keyring = Keyring::from_secrets(&secrets).unwrap();
+    let mut world = World::enforcing();
+    world.node_credentials.credentials = keyring.lookup(&ImageReference::parse(APP).unwrap());
+    assert_eq!(world.node_credentials.credentials.len(), logins);
+    let mut object = pod(APP);
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    assert_eq!(run(&world, object, &policy).await.decision, decision);
 }
 
 /// With one login refused once and nothing behind the other: the refused one may yet be let in.
