@@ -44,11 +44,15 @@ impl Rewriters {
     pub(super) async fn exist(&self, deadline: Instant) -> Option<bool> {
         let client = self.client.clone();
         let ask = async move {
-            let Ok(found) = any(&client).await else {
-                tracing::warn!("the API server did not tell of mutating webhooks");
-                return CacheEntry { bytes: 1, ..CacheEntry::unavailable() };
-            };
-            CacheEntry { answer: Fetched::Found(found), bytes: 1, lifetime: LIFETIME }
+            match any(&client).await {
+                Ok(found) => {
+                    CacheEntry { answer: Fetched::Found(found), bytes: 1, lifetime: LIFETIME }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to list mutating webhooks and policies");
+                    CacheEntry { bytes: 1, ..CacheEntry::unavailable() }
+                }
+            }
         };
         match self.named.get((), deadline, ask).await {
             Fetched::Found(found) => Some(found),
@@ -69,6 +73,13 @@ struct List<T> {
 struct ListMeta {
     #[serde(default, rename = "continue")]
     more: Option<Box<str>>,
+}
+
+impl ListMeta {
+    /// Whether there are more than were asked for.
+    fn is_cut(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| !more.is_empty())
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,13 +140,16 @@ async fn any(client: &kube::Client) -> Result<bool, kube::Error> {
         !webhook.name.ends_with(OURS) && webhook.rules.iter().flatten().any(Rule::is_for_pods)
     };
     if let Some(list) = webhooks
-        && (list.metadata.more.is_some_and(|more| !more.is_empty())
+        && (list.metadata.is_cut()
             || list.items.iter().flat_map(|one| one.webhooks.iter().flatten()).any(foreign))
     {
         return Ok(true);
     }
     for path in POLICIES {
         let Some(list) = list::<Policy>(client, path).await? else { continue };
+        if list.metadata.is_cut() {
+            return Ok(true);
+        }
         let constraints = list.items.iter().filter_map(|one| one.spec.match_constraints.as_ref());
         return Ok(constraints
             .flat_map(|one| one.resource_rules.iter().flatten())

@@ -166,6 +166,7 @@ impl LookupService {
             registry: reference.host(),
             identity,
             secret: credential.and_then(auth::secret_of),
+            began: Instant::now(),
             deadline,
         };
         let spoken = speak(&session).await;

@@ -52,6 +52,7 @@ pub(super) struct Session<'a> {
     pub(super) registry: &'a str,
     pub(super) identity: CredentialIdentity,
     pub(super) secret: Option<Secret>,
+    pub(super) began: Instant,
     pub(super) deadline: Instant,
 }
 
@@ -69,6 +70,17 @@ struct Authorization {
     proof: AuthUsed,
     /// Whether it was got for this very request: then a 401 is the last word.
     fresh: bool,
+    /// Whether it is a token from an earlier conversation.
+    is_old: bool,
+}
+
+impl Authorization {
+    /// Whether a new token may be answered otherwise. A token holds what its owner was allowed
+    /// when it was made: registries refuse what was granted since, or hide it.
+    fn is_outdated_by(&self, method: &Method, status: StatusCode) -> bool {
+        let hidden = status == StatusCode::NOT_FOUND && *method == Method::GET;
+        self.is_old && (hidden || status == StatusCode::FORBIDDEN)
+    }
 }
 
 impl SessionContext {
@@ -148,6 +160,10 @@ impl Session<'_> {
                 challenges.first(),
                 &answer.headers,
             );
+            if warm.is_outdated_by(&method, answer.status) {
+                self.means.tokens.forget(&self.token_key(&url, home)).await;
+                continue;
+            }
             if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
                 proving = self.prove(&url, home, &challenges, family, warm.proof).await?;
                 if proving.is_some() {
@@ -217,6 +233,7 @@ impl Session<'_> {
                 header: Some(token.header),
                 proof: AuthUsed::Token,
                 fresh: false,
+                is_old: token.since < self.began,
             };
         }
         let key = (origin(url), self.identity_for(home));
@@ -227,9 +244,10 @@ impl Session<'_> {
                 header: Some(value.clone()),
                 proof: AuthUsed::Basic,
                 fresh: false,
+                is_old: false,
             };
         }
-        Authorization { header: None, proof: AuthUsed::Nothing, fresh: false }
+        Authorization { header: None, proof: AuthUsed::Nothing, fresh: false, is_old: false }
     }
 
     /// Answers a challenge; nothing if there is nothing to answer with.
@@ -261,7 +279,12 @@ impl Session<'_> {
                 self.host.throttled(self.identity, *retry_after);
             }
             let header = Some(token?.header);
-            return Ok(Some(Authorization { header, proof: AuthUsed::Token, fresh: true }));
+            return Ok(Some(Authorization {
+                header,
+                proof: AuthUsed::Token,
+                fresh: true,
+                is_old: false,
+            }));
         }
         if offered(Scheme::Basic).is_some()
             && tried != AuthUsed::Basic
@@ -275,7 +298,12 @@ impl Session<'_> {
                 habits.basic.insert(key);
             });
             let header = Some(value.clone());
-            return Ok(Some(Authorization { header, proof: AuthUsed::Basic, fresh: true }));
+            return Ok(Some(Authorization {
+                header,
+                proof: AuthUsed::Basic,
+                fresh: true,
+                is_old: false,
+            }));
         }
         Ok(None)
     }

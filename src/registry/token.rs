@@ -47,6 +47,8 @@ pub(super) struct TokenKey {
 pub(super) struct Token {
     pub(super) header: HeaderValue,
     pub(super) good_until: Instant,
+    /// When it came: it allows what its owner was allowed then.
+    pub(super) since: Instant,
 }
 
 /// What a token is asked with.
@@ -217,5 +219,6 @@ fn read_token(body: &[u8]) -> Result<Token, Outcome> {
         _ => DEFAULT_LIFETIME,
     };
     let lifetime = Duration::from_secs(seconds.min(LONGEST_LIFETIME));
-    Ok(Token { header, good_until: Instant::now() + lifetime.saturating_sub(MARGIN) })
+    let since = Instant::now();
+    Ok(Token { header, good_until: since + lifetime.saturating_sub(MARGIN), since })
 }

@@ -246,7 +246,7 @@ impl ReviewContext<'_> {
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
             if missing && gathered.repository == RepositoryAccess::NotAsked {
-                gathered.repository = self.repository_access(&request, nodes.unclear).await;
+                gathered.repository = self.repository_access(&request, nodes_unclear).await;
             } else if attempt.lookup.is_first_refusal() {
                 gathered.refused_once.push(request);
             }

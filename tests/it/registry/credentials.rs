@@ -1,10 +1,12 @@
 //! What one credential got never serves another, and nobody lures a credential away.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pullgate::credential::{Credential, CredentialOrigin};
-use pullgate::pull::Outcome;
+use pullgate::pull::{Detail, LookupRequest, Outcome};
 use pullgate::registry::{RealmPair, RegistryClient};
+use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
 use super::scripted::*;
@@ -273,4 +275,35 @@ async fn a_token_that_opens_nothing_is_the_last_word() {
         registry.log(),
         ["HEAD /v2/a/b/manifests/v1 401", "GET /token 200", "HEAD /v2/a/b/manifests/v1 401",]
     );
+}
+
+/// A token holds what its owner was allowed when it was made.
+#[rstest]
+#[case::refused(403, "DENIED")]
+#[case::hidden(404, "NAME_UNKNOWN")]
+#[tokio::test]
+async fn what_was_granted_since_is_not_hidden_by_an_old_token(
+    #[case] status: u16,
+    #[case] code: &'static str,
+) {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("alice", "a", &["*"])]));
+    registry.put_image("alice/app", "v1", "linux", "amd64");
+    registry.replies(move |call| {
+        let old =
+            call.path.contains("/manifests/") && call.proof().as_deref() == Some("tok-alice#1");
+        old.then(|| envelope(status, code))
+    });
+    let client = client(&[&registry]);
+    let reference = registry.reference("alice/app:v1");
+    let alice = credential("alice", "a");
+    let before = look(&client, &reference, Some(&alice)).await;
+    assert!(!exists(&before.outcome), "{before:?}");
+
+    let again = LookupRequest {
+        max_age: Some(Duration::ZERO),
+        ..request(&reference, Some(&alice), Detail::Presence)
+    };
+    let after = client.look_up(again, soon()).await;
+    assert!(exists(&after.outcome), "{after:?} {:#?}", registry.log());
 }
