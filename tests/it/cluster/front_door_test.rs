@@ -138,3 +138,49 @@ fn the_kubelets_answer_through_the_front_door() {
     let mirrored = door.ask("mirrored.example/team/arm:1", &json!({}));
     assert!(mirrored.contains("has no build for the platform"), "{mirrored}");
 }
+
+/// A container that runs is not pulled again, so its tag may be gone.
+#[test]
+fn a_pod_whose_tag_is_gone_can_still_be_debugged_and_changed() {
+    const RUNNING: &str = "running";
+    let Some(door) = Door::open() else { return };
+    let admin = door.cluster.admin();
+    let image = |tag: &str| door.open.image(&format!("team/app:{tag}"));
+    // Made while nobody looked at this namespace, as if the tag had been there then.
+    door.cluster.namespace_called(RUNNING, &[]);
+    let pod = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": RUNNING},
+            "spec": {"containers": [
+                {"name": "gone", "image": image("gone"), "imagePullPolicy": "Always"},
+                {"name": "side", "image": image("gone"), "imagePullPolicy": "Always"}]}})
+    };
+    admin.create(&pod("web"));
+    let labels = ["door=yes", "pullgate.dev/mode=enforce"];
+    admin.run(&[&["label", "namespace", RUNNING], &labels[..]].concat()).ok().unwrap();
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    wait_until("a new pod with that tag to be denied", || {
+        let said = admin.run_with(&create, &pod("other").to_string()).stderr;
+        if said.contains("denied the request") { Ok(()) } else { Err(said.into()) }
+    })
+    .unwrap();
+
+    let set = |tag: &str| {
+        let side = format!("side={}", image(tag));
+        admin.run(&["set", "image", "-n", RUNNING, "pod/web", &side])
+    };
+    let debug = |name: &str, tag: &str| {
+        let image = format!("--image={}", image(tag));
+        let words = ["debug", "-n", RUNNING, "pod/web", "--attach=false", "--target=gone"];
+        let container = format!("--container={name}");
+        let policy = "--image-pull-policy=Always";
+        admin.run(&[&words[..], &[&image, &container, policy]].concat())
+    };
+    for done in [set("1"), debug("good", "1")] {
+        assert!(done.code == 0 && !done.stderr.contains("team/app:gone"), "{done:?}");
+    }
+    for refused in [set("8"), debug("bad", "7")] {
+        assert!(refused.stderr.contains("denied the request"), "{refused:?}");
+        assert!(!refused.stderr.contains("team/app:gone"), "{refused:?}");
+    }
+}
