@@ -67,6 +67,9 @@ const fn of_cause(cause: Cause) -> &'static str {
         Cause::BrokenPullSecret => "mend the JSON or base64 in the pod's pull secrets",
         Cause::ForbiddenAddress => "use a registry whose address is not reserved",
         Cause::ForeignRealm => "check the registry's token service: it is on another host",
+        Cause::NetworkRestricted => {
+            "let the registry's firewall or address filter admit Pullgate as well as the nodes"
+        }
         Cause::MalformedAnswer => "check what answers at the registry's address",
         Cause::TooLate | Cause::Overloaded => "ask again",
         Cause::UnknownNodes => "tell Pullgate of the nodes in its policy",

@@ -69,6 +69,9 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         Cause::ForeignRealm => {
             "the registry wants credentials on a foreign host, where Pullgate sends none"
         }
+        Cause::NetworkRestricted => {
+            "registry refuses the address Pullgate asks from (403); nodes may use another"
+        }
         Cause::MalformedAnswer => "the registry's answer is not one of a registry",
         Cause::TooLate => "the look-up was not ready in time",
         Cause::Overloaded => "Pullgate had too much to do to look",
@@ -116,6 +119,9 @@ pub const fn evidence(cause: Cause) -> &'static str {
             "the name resolves to a metadata, link-local, loopback or unlisted private address"
         }
         Cause::ForeignRealm => "the token service that the registry names in its challenge",
+        Cause::NetworkRestricted => {
+            "401 or 403 whose text speaks of the address or network asked from: a firewall, an allow list, an endpoint policy"
+        }
         Cause::MalformedAnswer => {
             "an answer that follows no specification, or a refusal that is not the registry's own"
         }

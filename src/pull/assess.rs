@@ -195,6 +195,7 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::RefusedByStranger | Outcome::Malformed(_) => {
             (CannotTell, Some(Cause::MalformedAnswer))
         }
+        Outcome::AddressRefused => (CannotTell, Some(Cause::NetworkRestricted)),
         Outcome::Throttled { .. } => (CannotTell, Some(Cause::RateLimited)),
         Outcome::RegistryError { .. } => (CannotTell, Some(Cause::RegistryError)),
         Outcome::Network(NetworkFault::Dns) => (CannotTell, Some(Cause::DnsFailure)),

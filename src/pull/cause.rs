@@ -81,6 +81,8 @@ causes! {
     ForbiddenAddress = "forbidden_address", true;
     /// The registry wants credentials sent to a host that they do not belong to.
     ForeignRealm = "foreign_realm", true;
+    /// The registry admits certain addresses or networks only, and Pullgate's is none of them.
+    NetworkRestricted = "network_restricted", true;
     /// The registry's answer is not one that the distribution specification knows.
     MalformedAnswer = "malformed_answer", true;
     /// Pullgate's look-up was not ready in time.

@@ -80,6 +80,8 @@ pub enum Outcome {
     Unauthorized,
     /// 403 from the registry or its own token service.
     Forbidden,
+    /// 401 or 403 that speaks of the address or network asked from. Nodes ask from other ones.
+    AddressRefused,
     /// 401 or 403 that is not the registry's own: no challenge, an HTML page, a proxy.
     RefusedByStranger,
     /// 429, or a back-off that is still running.

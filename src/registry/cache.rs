@@ -273,6 +273,7 @@ fn lifetime(outcome: &Outcome, by_digest: bool, failures: u32, limits: &CacheLim
         | Outcome::MissingOrDenied
         | Outcome::Unauthorized
         | Outcome::Forbidden
+        | Outcome::AddressRefused
         | Outcome::RefusedByStranger => limits.negative,
         Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
         outcome if is_unreachable(outcome) => limits

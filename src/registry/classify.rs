@@ -94,7 +94,9 @@ pub(super) fn refusal(
     body: Option<&[u8]>,
 ) -> Outcome {
     let envelope = body.map(Envelope::read).unwrap_or_default();
+    let of_address = body.is_some_and(speaks_of_address);
     match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if of_address => Outcome::AddressRefused,
         StatusCode::NOT_FOUND => missing(&envelope),
         StatusCode::UNAUTHORIZED => unauthorized(challenges, proof, family, &envelope),
         StatusCode::FORBIDDEN if envelope.is_throttling() => throttled(headers),
@@ -159,7 +161,9 @@ pub(super) fn token_refusal(
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let own = headers.contains_key(http::header::WWW_AUTHENTICATE) || is_json_object(body);
-            if !own {
+            if speaks_of_address(body) {
+                Outcome::AddressRefused
+            } else if !own {
                 Outcome::RefusedByStranger
             } else if family.token_refusal_hides(status) {
                 Outcome::MissingOrDenied
@@ -176,6 +180,42 @@ pub(super) fn token_refusal(
         status if status.is_redirection() => Outcome::Malformed("the token service redirects"),
         status => Outcome::RegistryError { status: status.as_u16() },
     }
+}
+
+/// How registries say, in lower case, that they refuse the address or network asked from. Nodes
+/// ask from others: through another gateway, a private endpoint, another proxy. A phrase too many
+/// costs a denial, one too few denies what nodes can pull.
+const OF_THE_ADDRESS: &[&str] = &[
+    // ACR's firewall: "client with IP '1.2.3.4' is not allowed access"
+    // <https://learn.microsoft.com/azure/container-registry/container-registry-troubleshoot-access>
+    "client with ip",
+    "public network access",
+    "private endpoint",
+    "private link",
+    // ECR behind an endpoint: "because no VPC endpoint policy allows the … action"
+    // <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+    "vpc endpoint",
+    // Artifact Registry in a service perimeter: "Request is prohibited by organization's policy"
+    // <https://cloud.google.com/vpc-service-controls/docs/troubleshooting>
+    "vpcservicecontrols",
+    "vpc service controls",
+    "prohibited by organization's policy",
+    "security_policy_violated",
+    // GitHub: "has an IP allow list enabled, and your IP address is not permitted"; Docker Hub's
+    // export control and many others name the "IP address", too.
+    "ip allow list",
+    "ip address",
+    "ip restriction",
+    "source ip",
+    "allowlist",
+    "whitelist",
+    "your location",
+];
+
+/// Whether a refusal is one of the address or network asked from. Nothing of it is repeated.
+fn speaks_of_address(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_lowercase();
+    OF_THE_ADDRESS.iter().any(|phrase| text.contains(phrase))
 }
 
 fn throttled(headers: &HeaderMap) -> Outcome {
@@ -374,6 +414,22 @@ mod tests {
     #[case::proxy_negotiate(
         Shape { status: 401, challenge: "Negotiate", body: HTML, ..Shape::default() },
         Outcome::RefusedByStranger)]
+    #[case::acr_firewall(
+        Shape { host: "x.azurecr.io", status: 403, proof: AuthUsed::Token,
+            body: r#"{"errors":[{"code":"DENIED","message":"client with IP '203.0.113.9' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."}]}"#, ..Shape::default() },
+        Outcome::AddressRefused)]
+    #[case::ecr_endpoint_policy(
+        Shape { host: "1.dkr.ecr.eu-west-1.amazonaws.com", status: 403, proof: AuthUsed::Basic,
+            body: r#"{"errors":[{"code":"DENIED","message":"User: arn:aws:sts::1:assumed-role/n is not authorized to perform: ecr:BatchGetImage on resource: r because no VPC endpoint policy allows the ecr:BatchGetImage action"}]}"#, ..Shape::default() },
+        Outcome::AddressRefused)]
+    #[case::google_perimeter(
+        Shape { host: "europe-docker.pkg.dev", status: 403, proof: AuthUsed::Token,
+            body: r#"{"errors":[{"code":"DENIED","message":"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x"}]}"#, ..Shape::default() },
+        Outcome::AddressRefused)]
+    #[case::github_allow_list(
+        Shape { host: "ghcr.io", status: 403, proof: AuthUsed::Token,
+            body: r#"{"errors":[{"code":"DENIED","message":"Although you appear to have the correct authorization credentials, the organization has an IP allow list enabled, and your IP address is not permitted to access this resource."}]}"#, ..Shape::default() },
+        Outcome::AddressRefused)]
     #[case::hub_limit(
         Shape { status: 429, body: r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"m"}]}"#, ..Shape::default() },
         Outcome::Throttled { retry_after: None })]
@@ -469,5 +525,14 @@ mod tests {
             None,
         );
         assert_eq!(found, Outcome::TagMissing { code: None });
+    }
+
+    #[test]
+    fn a_token_service_that_refuses_the_address_proves_nothing_about_nodes() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"client with IP '203.0.113.9' is not allowed access"}]}"#;
+        for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+            let outcome = token_refusal(status, &HeaderMap::new(), RegistryVendor::Plain, body);
+            assert_eq!(outcome, Outcome::AddressRefused);
+        }
     }
 }

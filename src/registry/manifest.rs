@@ -87,8 +87,9 @@ async fn find(
             }
         }
         // Refuses HEAD, or says no without a body that would show whose word it is.
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND => {}
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED if !reply.is_challenged() => {}
+        // Only the body of a 403 says whether it is the address asked from that is refused.
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {}
+        StatusCode::UNAUTHORIZED if !reply.is_challenged() => {}
         _ => return Ok(session.refuse(reply, false).await),
     }
     let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
@@ -238,6 +239,7 @@ fn contradiction(outcome: Outcome) -> Outcome {
         | Outcome::MissingOrDenied
         | Outcome::Unauthorized
         | Outcome::Forbidden
+        | Outcome::AddressRefused
         | Outcome::RefusedByStranger => {
             Outcome::Malformed("what HEAD announced was refused to GET")
         }

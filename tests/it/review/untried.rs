@@ -2,7 +2,7 @@
 //! to be seen. What a registry answers to others proves little about them.
 
 use pullgate::policy::Decision;
-use pullgate::pull::{Escape, Outcome, Verdict};
+use pullgate::pull::{Cause, Escape, Outcome, Verdict};
 use rstest::rstest;
 use serde_json::json;
 
@@ -85,4 +85,20 @@ async fn a_secret_to_come_brings_no_tag_into_a_repository_that_is_seen(
     assert_eq!(review.images[0].assessment.verdict, verdict);
     let world = World::enforcing().answer(APP, "", exists());
     assert_eq!(run(&world, pod(APP), "").await.decision, Decision::Allow);
+}
+
+/// Nodes ask from addresses of their own: a registry's firewall says nothing about them.
+#[tokio::test]
+async fn a_refusal_of_the_address_asked_from_denies_nothing() {
+    let world = World::enforcing().answer(APP, "regcred", Outcome::AddressRefused).secret(secret(
+        "regcred",
+        "reg.example.com",
+        "ann",
+    ));
+    let mut object = pod(APP);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "regcred"}]);
+    let review = run(&world, object, VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(review.images[0].assessment.cause, Some(Cause::NetworkRestricted));
+    assert!(review.decision < Decision::Deny);
 }
