@@ -2,7 +2,7 @@
 //!
 //! Pure: it proposes candidates, best first; proving them is the review's work, and only what was
 //! proven is ever said. Names that a registry supplied are candidates only if they are like what
-//! the asker wrote.
+//! the user wrote.
 
 mod correct;
 mod nearest;
@@ -18,7 +18,7 @@ pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
-pub use secret::{SecretFault, create_command, login_command, mend_secret};
+pub use secret::{SecretFault, create_command, fix_secret, login_command};
 pub use tag::{rank_known_tags, rank_namesakes};
 
 /// One thing to do, proven before it is said.
@@ -76,7 +76,7 @@ kinds! {
     /// A pull secret of the same namespace that can pull the image.
     PullSecret = "pull_secret";
     /// A pull secret that the pod names and that is of no use, and how to mend it.
-    MendSecret = "mend_secret";
+    FixSecret = "mend_secret";
     /// Another place that has the image and answers.
     OtherSource = "other_source";
     /// A pull policy under which the nodes would pull it.

@@ -10,7 +10,7 @@
 //! ```text
 //! bytes → decode  → AdmissionRequest
 //!       → extract → Workload    every image it will pull, with its place
-//!       → gather  → Evidence    what this cluster has lived through, and what the registry
+//!       → gather  → Evidence    what was observed in this cluster, and what the registry
 //!                               answered to each of the pod's own credentials
 //!       → assess  → Assessment  works, fails or cannot tell; the cause; the open escapes
 //!       → advise  → Advice      what to use instead, tried before it is said

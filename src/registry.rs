@@ -151,7 +151,7 @@ impl RegistryClient {
         }
     }
 
-    /// What is known of a registry's reachability; nothing if it was not asked lately. The host
+    /// What is known of a registry's reachability; nothing if it was not asked recently. The host
     /// as it stands in image names.
     pub fn status(&self, host: &str) -> Option<RegistryStatus> {
         let hosts = self.hosts.load();

@@ -57,7 +57,7 @@ pub struct Sources<'a> {
     pub cluster: &'a dyn ClusterSource,
     /// The nodes' own credentials.
     pub nodes: &'a dyn NodeCredentialSource,
-    /// What this cluster has lived through.
+    /// What was observed in this cluster.
     pub health: &'a dyn HealthSource,
     /// Who may see what.
     pub access: &'a dyn AccessSource,
@@ -113,7 +113,7 @@ pub struct ImageReview {
     pub reference: Result<ImageReference, ReferenceError>,
     /// What each credential got.
     pub attempts: Vec<Attempt>,
-    /// What this cluster has lived through with it.
+    /// What was observed of it in this cluster.
     pub history: History,
     /// What will become of the pull.
     pub assessment: Assessment,
@@ -121,9 +121,9 @@ pub struct ImageReview {
     pub advice: Vec<Advice>,
     /// What the policy makes of it.
     pub ruling: Ruling,
-    /// Whether the asker may know that this very image ran here.
+    /// Whether the user may know that this very image ran here.
     pub seen_here: bool,
-    /// How the image and its registry fare here, as far as the asker may know.
+    /// How the image and its registry fare here, as far as the user may know.
     pub picture: Option<FailureStats>,
 }
 

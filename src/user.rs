@@ -1,4 +1,4 @@
-//! Who asks: decides what may be told.
+//! Who asks: decides what may be shown.
 
 /// The user in the AdmissionReview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

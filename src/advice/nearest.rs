@@ -1,6 +1,6 @@
 //! "Did you mean": which of a repository's tags are nearest to the one that is missing, and why.
 //!
-//! Tags are untrusted text. Only those come out that parse as tags and are near to what the asker
+//! Tags are untrusted text. Only those come out that parse as tags and are near to what the user
 //! wrote, so that nobody can put words of his own before a person by naming a tag after them.
 
 use std::cmp::Reverse;

@@ -63,7 +63,7 @@ impl Advice {
             BuildState::NeverRun { suspended: true } => "has never run: it is suspended".to_owned(),
             BuildState::NeverRun { suspended: false } => "has never run".to_owned(),
             BuildState::Completed { at } => {
-                format!("ended well{}: see where it pushes to", ago(at))
+                format!("succeeded{}: see where it pushes to", ago(at))
             }
             BuildState::Ran { at } => format!("last ran {}", how_long_ago(*at, now)),
         };

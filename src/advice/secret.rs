@@ -43,7 +43,7 @@ impl SecretFault {
 }
 
 /// What to say and do about a secret, for an image of `host`.
-pub fn mend_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -> Advice {
+pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -> Advice {
     let message = match fault {
         SecretFault::Missing => format!("secret `{name}` does not exist in this namespace"),
         SecretFault::WrongType => {
@@ -71,7 +71,7 @@ pub fn mend_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) 
                 .map(|create| format!("{create} --dry-run=client -o yaml | kubectl replace -f -"))
         }
     };
-    Advice { kind: AdviceKind::MendSecret, value: name.into(), message, command }
+    Advice { kind: AdviceKind::FixSecret, value: name.into(), message, command }
 }
 
 /// The command that makes a pull secret; what only the person knows is in angle brackets. None if
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_command_fits_the_fault() {
-        let command = |fault| mend_secret("regcred", "shop", "reg.example.com:5000", fault).command;
+        let command = |fault| fix_secret("regcred", "shop", "reg.example.com:5000", fault).command;
         insta::assert_snapshot!(command(SecretFault::Missing).unwrap(), @"kubectl create secret docker-registry regcred -n shop --docker-server='reg.example.com:5000' --docker-username='<user>' --docker-password='<password>'");
         insta::assert_snapshot!(command(SecretFault::WrongType).unwrap(), @"kubectl delete secret regcred -n shop && kubectl create secret docker-registry regcred -n shop --docker-server='reg.example.com:5000' --docker-username='<user>' --docker-password='<password>'");
         insta::assert_snapshot!(command(SecretFault::OtherHost).unwrap(), @"kubectl create secret docker-registry pull-reg-example-com-5000 -n shop --docker-server='reg.example.com:5000' --docker-username='<user>' --docker-password='<password>'");

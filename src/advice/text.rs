@@ -16,7 +16,7 @@ impl Advice {
     /// A tag that runs here; nothing if it is known by its digest only.
     pub fn known_tag(known: &KnownTag) -> Option<Self> {
         let tag = known.reference.tag()?;
-        let message = format!("tag `{tag}` runs {} and can be pulled", place(known));
+        let message = format!("use `{tag}` ({})", running(known));
         Some(Self::new(AdviceKind::KnownGoodTag, tag, message))
     }
 
@@ -32,7 +32,7 @@ impl Advice {
         let message = if nearness.is_meant() {
             format!("did you mean `{tag}`? it can be pulled ({words})")
         } else {
-            format!("tag `{tag}` can be pulled ({words})")
+            format!("use `{tag}` ({words})")
         };
         Self::new(AdviceKind::NearestTag, tag, message)
     }
@@ -86,6 +86,15 @@ impl Advice {
             ("mirror", "pull through a mirror of your own, or with an account of a higher limit")
         };
         Self::new(AdviceKind::Throttled, value, message)
+    }
+}
+
+/// How many pods run it, and where.
+fn running(known: &KnownTag) -> String {
+    let place = if known.in_namespace { "here" } else { "in this cluster" };
+    match known.pods {
+        1 => format!("1 pod runs it {place}"),
+        pods => format!("{pods} pods run it {place}"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! `pullgate explain`: what a message of the kubelet means, and what a cluster has lived through
-//! with an image, as far as the person at the command line may see.
+//! `pullgate explain`: what a message of the kubelet means, and what was observed of an
+//! image in a cluster, as far as the person at the command line may see.
 
 mod related;
 mod messages;
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Explains a message of the kubelet, or what a cluster has lived through with an image.
+Explains a message of the kubelet, or what was observed of an image in a cluster.
 
 With --message or --messages no cluster is asked. Otherwise pods, their owners and events, and \
 nodes are listed once with your own kubeconfig (KUBECONFIG or ~/.kube/config, if --kubeconfig is \
@@ -43,7 +43,7 @@ events of now is not known to the command line.";
 /// Flags of `pullgate explain`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    about = "Explain a pull failure, or what the cluster has lived through with an image",
+    about = "Explain a pull failure, or what was observed of an image in the cluster",
     long_about = ABOUT,
     group = ArgGroup::new("question").required(true)
 )]

@@ -49,7 +49,7 @@ impl Accesses {
         Self { client: connection.client().clone(), named }
     }
 
-    /// Whether the asker may list pods there; `false` if that could not be found out in time.
+    /// Whether the user may list pods there; `false` if that could not be found out in time.
     pub(super) async fn may_list_pods(
         &self,
         user: &UserInfo,
@@ -59,7 +59,7 @@ impl Accesses {
         self.may(user, Question::ListPods(namespace.map(Box::from)), deadline).await
     }
 
-    /// Whether the asker may read this Secret; `false` if that could not be found out in time.
+    /// Whether the user may read this Secret; `false` if that could not be found out in time.
     pub(super) async fn may_read_secret(
         &self,
         user: &UserInfo,

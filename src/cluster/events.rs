@@ -74,7 +74,7 @@ impl EventWriter {
 }
 
 fn hash(event: &WorkloadEvent) -> u64 {
-    // The same in every replica of one version; others write it once more, which does no harm.
+    // The same in every replica of one version; others write it again, which does no harm.
     let mut hasher = DefaultHasher::new();
     (&event.uid, event.reason, &event.message).hash(&mut hasher);
     hasher.finish()

@@ -98,7 +98,7 @@ impl Default for WatchTuning {
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The API server refused, failed or could not be reached.
-    #[error("the API server did not answer as hoped")]
+    #[error("the API server gave an unexpected response")]
     Api(#[source] ApiError),
     /// The request could not be written.
     #[error("failed to write the request")]

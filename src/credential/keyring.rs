@@ -241,7 +241,7 @@ struct Pattern {
 }
 
 impl Pattern {
-    /// The kubelet parses a stored key, and the image, as a URL once more for each look-up.
+    /// The kubelet parses a stored key, and the image, as a URL again for each look-up.
     fn of_key(key: &[u8], brackets: Brackets) -> Option<Self> {
         let Parsed { host, path } = go_url::parse(key, brackets)?;
         let (name, port) = go_url::split_host_port(&host);

@@ -51,20 +51,20 @@ const fn of_cause(cause: Cause) -> &'static str {
         }
         Cause::Timeout => "check network, proxy and firewall between the node and the registry",
         Cause::TlsFailure => {
-            "give the node's runtime the registry's CA, or mend the registry's certificate"
+            "give the node's runtime the registry's CA, or fix the registry's certificate"
         }
         Cause::RegistryError => "wait for the registry or ask its operators: it answers errors",
         Cause::UnsupportedManifest => {
             "rebuild the image in a current format, and check that it is a container image"
         }
         Cause::CorruptContent => "pull again; if it stays, push the image again or purge caches",
-        Cause::NodeStorage => "free or mend the disk of the node that holds images",
+        Cause::NodeStorage => "free or fix the disk of the node that holds images",
         Cause::ImageNeverPull => "put the image on the node, or change the pull policy",
         Cause::SignatureRejected => "sign the image as the node's policy asks, or use one that is",
         Cause::NodeRuntime => "look at the container runtime of the node; a new attempt may do",
         Cause::BackOff => "look for the message of the last attempt: this one names no cause",
         Cause::NotAnImageFailure => "nothing to do about the image: this is another matter",
-        Cause::BrokenPullSecret => "mend the JSON or base64 in the pod's pull secrets",
+        Cause::BrokenPullSecret => "fix the JSON or base64 in the pod's pull secrets",
         Cause::ForbiddenAddress => "use a registry whose address is not reserved",
         Cause::ForeignRealm => "check the registry's token service: it is on another host",
         Cause::NetworkRestricted => {

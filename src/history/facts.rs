@@ -12,11 +12,11 @@ pub struct HistoryQuestion<'a> {
     pub reference: &'a ImageReference,
     /// The namespace of the object under review.
     pub namespace: &'a str,
-    /// Of which namespaces names and tags may be told.
+    /// Of which namespaces names and tags may be shown.
     pub visibility: &'a Visibility,
 }
 
-/// Of which namespaces the asker may be told. Counts and verdicts that tell nothing about others
+/// Of which namespaces the user may be shown. Counts and verdicts that tell nothing about others
 /// (such as "the nodes evidently can log in to this registry") are not bound by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visibility {
@@ -27,7 +27,7 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// Nobody: only what may be told to anybody.
+    /// Nobody: only what may be shown to anybody.
     pub const fn nobody() -> Self {
         Self::Namespaces(Vec::new())
     }
@@ -44,12 +44,12 @@ impl Visibility {
 /// Whether the index may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Freshness {
-    /// The first lists are not in yet: nothing may be told, nothing denied.
+    /// The first lists are not in yet: nothing may be shown, nothing denied.
     #[default]
     Learning,
     /// Every watch is in contact.
     Current,
-    /// A watch has had no contact for too long: nothing may be told, nothing denied.
+    /// A watch has had no contact for too long: nothing may be shown, nothing denied.
     Stale,
     /// There is no index: the command line on files alone.
     Absent,
@@ -77,11 +77,11 @@ pub struct History {
     pub freshness: Freshness,
     /// The last time that a node pulled or started exactly this reference, anywhere.
     pub last_success: Option<Success>,
-    /// Tags of the same repository that run, in namespaces that may be told of; the most
+    /// Tags of the same repository that run, in namespaces that the user may see; the most
     /// recently started first.
     pub known_tags: Vec<KnownTag>,
     /// Causes for which pods of exactly this reference fail now, with how many, in namespaces that
-    /// may be told of; the most frequent first.
+    /// may be shown; the most frequent first.
     pub failures: Vec<(Cause, u32)>,
     /// Workloads of these, and pods without one; a bounded number of pods is looked at.
     pub failing_workloads: u32,
@@ -108,7 +108,7 @@ pub struct Success {
 pub struct KnownTag {
     /// The reference with that tag or digest.
     pub reference: ImageReference,
-    /// How many pods run it, in namespaces that may be told of.
+    /// How many pods run it, in namespaces that the user may see.
     pub pods: u32,
     /// Whether one of them is in the namespace of the object under review.
     pub in_namespace: bool,
@@ -125,7 +125,7 @@ impl KnownTag {
     }
 }
 
-/// One registry. The counts are of namespaces that may be told of; the rest is of the whole cluster.
+/// One registry. The counts are of namespaces that the user may see; the rest is of the whole cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RegistryHealth {
     /// Containers that run an image of this registry.

@@ -104,7 +104,7 @@ pub enum BuildState {
         /// Whether it is suspended.
         suspended: bool,
     },
-    /// It ended well.
+    /// It succeeded.
     Completed {
         /// When.
         at: Option<Timestamp>,

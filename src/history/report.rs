@@ -43,7 +43,7 @@ pub struct Report {
     pub subject: String,
     /// Whether the index may be believed: `current`, or why everything else is empty.
     pub freshness: &'static str,
-    /// Whether only some namespaces may be told of, so that numbers may be too low.
+    /// Whether only some namespaces may be shown, so that numbers may be too low.
     pub partial: bool,
     /// Question 1: who runs it.
     pub scope: Scope,
@@ -193,7 +193,7 @@ pub struct TagLine {
     pub running: u32,
     /// Containers that cannot get it.
     pub failing: u32,
-    /// When a node last started it, as far as that may be told.
+    /// When a node last started it, as far as that may be shown.
     pub last_seen: Option<Timestamp>,
     /// Whether pods run different content behind this one tag.
     pub differs: bool,

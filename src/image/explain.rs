@@ -1,12 +1,12 @@
 //! Says in words which part of an unparsable image name is wrong.
 //!
 //! The library's texts are often no more than `invalid reference format`; a person needs the
-//! part. The words repeat only what the asker wrote, escaped and cut to a bounded length.
+//! part. The words repeat only what the user wrote, escaped and cut to a bounded length.
 
 use super::grammar;
 use super::reference::ReferenceErrorKind;
 
-/// The most characters of the asker's text that are repeated.
+/// The most characters of the user's text that are repeated.
 const QUOTE_LIMIT: usize = 60;
 
 /// The offending part of an image name that was refused for this reason.

@@ -150,7 +150,7 @@ impl Platform {
     /// One candidate of containerd's list against an entry, both in canonical words.
     fn takes(&self, architecture: &str, variant: &str, offered: &Self) -> bool {
         let node_os = self.normalized().os;
-        // Candidates are normalised once more before the comparison (amd64 v1, arm64 v8).
+        // Candidates are normalised again before the comparison (amd64 v1, arm64 v8).
         let (architecture, variant) = normalize_architecture(architecture, variant);
         let entry = offered.normalized();
         // An entry without an OS is read as one of the node's own.

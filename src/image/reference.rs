@@ -91,6 +91,11 @@ impl ImageReference {
         &self.name[..self.host_len]
     }
 
+    /// Whether its registry is Docker Hub, under whichever of its names.
+    pub fn is_on_docker_hub(&self) -> bool {
+        self.host() == HUB
+    }
+
     /// The repository within the registry, such as `library/nginx`.
     pub fn repository(&self) -> &str {
         &self.name[self.host_len + 1..]
@@ -140,7 +145,7 @@ impl ImageReference {
     }
 
     /// Whether the host is one that the library did not recognise as a domain
-    /// (`foo_bar.com/app`): containerd dials it all the same; CRI-O takes the name as short.
+    /// (`foo_bar.com/app`): containerd dials it still; CRI-O takes the name as short.
     pub fn has_irregular_host(&self) -> bool {
         self.irregular_host
     }

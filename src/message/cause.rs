@@ -8,8 +8,8 @@ use crate::pull::{Cause, Escape, TlsFault, Verdict};
 pub const fn escape_words(escape: Escape) -> &'static str {
     match escape {
         Escape::NodeMirror => "a mirror",
-        Escape::NodeCredentials => "credentials of its own",
-        Escape::ImageOnNode => "the image already",
+        Escape::NodeCredentials => "credentials of their own",
+        Escape::ImageOnNode => "the image",
     }
 }
 
@@ -30,15 +30,15 @@ pub const fn tls_words(fault: TlsFault) -> &'static str {
 pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
     let fails = matches!(verdict, Verdict::Fails);
     match cause {
-        Cause::InvalidReference => "not a valid image name",
-        Cause::TagNotFound if fails => "the registry has no such tag or digest",
-        Cause::TagNotFound => "the registry seems to have no such tag or digest",
-        Cause::RepositoryNotFound if fails => "the registry has no such repository",
-        Cause::RepositoryNotFound => "the registry seems to have no such repository",
-        Cause::AccessDeniedOrMissing => "missing, or not readable with these credentials",
-        Cause::Unauthorized => "the registry refuses these credentials (401)",
-        Cause::Forbidden => "the registry forbids these credentials to pull it (403)",
-        Cause::RateLimited => "the registry's pull limit is used up (429)",
+        Cause::InvalidReference => "invalid name",
+        Cause::TagNotFound if fails => "tag not found in the registry",
+        Cause::TagNotFound => "the tag seems to be missing from the registry",
+        Cause::RepositoryNotFound if fails => "repository not found in the registry",
+        Cause::RepositoryNotFound => "the repository seems to be missing from the registry",
+        Cause::AccessDeniedOrMissing => "not found, or not readable with these credentials",
+        Cause::Unauthorized => "registry rejects the credentials (401)",
+        Cause::Forbidden => "registry denies the credentials access (403)",
+        Cause::RateLimited => "registry's pull limit reached (429)",
         Cause::PlatformMismatch if matches!(verdict, Verdict::Works) => {
             "can be pulled but is not built for some of the nodes, where it will not start"
         }
@@ -64,7 +64,7 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         Cause::NodeRuntime => "the container runtime of a node is in trouble",
         Cause::BackOff => "nodes wait after failing to pull it",
         Cause::NotAnImageFailure => "fails for a reason other than its image",
-        Cause::BrokenPullSecret => "a pull secret is broken, so the kubelet pulls nothing",
+        Cause::BrokenPullSecret => "a pull secret is malformed, so the kubelet cannot pull",
         Cause::ForbiddenAddress => "the registry's address is one that Pullgate does not contact",
         Cause::ForeignRealm => {
             "the registry wants credentials on a foreign host, where Pullgate sends none"
@@ -74,7 +74,7 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         }
         Cause::MalformedAnswer => "the registry's answer is not one of a registry",
         Cause::TooLate => "the look-up was not ready in time",
-        Cause::Overloaded => "Pullgate had too much to do to look",
+        Cause::Overloaded => "Pullgate is overloaded and did not look",
         Cause::UnknownNodes => "it depends on nodes that are not known",
     }
 }

@@ -1,7 +1,7 @@
 //! The one line about an image: image, cause, next step, the point within the first 120
 //! characters.
 //!
-//! Only names that the asker wrote, and what was proven, are repeated; never a word of a
+//! Only names that the user wrote, and what was proven, are repeated; never a word of a
 //! registry's. What does not fit whole is left out, least important first: nothing that a person
 //! would copy is ever cut. `docs/messages.md` shows every line.
 
@@ -10,7 +10,7 @@ use super::limits::{MAX_WARNING, clean, shorten};
 use super::stats::FailureStats;
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
-use crate::image::ReferenceError;
+use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{ExceptionUse, Reason, Ruling};
 use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict};
 
@@ -50,9 +50,9 @@ pub struct Finding<'a> {
     pub is_pod: bool,
     /// Whether somebody else may put other images into the pods of this object.
     pub pods_rewritten: bool,
-    /// Whether the asker may know that this very image ran here.
+    /// Whether the user may know that this very image ran here.
     pub seen_here: bool,
-    /// How the image and its registry fare here, as far as the asker may know.
+    /// How the image and its registry fare here, as far as the user may know.
     pub picture: Option<FailureStats>,
 }
 
@@ -97,23 +97,35 @@ impl Finding<'_> {
             Cause::InvalidReference => {
                 let offending = self.reference_error.map_or("", ReferenceError::offending);
                 let offending = shorten(offending, most);
-                format!("not a valid image name ({offending}), so no node can pull it")
+                format!("invalid name ({offending})")
             }
             Cause::BrokenPullSecret => {
                 let name = self.broken_secret.map_or("", |(name, _)| name);
                 let name = shorten(name, most);
-                format!("pull secret `{name}` is broken, so nothing is pulled")
+                format!("pull secret `{name}` is malformed, so the kubelet cannot pull")
+            }
+            Cause::TagNotFound | Cause::RepositoryNotFound => self.not_found(cause),
+            Cause::Unauthorized | Cause::Forbidden if self.secret_tried().is_some() => {
+                let secret = shorten(self.secret_tried().unwrap_or_default(), most);
+                if cause == Cause::Unauthorized {
+                    format!("registry rejects the credentials in secret `{secret}` (401)")
+                } else {
+                    format!("registry denies access with secret `{secret}` (403)")
+                }
+            }
+            Cause::RateLimited if self.on_docker_hub() => {
+                "Docker Hub pull limit reached (429)".to_owned()
             }
             Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
             Cause::Unauthorized if self.is_anonymous() && self.secrets_unread => {
-                "the registry wants a login (401)".to_owned()
+                "needs credentials (401)".to_owned()
             }
             Cause::Unauthorized if self.is_anonymous() => {
-                "the registry wants a login (401), and no pull secret matches".to_owned()
+                "needs credentials and the pod has none (401)".to_owned()
             }
             Cause::AccessDeniedOrMissing if self.is_anonymous() && !self.secrets_unread => {
-                "missing, or private and no pull secret matches".to_owned()
+                "not found, or private and the pod has no credentials".to_owned()
             }
             _ => sentence(cause, self.assessment.verdict).to_owned(),
         }
@@ -128,6 +140,25 @@ impl Finding<'_> {
                 self.assessment.cause,
                 None | Some(Cause::InvalidReference | Cause::BrokenPullSecret)
             )
+    }
+
+    /// What is missing, by the words of the name that was written.
+    fn not_found(&self, cause: Cause) -> String {
+        let words = sentence(cause, self.assessment.verdict);
+        if self.image.contains('@') { words.replace("tag", "digest") } else { words.to_owned() }
+    }
+
+    /// The secret whose credentials decided, if they are a secret's.
+    fn secret_tried(&self) -> Option<&str> {
+        let attempt = self.attempts.get(self.assessment.decisive?)?;
+        match &attempt.source.as_ref()?.origin {
+            CredentialOrigin::Secret(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn on_docker_hub(&self) -> bool {
+        ImageReference::parse(self.image).is_ok_and(|image| image.is_on_docker_hub())
     }
 
     /// Whether nobody logged in.
@@ -163,6 +194,7 @@ impl Finding<'_> {
         let mut say = |rank: u8, words: Option<String>| {
             tails.extend(words.map(|words| Tail { rank, words }));
         };
+        say(0, self.obvious_step());
         say(1, self.just_now());
         say(1, self.why_broken());
         let alone = self.picture.filter(|_| self.is_of_the_registry());
@@ -195,6 +227,20 @@ impl Finding<'_> {
         tails
     }
 
+    /// What to do where the cause alone says it, and nothing better was found.
+    fn obvious_step(&self) -> Option<String> {
+        if !self.advice.is_empty() || self.ruling.refused || self.assessment.softened.is_some() {
+            return None;
+        }
+        let step = match self.assessment.cause? {
+            Cause::Unauthorized if self.secret_tried().is_some() => "update it",
+            Cause::BrokenPullSecret => "recreate it",
+            Cause::RateLimited => "pods may wait",
+            _ => return None,
+        };
+        Some(step.to_owned())
+    }
+
     /// What softened the verdict, or what the look-up said where that is not the head.
     fn just_now(&self) -> Option<String> {
         match (self.assessment.softened?, self.assessment.cause?) {
@@ -202,14 +248,12 @@ impl Finding<'_> {
                 Some(format!("just now {}", sentence(cause, self.assessment.verdict)))
             }
             (Softened::RecentSuccess, _) if self.seen_here => {
-                Some("though it was pulled here lately".to_owned())
+                Some("though it was pulled here recently".to_owned())
             }
             // Said at the end, like the ways that are open to nodes.
             (Softened::NodesMayLogIn | Softened::MayBeHidden, _) => None,
             // Somebody else's pods are nobody's business.
-            (Softened::RecentSuccess, _) => {
-                Some("it may work on the nodes all the same".to_owned())
-            }
+            (Softened::RecentSuccess, _) => Some("it may still work on the nodes".to_owned()),
         }
     }
 
@@ -231,15 +275,19 @@ impl Finding<'_> {
                 | Cause::AccessDeniedOrMissing
                 | Cause::RateLimited
         );
-        let attempt = self.attempts.get(index).filter(|_| asked)?;
+        // The head names the secret that is refused.
+        let named = matches!(self.assessment.cause?, Cause::Unauthorized | Cause::Forbidden)
+            && self.secret_tried().is_some();
+        let attempt = self.attempts.get(index).filter(|_| asked && !named)?;
         Some(match attempt.source.as_ref().map(|source| &source.origin) {
             None if self.secrets_unread => {
-                "it is not known which pull secrets the pods get: asked anonymously".to_owned()
+                "it is not known which pull secrets the pods get: checked without credentials"
+                    .to_owned()
             }
-            None => "Pullgate asked anonymously".to_owned(),
-            Some(CredentialOrigin::Secret(name)) => format!("Pullgate asked with secret `{name}`"),
-            Some(CredentialOrigin::User) => "asked with your own login".to_owned(),
-            Some(_) => "Pullgate asked with the nodes' credentials".to_owned(),
+            None => "checked without credentials".to_owned(),
+            Some(CredentialOrigin::Secret(name)) => format!("checked with secret `{name}`"),
+            Some(CredentialOrigin::User) => "checked with your own login".to_owned(),
+            Some(_) => "checked with the nodes' credentials".to_owned(),
         })
     }
 
@@ -253,7 +301,7 @@ impl Finding<'_> {
     fn escapes(&self) -> Option<String> {
         match self.assessment.softened {
             Some(Softened::NodesMayLogIn) => {
-                return Some("unless a node has credentials of its own".to_owned());
+                return Some("may still work if nodes have credentials of their own".to_owned());
             }
             Some(Softened::MayBeHidden) => {
                 return Some("unless it is only hidden from those who asked".to_owned());
@@ -264,7 +312,7 @@ impl Finding<'_> {
             self.assessment.escapes.iter().map(|escape| escape_words(*escape)).collect();
         let (last, most) = words.split_last()?;
         let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
-        Some(format!("unless a node has {most}{last}"))
+        Some(format!("may still work if nodes have {most}{last}"))
     }
 }
 

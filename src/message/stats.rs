@@ -5,7 +5,7 @@
 pub enum StatsScope {
     /// Of all.
     Cluster,
-    /// Of those that the asker may see: a partial view.
+    /// Of those that the user may see: a partial view.
     SomeNamespaces,
     /// Of the object's own: a partial view.
     OwnNamespace,
@@ -21,7 +21,7 @@ impl StatsScope {
     }
 }
 
-/// How an image and its registry fare, in numbers that the asker may know.
+/// How an image and its registry fare, in numbers that the user may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureStats {
     /// Of which namespaces they are.
@@ -60,7 +60,7 @@ impl FailureStats {
         }
     }
 
-    /// How many fail at a registry that is in trouble; nothing if the asker may know of none.
+    /// How many fail at a registry that is in trouble; nothing if the user may know of none.
     pub(super) fn trouble(&self) -> Option<String> {
         let all = self.registry_failing + self.registry_healthy;
         let (failing, place) = (self.registry_failing, self.view.words());

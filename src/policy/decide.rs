@@ -306,7 +306,7 @@ impl PullgatePolicy {
             .map_or((Decision::Deny, denied), |(_, because)| (Decision::Warn, because))
     }
 
-    /// Whether the image may still be pushed, or its login come: the pod is wanted since lately.
+    /// Whether the image may still be pushed, or its login come: the pod is wanted only since recently.
     fn in_grace(&self, matter: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
         let may_come = matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause));
         let grace = self.spec.grace_for(subject).get();

@@ -78,7 +78,7 @@ pub struct PullgatePolicySpec {
     /// Kinds with a pod template that Pullgate is to read beside the built-in ones.
     #[schemars(length(max = 64))]
     pub extra_kinds: Vec<ExtraKind>,
-    /// ServiceAccounts, as `namespace/name`, that may be told of other namespaces than their
+    /// ServiceAccounts, as `namespace/name`, that the user may see other namespaces than their
     /// object's own, as far as their rights go. Name only accounts whose output nobody else reads.
     #[schemars(length(max = 64))]
     pub trusted_service_accounts: Vec<AccountName>,

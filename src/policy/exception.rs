@@ -67,7 +67,7 @@ impl Exception {
 }
 
 impl BreakGlass {
-    /// Whether this asker, or this object by its annotation, gets past a denial.
+    /// Whether this user, or this object by its annotation, gets past a denial.
     pub(super) fn opens(&self, user: &UserInfo, annotations: &[(Box<str>, Box<str>)]) -> bool {
         self.users.iter().any(|listed| **listed == *user.username)
             || self.groups.iter().any(|group| user.groups.iter().any(|has| **has == **group))

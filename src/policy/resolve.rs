@@ -196,7 +196,7 @@ impl PullgatePolicy {
         self.spec.registries.budgets.iter().find(|budget| budget.registry.matches(host))
     }
 
-    /// Whether this account may be told of other namespaces than its object's own. Users who are
+    /// Whether this account may be shown other namespaces than its object's own. Users who are
     /// no ServiceAccounts always may, as far as their rights go.
     pub fn trusts(&self, user: &UserInfo) -> bool {
         !user.is_service_account()

@@ -33,7 +33,7 @@ pub struct Vouches {
     pub preloaded_images: Vouch,
 }
 
-/// What this cluster has lived through, as far as it bears on a verdict.
+/// What was observed in this cluster, as far as it bears on a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -59,7 +59,7 @@ pub enum SecretsState {
     Read,
     /// One is so broken that the kubelet gives up.
     Broken,
-    /// One could not be read, so nobody knows which credentials the kubelet will have.
+    /// One could not be read, so it is unknown which credentials the kubelet will have.
     Unread,
     /// One that is named does not exist (yet). Secrets often come after the pod, and the kubelet
     /// reads them anew with every attempt.
@@ -113,7 +113,7 @@ pub struct Observation<'a> {
     pub runtime: Option<Runtime>,
     /// What the platform team vouches for.
     pub vouches: Vouches,
-    /// What this cluster has lived through.
+    /// What was observed in this cluster.
     pub lived: HistoryFacts,
 }
 

@@ -87,7 +87,7 @@ causes! {
     MalformedAnswer = "malformed_answer", true;
     /// Pullgate's look-up was not ready in time.
     TooLate = "too_late", true;
-    /// Pullgate had too much to do and left the look-up out.
+    /// Pullgate was overloaded and left the look-up out.
     Overloaded = "overloaded", true;
     /// What the nodes would do depends on something that Pullgate was not told.
     UnknownNodes = "unknown_nodes", true;

@@ -155,7 +155,7 @@ impl Limits {
         lock(&self.hosts).retain(|name, _| before.budget(name) == now.budget(name));
     }
 
-    /// What is known of a registry; nothing if it was not asked lately.
+    /// What is known of a registry; nothing if it was not asked recently.
     pub(super) fn status(&self, name: &str) -> Option<RegistryStatus> {
         let host = lock(&self.hosts).get(name).cloned()?;
         let now = Instant::now();

@@ -123,7 +123,7 @@ impl Session<'_> {
         Ok(url)
     }
 
-    /// Asks, once plainly and at most once more with proof, along at most a few redirects.
+    /// Asks, once plainly and at most again with proof, along at most a few redirects.
     pub(super) async fn ask(
         &self,
         method: Method,

@@ -31,11 +31,11 @@ struct AdviceContext<'a> {
     wanted: &'a ImageReference,
     cause: Cause,
     settings: AdviceSettings,
-    /// Of which namespaces the asker may be told.
+    /// Of which namespaces the user may be shown.
     visibility: &'a Visibility,
-    /// What may be told of this image's history; empty if it cannot be believed.
+    /// What may be shown this image's history; empty if it cannot be believed.
     history: &'a History,
-    /// The Service of the registry, if nobody answers behind it and the asker may know.
+    /// The Service of the registry, if nobody answers behind it and the user may know.
     service: Option<&'a RegistryService>,
 }
 
@@ -82,7 +82,7 @@ impl AdviceContext<'_> {
             let proven =
                 if enabled && pull_secrets { self.secret_that_works().await } else { None };
             let mut advice: Vec<Advice> = proven.into_iter().collect();
-            advice.extend(self.secrets_to_mend());
+            advice.extend(self.secrets_to_fix());
             advice
         };
         let sources = async { if enabled { self.other_sources().await } else { Vec::new() } };
@@ -129,7 +129,7 @@ impl AdviceContext<'_> {
     }
 }
 
-/// How the image and its registry fare, in numbers of what may be told.
+/// How the image and its registry fare, in numbers of what may be shown.
 fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<FailureStats> {
     if history.freshness != Freshness::Current {
         return None;
@@ -152,7 +152,7 @@ fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Fail
     })
 }
 
-/// What history may be told; nothing if it cannot be believed.
+/// What history may be shown; nothing if it cannot be believed.
 fn visible_history(
     bench: ReviewContext<'_>,
     wanted: &ImageReference,

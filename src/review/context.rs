@@ -30,7 +30,7 @@ pub(super) struct ReviewContext<'a> {
     pub subject: ReviewRequest<'a>,
     pub secrets: &'a PodSecrets,
     pub eligible: &'a Eligible<'a>,
-    /// Whether somebody else may change the workload's pods; nothing if nobody knows.
+    /// Whether somebody else may change the workload's pods; nothing if that is unknown.
     pub pods_rewritten: Option<bool>,
     /// Access reviews that may still be made for Services.
     pub more_reviews: &'a AtomicUsize,
@@ -49,7 +49,7 @@ pub(super) struct ResolvedName<'a> {
 /// Everything that is known about one image, and what it came to.
 struct Judged {
     gathered: Gathered,
-    /// The Service of its registry, if nobody answers behind it and the asker may know.
+    /// The Service of its registry, if nobody answers behind it and the user may know.
     service: Option<RegistryService>,
     assessment: Assessment,
     ruling: Ruling,

@@ -25,7 +25,7 @@ pub trait ManifestSource: Send + Sync {
     /// [`Outcome::TooLate`] and the look-up goes on in the background.
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
 
-    /// Asks once more in the background, when enough time has passed for the answer to count as an
+    /// Asks again in the background, when enough time has passed for the answer to count as an
     /// independent one. It need not be waited for, and is over when the answer is kept.
     fn repeat(&self, _request: LookupRequest) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
@@ -98,7 +98,7 @@ pub trait ClusterSource: Send + Sync {
     }
 
     /// The Service of this cluster that the host of an image name leads to; nothing if it leads
-    /// elsewhere, or if that could not be found out in time. Whether the asker may hear of it is
+    /// elsewhere, or if that could not be found out in time. Whether the user may hear of it is
     /// the caller's to see to.
     fn registry_service<'a>(
         &'a self,
@@ -109,7 +109,7 @@ pub trait ClusterSource: Send + Sync {
     }
 
     /// The jobs in whose arguments or environment this image stands, of all namespaces, the one
-    /// that tells most first. Never waits. Whether the asker may hear of them is the caller's to
+    /// that tells most first. Never waits. Whether the user may hear of them is the caller's to
     /// see to.
     fn build_jobs(&self, _image: &ImageReference) -> Vec<BuildJob> {
         Vec::new()
@@ -145,7 +145,7 @@ pub struct NodeCredentials {
     pub unclear: bool,
 }
 
-/// What this cluster has lived through.
+/// What was observed in this cluster.
 pub trait HealthSource: Send + Sync {
     /// Whether history may be believed.
     fn freshness(&self) -> Freshness;
@@ -154,7 +154,7 @@ pub trait HealthSource: Send + Sync {
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History;
 
     /// Images with the same last name under other repositories or registries that run here, in
-    /// namespaces that may be told of. Never waits.
+    /// namespaces that the user may see. Never waits.
     fn namesakes(&self, _question: &HistoryQuestion<'_>, _now: Timestamp) -> Vec<KnownTag> {
         Vec::new()
     }

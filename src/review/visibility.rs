@@ -1,4 +1,4 @@
-//! Of which namespaces the asker may be told, found out once for all images of an answer.
+//! Of which namespaces the user may be shown, found out once for all images of an answer.
 //!
 //! The cluster as a whole if they may list its pods; else namespace by namespace, those in which
 //! there is anything to tell, with a bound to the access reviews of one answer. A ServiceAccount
@@ -21,7 +21,7 @@ const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3 - FOR_SERVICES;
 /// What the images of one answer share. Nothing is asked before one of them wants to know.
 pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
 
-/// Of which namespaces may be told, for an answer about these images.
+/// Of which namespaces may be shown, for an answer about these images.
 pub(super) fn shown<'a>(
     sources: Sources<'a>,
     subject: ReviewRequest<'a>,

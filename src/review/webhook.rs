@@ -37,7 +37,7 @@ pub struct Reviewer {
     pub cluster: Arc<dyn ClusterSource>,
     /// The nodes' own credentials.
     pub nodes: Arc<dyn NodeCredentialSource>,
-    /// What this cluster has lived through.
+    /// What was observed in this cluster.
     pub health: Arc<dyn HealthSource>,
     /// Who may see what.
     pub access: Arc<dyn AccessSource>,
@@ -349,7 +349,7 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
 /// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
 pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullgatePolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
-/// lately contradicted look-ups at that registry.
+/// recently contradicted look-ups at that registry.
 pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
 /// Said once where a namespace enforces and nothing is denied because the cluster's history cannot
 /// be believed yet, or any more.
@@ -365,5 +365,5 @@ pub const fn learning_words(freshness: Freshness) -> &'static str {
 }
 /// Said at the end of every denial: where the policy is.
 pub fn denied_under(policy: &str) -> String {
-    format!("denied under PullgatePolicy `{policy}`, namespace mode `enforce`")
+    format!("denied by PullgatePolicy `{policy}` (this namespace enforces)")
 }

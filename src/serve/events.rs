@@ -79,7 +79,7 @@ fn clock() -> (Timestamp, Instant) {
     (Timestamp::now(), Instant::now())
 }
 
-/// What was told lately, and how often.
+/// What was said recently, and how often.
 #[derive(Default)]
 struct Told {
     when: HashMap<u64, Instant>,
@@ -87,7 +87,7 @@ struct Told {
 }
 
 impl Told {
-    /// What it is known by, if it was not told lately.
+    /// What it is known by, if it was not said recently.
     fn is_new(&mut self, concern: &EventRequest, now: Instant) -> Option<u64> {
         let (_, uid) = concern.about()?;
         let mut hasher = DefaultHasher::new();
@@ -100,7 +100,7 @@ impl Told {
         (self.when.len() < MAX_TOLD && !self.when.contains_key(&key)).then_some(key)
     }
 
-    /// Whether one more may be told now. Pods leave room for workloads: that is where people look.
+    /// Whether one more may be shown now. Pods leave room for workloads: that is where people look.
     fn has_room(&mut self, now: Instant, is_pod: bool) -> bool {
         let (mut tokens, mut since) = self.tokens.unwrap_or((BURST, now));
         while tokens < BURST && now.duration_since(since) >= PACE {

@@ -211,7 +211,7 @@ async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> Option<Probe
     looking.await.unwrap_or(Some(ProbeResult::Unclear(Cause::UnknownNodes)))
 }
 
-/// Takes the answer into the score; whether it must be looked at once more.
+/// Takes the answer into the score; whether it must be looked at again.
 fn take(
     cluster: &Cluster,
     recheck: &Recheck,

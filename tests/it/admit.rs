@@ -74,9 +74,9 @@ async fn a_denial_carries_the_line_and_where_the_policy_is() {
     assert_eq!(response["allowed"], json!(false));
     assert_eq!(response["status"]["code"], json!(403));
     let message = response["status"]["message"].as_str().unwrap();
-    assert!(message.starts_with("image reg.example.com/app:9: the registry has no such tag"));
+    assert!(message.starts_with("image reg.example.com/app:9: tag not found in the registry"));
     assert!(
-        message.ends_with("denied under PullgatePolicy `default`, namespace mode `enforce`"),
+        message.ends_with("denied by PullgatePolicy `default` (this namespace enforces)"),
         "{message}"
     );
 }
@@ -242,7 +242,7 @@ spec: {advice: {events: true}}
     let mut asked = request(&object);
     let (answered, _) = answer(&reviewer, &asked).await;
     let warning = answered["response"]["warnings"][0].as_str().unwrap().to_owned();
-    assert!(warning.contains("tag `8` runs in this cluster"), "{warning}");
+    assert!(warning.contains("pods run it in this cluster"), "{warning}");
     asked["request"]["dryRun"] = true.into();
     answer(&reviewer, &asked).await;
     answer(&reviewer, &request(&pod(&format!("{APP}:1")))).await;
@@ -257,7 +257,7 @@ spec: {advice: {events: true}}
         ("ReplicaSet", "web-7c", "rs-1")
     );
     assert_eq!((&*event.about.namespace, event.reason), ("shop", "ImagePullWarning"));
-    assert!(event.message.contains("tag `7` runs here"), "{}", event.message);
+    assert!(event.message.contains("use `7` ("), "{}", event.message);
     assert!(!event.message.contains("`8`"), "{}", event.message);
     // Nobody wants Events any more.
     reviewer.policy.store(Arc::new(PullgatePolicy::default()));

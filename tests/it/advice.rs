@@ -65,7 +65,7 @@ async fn a_spelling_is_tried_without_any_list() {
     let mut world = there(gone("1.2.3"), &["v1.2.3"]);
     world.hides = true;
     let review = run(&world, deployment("reg.example.com/app:1.2.3"), "").await;
-    insta::assert_snapshot!(tail(&review), @"did you mean `v1.2.3`? it can be pulled (differs in its `v`); Pullgate asked anonymously; unless it is only hidden from those who asked");
+    insta::assert_snapshot!(tail(&review), @"did you mean `v1.2.3`? it can be pulled (differs in its `v`); checked without credentials; unless it is only hidden from those who asked");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn near_tags_are_listed_with_the_pods_own_credential_and_tried() {
         kinds(&review),
         [(AdviceKind::NearestTag, "1.25-alpine"), (AdviceKind::NearestTag, "1.25")]
     );
-    insta::assert_snapshot!(tail(&review), @"did you mean `1.25-alpine`? it can be pulled (differs in a letter or two); Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(tail(&review), @"did you mean `1.25-alpine`? it can be pulled (differs in a letter or two); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn the_digest_that_ran_is_offered_while_it_can_be_pulled() {
         vec![KnownTag { digest: Some(digest.clone()), ..known("reg.example.com/app:1", true) }];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
     assert_eq!(kinds(&review), [(AdviceKind::LastGoodDigest, digest.as_str())]);
-    insta::assert_snapshot!(tail(&review), @"what ran here under this tag can be pulled as `@sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4`; Pullgate asked anonymously");
+    insta::assert_snapshot!(tail(&review), @"what ran here under this tag can be pulled as `@sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4`; checked without credentials");
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_login_that_worked_before_is_to_be_renewed() {
     world.account.pull_secrets = vec!["regcred".into()];
     world.known_tags = vec![known("reg.example.com/app:1", true)];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: renew the login in secret `regcred`; Pullgate asked with secret `regcred`; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: renew the login in secret `regcred`; may still work if nodes have a mirror, credentials of their own or the image");
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_used_up_limit_is_met_with_another_name_or_a_login() {
             (AdviceKind::Throttled, "authenticate"),
         ]
     );
-    insta::assert_snapshot!(tail(&review), @"`mirror.example.com/app:1` has the same name and tag and can be pulled; log in with a pull secret, or pull through a mirror of your own; Pullgate asked anonymously");
+    insta::assert_snapshot!(tail(&review), @"`mirror.example.com/app:1` has the same name and tag and can be pulled; log in with a pull secret, or pull through a mirror of your own; checked without credentials");
     world.only_own = true;
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
     assert_eq!(kinds(&review), [(AdviceKind::Throttled, "authenticate")]);
@@ -252,7 +252,7 @@ async fn a_missing_repository_is_looked_for_under_other_names() {
     );
     world.namesakes = vec![known("reg.example.com/team/app:1", false)];
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; Pullgate asked anonymously; unless a node has a mirror or credentials of its own");
+    insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; checked without credentials; may still work if nodes have a mirror or credentials of their own");
 }
 
 #[tokio::test]
@@ -284,10 +284,10 @@ async fn other_peoples_pods_are_not_spoken_of() {
     });
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
     assert_eq!(review.images[0].assessment.softened, Some(Softened::RecentSuccess));
-    assert!(!tail(&review).contains("lately"), "{}", tail(&review));
+    assert!(!tail(&review).contains("recently"), "{}", tail(&review));
     world.known_tags = vec![known("reg.example.com/app:1", true)];
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
-    assert!(tail(&review).contains("pulled here lately"), "{}", tail(&review));
+    assert!(tail(&review).contains("pulled here recently"), "{}", tail(&review));
 }
 
 #[tokio::test]

@@ -186,3 +186,39 @@ fn the_front_door_decides_what_is_public() {
         }
     }
 }
+
+/// What people read has one plain word for one thing; these are the ones that were given up.
+#[test]
+fn retired_phrases_do_not_come_back() {
+    const RETIRED: &[&str] = &[
+        "lived through",
+        "had too much to do",
+        "ended well",
+        "did not answer as hoped",
+        "no such tag or digest",
+        "Pullgate asked",
+        "denied under PullgatePolicy",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("docs"), root.join("deploy/chart")];
+    let mut files = vec![root.join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    assert!(files.len() > 200);
+    let mut found = Vec::new();
+    for file in files {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" /// ", " ");
+        found.extend(
+            RETIRED
+                .iter()
+                .filter(|phrase| text.contains(*phrase))
+                .map(|phrase| format!("{}: {phrase}", file.display())),
+        );
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, mend_secret};
+use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, fix_secret};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
@@ -199,7 +199,7 @@ fn samples() -> Vec<Advice> {
     samples.extend(
         SecretFault::ALL
             .iter()
-            .map(|fault| mend_secret("regcred", "shop", "registry.example.com", *fault)),
+            .map(|fault| fix_secret("regcred", "shop", "registry.example.com", *fault)),
     );
     samples.push(Advice::same_elsewhere(&image("mirror.example.com/shop/app:1.2.3"), false));
     samples.push(Advice::same_elsewhere(&image("mirror.example.com/shop/app:1.2.3"), true));
@@ -460,14 +460,14 @@ fn images_with_the_same_problem_share_a_line() {
     assert_eq!(
         lines(&findings),
         [
-            "images r.io/a:1, r.io/b:1: the registry has no such tag or digest",
-            "image r.io/c:1: the registry forbids these credentials to pull it (403)",
+            "images r.io/a:1, r.io/b:1: tag not found in the registry",
+            "image r.io/c:1: registry denies the credentials access (403)",
         ]
     );
     let many: Vec<String> = (0..20).map(|n| format!("registry.example.com/{n}:1")).collect();
     let findings: Vec<_> = many.iter().map(|image| Finding { image, ..one }).collect();
     assert_eq!(
         lines(&findings),
-        ["image registry.example.com/0:1 and 19 more: the registry has no such tag or digest"]
+        ["image registry.example.com/0:1 and 19 more: tag not found in the registry"]
     );
 }

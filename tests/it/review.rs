@@ -104,7 +104,7 @@ async fn a_confirmed_missing_tag_without_escapes_is_denied() {
     let world = World::enforcing().answer("reg.example.com/app:9", "", missing());
     let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
     assert_eq!(review.decision, Decision::Deny);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; Pullgate asked anonymously");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials");
 }
 
 /// `app:9` on these runtimes, where CRI-O's list has a registry for it or not.
@@ -174,7 +174,7 @@ async fn open_escapes_warn_and_are_named() {
     let review = run(&world, pod("reg.example.com/app:9"), "").await;
     assert_eq!(review.decision, Decision::Warn);
     assert_eq!(review.images[0].assessment.escapes, [Escape::NodeMirror, Escape::NodeCredentials]);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; Pullgate asked anonymously; unless a node has a mirror or credentials of its own");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror or credentials of their own");
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn a_workload_is_warned_and_told_the_tag_that_runs_here() {
         .collect();
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: the registry has no such tag or digest; tag `8` runs here (3 pods) and can be pulled; Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use `8` (3 pods run it here); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn the_secret_that_works_is_named_after_it_was_tried() {
         .secret(secret("regcred", "reg.example.com", "ann"));
     world.secrets_in_use = vec!["gone".into(), "other".into(), "regcred".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401), and no pull secret matches; secret `regcred` here was tried and works: add it to imagePullSecrets; Pullgate asked anonymously; unless a node has credentials of its own");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials and the pod has none (401); secret `regcred` here was tried and works: add it to imagePullSecrets; checked without credentials; may still work if nodes have credentials of their own");
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn a_workload_whose_account_does_not_exist_yet_is_not_called_failing() {
     let review = run(&world, deployment("reg.example.com/app:1"), &policy).await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: the registry wants a login (401); it is not known which pull secrets the pods get: asked anonymously");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials (401); it is not known which pull secrets the pods get: checked without credentials");
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn a_bad_name_is_said_with_its_offending_part() {
     let world = World::enforcing();
     let review = run(&world, pod("reg.example.com/App:1"), "").await;
     assert_eq!(review.decision, Decision::Deny);
-    insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: not a valid image name (upper case in "App"), so no node can pull it"#);
+    insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: invalid name (upper case in "App")"#);
 }
 
 /// `app:9` where the policy names a registry for short names: verdict, decision, who was asked.

@@ -24,7 +24,7 @@ registry then wants a login, the verdict is `cannot tell`, too.
 
 Your own login (DOCKER_CONFIG or ~/.docker/config.json, with credsStore and credHelpers) is not \
 what nodes use. For objects it is only mentioned where it would work and the pod's credentials do \
-not. For --image without a pull secret it is used when the registry wants a login, and the report \
+not. For --image without a pull secret it is used when the registry asks for credentials, and the report \
 says so.
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged (usage, \

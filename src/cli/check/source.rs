@@ -172,7 +172,7 @@ impl ClusterSource for FileSource {
     }
 }
 
-/// Files have lived through nothing.
+/// Files have no history.
 impl HealthSource for FileSource {
     fn freshness(&self) -> Freshness {
         Freshness::Absent
@@ -198,7 +198,7 @@ impl HealthSource for FileSource {
     }
 }
 
-/// Who has the files may be told what is in them.
+/// Who has the files may be shown what is in them.
 impl AccessSource for FileSource {
     fn may_list_pods<'a>(
         &'a self,

@@ -84,7 +84,7 @@ impl Explained {
             let label = match told.kind {
                 AdviceKind::RegistryService => "Service",
                 AdviceKind::BuildJob => "Build",
-                _ => "Mend",
+                _ => "Fix",
             };
             let words = told.command.as_ref().unwrap_or(&told.message);
             let _ = write!(page, "\n{label:<LABEL$}{words}\n");
@@ -101,7 +101,7 @@ fn login(report: &Report, host: &str) -> Option<Told> {
     let failing = report.scope.workloads.iter().find(|line| line.failing > 0 && wants_login)?;
     let command = login_command(&failing.namespace, host)?;
     Some(Told {
-        kind: AdviceKind::MendSecret,
+        kind: AdviceKind::FixSecret,
         value: host.into(),
         message: "a pull secret with a good login would do".to_owned(),
         command: Some(command),

@@ -36,7 +36,7 @@ pub(super) const WORDS: &[Rule] = &[
     login(Unauthorized, Rejected, "security token .. is invalid", "AWS"),
     login(Forbidden, Insufficient, "not authorized to perform", "ECR, Azure"),
     is(Forbidden, "cannot be pulled due to", "Harbor: policy against vulnerabilities").advise(
-        "mend what the registry's scanner found, or have its project's vulnerability policy except it",
+        "fix what the registry's scanner found, or have its project's vulnerability policy except it",
     ),
     is(Forbidden, "projectpolicyviolation", "Harbor: the project's policies").advise(
         "ask the registry's project admin which policy (scanner, signatures) stops this image",
@@ -64,7 +64,7 @@ pub(super) const WORDS: &[Rule] = &[
 ];
 
 /// What to do if nobody pays.
-const BILLING: &str = "ask the registry's owner to mend the billing of its account";
+const BILLING: &str = "ask the registry's owner to fix the billing of its account";
 /// What to do if the address is the reason.
 const FILTERED: &str = "let the registry's firewall or address filter admit the nodes";
 

@@ -65,7 +65,7 @@ impl HealthIndex {
     }
 
     /// Images with the same last name under other repositories or registries that run, in
-    /// namespaces that may be told of; the most recently started first. It looks at every image:
+    /// namespaces that the user may see; the most recently started first. It looks at every image:
     /// for the rare question what to use instead.
     pub fn namesakes(&self, question: &HistoryQuestion<'_>) -> Vec<KnownTag> {
         if self.freshness != Freshness::Current {
@@ -200,7 +200,7 @@ impl HealthIndex {
         self.health_for(host, &Visible::All, now)
     }
 
-    /// The same with counts of namespaces that may be told of only; what is said of the registry
+    /// The same with counts of namespaces that the user may see only; what is said of the registry
     /// itself tells nothing of anybody in particular and is bound by nobody's rights.
     pub(super) fn health_for(
         &self,
@@ -244,7 +244,7 @@ fn last_name(reference: &ImageReference) -> &str {
     reference.repository().rsplit('/').next().unwrap_or_default()
 }
 
-/// Why pods of this image fail, in namespaces that may be told of; the most frequent first.
+/// Why pods of this image fail, in namespaces that the user may see; the most frequent first.
 pub(super) fn failures(image: &Image, visible: &Visible) -> Vec<(Cause, u32)> {
     let mut causes: Vec<(Cause, u32)> = Vec::new();
     for known in image.causes.iter().filter(|known| visible.includes(known.namespace)) {
@@ -280,7 +280,7 @@ impl Visible {
         }
     }
 
-    /// The namespaces of an image that may be told of.
+    /// The namespaces of an image that the user may see.
     pub(super) fn spaces<'i>(&'i self, image: &'i Image) -> impl Iterator<Item = &'i Space> {
         image.spaces.iter().filter(|space| self.includes(space.namespace))
     }

@@ -252,7 +252,7 @@ pub(super) fn statement(report: &RegistryReport) -> String {
 
 fn advice(report: &Report, cause: Cause) -> String {
     if report.registry.health.in_trouble {
-        return "wait for the registry, or mend its log-in: this image is not the only one".into();
+        return "wait for the registry, or fix its login: this image is not the only one".into();
     }
     let classified =
         Classified { cause, registry: None, credential_problem: None, address: None, advice: None };

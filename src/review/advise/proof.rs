@@ -14,7 +14,7 @@ pub(super) const MAX_TRIES: usize = 3;
 /// With whose credentials a candidate is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// Those that the kubelet would use: the pod's, then the nodes'. For names that the asker
+    /// Those that the kubelet would use: the pod's, then the nodes'. For names that the user
     /// wrote or may see.
     Kubelet,
     /// The pod's only. For names that its credentials brought to light: what only the nodes may

@@ -1,4 +1,4 @@
-//! What stands beside the image in the cluster, within the asker's rights: its registry's Service,
+//! What stands beside the image in the cluster, within the user's rights: its registry's Service,
 //! the job that pushes it, the pods that run already, what its tag means elsewhere.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +17,7 @@ const LATEST: &str = "latest";
 
 impl ReviewContext<'_> {
     /// The Service of the registry, if the registry is inside the cluster, it cannot be asked, no
-    /// endpoint is ready, and the asker may hear of it.
+    /// endpoint is ready, and the user may hear of it.
     pub(in crate::review) async fn service_that_is_down(
         self,
         reference: Option<&ImageReference>,
@@ -44,7 +44,7 @@ impl ReviewContext<'_> {
         (service.is_down() && self.may_hear_of(&service.namespace, shown).await).then_some(service)
     }
 
-    /// Whether the asker may be told of a Service in this namespace. At most a few namespaces are
+    /// Whether the user may be shown a Service in this namespace. At most a few namespaces are
     /// asked about that were not before.
     async fn may_hear_of(self, namespace: &str, shown: Shown<'_>) -> bool {
         let ReviewRequest { user, deadline, policy, .. } = self.subject;

@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::AdviceContext;
 use super::proof::MAX_TRIES;
-use crate::advice::{Advice, SecretFault, mend_secret};
+use crate::advice::{Advice, SecretFault, fix_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
 use crate::pull::{Cause, Outcome};
 use crate::review::probe::AskedWith;
@@ -41,7 +41,7 @@ impl AdviceContext<'_> {
         Some(Advice::secret_works(&name, limits.then_some(own)))
     }
 
-    /// The first of these secrets whose name the asker may know: one that a pod names which they
+    /// The first of these secrets whose name the user may know: one that a pod names which they
     /// may list, or one that they may read. At most one is asked about.
     async fn may_be_named(self, works: Vec<Box<str>>) -> Option<Box<str>> {
         let subject = self.bench.subject;
@@ -108,7 +108,7 @@ impl AdviceContext<'_> {
     }
 
     /// What is wrong with the secrets that the pod names, as far as this image is concerned.
-    pub(super) fn secrets_to_mend(self) -> Vec<Advice> {
+    pub(super) fn secrets_to_fix(self) -> Vec<Advice> {
         let missing = matches!(self.cause, Cause::TagNotFound | Cause::RepositoryNotFound);
         if self.cause != Cause::BrokenPullSecret && !self.is_about_access() && !missing {
             return Vec::new();
@@ -118,7 +118,7 @@ impl AdviceContext<'_> {
             .into_iter()
             // Registries answer 404, too, to those who may not see: a secret to come matters then.
             .filter(|(_, fault)| !missing || *fault == SecretFault::Missing)
-            .map(|(name, fault)| mend_secret(&name, namespace, host, fault))
+            .map(|(name, fault)| fix_secret(&name, namespace, host, fault))
             .collect()
     }
 

@@ -57,7 +57,7 @@ impl AdviceContext<'_> {
         Some(Advice::same_elsewhere(&other.reference, same_digest))
     }
 
-    /// Images of the same name elsewhere that the asker may be told of.
+    /// Images of the same name elsewhere that the user may be shown.
     pub(super) fn namesakes(self) -> Vec<KnownTag> {
         let bench = self.bench;
         let health = bench.sources.health;

@@ -46,7 +46,7 @@ impl AdviceContext<'_> {
     }
 
     /// A tag of the same repository that runs here. It may run under a mirror's name; what is
-    /// proven is the name that the asker would write.
+    /// proven is the name that the user would write.
     async fn known_tag(self) -> Option<Advice> {
         let named = |known: &KnownTag| self.wanted.with_tag(known.reference.tag()?).ok();
         let ranked: Vec<(ImageReference, &KnownTag)> =

@@ -139,7 +139,7 @@ async fn a_job_that_is_not_what_is_wrong_comes_behind() {
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     let told: Vec<_> = kinds(&review).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(told, [AdviceKind::KnownGoodTag, AdviceKind::BuildJob]);
-    insta::assert_snapshot!(tail(&review), @"tag `8` runs here (2 pods) and can be pulled; Pullgate asked anonymously; unless a node has a mirror, credentials of its own or the image already");
+    insta::assert_snapshot!(tail(&review), @"use `8` (2 pods run it here); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
 }
 
 #[tokio::test]

@@ -185,12 +185,12 @@ impl Scene {
         })
     }
 
-    /// Whether the asker may be told of every namespace.
+    /// Whether the asker may be shown every namespace.
     fn sees_all(&self) -> bool {
         self.user != ACCOUNT && self.world.may_list && !self.world.only_own
     }
 
-    /// Whether the asker may be told of the object's own namespace.
+    /// Whether the asker may be shown the object's own namespace.
     fn sees_own(&self) -> bool {
         self.world.may_list
     }
@@ -240,7 +240,7 @@ impl Scene {
                     assert!(self.serves(&self.image, Some(value)), "{value} does not work");
                     assert!(self.sees_own() && value == "theirs", "{value} comes to light");
                 }
-                AdviceKind::MendSecret => assert!(self.named.contains(&value), "{value}"),
+                AdviceKind::FixSecret => assert!(self.named.contains(&value), "{value}"),
                 AdviceKind::BuildJob | AdviceKind::RegistryService => {
                     let own = value.starts_with("shop/");
                     let seen = if own { self.sees_own() } else { self.sees_all() };

@@ -25,7 +25,7 @@ async fn secrets_in_the_files_are_tried_in_order() {
               REGISTRY/team/app:1.0
               can be pulled
               Credentials: pull secrets of the pod: `old`, `new`
-                1. secret old `REGISTRY`: the registry refuses these credentials (401)
+                1. secret old `REGISTRY`: registry rejects the credentials (401)
                 2. secret new `REGISTRY`: works
 
     1 image in 1 object: 1 works, 0 fail, 0 unclear

@@ -30,9 +30,9 @@ async fn one_entry_for_each_place() {
                 "verdict": "fails",
                 "cause": "tag_not_found",
                 "escapes": ["node_mirror", "node_credentials", "image_on_node"],
-                "message": "image REGISTRY/shop/web:9: the registry has no such tag or digest; \
-                    Pullgate asked anonymously; unless a node has a mirror, credentials of its \
-                    own or the image already",
+                "message": "image REGISTRY/shop/web:9: tag not found in the registry; \
+                    checked without credentials; may still work if nodes have a mirror, credentials of \
+                    their own or the image",
                 "advice": [],
                 "decision": "warn",
             }],

@@ -17,17 +17,17 @@ async fn problems_are_told_and_the_rest_is_counted() {
     Deployment shop/missing (all/missing.yaml)
       FAILS   container web  line 9  tag_not_found
               REGISTRY/shop/web:9
-              the registry has no such tag or digest; Pullgate asked anonymously; unless a node has
-              a mirror, credentials of its own or the image already
+              tag not found in the registry; checked without credentials; may still work if nodes
+              have a mirror, credentials of their own or the image
 
     Pod default/two (all/two.yaml)
       FAILS   init container i  line 6  tag_not_found
               REGISTRY/shop/web:9
-              the registry has no such tag or digest; Pullgate asked anonymously; unless a node has
-              a mirror, credentials of its own or the image already
+              tag not found in the registry; checked without credentials; may still work if nodes
+              have a mirror, credentials of their own or the image
       FAILS   container b  line 9  invalid_reference
               REGISTRY/UPPER
-              not a valid image name (upper case in "UPPER"), so no node can pull it
+              invalid name (upper case in "UPPER")
 
     5 images in 3 objects: 2 work, 3 fail, 0 unclear
     "#);

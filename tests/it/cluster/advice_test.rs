@@ -198,9 +198,9 @@ fn quoted<'t>(text: &'t str, before: &str) -> &'t str {
 fn the_tag_that_runs_here() {
     let Some((desk, _turn)) = desk() else { return };
     let object = deployment("known", &desk.open.image("shop/app:2.0.0"));
-    let said = desk.told(&object, "runs here");
-    let tag = quoted(&said, "tag `");
-    assert!(said.contains("tag `1.2.2` runs here (2 pods) and can be pulled"), "{said}");
+    let said = desk.told(&object, "run it here");
+    let tag = quoted(&said, "use `");
+    assert!(said.contains("use `1.2.2` (2 pods run it here)"), "{said}");
     desk.silent(&with_image(&object, &desk.open.image(&format!("shop/app:{tag}"))));
 }
 
@@ -285,7 +285,7 @@ fn another_source_for_a_limit_that_is_used_up() {
     let Some((desk, _turn)) = desk() else { return };
     let object = deployment("limited", &format!("{}/shop/app:1.2.2", desk.throttled));
     let said = desk.told(&object, "has the same name and tag and can be pulled");
-    assert!(said.contains("the registry's pull limit is used up (429)"), "{said}");
+    assert!(said.contains("registry's pull limit reached (429)"), "{said}");
     assert!(said.contains("log in with a pull secret, or pull through a mirror"), "{said}");
     desk.silent(&with_image(&object, quoted(&said, "(429); `")));
 }
@@ -326,7 +326,7 @@ fn what_goes_on_running_when_a_workload_is_changed() {
     let mut object = deployment("rolling", &desk.open.image("shop/app:9.9.9"));
     object["spec"]["replicas"] = 2.into();
     let said = desk.told(&object, "2 pods of the previous revision run and go on running");
-    assert!(said.contains("tag `1.2.2` runs here"), "{said}");
+    assert!(said.contains("use `1.2.2` ("), "{said}");
     object["spec"]["strategy"] = json!({"type": "Recreate"});
     desk.told(&object, "its strategy Recreate stops the 2 running pods first");
 }
@@ -462,8 +462,8 @@ fn the_long_form_is_an_event_on_the_workload_and_never_of_a_dry_run() {
         (&json!("ImagePullWarning"), &json!("Warning"))
     );
     let message = told[0]["message"].as_str().unwrap();
-    assert!(message.contains("shop/app:3.0.0: the registry has no such tag"), "{message}");
-    assert!(message.contains("tag `1.2.2` runs here"), "{message}");
+    assert!(message.contains("shop/app:3.0.0: tag not found in the registry"), "{message}");
+    assert!(message.contains("use `1.2.2` ("), "{message}");
     desk.apply(&touched(&object("eventful")));
     assert_eq!(of("eventful").len(), 1, "the same is written once");
     assert!(of("dry").is_empty());

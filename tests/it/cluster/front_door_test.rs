@@ -106,7 +106,7 @@ fn the_kubelets_answer_through_the_front_door() {
     // The first refusal warns; the second exchange, a second later, confirms it.
     wait_until("the confirmed refusal", || {
         let refused = with(&["wrong"]);
-        let said = ["denied the request", "Pullgate asked with secret `wrong`"];
+        let said = ["denied the request", "rejects the credentials in secret `wrong`"];
         if said.iter().all(|one| refused.contains(one)) { Ok(()) } else { Err(refused.into()) }
     })
     .unwrap();
@@ -120,7 +120,7 @@ fn the_kubelets_answer_through_the_front_door() {
     let public = door.open.image("team/app:1");
     assert_eq!(door.ask(&public, &json!({})), "");
     let broken = door.ask(&public, &secrets(&["good", "broken"]));
-    assert!(broken.contains("pull secret `broken` is broken"), "{broken}");
+    assert!(broken.contains("pull secret `broken` is malformed"), "{broken}");
     assert!(broken.contains("denied the request"), "{broken}");
 
     // Never: no registry is asked.

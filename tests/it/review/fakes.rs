@@ -77,7 +77,7 @@ pub struct World {
     pub noted: Mutex<Vec<String>>,
     /// What is asked again in the background: reference, secret.
     pub repeated: Mutex<Vec<(String, String)>>,
-    /// Whether webhooks of others change pods; nothing if nobody knows.
+    /// Whether webhooks of others change pods; nothing if that is unknown.
     pub rewritten: Option<bool>,
     /// Whether repositories are hidden from those who ask.
     pub hides: bool,
