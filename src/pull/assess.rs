@@ -508,6 +508,8 @@ fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
 fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
     let vouched = seen.vouches.preloaded_images != Vouch::Unknown
         && !seen.lived.seen_here
+        // A node that lists no more than it may can have what it does not list.
+        && !seen.eligible.nodes.iter().any(|node| node.images_full)
         && !seen
             .reference
             .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));

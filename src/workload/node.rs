@@ -2,6 +2,10 @@
 
 use crate::image::Platform;
 
+/// Entries from which on `status.images` may be cut: the kubelet lists the largest so many
+/// (`nodeStatusMaxImages`, 50 by default).
+pub const FULL_IMAGE_LIST: usize = 50;
+
 /// A node, reduced to what decides where a pod may land and what can run there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -24,6 +28,9 @@ pub struct Node {
     /// The names in `status.images`: they prove presence, their absence proves nothing (the list
     /// is capped at the 50 largest images, five names each).
     pub images: Vec<Box<str>>,
+    /// Whether `status.images` is as long as the kubelet makes it: the node may have images that
+    /// it does not list.
+    pub images_full: bool,
 }
 
 /// A taint that keeps pods away unless they tolerate it.

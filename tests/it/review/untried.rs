@@ -3,10 +3,11 @@
 
 use pullgate::policy::Decision;
 use pullgate::pull::{Cause, Escape, Outcome, Verdict};
+use pullgate::workload::Node;
 use rstest::rstest;
 use serde_json::json;
 
-use super::fakes::{World, exists, missing, secret};
+use super::fakes::{World, exists, missing, node, secret};
 use super::{VOUCHED, line, pod, run};
 
 const APP: &str = "reg.example.com/app:1";
@@ -101,4 +102,27 @@ async fn a_refusal_of_the_address_asked_from_denies_nothing() {
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.images[0].assessment.cause, Some(Cause::NetworkRestricted));
     assert!(review.decision < Decision::Deny);
+}
+
+fn pod_if_absent(image: &str) -> serde_json::Value {
+    let mut object = pod(image);
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
+    object
+}
+
+/// The kubelet lists the fifty largest images: what a full list does not name may be there.
+#[rstest]
+#[case::full(true, Decision::Warn)]
+#[case::whole(false, Decision::Deny)]
+#[tokio::test]
+async fn a_full_list_of_images_proves_nothing_about_what_it_leaves_out(
+    #[case] images_full: bool,
+    #[case] decision: Decision,
+) {
+    let mut world = World::enforcing().answer(APP, "", missing());
+    world.nodes = Some(vec![Node { images_full, ..node("n", "linux/amd64") }]);
+    let review = run(&world, pod_if_absent(APP), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::Fails);
+    assert_eq!(review.images[0].assessment.escapes.contains(&Escape::ImageOnNode), images_full);
+    assert_eq!(review.decision, decision);
 }
