@@ -5,7 +5,7 @@ mod limits;
 mod line;
 mod stats;
 
-pub use cause::{escape_words, evidence, sentence, tls_words};
+pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, clean, fit_warnings, shorten};
 pub use line::{Finding, MAX_HEAD, lines};
 pub use stats::{FailureStats, StatsScope};

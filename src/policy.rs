@@ -23,7 +23,7 @@ pub use decide::{Decision, DecisionInput, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
     Lookups, MutationSettings, Nodes, NodesOverride, PullgatePolicyObject, PullgatePolicySpec,
-    Registries, RegistryBudget, Rule, Vouch, VouchPreloaded,
+    Registries, RegistryBudget, Rule, Vouch, VouchNetwork, VouchPreloaded,
 };
 pub use exception::ExceptionUse;
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
@@ -32,7 +32,8 @@ pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodK
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
 pub use status::{Condition, PullgatePolicyStatus, RegistryScore, VerdictCount};
 pub use value::{
-    AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
+    AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period,
+    TemplatePath,
 };
 
 /// A policy that can be in force: a document that was checked. The default is that of a document

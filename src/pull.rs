@@ -7,15 +7,18 @@
 
 mod assess;
 mod cause;
+mod content;
+mod escapes;
 mod outcome;
 mod runtime;
 mod verdict;
 
 pub use assess::{
     Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
-    Vouch, Vouches, assess, is_about_access, meaning, on_every_node,
+    assess, is_about_access, meaning, on_every_node,
 };
 pub use cause::Cause;
+pub use escapes::{Vouch, Vouches};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     REFUSALS_APART, Step, TagList, TlsFault,

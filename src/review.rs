@@ -44,7 +44,7 @@ pub use source::{
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
 };
 pub use webhook::{
-    AdmissionOutcome, Endpoint, HELD_BACK, REOPENED, ReviewRecord, Reviewer, Skip, denied_under,
+    AdmissionOutcome, Endpoint, REOPENED, ReviewRecord, Reviewer, Skip, denied_under, held_back_by,
     label_words, learning_words,
 };
 

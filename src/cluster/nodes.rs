@@ -10,7 +10,7 @@ use super::feeds::SharedIndex;
 use super::shapes::Text;
 use super::watch::{Feed, Source};
 use crate::image::Platform;
-use crate::workload::{FULL_IMAGE_LIST, Node, Taint, TaintEffect};
+use crate::workload::{FULL_IMAGE_LIST, Node, Quantity, Taint, TaintEffect};
 
 /// The nodes that are known, kept current by their feed.
 #[derive(Default)]
@@ -149,6 +149,8 @@ struct StatusWire<'a> {
     images: Option<Vec<ImageWire<'a>>>,
     #[serde(borrow, default)]
     addresses: Option<Vec<AddressWire<'a>>>,
+    #[serde(borrow, default)]
+    allocatable: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +195,10 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
     let addresses = status.addresses.unwrap_or_default();
     let images = status.images.unwrap_or_default();
     let images_full = images.len() >= FULL_IMAGE_LIST;
+    let allocatable = status.allocatable.unwrap_or_default();
+    let amount = |(name, amount): (&Text<'_>, &Text<'_>)| {
+        Some((name.boxed(), Quantity::parse(amount.0.as_ref())?))
+    };
     let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default());
     Ok(Node {
         name: wire.metadata.name.boxed(),
@@ -205,6 +211,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         addresses: addresses.iter().map(|one| one.address.boxed()).collect(),
         images: names.map(|name| name.boxed()).collect(),
         images_full,
+        allocatable: allocatable.iter().filter_map(amount).collect(),
     })
 }
 
@@ -222,6 +229,7 @@ mod tests {
             "status":{{"nodeInfo":{{"operatingSystem":"linux","architecture":"arm64",
               "containerRuntimeVersion":"containerd://2.1.8","kubeletVersion":"v1.34.4"}},
               "addresses":[{{"type":"InternalIP","address":"10.0.0.7"}}],
+              "allocatable":{{"memory":"2Gi","cpu":"1930m","example.com/odd":"?"}},
               "images":[{{"names":["a@sha256:0","a:1"],"sizeBytes":1}},{{"names":null}}]}}}}"#
         )
     }
@@ -240,6 +248,10 @@ mod tests {
         assert_eq!((&*decoded.runtime, &*decoded.kubelet), ("containerd://2.1.8", "v1.34.4"));
         assert_eq!(decoded.images, ["a@sha256:0".into(), "a:1".into()]);
         assert!(!decoded.images_full);
+        let amount = |text: &str| Quantity::parse(text).unwrap();
+        let allocatable =
+            [("cpu".into(), amount("1930m")), ("memory".into(), amount("2147483648"))];
+        assert_eq!(decoded.allocatable, allocatable);
         let image = r#"{"names":["a:1"],"sizeBytes":1}"#;
         let of = |count: usize| {
             format!(

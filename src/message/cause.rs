@@ -8,9 +8,19 @@ use crate::pull::{Cause, Escape, TlsFault, Verdict};
 pub const fn escape_words(escape: Escape) -> &'static str {
     match escape {
         Escape::NodeMirror => "a mirror",
-        Escape::NodeCredentials => "credentials of their own",
+        Escape::NodeCredentials => "their own credentials",
         Escape::ImageOnNode => "the image",
+        Escape::NodeNetwork => "another network",
+        Escape::NodePlatform => "another platform",
     }
+}
+
+/// What nodes have where these escapes are open, in words; nothing where none is.
+pub fn escape_list(escapes: &[Escape]) -> Option<String> {
+    let words: Vec<&str> = escapes.iter().map(|escape| escape_words(*escape)).collect();
+    let (last, most) = words.split_last()?;
+    let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
+    Some(format!("{most}{last}"))
 }
 
 /// The words for a fault of TLS.

@@ -5,7 +5,7 @@
 //! registry's. What does not fit whole is left out, least important first: nothing that a person
 //! would copy is ever cut. `docs/messages.md` shows every line.
 
-use super::cause::{escape_words, sentence, tls_words};
+use super::cause::{escape_list, sentence, tls_words};
 use super::limits::{MAX_WARNING, clean, shorten};
 use super::stats::FailureStats;
 use crate::advice::{Advice, AdviceKind};
@@ -301,18 +301,15 @@ impl Finding<'_> {
     fn escapes(&self) -> Option<String> {
         match self.assessment.softened {
             Some(Softened::NodesMayLogIn) => {
-                return Some("may still work if nodes have credentials of their own".to_owned());
+                return Some("may still work if nodes have their own credentials".to_owned());
             }
             Some(Softened::MayBeHidden) => {
                 return Some("unless it is only hidden from those who asked".to_owned());
             }
             _ => {}
         }
-        let words: Vec<&str> =
-            self.assessment.escapes.iter().map(|escape| escape_words(*escape)).collect();
-        let (last, most) = words.split_last()?;
-        let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
-        Some(format!("may still work if nodes have {most}{last}"))
+        let other_ways = escape_list(&self.assessment.escapes)?;
+        Some(format!("may still work if nodes have {other_ways}"))
     }
 }
 

@@ -12,7 +12,7 @@ use super::pattern::{ImagePattern, RegistryHost, RegistryPattern};
 use super::selector::NamespaceSelector;
 use super::status::PullgatePolicyStatus;
 use super::value::{
-    AccountName, CannotTell, EnforceOn, Mode, Moment, Mutation, Period, TemplatePath,
+    AccountName, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period, TemplatePath,
 };
 use crate::pull;
 
@@ -135,6 +135,18 @@ pub enum VouchPreloaded {
     None,
 }
 
+/// What the platform team says about the way from the nodes to registries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum VouchNetwork {
+    /// Nobody vouches for anything: the escape stays open.
+    #[default]
+    Unknown,
+    /// It is the same as that of Pullgate.
+    Same,
+}
+
 impl From<Vouch> for pull::Vouch {
     fn from(vouch: Vouch) -> Self {
         match vouch {
@@ -155,7 +167,7 @@ impl From<VouchPreloaded> for pull::Vouch {
 }
 
 /// What the platform team vouches for about its nodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct Nodes {
@@ -167,10 +179,18 @@ pub struct Nodes {
     pub credentials: Vouch,
     /// Images that are on the nodes from elsewhere (baked in, side-loaded): `none` or `unknown`.
     pub preloaded_images: VouchPreloaded,
+    /// The way from the nodes to registries: `same` where they ask from addresses that registries
+    /// treat like those of Pullgate, through the same proxy and with the same DNS, or `unknown`.
+    pub network: VouchNetwork,
+    /// The only platforms that nodes of this cluster can ever have, such as `linux/amd64`, those
+    /// of pools without a node included. Without them no image is denied for its platform.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub platforms: Vec<NodePlatform>,
 }
 
 /// What a rule vouches for otherwise than the policy at large.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct NodesOverride {
@@ -183,6 +203,13 @@ pub struct NodesOverride {
     /// As `spec.nodes.preloadedImages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preloaded_images: Option<VouchPreloaded>,
+    /// As `spec.nodes.network`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<VouchNetwork>,
+    /// As `spec.nodes.platforms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub platforms: Option<Vec<NodePlatform>>,
 }
 
 /// Patience with images and logins that come after the pods that need them.

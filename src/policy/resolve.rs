@@ -2,7 +2,7 @@
 //! else the document's own.
 
 use super::PullgatePolicy;
-use super::document::{Nodes, PullgatePolicySpec, RegistryBudget, Rule};
+use super::document::{Nodes, PullgatePolicySpec, RegistryBudget, Rule, VouchNetwork};
 use super::selector::NamespaceLabels;
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::image::ImageReference;
@@ -144,6 +144,10 @@ impl PullgatePolicySpec {
             preloaded_images: self
                 .ruled(subject, |rule| rule.nodes.preloaded_images)
                 .unwrap_or(self.nodes.preloaded_images),
+            network: self.ruled(subject, |rule| rule.nodes.network).unwrap_or(self.nodes.network),
+            platforms: self
+                .ruled(subject, |rule| rule.nodes.platforms.clone())
+                .unwrap_or_else(|| self.nodes.platforms.clone()),
         }
     }
 }
@@ -166,6 +170,8 @@ impl PullgatePolicy {
             mirrors: nodes.mirrors.into(),
             credentials: nodes.credentials.into(),
             preloaded_images: nodes.preloaded_images.into(),
+            same_network: nodes.network == VouchNetwork::Same,
+            platforms: nodes.platforms.iter().map(|platform| platform.get().clone()).collect(),
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::image::Platform;
+
 /// What Pullgate does in a namespace.
 #[derive(
     Debug,
@@ -278,6 +280,34 @@ text_value!(
     "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 );
 
+/// A platform of nodes, written as in `linux/amd64`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodePlatform(Platform);
+
+impl NodePlatform {
+    fn parse(text: &str) -> Option<Self> {
+        Platform::parse(text).ok().filter(|platform| platform.os_version.is_empty()).map(Self)
+    }
+
+    /// The platform, in containerd's words.
+    pub const fn get(&self) -> &Platform {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodePlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+text_value!(
+    NodePlatform,
+    NodePlatform::parse,
+    "a platform such as `linux/amd64` or `linux/arm/v7`",
+    "^[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$"
+);
+
 fn is_dns_name(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     edge(text.chars().next())
@@ -424,6 +454,18 @@ mod tests {
     #[case("A/b")]
     fn a_malformed_account_is_refused(#[case] text: &str) {
         assert_eq!(AccountName::parse(text), None);
+    }
+
+    #[rstest]
+    #[case("linux/amd64", Some("linux/amd64"))]
+    #[case("Linux/x86_64", Some("linux/amd64"))]
+    #[case("linux/arm64/v8", Some("linux/arm64"))]
+    #[case("windows(10.0.20348)/amd64", None)]
+    #[case("amd64", None)]
+    #[case("", None)]
+    fn a_platform_of_nodes_parses(#[case] text: &str, #[case] is: Option<&str>) {
+        let parsed = NodePlatform::parse(text).map(|platform| platform.to_string());
+        assert_eq!(parsed.as_deref(), is);
     }
 
     #[test]

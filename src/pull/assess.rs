@@ -4,34 +4,13 @@
 //! of this module weighs several credentials, nodes and this cluster's own history. In doubt the
 //! verdict is the milder one: a false *fails* is the worst that can be said.
 
-use super::runtime::{Fit, Runtime, fit, verifies_images};
-use super::{Cause, Content, Escape, Found, Lookup, MediaKind, NetworkFault, Outcome, Verdict};
+use super::content::usable;
+use super::escapes::with_escapes;
+use super::runtime::{Runtime, verifies_images};
+use super::{Cause, Escape, Lookup, NetworkFault, Outcome, Verdict, Vouches};
 use crate::credential::CredentialSource;
 use crate::image::{Digest, ImageReference, ReferenceError};
 use crate::workload::{Eligible, ImagePullPolicy, Node};
-
-/// What the platform team vouches for about one property of its nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Vouch {
-    /// Nothing.
-    #[default]
-    Unknown,
-    /// The nodes have none of it.
-    None,
-    /// Pullgate was given the same files as the nodes.
-    Listed,
-}
-
-/// What the platform team vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Vouches {
-    /// Mirrors on the nodes.
-    pub mirrors: Vouch,
-    /// Credentials of the nodes' own.
-    pub credentials: Vouch,
-    /// Images that are on the nodes without having been pulled through this registry.
-    pub preloaded_images: Vouch,
-}
 
 /// What was observed in this cluster, as far as it bears on a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,7 +72,7 @@ pub struct Attempt {
 }
 
 /// Everything that bears on the verdict about one image.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Observation<'a> {
     /// The image's name, parsed.
     pub reference: Result<&'a ImageReference, &'a ReferenceError>,
@@ -212,7 +191,7 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
 }
 
 impl Assessment {
-    fn of(verdict: Verdict, cause: Option<Cause>) -> Self {
+    pub(super) fn of(verdict: Verdict, cause: Option<Cause>) -> Self {
         Self {
             verdict,
             cause,
@@ -252,7 +231,7 @@ pub fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> boo
 }
 
 /// Whether a node's `status.images` names this image. Absence there proves nothing.
-fn lists(node: &Node, reference: &ImageReference) -> bool {
+pub(super) fn lists(node: &Node, reference: &ImageReference) -> bool {
     let wanted = reference.canonical();
     node.images.iter().any(|name| **name == *wanted)
 }
@@ -340,85 +319,6 @@ const fn precedence(cause: Cause) -> u8 {
     }
 }
 
-/// It is there: can the nodes use it?
-fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
-    let nodes = &seen.eligible.nodes;
-    let runtimes = || -> Vec<Runtime> {
-        if nodes.is_empty() {
-            vec![seen.runtime.unwrap_or(Runtime::Other)]
-        } else {
-            nodes.iter().map(|node| Runtime::parse(&node.runtime)).collect()
-        }
-    };
-    let mut assessment = match (&found.content, found.media) {
-        (Content::Platforms(entries), _) => on_platforms(seen, |node| {
-            entries.iter().map(|entry| fit(node, entry.as_ref())).max().unwrap_or(Fit::No)
-        }),
-        // A lone manifest is never compared: it is pulled, and dies with an exec format error.
-        (Content::Config(platform), _) => {
-            let unfit = nodes.iter().filter(|node| fit(node, Some(platform)) == Fit::No);
-            pulled_but_unfit(unfit.map(|node| node.name.clone()).collect())
-        }
-        (Content::Artifact, _) => by_runtime(&runtimes(), Runtime::takes_artifact, true),
-        (Content::Unread, MediaKind::Schema1) => {
-            by_runtime(&runtimes(), Runtime::takes_schema1, false)
-        }
-        (Content::Unread, MediaKind::Other) => {
-            Assessment::of(Verdict::CannotTell, Some(Cause::UnsupportedManifest))
-        }
-        // It is there, but whether for these nodes could not be read.
-        (Content::Unread, MediaKind::Index) if !nodes.is_empty() => {
-            Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch))
-        }
-        (Content::Unread, MediaKind::Manifest | MediaKind::Index) => {
-            Assessment::of(Verdict::Works, None)
-        }
-    };
-    assessment.digest.clone_from(&found.digest);
-    assessment
-}
-
-/// It works, but not on these nodes.
-fn pulled_but_unfit(unfit_nodes: Vec<Box<str>>) -> Assessment {
-    let cause = (!unfit_nodes.is_empty()).then_some(Cause::PlatformMismatch);
-    Assessment { unfit_nodes, ..Assessment::of(Verdict::Works, cause) }
-}
-
-/// Denied only if no node that the pod may land on can take it, and at least one is known.
-fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessment {
-    let nodes = &seen.eligible.nodes;
-    if nodes.is_empty() {
-        return if seen.eligible.asked {
-            Assessment::of(Verdict::CannotTell, Some(Cause::UnknownNodes))
-        } else {
-            Assessment::of(Verdict::Works, None)
-        };
-    }
-    let fits: Vec<(Fit, &Node)> = nodes.iter().map(|node| (fits(node), *node)).collect();
-    match fits.iter().map(|(fit, _)| *fit).max() {
-        Some(Fit::Yes) => pulled_but_unfit(
-            fits.iter()
-                .filter(|(fit, _)| *fit == Fit::No)
-                .map(|(_, node)| node.name.clone())
-                .collect(),
-        ),
-        Some(Fit::Perhaps) => Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch)),
-        Some(Fit::No) | None => Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch)),
-    }
-}
-
-/// A manifest that some runtimes refuse. `useless` says that who takes it cannot start it.
-fn by_runtime(runtimes: &[Runtime], takes: fn(Runtime) -> Fit, useless: bool) -> Assessment {
-    let cause = Some(Cause::UnsupportedManifest);
-    if runtimes.iter().all(|runtime| takes(*runtime) == Fit::Yes) {
-        Assessment::of(Verdict::Works, cause.filter(|_| useless))
-    } else if runtimes.iter().all(|runtime| takes(*runtime) == Fit::No) {
-        Assessment::of(Verdict::Fails, cause)
-    } else {
-        Assessment::of(Verdict::CannotTell, cause)
-    }
-}
-
 /// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and a
 /// host that is not one is nobody's.
 fn doubt_names(
@@ -474,48 +374,4 @@ fn soften(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
         return assessment;
     };
     Assessment { verdict: Verdict::CannotTell, softened: Some(softened), ..assessment }
-}
-
-/// The escapes that are open, per cause, unless the platform team closed them.
-fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
-    let (Verdict::Fails, Some(cause)) = (assessment.verdict, assessment.cause) else {
-        return assessment;
-    };
-    let reopened = seen.lived.escapes_reopened;
-    let asks_registry = cause != Cause::ImageNeverPull && cause != Cause::BrokenPullSecret;
-    // Whoever may read it sees the same content, but a registry that hides what one may not see
-    // answers 404 too: only what was found leaves no room for other credentials.
-    let access =
-        asks_registry && !matches!(cause, Cause::PlatformMismatch | Cause::UnsupportedManifest);
-    let closed = |vouch: Vouch| vouch != Vouch::Unknown && !reopened;
-    let mut escapes = Vec::new();
-    if asks_registry && !closed(seen.vouches.mirrors) {
-        escapes.push(Escape::NodeMirror);
-    }
-    let nodes_may_log_in = !closed(seen.vouches.credentials)
-        || seen.lived.nodes_log_in
-        || (seen.vouches.credentials == Vouch::Listed && seen.nodes_unclear);
-    if access && nodes_may_log_in {
-        escapes.push(Escape::NodeCredentials);
-    }
-    if may_be_on_node(seen, cause) {
-        escapes.push(Escape::ImageOnNode);
-    }
-    Assessment { escapes, ..assessment }
-}
-
-/// Whether the image may already be on a node, and the node would use it.
-fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
-    let vouched = seen.vouches.preloaded_images != Vouch::Unknown
-        && !seen.lived.seen_here
-        // A node that lists no more than it may can have what it does not list.
-        && !seen.eligible.nodes.iter().any(|node| node.images_full)
-        && !seen
-            .reference
-            .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));
-    // From 1.35 the kubelet reads the secrets even for an image that is there.
-    let secrets_first = cause == Cause::BrokenPullSecret
-        && !seen.eligible.nodes.is_empty()
-        && seen.eligible.nodes.iter().all(|node| verifies_images(node));
-    seen.pull_policy != ImagePullPolicy::Always && !vouched && !secrets_first
 }

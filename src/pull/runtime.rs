@@ -81,20 +81,34 @@ impl Runtime {
 }
 
 /// Whether this node takes an entry of an index. Kubernetes reports neither variants nor, on
-/// Windows, what its version rule needs: there it is perhaps.
+/// Windows, what its version rule needs: there it is perhaps. So it is where a node does not say
+/// what it is, or runs its pods elsewhere.
 pub(super) fn fit(node: &Node, entry: Option<&Platform>) -> Fit {
     let Some(entry) = entry else { return Fit::Perhaps };
-    let rules = Runtime::parse(&node.runtime).rules();
-    let takes = |rule: PlatformRule| node.platform.may_match(entry, rule);
-    if node.platform.os == "windows" {
-        let same = entry.os == "windows" && entry.architecture == node.platform.architecture;
+    if node.is_virtual() || node.platform.os.is_empty() || node.platform.architecture.is_empty() {
+        return Fit::Perhaps;
+    }
+    fit_platform(&node.platform, Runtime::parse(&node.runtime), entry)
+}
+
+fn fit_platform(platform: &Platform, runtime: Runtime, entry: &Platform) -> Fit {
+    let takes = |rule: PlatformRule| platform.may_match(entry, rule);
+    if platform.os == "windows" {
+        let same = entry.os == "windows" && entry.architecture == platform.architecture;
         return if same { Fit::Perhaps } else { Fit::No };
     }
-    match rules {
+    match runtime.rules() {
         [sure, ..] if takes(*sure) => Fit::Yes,
-        _ if rules.iter().any(|rule| takes(*rule)) => Fit::Perhaps,
+        rules if rules.iter().any(|rule| takes(*rule)) => Fit::Perhaps,
         _ => Fit::No,
     }
+}
+
+/// Whether a node of this platform, with whatever runtime, may take one of these entries.
+pub(super) fn could_run(platform: &Platform, entries: &[Option<Platform>]) -> bool {
+    entries.iter().any(|entry| {
+        entry.as_ref().is_none_or(|entry| fit_platform(platform, Runtime::Other, entry) != Fit::No)
+    })
 }
 
 /// Whether this node surely takes an image of this platform.

@@ -42,11 +42,22 @@ pub enum Escape {
     NodeCredentials,
     /// The image may already be on the node, and the pull policy allows to use it.
     ImageOnNode,
+    /// The node may reach the registry by another way: from another address, through another
+    /// proxy, with another DNS.
+    NodeNetwork,
+    /// The pod may land on a node of another platform than those that are known.
+    NodePlatform,
 }
 
 impl Escape {
     /// Every escape.
-    pub const ALL: &'static [Self] = &[Self::NodeMirror, Self::NodeCredentials, Self::ImageOnNode];
+    pub const ALL: &'static [Self] = &[
+        Self::NodeMirror,
+        Self::NodeCredentials,
+        Self::ImageOnNode,
+        Self::NodeNetwork,
+        Self::NodePlatform,
+    ];
 
     /// The word in reports and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -54,6 +65,8 @@ impl Escape {
             Self::NodeMirror => "node_mirror",
             Self::NodeCredentials => "node_credentials",
             Self::ImageOnNode => "image_on_node",
+            Self::NodeNetwork => "node_network",
+            Self::NodePlatform => "node_platform",
         }
     }
 }

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::Freshness;
-use crate::message::lines;
+use crate::message::{escape_list, lines};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
-use crate::pull::{Runtime, Verdict};
+use crate::pull::{Escape, Runtime, Verdict};
 use crate::workload::{PodPlace, Rollout, Workload, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
@@ -321,7 +321,12 @@ fn answer(review: &Review, policy: &str) -> Answer {
         warnings.push(REOPENED.to_owned());
     }
     if held_back(false) {
-        warnings.push(HELD_BACK.to_owned());
+        let open = |escape: &Escape| {
+            let mut images = review.images.iter().filter(|image| image.ruling.escapes_hold_back());
+            images.any(|image| image.assessment.escapes.contains(escape))
+        };
+        let open: Vec<_> = Escape::ALL.iter().copied().filter(open).collect();
+        warnings.extend(held_back_by(policy, &open));
     }
     if !(warnings.is_empty() && denials.is_empty()) {
         warnings.extend(rulings().find_map(|ruling| label_words(ruling.label)).map(str::to_owned));
@@ -346,8 +351,13 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
     }
 }
 
-/// Said once where a namespace enforces and nothing is denied for want of a word about the nodes.
-pub const HELD_BACK: &str = "not denied although this namespace enforces: the PullgatePolicy (spec.nodes) does not vouch that the nodes have no other way to the image";
+/// Said once where a namespace enforces and nothing is denied because these escapes are open.
+pub fn held_back_by(policy: &str, open: &[Escape]) -> Option<String> {
+    let other_ways = escape_list(open)?;
+    Some(format!(
+        "not denied although this namespace enforces: PullgatePolicy `{policy}` (spec.nodes) does not rule out that nodes have {other_ways}"
+    ))
+}
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
 /// recently contradicted look-ups at that registry.
 pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";

@@ -1,5 +1,6 @@
 //! What a node says of itself, as far as it decides about pulling images.
 
+use super::quantity::Quantity;
 use crate::image::Platform;
 
 /// Entries from which on `status.images` may be cut: the kubelet lists the largest so many
@@ -31,6 +32,31 @@ pub struct Node {
     /// Whether `status.images` is as long as the kubelet makes it: the node may have images that
     /// it does not list.
     pub images_full: bool,
+    /// `status.allocatable`, sorted by name: what all pods of the node together may ask for.
+    pub allocatable: Vec<(Box<str>, Quantity)>,
+}
+
+/// The label by which virtual kubelets are known.
+/// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>
+const VIRTUAL: (&str, &str) = ("type", "virtual-kubelet");
+
+impl Node {
+    /// The value of one of its labels.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let found = self.labels.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
+        Some(&self.labels[found].1)
+    }
+
+    /// Whether its pods run somewhere else, where nobody reports what can run.
+    pub fn is_virtual(&self) -> bool {
+        self.label(VIRTUAL.0) == Some(VIRTUAL.1)
+    }
+
+    /// Whether the whole of it would be enough for so much of a resource.
+    pub fn offers(&self, resource: &str, amount: Quantity) -> bool {
+        let found = self.allocatable.binary_search_by(|(name, _)| (**name).cmp(resource));
+        found.is_ok_and(|found| self.allocatable[found].1 >= amount)
+    }
 }
 
 /// A taint that keeps pods away unless they tolerate it.

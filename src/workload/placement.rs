@@ -4,6 +4,7 @@
 //! (<https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/>). Where in doubt a
 //! node is eligible: a node too many can only make a verdict milder.
 
+use super::needs::Needs;
 use super::node::{Node, Taint, TaintEffect};
 use super::view::{PodSpecView, RequirementView, TermView, TolerationView, text};
 
@@ -17,6 +18,7 @@ pub struct Placement {
     tolerations: Vec<Toleration>,
     gated: bool,
     os: Box<str>,
+    needs: Needs,
     not_yet_known: bool,
 }
 
@@ -27,6 +29,13 @@ pub struct Eligible<'n> {
     pub nodes: Vec<&'n Node>,
     /// Whether nodes were asked for at all: not by the command line without a cluster.
     pub asked: bool,
+    /// Those that only a taint keeps its pods away from: taints come and go.
+    pub kept_away: Vec<&'n Node>,
+    /// Whether its pods may have to wait for a node that nobody knows yet, because nothing shows
+    /// that one of these can take them.
+    pub may_need_others: bool,
+    /// Every node that is known.
+    pub known: &'n [Node],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +75,26 @@ struct Toleration {
 
 /// Taints under these names come and go with a node's condition: a node that has one today may
 /// take the pod tomorrow, so they do not count.
-const PASSING_TAINTS: &[&str] = &["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"];
+const PASSING_TAINTS: &[&str] = &[
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "node.cluster.x-k8s.io/",
+    // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/utils/taints/taints.go
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+    "ignore-taint.cluster-autoscaler.kubernetes.io/",
+    "startup-taint.cluster-autoscaler.kubernetes.io/",
+    "status-taint.cluster-autoscaler.kubernetes.io/",
+    // https://karpenter.sh/docs/concepts/disruption/
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "karpenter.sh/unregistered",
+    // https://docs.cilium.io/en/stable/installation/taints/
+    "node.cilium.io/agent-not-ready",
+    // https://github.com/kubernetes-sigs/aws-ebs-csi-driver/blob/master/docs/install.md
+    "ebs.csi.aws.com/agent-not-ready",
+    "efs.csi.aws.com/agent-not-ready",
+];
 
 impl Placement {
     /// Reads the constraints of a pod's spec.
@@ -92,6 +120,7 @@ impl Placement {
             tolerations: spec.tolerations.iter().flatten().map(Toleration::of).collect(),
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             os: text(spec.os.as_ref().and_then(|os| os.name.as_ref())),
+            needs: Needs::of(spec),
             not_yet_known: false,
         }
     }
@@ -117,25 +146,33 @@ impl Placement {
         if self.not_yet_known {
             return Eligible::not_asked();
         }
-        let nodes = if self.gated {
+        let admitted: Vec<&Node> = if self.gated {
             Vec::new()
         } else {
-            nodes.iter().filter(|node| self.admits(node)).collect()
+            nodes.iter().filter(|node| self.selects(node)).collect()
         };
-        Eligible { nodes, asked: true }
+        // Who is bound already passes the scheduler over, and with it selectors and taints.
+        let bound = !self.node_name.is_empty();
+        let (eligible, kept_away): (Vec<_>, Vec<_>) =
+            admitted.into_iter().partition(|node| bound || self.tolerates_all(node));
+        let may_need_others = !bound && self.needs.exceed(&eligible);
+        Eligible { nodes: eligible, asked: true, kept_away, may_need_others, known: nodes }
     }
 
-    fn admits(&self, node: &Node) -> bool {
+    /// Whether a node is selected, whatever its taints.
+    fn selects(&self, node: &Node) -> bool {
         if !self.os.is_empty() && *self.os != *node.platform.os {
             return false;
         }
         if !self.node_name.is_empty() {
-            // The scheduler is passed over, and with it selectors and NoSchedule taints.
             return *self.node_name == *node.name;
         }
-        self.selector.iter().all(|(key, value)| label(node, key) == Some(&**value))
+        self.selector.iter().all(|(key, value)| node.label(key) == Some(&**value))
             && self.terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.admits(node)))
-            && node.taints.iter().all(|taint| self.tolerates(taint))
+    }
+
+    fn tolerates_all(&self, node: &Node) -> bool {
+        node.taints.iter().all(|taint| self.tolerates(taint))
     }
 
     fn tolerates(&self, taint: &Taint) -> bool {
@@ -147,15 +184,14 @@ impl Placement {
 impl Eligible<'_> {
     /// Nothing is known of nodes, and nobody asked.
     pub const fn not_asked() -> Self {
-        Self { nodes: Vec::new(), asked: false }
+        Self {
+            nodes: Vec::new(),
+            asked: false,
+            kept_away: Vec::new(),
+            may_need_others: true,
+            known: &[],
+        }
     }
-}
-
-fn label<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    node.labels
-        .binary_search_by(|(name, _)| (**name).cmp(key))
-        .ok()
-        .map(|found| &*node.labels[found].1)
 }
 
 impl Term {
@@ -170,7 +206,7 @@ impl Term {
     fn admits(&self, node: &Node) -> bool {
         let name = &node.name;
         !(self.expressions.is_empty() && self.fields.is_empty())
-            && self.expressions.iter().all(|wanted| wanted.holds(label(node, &wanted.key)))
+            && self.expressions.iter().all(|wanted| wanted.holds(node.label(&wanted.key)))
             && self
                 .fields
                 .iter()

@@ -90,6 +90,11 @@ pub(super) struct PodSpecView<'a> {
     pub scheduling_gates: Seq<IgnoredAny>,
     #[serde(borrow)]
     pub os: Option<NameView<'a>>,
+    #[serde(borrow)]
+    pub scheduler_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub runtime_class_name: Option<Text<'a>>,
+    pub resource_claims: Seq<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,14 +109,29 @@ pub(super) struct ContainerView<'a> {
     /// A step of Tekton's that is written elsewhere.
     #[serde(rename = "ref")]
     pub refers: Option<IgnoredAny>,
+    /// `resources`; Tekton's older `computeResources` ask in its own pods only.
+    #[serde(borrow)]
+    pub resources: Option<ResourcesView<'a>>,
+}
+
+/// What a container asks for. Amounts are text or numbers.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResourcesView<'a> {
+    #[serde(borrow)]
+    pub requests: Option<BTreeMap<Text<'a>, &'a RawValue>>,
+    #[serde(borrow)]
+    pub limits: Option<BTreeMap<Text<'a>, &'a RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct VolumeView<'a> {
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
     #[serde(borrow)]
     pub image: Option<ImageVolumeView<'a>>,
+    pub persistent_volume_claim: Option<IgnoredAny>,
+    pub ephemeral: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,6 +154,13 @@ pub(super) struct NameView<'a> {
 pub(super) struct AffinityView<'a> {
     #[serde(borrow)]
     pub node_affinity: Option<NodeAffinityView<'a>>,
+    pub pod_affinity: Option<PodAffinityView>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PodAffinityView {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub required: Seq<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -78,7 +78,7 @@ async fn near_tags_are_listed_with_the_pods_own_credential_and_tried() {
         kinds(&review),
         [(AdviceKind::NearestTag, "1.25-alpine"), (AdviceKind::NearestTag, "1.25")]
     );
-    insta::assert_snapshot!(tail(&review), @"did you mean `1.25-alpine`? it can be pulled (differs in a letter or two); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
+    insta::assert_snapshot!(tail(&review), @"did you mean `1.25-alpine`? it can be pulled (differs in a letter or two); may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_login_that_worked_before_is_to_be_renewed() {
     world.account.pull_secrets = vec!["regcred".into()];
     world.known_tags = vec![known("reg.example.com/app:1", true)];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: renew the login in secret `regcred`; may still work if nodes have a mirror, credentials of their own or the image");
+    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: renew the login in secret `regcred`; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn a_missing_repository_is_looked_for_under_other_names() {
     );
     world.namesakes = vec![known("reg.example.com/team/app:1", false)];
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; checked without credentials; may still work if nodes have a mirror or credentials of their own");
+    insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
 }
 
 #[tokio::test]

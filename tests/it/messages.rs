@@ -21,7 +21,7 @@ use pullgate::policy::{Decision, ExceptionUse, LabelUse, Mode, Reason, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
-use pullgate::review::{HELD_BACK, REOPENED, denied_under, label_words, learning_words};
+use pullgate::review::{REOPENED, denied_under, held_back_by, label_words, learning_words};
 use pullgate::workload::{Placement, Rollout};
 
 use crate::review::fakes::node;
@@ -362,7 +362,8 @@ fn tails() -> Vec<String> {
 }
 
 fn answers() -> Vec<String> {
-    let mut all = vec![HELD_BACK.to_owned(), REOPENED.to_owned(), denied_under("default")];
+    let held_back = held_back_by("default", Escape::ALL).unwrap();
+    let mut all = vec![held_back, REOPENED.to_owned(), denied_under("default")];
     all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one).to_owned()));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));

@@ -9,7 +9,7 @@ use pullgate::pull::{ErrorCode, NetworkFault, Outcome, Verdict};
 use pullgate::review::NodeCredentials;
 use serde_json::json;
 
-use crate::review::fakes::{World, exists, node, secret};
+use crate::review::fakes::{World, exists, index, node, secret};
 use crate::review::run;
 
 const IMAGE: &str = "reg.example.com/team/app:1";
@@ -32,10 +32,18 @@ struct Truth {
     mirror_has_it: Option<bool>,
     on_node: OnNode,
     kubelet: &'static str,
+    /// What the nodes are answered where they reach registries by another way than Pullgate.
+    answer_elsewhere: Option<Outcome>,
+    /// What the image is built for; the node of today is linux/amd64.
+    built_for: &'static str,
+    /// The platform of a pool that has no node today.
+    pool_at_zero: Option<&'static str>,
     /// What the team vouches for, where it is true.
     vouch_mirrors: bool,
     vouch_credentials: bool,
     vouch_preloaded: bool,
+    vouch_network: bool,
+    vouch_platforms: bool,
     missing_secret: bool,
 }
 
@@ -59,6 +67,9 @@ fn truth() -> impl Strategy<Value = Truth> {
         proptest::option::of(any::<bool>()),
         prop_oneof![3 => Just(OnNode::No), 1 => Just(OnNode::SideLoaded), 1 => Just(OnNode::PulledBefore)],
         prop_oneof![Just("v1.34.4"), Just("v1.36.3")],
+        proptest::option::weighted(0.2, outcome()),
+        prop_oneof![3 => Just("linux/amd64"), 1 => Just("linux/arm64"), 1 => Just("windows/amd64")],
+        proptest::option::weighted(0.3, prop_oneof![Just("linux/arm64"), Just("windows/amd64")]),
     );
     let pod = (
         prop_oneof![Just("Always"), Just("IfNotPresent"), Just("Never")],
@@ -66,7 +77,7 @@ fn truth() -> impl Strategy<Value = Truth> {
         proptest::collection::vec(outcome(), 0..4),
         any::<bool>(),
     );
-    let vouched = (any::<bool>(), any::<bool>(), any::<bool>());
+    let vouched = any::<[bool; 5]>();
     (nodes, pod, vouched).prop_map(|(nodes, pod, vouched)| Truth {
         node_credential: nodes.0,
         mirror_has_it: nodes.1,
@@ -76,9 +87,14 @@ fn truth() -> impl Strategy<Value = Truth> {
         anonymous: pod.1,
         pod_credentials: pod.2,
         missing_secret: pod.3,
-        vouch_mirrors: vouched.0,
-        vouch_credentials: vouched.1,
-        vouch_preloaded: vouched.2,
+        answer_elsewhere: nodes.4,
+        built_for: nodes.5,
+        pool_at_zero: nodes.6,
+        vouch_mirrors: vouched[0],
+        vouch_credentials: vouched[1],
+        vouch_preloaded: vouched[2],
+        vouch_network: vouched[3],
+        vouch_platforms: vouched[4],
     })
 }
 
@@ -86,7 +102,8 @@ impl Truth {
     /// Whether the node could run it, by the kubelet's order: disk, mirrors, the pod's
     /// credentials, its own; anonymous only without any.
     fn node_succeeds(&self) -> bool {
-        let gets = |outcome: &Outcome| matches!(outcome, Outcome::Exists(_));
+        let fits = self.built_for == "linux/amd64" || Some(self.built_for) == self.pool_at_zero;
+        let gets = |outcome: &Outcome| fits && matches!(outcome, Outcome::Exists(_));
         let on_disk = self.on_node != OnNode::No;
         if self.pull_policy == "Never" {
             return on_disk;
@@ -96,6 +113,7 @@ impl Truth {
             && gets(&self.anonymous);
         (on_disk && self.pull_policy == "IfNotPresent")
             || self.mirror_has_it == Some(true)
+            || self.answer_elsewhere.as_ref().is_some_and(gets)
             || self.pod_credentials.iter().any(gets)
             || self.node_credential.as_ref().is_some_and(gets)
             || anonymous
@@ -104,18 +122,28 @@ impl Truth {
     fn policy(&self) -> String {
         let word = |vouched: bool| if vouched { "none" } else { "unknown" };
         format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}}}\n",
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}, network: {}, platforms: [{}]}}\n",
             word(self.vouch_mirrors && self.mirror_has_it.is_none()),
             word(self.vouch_credentials && self.node_credential.is_none()),
             word(self.vouch_preloaded && self.on_node != OnNode::SideLoaded),
+            if self.vouch_network && self.answer_elsewhere.is_none() { "same" } else { "unknown" },
+            match (self.vouch_platforms, self.pool_at_zero) {
+                (false, _) => String::new(),
+                (true, None) => "linux/amd64".to_owned(),
+                (true, Some(other)) => format!("linux/amd64, {other}"),
+            },
         )
     }
 
     fn world(&self) -> World {
-        let mut world = World::enforcing().answer(IMAGE, "", self.anonymous.clone());
+        let answered = |outcome: &Outcome| match outcome {
+            Outcome::Exists(_) => index(&[self.built_for]),
+            other => other.clone(),
+        };
+        let mut world = World::enforcing().answer(IMAGE, "", answered(&self.anonymous));
         for (index, outcome) in self.pod_credentials.iter().enumerate() {
             let name = format!("s{index}");
-            world = world.answer(IMAGE, &name, outcome.clone()).secret(secret(
+            world = world.answer(IMAGE, &name, answered(outcome)).secret(secret(
                 &name,
                 "reg.example.com",
                 &name,
@@ -161,8 +189,10 @@ proptest! {
             prop_assert_ne!(review.decision, Decision::Deny, "{:?}", assessment);
             prop_assert!(!assessment.may_deny(), "{:?}", assessment);
         }
-        // A node with a login of its own makes no anonymous attempt; nobody can know that.
-        if assessment.verdict == Verdict::Works && truth.node_credential.is_none() {
+        // A node with a login of its own makes no anonymous attempt; nobody can know that, nor what
+        // is answered elsewhere.
+        let alike = truth.node_credential.is_none() && truth.answer_elsewhere.is_none();
+        if assessment.verdict == Verdict::Works && alike {
             prop_assert!(truth.node_succeeds(), "{:?}", assessment);
         }
     }

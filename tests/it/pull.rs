@@ -8,14 +8,19 @@ use pullgate::pull::{
     NetworkFault, Observation, Outcome, RepositoryAccess, Runtime, SecretsState, Softened, Step,
     TlsFault, Verdict, Vouch, Vouches, assess,
 };
-use pullgate::workload::{Eligible, ImagePullPolicy, Node};
+use pullgate::workload::{ImagePullPolicy, Node, Placement};
 use rstest::rstest;
 
 use crate::review::fakes::{index, missing, node};
 
 use Verdict::{CannotTell, Fails, Works};
 
-const ALL: &[Escape] = Escape::ALL;
+/// What is open where the registry was asked and did not find it.
+const ALL: &[Escape] =
+    &[Escape::NodeMirror, Escape::NodeCredentials, Escape::ImageOnNode, Escape::NodeNetwork];
+/// What is open where it was read, and does not fit.
+const CONTENT: &[Escape] =
+    &[Escape::NodeMirror, Escape::ImageOnNode, Escape::NodeNetwork, Escape::NodePlatform];
 const CODE: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
 
 struct Case {
@@ -70,7 +75,7 @@ impl Case {
             attempts: &attempts,
             nodes_unclear: self.nodes_unclear,
             repository: self.repository,
-            eligible: &Eligible { nodes: self.nodes.iter().collect(), asked: true },
+            eligible: &Placement::default().eligible(&self.nodes),
             runtime: None,
             vouches: self.vouches,
             lived: self.lived,
@@ -78,8 +83,15 @@ impl Case {
     }
 }
 
-const VOUCHED: Vouches =
-    Vouches { mirrors: Vouch::None, credentials: Vouch::None, preloaded_images: Vouch::None };
+fn vouched() -> Vouches {
+    Vouches {
+        mirrors: Vouch::None,
+        credentials: Vouch::None,
+        preloaded_images: Vouch::None,
+        same_network: true,
+        platforms: vec![Platform::new("linux", "amd64")],
+    }
+}
 
 fn found(media: MediaKind, content: Content) -> Outcome {
     Outcome::Exists(Found { digest: None, media, content })
@@ -110,12 +122,17 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(Outcome::ForeignRealm, CannotTell, Some(Cause::ForeignRealm), &[])]
 #[case(Outcome::TooLate, CannotTell, Some(Cause::TooLate), &[])]
 #[case(Outcome::Overloaded, CannotTell, Some(Cause::Overloaded), &[])]
-#[case(index(&["linux/arm64"]), Fails, Some(Cause::PlatformMismatch), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(index(&["linux/arm64"]), Fails, Some(Cause::PlatformMismatch), CONTENT)]
 #[case(index(&["linux/arm64", "linux/amd64"]), Works, None, &[])]
-#[case(index(&["windows(10.0.1)/amd64"]), Fails, Some(Cause::PlatformMismatch), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(index(&["windows(10.0.1)/amd64"]), Fails, Some(Cause::PlatformMismatch), CONTENT)]
 #[case(found(MediaKind::Manifest, Content::Config(Platform::new("linux", "arm64"))), Works, Some(Cause::PlatformMismatch), &[])]
 #[case(found(MediaKind::Manifest, Content::Artifact), Works, Some(Cause::UnsupportedManifest), &[])]
-#[case(found(MediaKind::Schema1, Content::Unread), Fails, Some(Cause::UnsupportedManifest), &[Escape::NodeMirror, Escape::ImageOnNode])]
+#[case(
+    found(MediaKind::Schema1, Content::Unread),
+    Fails,
+    Some(Cause::UnsupportedManifest),
+    CONTENT
+)]
 #[case(found(MediaKind::Index, Content::Unread), CannotTell, Some(Cause::PlatformMismatch), &[])]
 #[case(found(MediaKind::Other, Content::Unread), CannotTell, Some(Cause::UnsupportedManifest), &[])]
 fn every_outcome_has_its_row(
@@ -131,19 +148,19 @@ fn every_outcome_has_its_row(
 
 #[test]
 fn what_is_vouched_for_closes_the_escapes() {
-    let assessment = Case { vouches: VOUCHED, ..Case::default() }.assess();
+    let assessment = Case { vouches: vouched(), ..Case::default() }.assess();
     assert!(assessment.may_deny());
 }
 
 #[rstest]
 #[case::it_ran_here(HistoryFacts { seen_here: true, ..HistoryFacts::default() }, &[Escape::ImageOnNode])]
 #[case::nodes_log_in(HistoryFacts { nodes_log_in: true, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
-#[case::score(HistoryFacts { escapes_reopened: true, ..HistoryFacts::default() }, &[Escape::NodeMirror, Escape::NodeCredentials])]
+#[case::score(HistoryFacts { escapes_reopened: true, ..HistoryFacts::default() }, &[Escape::NodeMirror, Escape::NodeCredentials, Escape::NodeNetwork])]
 fn experience_reopens_what_was_vouched_for(
     #[case] lived: HistoryFacts,
     #[case] escapes: &[Escape],
 ) {
-    let assessment = Case { vouches: VOUCHED, lived, ..Case::default() }.assess();
+    let assessment = Case { vouches: vouched(), lived, ..Case::default() }.assess();
     assert_eq!(assessment.escapes, escapes);
 }
 
@@ -152,7 +169,7 @@ fn an_image_that_a_node_lists_keeps_its_escape_open() {
     let mut other = node("n2", "linux/amd64");
     other.images = vec!["reg.example.com/app:1".into()];
     let nodes = vec![node("n", "linux/amd64"), other];
-    let assessment = Case { vouches: VOUCHED, nodes, ..Case::default() }.assess();
+    let assessment = Case { vouches: vouched(), nodes, ..Case::default() }.assess();
     assert_eq!(assessment.escapes, [Escape::ImageOnNode]);
 }
 
@@ -182,7 +199,7 @@ fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
         (open.cause, &*open.escapes),
         (Some(Cause::ImageNeverPull), &[Escape::ImageOnNode][..])
     );
-    assert!(Case { vouches: VOUCHED, ..never() }.assess().may_deny());
+    assert!(Case { vouches: vouched(), ..never() }.assess().may_deny());
 }
 
 #[rstest]
@@ -309,7 +326,7 @@ fn listed_credentials_close_the_escape_only_when_all_could_be_asked(
     #[case] nodes_unclear: bool,
     #[case] open: bool,
 ) {
-    let vouches = Vouches { credentials, ..VOUCHED };
+    let vouches = Vouches { credentials, ..vouched() };
     let assessment = Case { vouches, nodes_unclear, ..Case::default() }.assess();
     assert_eq!(assessment.escapes.contains(&Escape::NodeCredentials), open);
 }

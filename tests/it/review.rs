@@ -3,6 +3,7 @@
 mod again;
 mod denial;
 mod filled_in;
+mod platforms;
 pub mod fakes;
 mod tekton;
 mod untried;
@@ -28,7 +29,7 @@ pub const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
 spec:
-  nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}
 ";
 
 pub async fn run(world: &World, object: serde_json::Value, policy: &str) -> Review {
@@ -173,8 +174,9 @@ async fn open_escapes_warn_and_are_named() {
     let world = World::enforcing().answer("reg.example.com/app:9", "", missing());
     let review = run(&world, pod("reg.example.com/app:9"), "").await;
     assert_eq!(review.decision, Decision::Warn);
-    assert_eq!(review.images[0].assessment.escapes, [Escape::NodeMirror, Escape::NodeCredentials]);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror or credentials of their own");
+    let open = [Escape::NodeMirror, Escape::NodeCredentials, Escape::NodeNetwork];
+    assert_eq!(review.images[0].assessment.escapes, open);
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
 }
 
 #[tokio::test]
@@ -238,7 +240,7 @@ async fn a_workload_is_warned_and_told_the_tag_that_runs_here() {
         .collect();
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use `8` (3 pods run it here); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use `8` (3 pods run it here); checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -249,7 +251,7 @@ async fn the_secret_that_works_is_named_after_it_was_tried() {
         .secret(secret("regcred", "reg.example.com", "ann"));
     world.secrets_in_use = vec!["gone".into(), "other".into(), "regcred".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials and the pod has none (401); secret `regcred` here was tried and works: add it to imagePullSecrets; checked without credentials; may still work if nodes have credentials of their own");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials and the pod has none (401); secret `regcred` here was tried and works: add it to imagePullSecrets; checked without credentials; may still work if nodes have their own credentials");
 }
 
 #[tokio::test]

@@ -152,6 +152,7 @@ fn node() -> Node {
         addresses: Vec::new(),
         images: Vec::new(),
         images_full: false,
+        allocatable: Vec::new(),
     }
 }
 

@@ -91,6 +91,7 @@ fn node(platform: &Platform, runtime: &str) -> Node {
         addresses: Vec::new(),
         images: Vec::new(),
         images_full: false,
+        allocatable: Vec::new(),
     }
 }
 

@@ -20,7 +20,7 @@ const REGISTRY: &str = "registry.infra.svc:5000/app:1";
 const VOUCHED: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
-spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none}}
+spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}}
 ";
 const NOTED: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
@@ -139,7 +139,7 @@ async fn a_job_that_is_not_what_is_wrong_comes_behind() {
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     let told: Vec<_> = kinds(&review).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(told, [AdviceKind::KnownGoodTag, AdviceKind::BuildJob]);
-    insta::assert_snapshot!(tail(&review), @"use `8` (2 pods run it here); checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
+    insta::assert_snapshot!(tail(&review), @"use `8` (2 pods run it here); checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]

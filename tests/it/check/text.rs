@@ -18,13 +18,13 @@ async fn problems_are_told_and_the_rest_is_counted() {
       FAILS   container web  line 9  tag_not_found
               REGISTRY/shop/web:9
               tag not found in the registry; checked without credentials; may still work if nodes
-              have a mirror, credentials of their own or the image
+              have a mirror, their own credentials, the image or another network
 
     Pod default/two (all/two.yaml)
       FAILS   init container i  line 6  tag_not_found
               REGISTRY/shop/web:9
               tag not found in the registry; checked without credentials; may still work if nodes
-              have a mirror, credentials of their own or the image
+              have a mirror, their own credentials, the image or another network
       FAILS   container b  line 9  invalid_reference
               REGISTRY/UPPER
               invalid name (upper case in "UPPER")
@@ -62,7 +62,7 @@ async fn the_exit_code_is_what_was_asked_for() {
 }
 
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {name: p}\n\
-    spec:\n  nodes: {mirrors: none, credentials: none, preloadedImages: none}\n";
+    spec:\n  nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_vouches_denies_where_it_is_enforced() {

@@ -19,7 +19,7 @@ kind: PullgatePolicy
 metadata: {name: site}
 spec:
   cannotTell: warn
-  nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}
   latePush: {grace: 0s}
   advice: {mutableTags: true, events: true}
 ";

@@ -17,7 +17,7 @@ const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
 spec:
-  nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}
   latePush: {grace: 0s}
   enforceOn: [pods, workloads]
 ";

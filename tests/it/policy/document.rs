@@ -120,7 +120,7 @@ fn a_huge_document_is_refused() {
 #[test]
 fn a_document_that_is_written_out_is_read_back_the_same() {
     let policy = parse(
-        "  nodes: {mirrors: listed, credentials: none, preloadedImages: none}
+        "  nodes: {mirrors: listed, credentials: none, preloadedImages: none, network: same}
   defaultMode: enforce
   allowedModes: [warn]
   causes: {tag_not_found: warn}

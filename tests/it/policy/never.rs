@@ -25,9 +25,16 @@ fn causes() -> impl Strategy<Value = Value> {
 }
 
 fn nodes() -> impl Strategy<Value = Value> {
-    (one_of(&["unknown", "none", "listed"]), one_of(&["unknown", "none"]))
-        .prop_map(|(vouch, images)| {
-            json!({"mirrors": vouch, "credentials": vouch, "preloadedImages": images})
+    let platforms = some_of(&["linux/amd64", "linux/arm64", "windows/amd64"], 0);
+    (
+        one_of(&["unknown", "none", "listed"]),
+        one_of(&["unknown", "none"]),
+        one_of(&["unknown", "same"]),
+        platforms,
+    )
+        .prop_map(|(vouch, images, network, platforms)| {
+            json!({"mirrors": vouch, "credentials": vouch, "preloadedImages": images,
+                   "network": network, "platforms": platforms})
         })
 }
 
@@ -87,7 +94,7 @@ fn scene() -> impl Strategy<Value = Scene> {
     let cause = proptest::option::weighted(0.9, proptest::sample::select(Cause::ALL));
     let escapes = prop_oneof![
         2 => Just(Vec::new()),
-        1 => proptest::sample::subsequence(Escape::ALL, 0..=3),
+        1 => proptest::sample::subsequence(Escape::ALL, 0..=Escape::ALL.len()),
     ];
     let reference = proptest::option::weighted(
         0.9,

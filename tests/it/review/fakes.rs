@@ -142,6 +142,7 @@ pub fn node(name: &str, platform: &str) -> Node {
         addresses: Vec::new(),
         images: Vec::new(),
         images_full: false,
+        allocatable: Vec::new(),
     }
 }
 

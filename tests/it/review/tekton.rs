@@ -13,7 +13,7 @@ const ENFORCED: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
 spec:
-  nodes: {mirrors: none, credentials: none, preloadedImages: none}
+  nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}
   enforceOn: [pods, workloads]
   cannotTell: warn
 ";

@@ -23,7 +23,7 @@ async fn an_anonymous_refusal_tells_nothing_where_nodes_may_log_in(#[case] outco
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.decision, Decision::Warn);
     assert!(
-        line(&review).contains("may still work if nodes have credentials of their own"),
+        line(&review).contains("may still work if nodes have their own credentials"),
         "{}",
         line(&review)
     );

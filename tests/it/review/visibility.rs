@@ -51,7 +51,7 @@ async fn who_may_list_everything_is_told_the_whole_picture() {
     let world = world();
     let review = asked_by(&world, "ann", "").await;
     assert_eq!(reviews(&world), ["*"]);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; 2 workloads fail with it in this cluster; all else from this registry runs (7); use `8` (3 pods run it here); may still work if nodes have a mirror, credentials of their own or the image");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; 2 workloads fail with it in this cluster; all else from this registry runs (7); use `8` (3 pods run it here); checked without credentials");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn an_account_that_may_list_nothing_is_told_nothing() {
         world.may_list = false;
         let review = asked_by(&world, user, "").await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, credentials of their own or the image");
+            insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
         }
     }
 }

@@ -1,0 +1,106 @@
+//! The ways in which a node could still succeed, and what closes each: a word of the platform
+//! team, and evidence where it can be had.
+
+use super::assess::lists;
+use super::content::could_take;
+use super::runtime::{could_run, verifies_images};
+use super::{Assessment, Cause, Content, Escape, Observation, Outcome, Verdict};
+use crate::image::Platform;
+use crate::workload::ImagePullPolicy;
+
+/// What the platform team vouches for about one property of its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vouch {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// The nodes have none of it.
+    None,
+    /// Pullgate was given the same files as the nodes.
+    Listed,
+}
+
+/// What the platform team vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vouches {
+    /// Mirrors on the nodes.
+    pub mirrors: Vouch,
+    /// Credentials of the nodes' own.
+    pub credentials: Vouch,
+    /// Images that are on the nodes without having been pulled through this registry.
+    pub preloaded_images: Vouch,
+    /// Whether the nodes reach registries by the same way as Pullgate: from addresses that are
+    /// treated alike, through the same proxy, with the same DNS.
+    pub same_network: bool,
+    /// The only platforms that a node of this cluster can ever have; none if nobody vouches.
+    pub platforms: Vec<Platform>,
+}
+
+/// The escapes that are open for this cause.
+pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let (Verdict::Fails, Some(cause)) = (assessment.verdict, assessment.cause) else {
+        return assessment;
+    };
+    let asks_registry = cause != Cause::ImageNeverPull && cause != Cause::BrokenPullSecret;
+    let was_read = matches!(cause, Cause::PlatformMismatch | Cause::UnsupportedManifest);
+    let is_open = |escape: Escape| match escape {
+        Escape::NodeMirror => asks_registry && !is_closed(seen, seen.vouches.mirrors),
+        // Whoever may read it sees the same content, but a registry that hides what one may not
+        // see answers 404 too: only what was found leaves no room for other credentials.
+        Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen),
+        Escape::ImageOnNode => may_be_on_node(seen, cause),
+        Escape::NodeNetwork => {
+            asks_registry && (!seen.vouches.same_network || seen.lived.escapes_reopened)
+        }
+        Escape::NodePlatform => was_read && other_nodes_may_take_it(seen, &assessment),
+    };
+    let escapes = Escape::ALL.iter().copied().filter(|escape| is_open(*escape)).collect();
+    Assessment { escapes, ..assessment }
+}
+
+fn is_closed(seen: &Observation<'_>, vouch: Vouch) -> bool {
+    vouch != Vouch::Unknown && !seen.lived.escapes_reopened
+}
+
+fn nodes_may_log_in(seen: &Observation<'_>) -> bool {
+    !is_closed(seen, seen.vouches.credentials)
+        || seen.lived.nodes_log_in
+        || (seen.vouches.credentials == Vouch::Listed && seen.nodes_unclear)
+}
+
+/// Whether its pods may land on a node that takes what the known ones do not. A node of another
+/// platform may come at any time, unless somebody vouches that none can; one with a runtime of
+/// another version may come whatever is vouched for.
+fn other_nodes_may_take_it(seen: &Observation<'_>, assessment: &Assessment) -> bool {
+    let read = assessment.decisive.and_then(|index| seen.attempts.get(index));
+    let Some(Outcome::Exists(found)) = read.map(|attempt| &attempt.lookup.outcome) else {
+        return true;
+    };
+    let Content::Platforms(entries) = &found.content else { return true };
+    let (vouched, eligible) = (&seen.vouches.platforms, seen.eligible);
+    let is_vouched_for = |platform: &Platform| {
+        let platform = platform.normalized();
+        vouched.iter().any(|one| one.os == platform.os && one.architecture == platform.architecture)
+    };
+    vouched.is_empty()
+        || vouched.iter().any(|platform| could_run(platform, entries))
+        || !eligible.known.iter().all(|node| is_vouched_for(&node.platform))
+        || eligible.may_need_others
+        || eligible.kept_away.iter().any(|node| could_take(node, entries))
+}
+
+/// Whether the image may already be on a node, and the node would use it.
+fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
+    let vouched = seen.vouches.preloaded_images != Vouch::Unknown
+        && !seen.lived.seen_here
+        // A node that lists no more than it may can have what it does not list.
+        && !seen.eligible.nodes.iter().any(|node| node.images_full)
+        && !seen
+            .reference
+            .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));
+    // From 1.35 the kubelet reads the secrets even for an image that is there.
+    let secrets_first = cause == Cause::BrokenPullSecret
+        && !seen.eligible.nodes.is_empty()
+        && seen.eligible.nodes.iter().all(|node| verifies_images(node));
+    seen.pull_policy != ImagePullPolicy::Always && !vouched && !secrets_first
+}
