@@ -216,6 +216,17 @@ impl Cluster {
             .collect()
     }
 
+    /// The next image that pods got without a pull secret and of which it is not known whether
+    /// anybody may have it.
+    pub fn next_secretless(&self, now: Timestamp) -> Option<ImageReference> {
+        self.memory.lock().index.next_secretless(now)
+    }
+
+    /// Whether it was refused to who does not log in.
+    pub fn note_anonymous(&self, asked: &ImageReference, refused: bool, now: Timestamp) {
+        self.memory.lock().index.note_anonymous(asked, refused, now);
+    }
+
     /// How far each watch has got.
     pub fn progress(&self) -> &[Arc<WatchProgress>] {
         &self.progress

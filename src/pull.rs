@@ -18,7 +18,7 @@ pub use assess::{
     assess, is_about_access, meaning, on_every_node,
 };
 pub use cause::Cause;
-pub use escapes::{Vouch, Vouches};
+pub use escapes::{NodeLogin, Vouch, Vouches};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     REFUSALS_APART, Step, TagList, TlsFault,

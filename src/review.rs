@@ -11,6 +11,7 @@ mod audit;
 mod event;
 mod gather;
 mod mutate;
+mod node_login;
 mod probe;
 mod source;
 mod visibility;
@@ -38,6 +39,7 @@ pub use event::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Reading;
 pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
+pub use node_login::is_refused_to_anybody;
 pub use probe::ProbeResult;
 pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,

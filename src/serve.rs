@@ -7,6 +7,7 @@ mod audit;
 mod events;
 mod config;
 mod flags;
+mod node_logins;
 mod wiring;
 mod snapshot;
 mod certificates;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::image::{Digest, ImageReference};
-use crate::pull::Cause;
+use crate::pull::{Cause, NodeLogin};
 
 /// What is asked of the index at admission.
 #[derive(Debug, Clone)]
@@ -137,9 +137,9 @@ pub struct RegistryHealth {
     /// Whether the registry as a whole is in trouble: an outage or a login problem, not a fault
     /// of one image.
     pub in_trouble: bool,
-    /// Whether pods without any matching pull secret freshly pulled images of this registry: then
-    /// the nodes have credentials for it, or it is public.
-    pub pulls_without_secret: bool,
+    /// Whether nodes log in to it by themselves, as pods without any pull secret show that freshly
+    /// pulled from it.
+    pub node_login: NodeLogin,
     /// Whether its escapes are open again, whatever the policy vouches, because nodes pulled what
     /// repeated look-ups still called missing or forbidden.
     pub escapes_reopened: bool,

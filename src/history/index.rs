@@ -11,6 +11,7 @@ mod images;
 mod in_use;
 mod retention;
 mod interner;
+mod node_logins;
 mod nodes;
 mod pods;
 mod query;

@@ -7,17 +7,14 @@
 use super::content::usable;
 use super::escapes::with_escapes;
 use super::runtime::{Runtime, verifies_images};
-use super::{Cause, Escape, Lookup, NetworkFault, Outcome, Verdict, Vouches};
+use super::{Cause, Escape, Lookup, NetworkFault, NodeLogin, Outcome, Verdict, Vouches};
 use crate::credential::CredentialSource;
 use crate::image::{Digest, ImageReference, ReferenceError};
 use crate::workload::{Eligible, ImagePullPolicy, Node};
 
 /// What was observed in this cluster, as far as it bears on a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "five independent facts, not states of one thing"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub struct HistoryFacts {
     /// A node pulled or started this very reference a short while ago.
     pub recent_success: bool,
@@ -25,8 +22,8 @@ pub struct HistoryFacts {
     pub seen_here: bool,
     /// The registry as a whole is in trouble here.
     pub registry_in_trouble: bool,
-    /// Pods without pull secrets freshly pulled from this registry.
-    pub nodes_log_in: bool,
+    /// Whether nodes log in to this registry by themselves.
+    pub node_login: NodeLogin,
     /// Nodes pulled what repeated look-ups still called missing or forbidden.
     pub escapes_reopened: bool,
 }
@@ -303,7 +300,8 @@ fn doubt_access(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
 
 /// Nobody can tell, and where the nodes are known to log in by themselves nothing is said.
 fn left_untried(seen: &Observation<'_>, assessment: Assessment, why: Softened) -> Assessment {
-    let softened = (!seen.lived.nodes_log_in).then_some(why).or(assessment.softened);
+    let softened =
+        (seen.lived.node_login != NodeLogin::Proven).then_some(why).or(assessment.softened);
     Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), softened, ..assessment }
 }
 

@@ -36,6 +36,19 @@ pub struct Vouches {
     pub platforms: Vec<Platform>,
 }
 
+/// Whether nodes log in to a registry by themselves, as far as this cluster's pods show it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeLogin {
+    /// Nothing shows it.
+    #[default]
+    Unseen,
+    /// Pods without pull secrets pulled from it, and nobody knows yet whether anybody may.
+    Possible,
+    /// Pods without pull secrets pulled what is refused to those who do not log in.
+    Proven,
+}
+
 /// The escapes that are open for this cause.
 pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
     let (Verdict::Fails, Some(cause)) = (assessment.verdict, assessment.cause) else {
@@ -64,7 +77,7 @@ fn is_closed(seen: &Observation<'_>, vouch: Vouch) -> bool {
 
 fn nodes_may_log_in(seen: &Observation<'_>) -> bool {
     !is_closed(seen, seen.vouches.credentials)
-        || seen.lived.nodes_log_in
+        || seen.lived.node_login != NodeLogin::Unseen
         || (seen.vouches.credentials == Vouch::Listed && seen.nodes_unclear)
 }
 

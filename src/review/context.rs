@@ -256,7 +256,7 @@ impl ReviewContext<'_> {
             recent_success: recent,
             seen_here: history.last_success.is_some(),
             registry_in_trouble: history.registry.in_trouble,
-            nodes_log_in: history.registry.pulls_without_secret,
+            node_login: history.registry.node_login,
             escapes_reopened: history.registry.escapes_reopened,
         }
     }

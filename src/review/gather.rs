@@ -106,7 +106,7 @@ pub(super) struct Gathered {
 const HIDE_NOTHING: [&str; 7] =
     ["docker.io", "ghcr.io", "quay.io", "gcr.io", ".gcr.io", ".pkg.dev", "registry.gitlab.com"];
 
-fn hides_nothing(host: &str) -> bool {
+pub(super) fn hides_nothing(host: &str) -> bool {
     HIDE_NOTHING
         .iter()
         .any(|known| host == *known || (known.starts_with('.') && host.ends_with(known)))

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
 use super::events::{self, Concerns, Waiting};
+use super::node_logins;
 use super::policy::{self, ActivePolicy};
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
@@ -204,6 +205,8 @@ impl App {
         let policy = Arc::clone(&self.reviewer.policy);
         let retention = snapshot::follow_retention(Arc::clone(&self.cluster), policy);
         forever("retention", Box::pin(retention));
+        let logins = node_logins::find_out(self.cluster.clone(), self.reviewer.clone());
+        forever("node logins", Box::pin(logins));
         let scored = Arc::clone(&self.cluster);
         let score = snapshot::keep_score(self.cluster, Arc::clone(&self.reviewer));
         forever("score", Box::pin(score));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pullgate::image::{ImageReference, Platform};
 use pullgate::pull::{
     Attempt, Cause, Content, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
-    NetworkFault, Observation, Outcome, RepositoryAccess, Runtime, SecretsState, Softened, Step,
-    TlsFault, Verdict, Vouch, Vouches, assess,
+    NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime, SecretsState,
+    Softened, Step, TlsFault, Verdict, Vouch, Vouches, assess,
 };
 use pullgate::workload::{ImagePullPolicy, Node, Placement};
 use rstest::rstest;
@@ -154,7 +154,8 @@ fn what_is_vouched_for_closes_the_escapes() {
 
 #[rstest]
 #[case::it_ran_here(HistoryFacts { seen_here: true, ..HistoryFacts::default() }, &[Escape::ImageOnNode])]
-#[case::nodes_log_in(HistoryFacts { nodes_log_in: true, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
+#[case::nodes_log_in(HistoryFacts { node_login: NodeLogin::Proven, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
+#[case::nodes_may_log_in(HistoryFacts { node_login: NodeLogin::Possible, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
 #[case::score(HistoryFacts { escapes_reopened: true, ..HistoryFacts::default() }, &[Escape::NodeMirror, Escape::NodeCredentials, Escape::NodeNetwork])]
 fn experience_reopens_what_was_vouched_for(
     #[case] lived: HistoryFacts,

@@ -187,11 +187,11 @@ impl HealthIndex {
             let known = before.iter().any(|old| {
                 old.image == container.image && old.at == container.at && ran(old.state)
             });
-            if !known
-                && let Some(registry) = self.images.registry_of(container.image)
-                && let Some(registry) = self.images.registry_mut(registry)
-            {
-                registry.count_pull(container.at, without_secrets);
+            if !known && let Some((registry, repository)) = self.images.owners_of(container.image) {
+                registry.count_pull(container.at);
+                if without_secrets {
+                    registry.secretless.add(repository, container.at);
+                }
             }
         }
     }

@@ -133,13 +133,12 @@ impl HealthIndex {
             entry.pulled = entry.pulled.max(at);
             entry.heard = entry.heard.max(at);
         }
-        if let Some(registry) = self.images.registry_of(image)
-            && let Some(registry) = self.images.registry_mut(registry)
-        {
+        if let Some((registry, repository)) = self.images.owners_of(image) {
             if fresh {
-                registry.count_pull(at, without_secrets);
-            } else if without_secrets {
-                registry.without_secret = registry.without_secret.max(at);
+                registry.count_pull(at);
+            }
+            if without_secrets {
+                registry.secretless.add(repository, at);
             }
         }
         self.score_pull(uid, image, at);

@@ -150,6 +150,20 @@ impl Images {
         Some(self.repository(self.get(image)?.repository)?.registry)
     }
 
+    /// The registry of an image, and the image's repository there.
+    pub(super) fn owners_of(&mut self, image: Id) -> Option<(&mut Registry, Id)> {
+        let repository = self.get(image)?.repository;
+        let registry = self.repository(repository)?.registry;
+        Some((self.registry_mut(registry)?, repository))
+    }
+
+    /// A repository by its name, with its registry.
+    pub(super) fn find_repository(&mut self, name: &str) -> Option<(&mut Registry, Id)> {
+        let repository = *self.by_repository.get(name)?;
+        let registry = self.repository(repository)?.registry;
+        Some((self.registry_mut(registry)?, repository))
+    }
+
     /// An image that is known already.
     pub(super) fn find(&self, reference: &ImageReference) -> Option<Id> {
         self.by_text.get(reference.canonical().as_str()).copied()
@@ -158,6 +172,12 @@ impl Images {
     /// The repository with this name, as [`Self::repository_name`] gives it.
     pub(super) fn repository_named(&self, name: &str) -> Option<&Repository> {
         self.repository(*self.by_repository.get(name)?)
+    }
+
+    /// The names of a registry's repositories.
+    pub(super) fn repositories_of(&self, registry: Id) -> Vec<Arc<str>> {
+        let all = self.repositories.iter().flatten();
+        all.filter(|entry| entry.registry == registry).map(|entry| entry.name.clone()).collect()
     }
 
     /// The registry with this host, if any image of it is known.
@@ -284,7 +304,7 @@ impl Images {
                     self.by_repository.remove(&name);
                     self.repositories[entry.repository as usize] = None;
                     self.free_repositories.push(entry.repository);
-                    self.leave_registry(registry);
+                    self.leave_registry(registry, entry.repository);
                 }
             }
         }
@@ -294,8 +314,9 @@ impl Images {
 
 impl Images {
     /// A repository of this registry is gone.
-    fn leave_registry(&mut self, registry: Id) {
+    fn leave_registry(&mut self, registry: Id, repository: Id) {
         let Some(entry) = self.registries.get_mut(registry as usize) else { return };
+        entry.secretless.forget(repository);
         entry.repositories = entry.repositories.saturating_sub(1);
         if entry.repositories == 0 {
             let host = entry.host.clone();

@@ -219,7 +219,6 @@ impl HealthIndex {
     }
 
     fn health_of(&self, registry: &Registry, visible: &Visible, now: Timestamp) -> RegistryHealth {
-        let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
         let (healthy, failing) = match visible {
             Visible::All => (registry.healthy, registry.failing),
             Visible::Some(ids) => ids
@@ -232,8 +231,7 @@ impl HealthIndex {
             failing,
             main_cause: registry.main_cause(),
             in_trouble: registry.trouble.is_some(),
-            pulls_without_secret: registry.without_secret > 0
-                && registry.without_secret.saturating_add(retention) >= seconds(now),
+            node_login: registry.secretless.show(self.retention(), seconds(now)),
             escapes_reopened: self.score.escapes_reopened(&registry.host, now),
         }
     }

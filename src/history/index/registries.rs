@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::interner::Id;
+use super::node_logins::SecretlessPulls;
 use super::pods::Slot;
 use super::record::Seconds;
 use crate::pull::Cause;
@@ -116,8 +117,8 @@ pub(super) struct Registry {
     pub(super) failing_pods: HashMap<Slot, u32>,
     /// When a node last pulled freshly from it.
     pub(super) pulled: Seconds,
-    /// When a pod without any pull secret last pulled freshly from it.
-    pub(super) without_secret: Seconds,
+    /// The repositories from which pods without any pull secret pulled freshly.
+    pub(super) secretless: SecretlessPulls,
     pub(super) trouble: Option<Trouble>,
     /// Whether anything changed since it was last judged.
     pub(super) changed: bool,
@@ -139,7 +140,7 @@ impl Registry {
             causes: Vec::new(),
             failing_pods: HashMap::new(),
             pulled: 0,
-            without_secret: 0,
+            secretless: SecretlessPulls::default(),
             trouble: None,
             changed: false,
             judged: 0,
@@ -197,7 +198,7 @@ impl Registry {
     }
 
     /// A node pulled freshly from it.
-    pub(super) fn count_pull(&mut self, at: Seconds, without_secret: bool) {
+    pub(super) fn count_pull(&mut self, at: Seconds) {
         // Starts of long ago come in with the first list: they say nothing of now.
         if at >= self.window.0 {
             self.roll(at);
@@ -207,9 +208,6 @@ impl Registry {
         }
         self.changed = true;
         self.pulled = self.pulled.max(at);
-        if without_secret {
-            self.without_secret = self.without_secret.max(at);
-        }
     }
 
     fn roll(&mut self, now: Seconds) {

@@ -115,7 +115,7 @@ impl HealthIndex {
     /// Forgets images of which nothing was heard for the retention, and the oldest beyond the
     /// bound. Those with pods stay.
     pub(super) fn forget_old(&mut self, now: Seconds) {
-        let retention = u32::try_from(self.limits.retention.as_secs()).unwrap_or(u32::MAX);
+        let retention = self.retention();
         let mut idle: Vec<(Seconds, Id)> = self
             .images
             .iter()

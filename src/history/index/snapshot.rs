@@ -122,7 +122,13 @@ struct ImageLine {
 struct RegistryLine {
     host: String,
     pulled: Seconds,
+    /// When a pod without pull secrets last pulled from it. Earlier versions knew no more.
+    #[serde(default, skip_serializing)]
     without_secret: Seconds,
+    /// Repositories from which such pods pulled, when they last did, and whether who does not log
+    /// in is refused there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secretless: Vec<(String, Seconds, Option<bool>)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -138,14 +144,27 @@ impl HealthIndex {
             registries: self
                 .images
                 .registries()
-                .filter(|(_, registry)| registry.pulled > 0 || registry.without_secret > 0)
-                .map(|(_, registry)| RegistryLine {
-                    host: registry.host.to_string(),
-                    pulled: registry.pulled,
-                    without_secret: registry.without_secret,
-                })
+                .filter(|(_, registry)| registry.pulled > 0)
+                .map(|(_, registry)| self.registry_line(registry))
                 .collect(),
             score: self.score.registries().clone(),
+        }
+    }
+
+    fn registry_line(&self, registry: &super::registries::Registry) -> RegistryLine {
+        let mut secretless: Vec<_> = registry
+            .secretless
+            .iter()
+            .filter_map(|(repository, last, refused)| {
+                Some((self.images.repository(repository)?.name.to_string(), last, refused))
+            })
+            .collect();
+        secretless.sort_unstable();
+        RegistryLine {
+            host: registry.host.to_string(),
+            pulled: registry.pulled,
+            without_secret: 0,
+            secretless,
         }
     }
 
@@ -168,6 +187,12 @@ impl HealthIndex {
                 .collect(),
             f: image.failed,
         })
+    }
+
+    fn restore_secretless(&mut self, repository: &str, last: Seconds, refused: Option<bool>) {
+        if let Some((registry, repository)) = self.images.find_repository(repository) {
+            registry.secretless.restore(repository, last, refused);
+        }
     }
 
     /// Adds the memory of a snapshot to this index. Times after `now` are taken for now: clocks
@@ -204,7 +229,14 @@ impl HealthIndex {
                 && let Some(registry) = self.images.registry_mut(id)
             {
                 registry.pulled = registry.pulled.max(line.pulled.min(now));
-                registry.without_secret = registry.without_secret.max(line.without_secret.min(now));
+                if line.without_secret > 0 {
+                    for repository in self.images.repositories_of(id) {
+                        self.restore_secretless(&repository, line.without_secret.min(now), None);
+                    }
+                }
+            }
+            for (repository, last, refused) in line.secretless {
+                self.restore_secretless(&repository, last.min(now), refused);
             }
         }
         self.score.restore(&snapshot.score);

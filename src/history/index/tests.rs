@@ -12,7 +12,7 @@ use super::*;
 use crate::history::facts::{HistoryQuestion, KnownTag, Visibility};
 use crate::history::report::{ReportTarget, Spread};
 use crate::image::ImageReference;
-use crate::pull::Cause;
+use crate::pull::{Cause, NodeLogin};
 
 const NOT_FOUND: &str = "manifest unknown: manifest unknown";
 const TIMEOUT: &str = r#"Get "https://r.example/v2/": dial tcp 10.0.0.1:443: i/o timeout"#;
@@ -283,13 +283,44 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
         index.apply_pod(&running.view(), at(1));
     } else {
         index.apply_pod(&running.view(), at(1));
-        assert!(!index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+        assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Unseen);
         index.apply_event(&event, at(1));
     }
-    assert!(index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+    assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Possible);
     assert!(ask(&index, image, &Visibility::Cluster).last_success.unwrap().pulled);
     // Not for ever.
-    assert!(!index.registry_health("my-registry.io", at(60 * 24 * 15)).pulls_without_secret);
+    let later = index.registry_health("my-registry.io", at(60 * 24 * 15));
+    assert_eq!(later.node_login, NodeLogin::Unseen);
+}
+
+#[test]
+fn a_pull_of_what_anybody_may_read_proves_no_login() {
+    let pulled = |n: u32, image: &'static str| {
+        let mut running = pod(n, image, What::Runs(0));
+        (running.secrets, running.policy) = (false, "Always");
+        running
+    };
+    let mut index = index(&[pulled(1, "r.example/public:1"), pulled(2, "r.example/private:1")]);
+    let shows =
+        |index: &HealthIndex, minute| index.registry_health("r.example", at(minute)).node_login;
+    let mut asked = [index.next_secretless(at(1)).unwrap(), index.next_secretless(at(1)).unwrap()];
+    asked.sort_by_key(ImageReference::canonical);
+    assert_eq!(asked.each_ref().map(ImageReference::repository), ["private", "public"]);
+    assert_eq!(index.next_secretless(at(2)), None, "both are being asked for");
+    index.note_anonymous(&asked[1], false, at(2));
+    assert_eq!(shows(&index, 2), NodeLogin::Possible, "the other is not known yet");
+    assert_eq!(index.next_secretless(at(12)).unwrap().repository(), "private");
+    index.note_anonymous(&asked[0], false, at(12));
+    assert_eq!(shows(&index, 12), NodeLogin::Unseen);
+    index.note_anonymous(&asked[0], true, at(13));
+    assert_eq!(shows(&index, 13), NodeLogin::Proven);
+    // What was found survives a restart, and is asked again a day later.
+    let bytes = index.snapshot().encode("c").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore(Snapshot::decode(&bytes, "c").unwrap(), at(20));
+    assert_eq!(shows(&after, 20), NodeLogin::Proven);
+    assert_eq!(index.next_secretless(at(60)), None);
+    assert!(index.next_secretless(at(60 * 24 + 30)).is_some());
 }
 
 #[test]
@@ -300,7 +331,7 @@ fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
     let mut index = index(std::slice::from_ref(&present));
     let already = format!("Container image \"{image}\" already present on machine");
     index.apply_event(&present.event("Pulled", &already, 0), at(1));
-    assert!(!index.registry_health("my-registry.io", at(1)).pulls_without_secret);
+    assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Unseen);
     // Somebody who may write events claims a pull of what the pod cannot get.
     let failing = pod(2, "my-registry.io/other:1", What::Fails("ErrImagePull", DENIED));
     index.apply_pod(&failing.view(), at(1));
@@ -310,19 +341,19 @@ fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
 }
 
 #[rstest]
-#[case::no_secret(false, "Always", true)]
-#[case::with_secret(true, "Always", false)]
-#[case::from_disk(false, "IfNotPresent", false)]
+#[case::no_secret(false, "Always", NodeLogin::Possible)]
+#[case::with_secret(true, "Always", NodeLogin::Unseen)]
+#[case::from_disk(false, "IfNotPresent", NodeLogin::Unseen)]
 fn with_the_policy_always_every_start_asked_the_registry(
     #[case] secrets: bool,
     #[case] policy: &'static str,
-    #[case] proves: bool,
+    #[case] shows: NodeLogin,
 ) {
     let mut running = pod(1, "my-registry.io/app:1", What::Runs(0));
     running.secrets = secrets;
     running.policy = policy;
     let index = index(&[running]);
-    assert_eq!(index.registry_health("my-registry.io", at(0)).pulls_without_secret, proves);
+    assert_eq!(index.registry_health("my-registry.io", at(0)).node_login, shows);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Credentials that nobody tried: the nodes' own, and those of accounts and secrets that were not
 //! to be seen. What a registry answers to others proves little about them.
 
-use pullgate::policy::Decision;
-use pullgate::pull::{Cause, Escape, Outcome, Verdict};
+use std::time::{Duration, Instant};
+
+use pullgate::image::ImageReference;
+use pullgate::policy::{Decision, PullgatePolicy};
+use pullgate::pull::{Cause, Escape, NodeLogin, Outcome, Verdict};
+use pullgate::review::is_refused_to_anybody;
 use pullgate::workload::Node;
 use rstest::rstest;
 use serde_json::json;
@@ -28,7 +32,7 @@ async fn an_anonymous_refusal_tells_nothing_where_nodes_may_log_in(#[case] outco
         line(&review)
     );
 
-    world.history.registry.pulls_without_secret = true;
+    world.history.registry.node_login = NodeLogin::Proven;
     let known = run(&world, pod(APP), VOUCHED).await;
     assert_eq!(known.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(known.decision, Decision::Allow, "silent where nodes are known to log in");
@@ -125,4 +129,37 @@ async fn a_full_list_of_images_proves_nothing_about_what_it_leaves_out(
     assert_eq!(review.images[0].assessment.verdict, Verdict::Fails);
     assert_eq!(review.images[0].assessment.escapes.contains(&Escape::ImageOnNode), images_full);
     assert_eq!(review.decision, decision);
+}
+
+/// Until it is known whether anybody may have what such pods got, it may be a login: nothing is
+/// denied, and it is said.
+#[tokio::test]
+async fn a_pull_without_a_secret_may_be_a_login_until_it_is_known() {
+    let mut world = World::enforcing().answer(APP, "", Outcome::Unauthorized);
+    assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, Decision::Deny);
+    world.history.registry.node_login = NodeLogin::Possible;
+    let review = run(&world, pod(APP), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
+    assert_eq!(review.decision, Decision::Warn);
+}
+
+#[rstest]
+#[case::public(exists(), false, Some(false))]
+#[case::private(Outcome::Unauthorized, false, Some(true))]
+#[case::denied_or_missing(Outcome::MissingOrDenied, false, Some(true))]
+#[case::deleted_from_a_public_repository(missing(), false, Some(false))]
+#[case::hidden(missing(), true, Some(true))]
+#[case::nobody_knows(Outcome::Throttled { retry_after: None }, false, None)]
+#[tokio::test]
+async fn an_anonymous_question_tells_whether_nodes_log_in(
+    #[case] outcome: Outcome,
+    #[case] hides: bool,
+    #[case] refused: Option<bool>,
+) {
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    world.hides = hides;
+    let reference = ImageReference::parse(APP).unwrap();
+    let policy = PullgatePolicy::default();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    assert_eq!(is_refused_to_anybody(&world, &policy, &reference, deadline).await, refused);
 }

@@ -45,7 +45,7 @@ fn the_memory_survives_a_restart() {
     let old = ask(&before, "my-registry.io/app:v2.3.0", &Visibility::Cluster);
     assert_eq!(history.last_success, old.last_success);
     assert_eq!((history.known_tags.len(), history.registry.healthy), (0, 0));
-    assert!(after.registry_health("open.example", at(5)).pulls_without_secret);
+    assert_eq!(after.registry_health("open.example", at(5)).node_login, NodeLogin::Possible);
     // Nothing of whom it belonged to.
     let text = String::from_utf8(bytes).unwrap();
     assert!(!text.contains("shop") && !text.contains("node-") && !text.contains("web-"));
