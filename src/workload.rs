@@ -22,7 +22,6 @@ pub use extract::{
 };
 pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
-pub(crate) use node::FULL_IMAGE_LIST;
 pub use node::{Node, Taint, TaintEffect};
 pub use placement::{Eligible, Placement};
 pub use quantity::Quantity;

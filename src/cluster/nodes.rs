@@ -10,7 +10,7 @@ use super::feeds::SharedIndex;
 use super::shapes::Text;
 use super::watch::{Feed, Source};
 use crate::image::Platform;
-use crate::workload::{FULL_IMAGE_LIST, Node, Quantity, Taint, TaintEffect};
+use crate::workload::{Node, Quantity, Taint, TaintEffect};
 
 /// The nodes that are known, kept current by their feed.
 #[derive(Default)]
@@ -194,7 +194,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
     let labels = wire.metadata.labels.unwrap_or_default();
     let addresses = status.addresses.unwrap_or_default();
     let images = status.images.unwrap_or_default();
-    let images_full = images.len() >= FULL_IMAGE_LIST;
+    let listed_images = images.len();
     let allocatable = status.allocatable.unwrap_or_default();
     let amount = |(name, amount): (&Text<'_>, &Text<'_>)| {
         Some((name.boxed(), Quantity::parse(amount.0.as_ref())?))
@@ -210,7 +210,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         kubelet: info.kubelet_version.boxed(),
         addresses: addresses.iter().map(|one| one.address.boxed()).collect(),
         images: names.map(|name| name.boxed()).collect(),
-        images_full,
+        listed_images,
         allocatable: allocatable.iter().filter_map(amount).collect(),
     })
 }
@@ -247,20 +247,11 @@ mod tests {
         assert!(decoded.unschedulable);
         assert_eq!((&*decoded.runtime, &*decoded.kubelet), ("containerd://2.1.8", "v1.34.4"));
         assert_eq!(decoded.images, ["a@sha256:0".into(), "a:1".into()]);
-        assert!(!decoded.images_full);
+        assert_eq!(decoded.listed_images, 2);
         let amount = |text: &str| Quantity::parse(text).unwrap();
         let allocatable =
             [("cpu".into(), amount("1930m")), ("memory".into(), amount("2147483648"))];
         assert_eq!(decoded.allocatable, allocatable);
-        let image = r#"{"names":["a:1"],"sizeBytes":1}"#;
-        let of = |count: usize| {
-            format!(
-                r#"{{"metadata":{{"name":"n"}},"status":{{"images":[{}]}}}}"#,
-                vec![image; count].join(",")
-            )
-        };
-        assert!(decode(&of(FULL_IMAGE_LIST)).unwrap().images_full);
-        assert!(!decode(&of(FULL_IMAGE_LIST - 1)).unwrap().images_full);
         assert_eq!(decoded.addresses, ["10.0.0.7".into()]);
         let bare = decode(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap();
         assert!(bare.images.is_empty() && bare.labels.is_empty() && !bare.unschedulable);

@@ -36,6 +36,26 @@ pub struct PodSpecView {
     pub init_containers: Vec<ContainerView>,
     /// The debug containers.
     pub ephemeral_containers: Vec<ContainerView>,
+    /// The volumes.
+    pub volumes: Vec<VolumeView>,
+}
+
+/// A volume, of which only an image matters.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct VolumeView {
+    /// The image that is mounted.
+    pub image: Option<ImageVolumeView>,
+}
+
+/// The source of an image volume.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ImageVolumeView {
+    /// The image as it is written.
+    pub reference: Box<str>,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: Option<Box<str>>,
 }
 
 /// A reference to a Secret by name.

@@ -187,6 +187,11 @@ pub struct Nodes {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub platforms: Vec<NodePlatform>,
+    /// The `nodeStatusMaxImages` of the nodes' kubelets, where it is not 50: what a node does not
+    /// list it does not have, unless it lists so many. -1 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
+    pub node_status_max_images: Option<i32>,
 }
 
 /// What a rule vouches for otherwise than the policy at large.
@@ -210,6 +215,10 @@ pub struct NodesOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub platforms: Option<Vec<NodePlatform>>,
+    /// As `spec.nodes.nodeStatusMaxImages`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
+    pub node_status_max_images: Option<i32>,
 }
 
 /// Patience with images and logins that come after the pods that need them.

@@ -148,6 +148,9 @@ impl PullgatePolicySpec {
             platforms: self
                 .ruled(subject, |rule| rule.nodes.platforms.clone())
                 .unwrap_or_else(|| self.nodes.platforms.clone()),
+            node_status_max_images: self
+                .ruled(subject, |rule| rule.nodes.node_status_max_images)
+                .or(self.nodes.node_status_max_images),
         }
     }
 }
@@ -171,6 +174,7 @@ impl PullgatePolicy {
             credentials: nodes.credentials.into(),
             preloaded_images: nodes.preloaded_images.into(),
             same_network: nodes.network == VouchNetwork::Same,
+            listed_images_at_most: nodes.node_status_max_images,
             platforms: nodes.platforms.iter().map(|platform| platform.get().clone()).collect(),
         }
     }

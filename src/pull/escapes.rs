@@ -6,7 +6,7 @@ use super::content::could_take;
 use super::runtime::{could_run, verifies_images};
 use super::{Assessment, Cause, Content, Escape, Observation, Outcome, Verdict};
 use crate::image::Platform;
-use crate::workload::ImagePullPolicy;
+use crate::workload::{ImagePullPolicy, Node};
 
 /// What the platform team vouches for about one property of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +34,21 @@ pub struct Vouches {
     pub same_network: bool,
     /// The only platforms that a node of this cluster can ever have; none if nobody vouches.
     pub platforms: Vec<Platform>,
+    /// How many images the nodes' kubelets list at most (`nodeStatusMaxImages`); negative without
+    /// a limit. Nothing if nobody says it.
+    pub listed_images_at_most: Option<i32>,
+}
+
+/// The kubelet's default of `nodeStatusMaxImages`.
+/// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
+const LISTED_IMAGES_AT_MOST: i32 = 50;
+
+impl Vouches {
+    /// Whether a node lists as many images as it does at most, so that it may have others.
+    fn may_have_more_images(&self, node: &Node) -> bool {
+        let most = self.listed_images_at_most.unwrap_or(LISTED_IMAGES_AT_MOST);
+        usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
+    }
 }
 
 /// Whether nodes log in to a registry by themselves, as far as this cluster's pods show it.
@@ -107,7 +122,7 @@ fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
     let vouched = seen.vouches.preloaded_images != Vouch::Unknown
         && !seen.lived.seen_here
         // A node that lists no more than it may can have what it does not list.
-        && !seen.eligible.nodes.iter().any(|node| node.images_full)
+        && !seen.eligible.nodes.iter().any(|node| seen.vouches.may_have_more_images(node))
         && !seen
             .reference
             .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));

@@ -3,10 +3,6 @@
 use super::quantity::Quantity;
 use crate::image::Platform;
 
-/// Entries from which on `status.images` may be cut: the kubelet lists the largest so many
-/// (`nodeStatusMaxImages`, 50 by default).
-pub const FULL_IMAGE_LIST: usize = 50;
-
 /// A node, reduced to what decides where a pod may land and what can run there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -29,9 +25,9 @@ pub struct Node {
     /// The names in `status.images`: they prove presence, their absence proves nothing (the list
     /// is capped at the 50 largest images, five names each).
     pub images: Vec<Box<str>>,
-    /// Whether `status.images` is as long as the kubelet makes it: the node may have images that
-    /// it does not list.
-    pub images_full: bool,
+    /// How many images `status.images` lists. The kubelet lists the largest only, so a node may
+    /// have more if it lists as many as it is set to.
+    pub listed_images: usize,
     /// `status.allocatable`, sorted by name: what all pods of the node together may ask for.
     pub allocatable: Vec<(Box<str>, Quantity)>,
 }

@@ -90,6 +90,7 @@ fn vouched() -> Vouches {
         preloaded_images: Vouch::None,
         same_network: true,
         platforms: vec![Platform::new("linux", "amd64")],
+        listed_images_at_most: None,
     }
 }
 

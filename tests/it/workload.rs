@@ -151,7 +151,7 @@ fn node() -> Node {
         kubelet: "v1.34.4".into(),
         addresses: Vec::new(),
         images: Vec::new(),
-        images_full: false,
+        listed_images: 0,
         allocatable: Vec::new(),
     }
 }

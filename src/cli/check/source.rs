@@ -90,7 +90,7 @@ fn node(platform: &Platform, runtime: &str) -> Node {
         kubelet: Box::default(),
         addresses: Vec::new(),
         images: Vec::new(),
-        images_full: false,
+        listed_images: 0,
         allocatable: Vec::new(),
     }
 }

@@ -58,6 +58,7 @@ impl HealthIndex {
                 list.push(self.container(pod, container, status, now));
             }
         }
+        self.add_volumes(&mut list, pod, now);
         PodRecord {
             uid,
             namespace,
@@ -68,6 +69,23 @@ impl HealthIndex {
             used: self.use_of(pod, namespace),
             without_secrets: pod.spec.image_pull_secrets.is_empty(),
             seen: true,
+        }
+    }
+
+    /// The images of volumes. The kubelet says nothing of them, but no container starts before all
+    /// of them are there.
+    fn add_volumes(&mut self, list: &mut Vec<ContainerRecord>, pod: &PodView, now: Seconds) {
+        let ran = |record: &&ContainerRecord| {
+            matches!(record.state, State::Running | State::Crashing | State::Done)
+        };
+        let first_start = list.iter().filter(ran).map(|record| record.at).min();
+        let images = pod.spec.volumes.iter().filter_map(|volume| volume.image.as_ref());
+        for volume in images.take(MAX_CONTAINERS.saturating_sub(list.len())) {
+            let image = self.images.intern(&volume.reference, now);
+            let state = if first_start.is_some() { State::Done } else { State::Waiting };
+            let mut record = ContainerRecord::new(image, state, first_start.unwrap_or(now));
+            record.always = volume.pull_policy.as_deref() == Some("Always");
+            list.push(record);
         }
     }
 

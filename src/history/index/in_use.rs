@@ -49,6 +49,10 @@ impl HealthIndex {
             .flatten()
             .filter(|container| container.image_pull_policy.as_deref() != Some("Never"))
             .map(|container| container.image.as_ref())
+            .chain(spec.volumes.iter().filter_map(|volume| {
+                let image = volume.image.as_ref()?;
+                (image.pull_policy.as_deref() != Some("Never")).then_some(image.reference.as_ref())
+            }))
             .collect();
         if images.is_empty() {
             return NONE;

@@ -51,6 +51,8 @@ impl HealthIndex {
         if let Some(repository) = known.or_else(|| {
             self.images.repository_named(&self.images.repository_name(question.reference))
         }) {
+            let under_others = self.success_by_digest(&repository.images, question.reference);
+            history.last_success = later(history.last_success.take(), under_others);
             let namespace = self.names.find(question.namespace);
             history.known_tags = self.known_tags(&repository.images, &visible, namespace);
             if let Some(registry) = self.images.registry(repository.registry) {
@@ -160,6 +162,21 @@ impl HealthIndex {
         })
     }
 
+    /// The last start of this very digest under any name of its repository: a node that pulled it
+    /// by a tag has it by its digest too.
+    fn success_by_digest(&self, images: &[Id], wanted: &ImageReference) -> Option<Success> {
+        let digest = wanted.digest()?;
+        let id = self.digests.0.find(digest.as_str())?;
+        let images = images.iter().filter_map(|image| self.images.get(*image));
+        let last = images
+            .flat_map(|image| &image.digests)
+            .filter(|used| used.digest == id)
+            .map(|used| used.last)
+            .max()?;
+        let at = timestamp(last);
+        Some(Success { at, digest: Some(digest.clone()), pulled: false })
+    }
+
     fn known_tags(&self, images: &[Id], visible: &Visible, namespace: Option<Id>) -> Vec<KnownTag> {
         let mut tags: Vec<KnownTag> = images
             .iter()
@@ -234,6 +251,13 @@ impl HealthIndex {
             node_login: registry.secretless.show(self.retention(), seconds(now)),
             escapes_reopened: self.score.escapes_reopened(&registry.host, now),
         }
+    }
+}
+
+fn later(one: Option<Success>, other: Option<Success>) -> Option<Success> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.at > one.at => Some(other),
+        (one, other) => one.or(other),
     }
 }
 

@@ -324,6 +324,41 @@ fn a_pull_of_what_anybody_may_read_proves_no_login() {
 }
 
 #[test]
+fn the_same_digest_under_another_tag_has_run_here() {
+    let ran = pod(1, "r.example/app:1", What::RunsAs(3, 'b'));
+    let mut index = index(std::slice::from_ref(&ran));
+    let by_digest =
+        |letter: char| format!("r.example/app@sha256:{}", letter.to_string().repeat(64));
+    let success =
+        |index: &HealthIndex, image: &str| ask(index, image, &Visibility::Cluster).last_success;
+    assert_eq!(success(&index, &by_digest('b')).unwrap().at, at(3));
+    index.delete_pod(&ran.uid(), at(5));
+    assert_eq!(success(&index, &by_digest('b')).unwrap().at, at(3));
+    assert_eq!(success(&index, &by_digest('c')), None);
+    let elsewhere = by_digest('b').replace("/app@", "/other@");
+    assert_eq!(success(&index, &elsewhere), None, "a node has it under its repository only");
+}
+
+#[test]
+fn the_image_of_a_volume_is_there_once_a_container_has_started() {
+    let with_volume = |nth: u32, what: What| {
+        let mut view = pod(nth, "r.example/app:1", what).view();
+        let volume = json!([{"name": "data"}, {"name": "model", "image": {"reference": "r.example/model:1"}}]);
+        view.spec.volumes = serde_json::from_value(volume).unwrap();
+        view
+    };
+    let mut index = index(&[]);
+    let success =
+        |index: &HealthIndex| ask(index, "r.example/model:1", &Visibility::Cluster).last_success;
+    index.apply_pod(&with_volume(1, What::Waits), at(1));
+    assert_eq!(success(&index), None);
+    assert!(index.images_in_use().iter().any(|used| &*used.image == "r.example/model:1"));
+    index.apply_pod(&with_volume(1, What::Runs(2)), at(3));
+    assert_eq!(success(&index).unwrap().at, at(2));
+    assert_eq!(index.registry_health("r.example", at(3)).healthy, 1, "a volume is no container");
+}
+
+#[test]
 fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
     let image = "my-registry.io/app:1";
     let mut present = pod(1, image, What::Runs(0));

@@ -141,7 +141,7 @@ pub fn node(name: &str, platform: &str) -> Node {
         kubelet: "v1.34.4".into(),
         addresses: Vec::new(),
         images: Vec::new(),
-        images_full: false,
+        listed_images: 0,
         allocatable: Vec::new(),
     }
 }

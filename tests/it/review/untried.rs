@@ -114,20 +114,31 @@ fn pod_if_absent(image: &str) -> serde_json::Value {
     object
 }
 
-/// The kubelet lists the fifty largest images: what a full list does not name may be there.
+/// The kubelet lists the fifty largest images, or as many as it is set to: what a full list does
+/// not name may be there.
 #[rstest]
-#[case::full(true, Decision::Warn)]
-#[case::whole(false, Decision::Deny)]
+#[case::full(50, "", Decision::Warn)]
+#[case::whole(49, "", Decision::Deny)]
+#[case::set_lower(20, ", nodeStatusMaxImages: 20", Decision::Warn)]
+#[case::set_higher(50, ", nodeStatusMaxImages: 100", Decision::Deny)]
+#[case::without_a_limit(500, ", nodeStatusMaxImages: -1", Decision::Deny)]
 #[tokio::test]
 async fn a_full_list_of_images_proves_nothing_about_what_it_leaves_out(
-    #[case] images_full: bool,
+    #[case] listed_images: usize,
+    #[case] limit: &str,
     #[case] decision: Decision,
 ) {
     let mut world = World::enforcing().answer(APP, "", missing());
-    world.nodes = Some(vec![Node { images_full, ..node("n", "linux/amd64") }]);
-    let review = run(&world, pod_if_absent(APP), VOUCHED).await;
-    assert_eq!(review.images[0].assessment.verdict, Verdict::Fails);
-    assert_eq!(review.images[0].assessment.escapes.contains(&Escape::ImageOnNode), images_full);
+    world.nodes = Some(vec![Node { listed_images, ..node("n", "linux/amd64") }]);
+    let policy = VOUCHED.replace("network: same", &format!("network: same{limit}"));
+    let review = run(&world, pod_if_absent(APP), &policy).await;
+    let assessment = &review.images[0].assessment;
+    assert_eq!(assessment.verdict, Verdict::Fails);
+    assert_eq!(
+        assessment.escapes.contains(&Escape::ImageOnNode),
+        decision == Decision::Warn,
+        "{assessment:?}"
+    );
     assert_eq!(review.decision, decision);
 }
 
