@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use pullgate::image::ImageReference;
 use pullgate::node_config::Endpoint;
-use pullgate::pull::{Detail, LookupRequest, Outcome};
+use pullgate::pull::{Detail, LookupRequest, Outcome, Purpose};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 use tokio::task::JoinSet;
@@ -110,6 +110,7 @@ async fn pod(client: &Arc<RegistryClient>, host: &str, images: usize) -> f64 {
             credential: None,
             detail: Detail::Presence,
             max_age: None,
+            purpose: Purpose::Verdict,
         };
         let deadline = started + Duration::from_secs(10);
         tasks.spawn(async move { client.look_up(request, deadline).await.outcome });

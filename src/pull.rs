@@ -21,7 +21,7 @@ pub use cause::Cause;
 pub use escapes::{NodeLogin, Vouch, Vouches};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
-    REFUSALS_APART, Step, TagList, TlsFault,
+    Purpose, REFUSALS_APART, Step, TagList, TlsFault,
 };
 pub use runtime::{Runtime, runs_on};
 pub use verdict::{Escape, Verdict};

@@ -29,7 +29,7 @@ use crate::history::History;
 use crate::image::{ImageReference, ReferenceError};
 use crate::message::{FailureStats, Finding};
 use crate::policy::{Decision, PullgatePolicy, Ruling};
-use crate::pull::{Assessment, Attempt, Runtime};
+use crate::pull::{Assessment, Attempt, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
@@ -186,6 +186,7 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         eligible: &eligible,
         pods_rewritten,
         more_reviews: &more_reviews,
+        purpose: Purpose::Verdict,
     };
     let groups = distinct(&request.workload.images);
     let named =

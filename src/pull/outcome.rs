@@ -19,6 +19,15 @@ pub enum Detail {
     Config,
 }
 
+/// What an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To say whether an image can be pulled.
+    Verdict,
+    /// To suggest something. If it fails, no verdict about any image may suffer.
+    Advice,
+}
+
 /// One question to the registries.
 #[derive(Debug, Clone)]
 pub struct LookupRequest {
@@ -30,6 +39,8 @@ pub struct LookupRequest {
     pub detail: Detail,
     /// How old a kept answer may be; nothing takes any that has not expired.
     pub max_age: Option<Duration>,
+    /// What the answer is for.
+    pub purpose: Purpose,
 }
 
 /// The answer to a [`LookupRequest`].

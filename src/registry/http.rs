@@ -165,7 +165,8 @@ impl Transport {
                 tracing::debug!(?outcome, host = request.url.host_str(), "a request failed");
                 Err(outcome)
             }
-            Err(_) if deadline <= patience => Err(Outcome::Timeout(Step::Whole)),
+            // Only a registry that had its full time for the answer is slow by its own fault.
+            Err(_) if now.elapsed() < self.limits.first_byte => Err(Outcome::Timeout(Step::Whole)),
             Err(_) => Err(Outcome::Timeout(Step::FirstByte)),
         }
     }

@@ -14,7 +14,7 @@ use super::metrics::RegistryMetrics;
 use super::options::{LoadLimits, RegistryPolicy};
 use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
-use crate::pull::Outcome;
+use crate::pull::{NetworkFault, Outcome, Purpose, Step};
 
 /// The most registries whose state is kept; those at rest longest are forgotten first.
 const MAX_HOSTS: usize = 2048;
@@ -200,6 +200,7 @@ impl HostLimits {
     pub(super) async fn enter(
         self: &Arc<Self>,
         identity: CredentialIdentity,
+        purpose: Purpose,
         deadline: Instant,
     ) -> Result<Permit, Outcome> {
         self.check(identity)?;
@@ -217,7 +218,7 @@ impl HostLimits {
         drop(counted);
         // What was learned while we waited holds for us too.
         self.check(identity)?;
-        let probe = self.claim_probe()?;
+        let probe = self.claim_probe(purpose)?;
         Ok(Permit { host: Arc::clone(self), probe, _slot: slot })
     }
 
@@ -237,10 +238,11 @@ impl HostLimits {
         }
     }
 
-    fn claim_probe(&self) -> Result<bool, Outcome> {
+    fn claim_probe(&self, purpose: Purpose) -> Result<bool, Outcome> {
         match &mut lock(&self.state).open {
             None => Ok(false),
-            Some(open) if open.probing => Err(open.outcome.clone()),
+            // What is asked for advice may fail for reasons of its own: it proves nothing.
+            Some(open) if open.probing || purpose == Purpose::Advice => Err(open.outcome.clone()),
             Some(open) => {
                 open.probing = true;
                 Ok(true)
@@ -274,9 +276,9 @@ impl HostLimits {
         }
     }
 
-    /// The registry could not be reached.
+    /// The registry could not be reached with the first request of a look-up.
     pub(super) fn failed(&self, outcome: &Outcome) {
-        if !matches!(outcome, Outcome::Network(_) | Outcome::Tls(_) | Outcome::Timeout(_)) {
+        if !is_own_fault(outcome) {
             return;
         }
         let mut state = lock(&self.state);
@@ -325,6 +327,17 @@ impl Drop for Permit {
             // A probe that ended without a word leaves the next one to another look-up.
             open.probing = false;
         }
+    }
+}
+
+/// Whether a failure says something about the registry: a name that does not resolve may be the
+/// name server's fault, and a look-up that ran out of its own time may be ours.
+fn is_own_fault(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Network(fault) => *fault != NetworkFault::Dns,
+        Outcome::Tls(_) => true,
+        Outcome::Timeout(step) => !matches!(step, Step::Resolve | Step::Whole),
+        _ => false,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{auth, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::Route;
-use crate::pull::{LookupRequest, Outcome, TagList};
+use crate::pull::{LookupRequest, Outcome, Purpose, TagList};
 
 /// What one look-up came to.
 #[derive(Debug, Clone)]
@@ -70,8 +70,9 @@ impl LookupService {
         let found = found.clone();
         let login = node_login(request, route).filter(|_| known.node_login);
         let credential = login.as_ref().or(request.credential.as_ref());
+        let question = (&request.reference, request.purpose);
         let deeper = self
-            .with_session(&request.reference, credential, route, deadline, async |session| {
+            .with_session(question, credential, route, deadline, async |session| {
                 match manifest::deepen(session, found, request.detail, &self.contents).await {
                     Ok(found) => Outcome::Exists(found),
                     Err(outcome) => outcome,
@@ -123,7 +124,8 @@ impl LookupService {
             digest: reference.digest(),
             detail: request.detail,
         };
-        self.with_session(reference, credential, route, deadline, async |session| {
+        let question = (reference, request.purpose);
+        self.with_session(question, credential, route, deadline, async |session| {
             manifest::look(session, &wanted, &self.contents).await
         })
         .await
@@ -139,7 +141,8 @@ impl LookupService {
         limits: &StepLimits,
         deadline: Instant,
     ) -> Result<Arc<TagList>, Outcome> {
-        self.with_session(repository, credential, route, deadline, async |session| {
+        let question = (repository, Purpose::Advice);
+        self.with_session(question, credential, route, deadline, async |session| {
             tags::list(session, repository, limits).await.map(Arc::new)
         })
         .await?
@@ -148,7 +151,7 @@ impl LookupService {
     /// Waits for the right to ask, and speaks with the host; the outcome says why it may not.
     async fn with_session<T>(
         &self,
-        reference: &ImageReference,
+        (reference, purpose): (&ImageReference, Purpose),
         credential: Option<&Credential>,
         route: &Route,
         deadline: Instant,
@@ -157,7 +160,7 @@ impl LookupService {
         let host = self.limits.host(&host_of(route));
         let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
-        let pass = host.enter(identity, deadline).await?;
+        let pass = host.enter(identity, purpose, deadline).await?;
         let session = Session {
             means: &self.means,
             endpoint: &route.endpoint,
@@ -166,6 +169,7 @@ impl LookupService {
             registry: reference.host(),
             identity,
             secret: credential.and_then(auth::secret_of),
+            purpose,
             began: Instant::now(),
             deadline,
         };

@@ -18,7 +18,7 @@ use super::metrics::{Kind, RegistryMetrics};
 use super::token::{Application, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
-use crate::pull::{NetworkFault, Outcome, TlsFault};
+use crate::pull::{NetworkFault, Outcome, Purpose, TlsFault};
 
 /// The most registries of which it is remembered how they want to be spoken to.
 const MAX_REMEMBERED: usize = 10_000;
@@ -52,6 +52,7 @@ pub(super) struct Session<'a> {
     pub(super) registry: &'a str,
     pub(super) identity: CredentialIdentity,
     pub(super) secret: Option<Secret>,
+    pub(super) purpose: Purpose,
     pub(super) began: Instant,
     pub(super) deadline: Instant,
 }
@@ -340,7 +341,12 @@ impl Session<'_> {
             match &sent {
                 Ok(answer) => self.learn(answer),
                 Err(outcome) if self.falls_back(url, outcome) => {}
-                Err(outcome) => self.host.failed(outcome),
+                // Every look-up begins with a HEAD. What follows it is asked of a registry that has
+                // just answered, and may fail for one repository only.
+                Err(outcome) if kind == Kind::Head && self.purpose == Purpose::Verdict => {
+                    self.host.failed(outcome);
+                }
+                Err(_) => {}
             }
         }
         sent

@@ -16,7 +16,7 @@ use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visib
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, HistoryFacts, Observation, Softened, Verdict, assess,
+    Assessment, Attempt, Cause, HistoryFacts, Observation, Purpose, Softened, Verdict, assess,
 };
 use crate::workload::{ContainerImage, Eligible, ImagePullPolicy};
 
@@ -34,6 +34,8 @@ pub(super) struct ReviewContext<'a> {
     pub pods_rewritten: Option<bool>,
     /// Access reviews that may still be made for Services.
     pub more_reviews: &'a AtomicUsize,
+    /// What registries are asked for.
+    pub purpose: Purpose,
 }
 
 /// The pull secrets, read past everything that is kept; not before somebody wants to know.

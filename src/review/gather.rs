@@ -319,7 +319,8 @@ impl ReviewContext<'_> {
     ) -> LookupRequest {
         let reference = self.as_asked(reference).into_owned();
         let detail = self.detail(&reference);
-        LookupRequest { reference, credential, detail, max_age }
+        let purpose = self.purpose;
+        LookupRequest { reference, credential, detail, max_age, purpose }
     }
 
     async fn answer_to(self, request: LookupRequest) -> Attempt {

@@ -12,7 +12,7 @@ use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialSource};
 use crate::image::{Digest, ImageReference};
 use crate::policy::{Mutation, PullgatePolicy};
-use crate::pull::{Detail, LookupRequest, Outcome, Verdict};
+use crate::pull::{Detail, LookupRequest, Outcome, Purpose, Verdict};
 use crate::workload::{ContainerImage, ContainerKind, NamespaceFacts, Workload, built_in_kinds};
 
 /// What a namespace or a pod asks for: a list with commas. The pod's word counts before its
@@ -161,6 +161,7 @@ async fn digest_now(
         credential,
         detail: Detail::Presence,
         max_age: Some(FRESH),
+        purpose: Purpose::Verdict,
     };
     match sources.registry.look_up(request, subject.deadline).await.outcome {
         // Another digest than the one that was assessed was not assessed.

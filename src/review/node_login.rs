@@ -7,7 +7,7 @@ use super::ManifestSource;
 use super::gather::hides_nothing;
 use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
-use crate::pull::{Detail, LookupRequest, Outcome};
+use crate::pull::{Detail, LookupRequest, Outcome, Purpose};
 
 /// Whether this image is refused to who does not log in; nothing while nobody can tell, or if the
 /// policy leaves it alone.
@@ -25,6 +25,7 @@ pub async fn is_refused_to_anybody(
         credential: None,
         detail: Detail::Presence,
         max_age: None,
+        purpose: Purpose::Verdict,
     };
     match registry.look_up(request, deadline).await.outcome {
         Outcome::Exists(_) => Some(false),

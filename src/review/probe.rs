@@ -11,8 +11,8 @@ use super::{PodSecrets, ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::credential::Credential;
 use crate::image::ImageReference;
 use crate::pull::{
-    Assessment, Attempt, Cause, HistoryFacts, Observation, Outcome, RepositoryAccess, Verdict,
-    Vouch, Vouches, assess,
+    Assessment, Attempt, Cause, HistoryFacts, Observation, Outcome, Purpose, RepositoryAccess,
+    Verdict, Vouch, Vouches, assess,
 };
 use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
 
@@ -153,6 +153,7 @@ impl Alone {
             eligible: &self.eligible,
             pods_rewritten: Some(false),
             more_reviews: &self.more_reviews,
+            purpose: Purpose::Verdict,
         }
     }
 }

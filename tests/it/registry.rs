@@ -11,4 +11,5 @@ mod proxies;
 mod real;
 mod scripted;
 mod tls;
+mod trouble;
 mod words;

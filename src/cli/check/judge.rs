@@ -16,7 +16,7 @@ use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding};
 use crate::credential::Credential;
 use crate::message::clean;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
-use crate::pull::{Cause, Detail, LookupRequest, Outcome, Runtime, Verdict};
+use crate::pull::{Cause, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
     Sources, review,
@@ -131,6 +131,7 @@ impl Judge<'_> {
             credential: Some(credential.clone()),
             detail: Detail::Presence,
             max_age: None,
+            purpose: Purpose::Verdict,
         };
         let outcome = self.registry.look_up(request, deadline).await.outcome;
         (Some(OwnLogin { credential, outcome }), None)

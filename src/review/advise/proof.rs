@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference};
-use crate::pull::{Verdict, Vouches};
+use crate::pull::{Purpose, Verdict, Vouches};
 use crate::review::probe::{AskedWith, Probed};
 use crate::review::{ResolvedName, ReviewContext};
 
@@ -48,7 +48,8 @@ impl ReviewContext<'_> {
         let written = Ok(candidate.clone());
         let name = ResolvedName { written: &written, elsewhere: None };
         // Several are under way at once within each kind of advice: kept small.
-        let probed = Box::pin(self.probe(name, asked_with, Vouches::default(), None)).await;
+        let asking = ReviewContext { purpose: Purpose::Advice, ..self };
+        let probed = Box::pin(asking.probe(name, asked_with, Vouches::default(), None)).await;
         let Probed { assessment, attempts } = probed;
         let works = assessment.verdict == Verdict::Works && assessment.cause.is_none();
         let has_it = assessment.decisive.and_then(|index| attempts.get(index));

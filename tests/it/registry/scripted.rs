@@ -15,7 +15,7 @@ use base64::Engine as _;
 use pullgate::credential::{Credential, CredentialOrigin};
 use pullgate::image::{Digest, ImageReference};
 use pullgate::node_config::{Endpoint, RegistryHosts};
-use pullgate::pull::{Detail, Lookup, LookupRequest, Outcome};
+use pullgate::pull::{Detail, Lookup, LookupRequest, Outcome, Purpose};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
@@ -383,6 +383,7 @@ pub fn request(
         credential: credential.cloned(),
         detail,
         max_age: None,
+        purpose: Purpose::Verdict,
     }
 }
 
