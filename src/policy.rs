@@ -16,25 +16,29 @@ mod resolve;
 mod selector;
 mod status;
 mod value;
+mod vouches;
 
 pub use causes::{CauseActions, CauseWord};
 pub use crd::{custom_resource_definition, spec_schema};
 pub use decide::{Decision, DecisionInput, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
-    Lookups, MutationSettings, Nodes, NodesOverride, PullgatePolicyObject, PullgatePolicySpec,
-    Registries, RegistryBudget, Rule, Vouch, VouchNetwork, VouchPreloaded,
+    Lookups, MutationSettings, NodePool, Nodes, NodesOverride, PullgatePolicyObject,
+    PullgatePolicySpec, Registries, RegistryBudget, Rule, Vouch, VouchNetwork, VouchPreloaded,
 };
 pub use exception::ExceptionUse;
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
-pub use status::{Condition, PullgatePolicyStatus, RegistryScore, VerdictCount};
+pub use status::{
+    Condition, PullgatePolicyStatus, RegistryScore, StatusFacts, VerdictCount, listed_words,
+};
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period,
     TemplatePath,
 };
+pub use vouches::GivenFiles;
 
 /// A policy that can be in force: a document that was checked. The default is that of a document
 /// without a `spec`.

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use super::context::KubeContext;
 use super::output::say;
 use super::output::{self, CheckReport, OutputFormat};
-use crate::policy::{Decision, PullgatePolicy};
+use crate::policy::{Decision, PullgatePolicy, listed_words};
 use crate::pull::Verdict;
 use crate::workload::{
     ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
@@ -133,7 +133,12 @@ fn policy(flags: &CheckFlags) -> anyhow::Result<PullgatePolicy> {
     let Some(path) = &flags.policy else { return Ok(PullgatePolicy::default()) };
     let origin = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| origin.clone())?;
-    Ok(PullgatePolicy::parse(&text, &origin)?)
+    let policy = PullgatePolicy::parse(&text, &origin)?;
+    let (policy, without_files) = policy.without_files(wiring::given_files(flags));
+    if !without_files.is_empty() {
+        say(listed_words(&without_files));
+    }
+    Ok(policy)
 }
 
 /// Reads every file. All that cannot be read is told before it ends there.

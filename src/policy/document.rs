@@ -3,6 +3,8 @@
 //! The doc comments here are what `kubectl explain` shows and what `docs/policy.md` is checked
 //! against. A field that is left out has the default of [`PullgatePolicySpec::default`].
 
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -192,9 +194,27 @@ pub struct Nodes {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
     pub node_status_max_images: Option<i32>,
+    /// Pools of nodes of which something else is true. A node belongs to the first pool whose
+    /// labels it has; for pods that may land in several, or on nodes of none, only what all of
+    /// these have in common counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pools: Vec<NodePool>,
 }
 
-/// What a rule vouches for otherwise than the policy at large.
+/// A pool of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct NodePool {
+    /// The labels of its nodes; all of them.
+    pub node_selector: BTreeMap<String, String>,
+    /// As `spec.nodes`; what is left out stays as it is there.
+    #[serde(default)]
+    pub nodes: NodesOverride,
+}
+
+/// What a rule or a pool vouches for otherwise than the policy at large.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]

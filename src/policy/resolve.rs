@@ -2,11 +2,11 @@
 //! else the document's own.
 
 use super::PullgatePolicy;
-use super::document::{Nodes, PullgatePolicySpec, RegistryBudget, Rule, VouchNetwork};
+use super::document::{PullgatePolicySpec, RegistryBudget, Rule};
 use super::selector::NamespaceLabels;
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::image::ImageReference;
-use crate::pull::{Cause, Vouches};
+use crate::pull::Cause;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, PodPath, PodPlace, TektonKind};
 
@@ -90,7 +90,11 @@ impl Rule {
 
 impl PullgatePolicySpec {
     /// The first value that a matching rule gives.
-    fn ruled<T>(&self, subject: PolicyScope<'_>, give: impl Fn(&Rule) -> Option<T>) -> Option<T> {
+    pub(super) fn ruled<T>(
+        &self,
+        subject: PolicyScope<'_>,
+        give: impl Fn(&Rule) -> Option<T>,
+    ) -> Option<T> {
         self.rules
             .iter()
             .filter_map(|rule| give(rule).map(|value| (rule, value)))
@@ -134,49 +138,12 @@ impl PullgatePolicySpec {
     pub(super) fn grace_for(&self, subject: PolicyScope<'_>) -> Period {
         self.ruled(subject, |rule| rule.grace).unwrap_or(self.late_push.grace)
     }
-
-    fn nodes_for(&self, subject: PolicyScope<'_>) -> Nodes {
-        Nodes {
-            mirrors: self.ruled(subject, |rule| rule.nodes.mirrors).unwrap_or(self.nodes.mirrors),
-            credentials: self
-                .ruled(subject, |rule| rule.nodes.credentials)
-                .unwrap_or(self.nodes.credentials),
-            preloaded_images: self
-                .ruled(subject, |rule| rule.nodes.preloaded_images)
-                .unwrap_or(self.nodes.preloaded_images),
-            network: self.ruled(subject, |rule| rule.nodes.network).unwrap_or(self.nodes.network),
-            platforms: self
-                .ruled(subject, |rule| rule.nodes.platforms.clone())
-                .unwrap_or_else(|| self.nodes.platforms.clone()),
-            node_status_max_images: self
-                .ruled(subject, |rule| rule.nodes.node_status_max_images)
-                .or(self.nodes.node_status_max_images),
-        }
-    }
 }
 
 impl PullgatePolicy {
     /// The mode of a namespace at large; rules for some images do not count here.
     pub fn mode(&self, namespace: &str, facts: Option<&NamespaceFacts>) -> ChosenMode {
         self.spec.mode_of(PolicyScope::new(None, namespace, facts))
-    }
-
-    /// What the team vouches for about the nodes when this image is pulled for this namespace.
-    pub fn vouches(
-        &self,
-        reference: Option<&ImageReference>,
-        namespace: &str,
-        facts: Option<&NamespaceFacts>,
-    ) -> Vouches {
-        let nodes = self.spec.nodes_for(PolicyScope::new(reference, namespace, facts));
-        Vouches {
-            mirrors: nodes.mirrors.into(),
-            credentials: nodes.credentials.into(),
-            preloaded_images: nodes.preloaded_images.into(),
-            same_network: nodes.network == VouchNetwork::Same,
-            listed_images_at_most: nodes.node_status_max_images,
-            platforms: nodes.platforms.iter().map(|platform| platform.get().clone()).collect(),
-        }
     }
 
     /// What the runtimes of this cluster pull for a name without a registry, where that is not

@@ -12,6 +12,7 @@ pub struct PullgatePolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `InForce`: `True`, or `False` with what is wrong; the old document then stays in force.
+    /// `FilesGiven`: `False` where the document says `listed` of files that Pullgate was not given.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How Pullgate's verdicts compare with what the nodes then did, per registry.
@@ -75,40 +76,69 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
-/// The one condition that there is.
+/// The conditions that there are.
 const IN_FORCE: &str = "InForce";
+const FILES_GIVEN: &str = "FilesGiven";
 /// The longest message of a condition.
 const LONGEST: usize = 1024;
 
+/// What is to be said about a document in its status.
+#[derive(Debug, Clone, Default)]
+pub struct StatusFacts {
+    /// The generation of the document.
+    pub generation: Option<i64>,
+    /// Why it is not in force, if it is not.
+    pub fault: Option<String>,
+    /// The fields that say `listed` of files that were not given.
+    pub listed_without_files: Vec<String>,
+    /// How verdicts compare with what the nodes then did.
+    pub score: Vec<RegistryScore>,
+}
+
 impl PullgatePolicyStatus {
-    /// What is to be written about a document of this generation: that it is in force, or why it
-    /// is not. `before` is what is written now; the time of a condition changes with its status.
+    /// What is to be written about a document. `before` is what is written now; the time of a
+    /// condition changes with its status.
     #[must_use]
-    pub fn about(
-        generation: Option<i64>,
-        fault: Option<&str>,
-        score: Vec<RegistryScore>,
-        before: &Self,
-        now: jiff::Timestamp,
-    ) -> Self {
-        let status = if fault.is_none() { "True" } else { "False" };
-        let since = before
-            .conditions
-            .iter()
-            .find(|condition| condition.kind == IN_FORCE && condition.status == status)
-            .and_then(|condition| condition.last_transition_time.clone());
+    pub fn about(facts: StatusFacts, before: &Self, now: jiff::Timestamp) -> Self {
+        let StatusFacts { generation, fault, listed_without_files, score } = facts;
         let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let message = fault.unwrap_or("this document is in force");
-        let condition = Condition {
-            kind: IN_FORCE.to_owned(),
-            status: status.to_owned(),
-            reason: if fault.is_none() { "Accepted" } else { "Invalid" }.to_owned(),
-            message: message.chars().take(LONGEST).collect(),
-            last_transition_time: since.or_else(|| Some(seconds.to_string())),
-            observed_generation: generation,
+        let condition = |kind: &str, reason: [&str; 2], problem: Option<String>, fine: &str| {
+            let status = if problem.is_none() { "True" } else { "False" };
+            let mut known = before.conditions.iter();
+            let same = known.find(|one| one.kind == kind && one.status == status);
+            let since = same.and_then(|condition| condition.last_transition_time.clone());
+            let message = problem.as_deref().unwrap_or(fine);
+            Condition {
+                kind: kind.to_owned(),
+                status: status.to_owned(),
+                reason: reason[usize::from(problem.is_some())].to_owned(),
+                message: message.chars().take(LONGEST).collect(),
+                last_transition_time: since.or_else(|| Some(seconds.to_string())),
+                observed_generation: generation,
+            }
         };
-        Self { observed_generation: generation, conditions: vec![condition], score }
+        let missing =
+            (!listed_without_files.is_empty()).then(|| listed_words(&listed_without_files));
+        let in_force =
+            condition(IN_FORCE, ["Accepted", "Invalid"], fault, "this document is in force");
+        let given = condition(
+            FILES_GIVEN,
+            ["Given", "ListedWithoutFiles"],
+            missing,
+            "Pullgate was given every file that the document relies on",
+        );
+        Self { observed_generation: generation, conditions: vec![in_force, given], score }
     }
+}
+
+/// What is said where a document relies on files that were not given.
+pub fn listed_words(fields: &[String]) -> String {
+    format!(
+        "{}: `listed` counts as `unknown`, because Pullgate was not given the nodes' files (mirrors: \
+         --registry-hosts-dir, --k3s-registries or --crio-registries; credentials: \
+         --image-credential-provider-config or --node-docker-config)",
+        fields.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -122,19 +152,36 @@ mod tests {
     #[test]
     fn the_time_of_a_condition_changes_with_its_status_alone() {
         let none = PullgatePolicyStatus::default();
-        let good = PullgatePolicyStatus::about(Some(1), None, Vec::new(), &none, at(10));
+        let about = |generation, fault: Option<&str>, before: &_, now| {
+            let fault = fault.map(str::to_owned);
+            let facts =
+                StatusFacts { generation: Some(generation), fault, ..StatusFacts::default() };
+            PullgatePolicyStatus::about(facts, before, at(now))
+        };
+        let good = about(1, None, &none, 10);
         assert_eq!(good.conditions[0].status, "True");
-        assert_eq!(good, PullgatePolicyStatus::about(Some(1), None, Vec::new(), &good, at(20)));
-        let bad =
-            PullgatePolicyStatus::about(Some(2), Some("spec.x: y"), Vec::new(), &good, at(30));
+        assert_eq!(good, about(1, None, &good, 20));
+        let bad = about(2, Some("spec.x: y"), &good, 30);
         assert_eq!(bad.conditions[0].reason, "Invalid");
         assert_eq!(bad.conditions[0].message, "spec.x: y");
         let time =
             |status: &PullgatePolicyStatus| status.conditions[0].last_transition_time.clone();
         assert_eq!(time(&good).as_deref(), Some("1970-01-01T00:00:10Z"));
         assert_eq!(time(&bad).as_deref(), Some("1970-01-01T00:00:30Z"));
-        let worse = PullgatePolicyStatus::about(Some(3), Some("z"), Vec::new(), &bad, at(40));
+        let worse = about(3, Some("z"), &bad, 40);
         assert_eq!(time(&worse), time(&bad));
         assert_ne!(worse, bad);
+    }
+    #[test]
+    fn what_is_listed_without_a_file_is_a_condition_of_its_own() {
+        let facts = StatusFacts {
+            listed_without_files: vec!["spec.nodes.mirrors".to_owned()],
+            ..StatusFacts::default()
+        };
+        let status = PullgatePolicyStatus::about(facts, &PullgatePolicyStatus::default(), at(1));
+        let [in_force, given] = &*status.conditions else { panic!("{status:?}") };
+        assert_eq!((&*in_force.kind, &*in_force.status), ("InForce", "True"));
+        assert_eq!((&*given.kind, &*given.status), ("FilesGiven", "False"));
+        assert!(given.message.starts_with("spec.nodes.mirrors: `listed` counts as `unknown`"));
     }
 }

@@ -86,7 +86,7 @@ pub async fn still_there(
         return None;
     }
     let facts = sources.cluster.namespace(&used.namespace);
-    let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_ref());
+    let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_ref(), None);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
     Some(match probed.result() {
         // Nobody but the nodes has a login for it, and they were not asked.

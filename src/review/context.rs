@@ -186,7 +186,8 @@ impl ReviewContext<'_> {
         gathered: &Gathered,
         history: &History,
     ) -> Assessment {
-        let ReviewRequest { namespace, policy, .. } = self.subject;
+        let ReviewRequest { namespace, policy, workload, .. } = self.subject;
+        let placement = Some(&workload.placement);
         let facts = self.sources.cluster.namespace(namespace);
         let meant = name.meant().map(|reference| self.as_asked(reference));
         let meant = meant.as_ref().map(|reference| &**reference).map_err(|error| *error);
@@ -199,7 +200,7 @@ impl ReviewContext<'_> {
             repository: gathered.repository,
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches: policy.vouches(meant.ok(), namespace, facts.as_ref()),
+            vouches: policy.vouches(meant.ok(), namespace, facts.as_ref(), placement),
             lived: self.lived(history),
         });
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }

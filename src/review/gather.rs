@@ -15,8 +15,9 @@ use crate::pull::{
 };
 use crate::workload::{ContainerImage, ImagePullPolicy};
 
-/// The kubelet tries every credential that matches; more than these are not looked at.
-const MAX_CREDENTIALS: usize = 8;
+/// The kubelet tries every credential that matches, and so do we, as long as there is time; more
+/// than these nobody has.
+const MAX_CREDENTIALS: usize = 64;
 /// Docker Hub counts the GET of a manifest as a pull.
 const COUNTS_GETS: &str = "docker.io";
 
@@ -268,7 +269,8 @@ impl ReviewContext<'_> {
         let LookupRequest { reference, credential, .. } = answered;
         let ReviewRequest { policy, namespace, deadline, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
-        let vouches = policy.vouches(Some(reference), namespace, facts.as_ref());
+        let placement = Some(&self.subject.workload.placement);
+        let vouches = policy.vouches(Some(reference), namespace, facts.as_ref(), placement);
         let nodes_tried = match vouches.credentials {
             Vouch::None => true,
             Vouch::Listed => !nodes_unclear,

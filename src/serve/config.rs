@@ -107,6 +107,13 @@ pub struct NodeSettings {
     pub runtime: Option<Runtime>,
 }
 
+impl NodeSettings {
+    /// Whether any file with credentials was given.
+    pub fn has_files(&self) -> bool {
+        self.credential_providers.is_some() || self.docker_config.is_some()
+    }
+}
+
 impl From<NodeFlags> for NodeSettings {
     fn from(flags: NodeFlags) -> Self {
         let NodeFlags {

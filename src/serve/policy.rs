@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
 use crate::policy::{
-    PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, VerdictCount,
+    GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, StatusFacts,
+    VerdictCount, listed_words,
 };
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
@@ -30,13 +31,21 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct ActivePolicy {
     pub(super) policy: Arc<ArcSwap<PullgatePolicy>>,
     pub(super) registry: Arc<RegistryClient>,
+    pub(super) given: GivenFiles,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl ActivePolicy {
-    /// Puts a policy in force.
-    fn put(&self, policy: PullgatePolicy) {
+    /// Puts a policy in force; the fields that say `listed` of files that were not given.
+    pub(super) fn put(&self, policy: PullgatePolicy) -> Vec<String> {
+        let (policy, fields) = policy.without_files(self.given);
+        if !fields.is_empty() {
+            tracing::warn!("{}", listed_words(&fields));
+        }
+        self.metrics.listed_without_files(fields.len());
         self.registry.take_directions(directions(&policy));
         self.policy.store(Arc::new(policy));
+        fields
     }
 }
 
@@ -60,7 +69,7 @@ pub(super) async fn follow_file(
     metrics.policy_current(true);
     loop {
         file.changed(every).await;
-        let taken = parse(&file).map(|new| in_force.put(new));
+        let taken = parse(&file).map(|new| drop(in_force.put(new)));
         metrics.policy_current(taken.is_ok());
         told("policy", &metrics, taken.err());
     }
@@ -77,7 +86,8 @@ pub(super) async fn follow_cluster(
 ) {
     let mut news = source.news();
     metrics.policy_current(false);
-    let mut object = Object { source, in_force, metrics, last: None, taken: false };
+    let mut object =
+        Object { source, in_force, metrics, last: None, taken: false, without_files: Vec::new() };
     let mut writing = Writing::default();
     loop {
         let heard = news.borrow_and_update().clone();
@@ -142,6 +152,8 @@ struct Object {
     last: Option<PolicyNews>,
     /// Whether a document of it is in force.
     taken: bool,
+    /// The fields of the document that say `listed` of files that were not given.
+    without_files: Vec<String>,
 }
 
 impl Object {
@@ -159,7 +171,7 @@ impl Object {
         match &heard {
             PolicyNews::Unheard => {}
             PolicyNews::Document { read: Ok(policy), .. } => {
-                self.in_force.put(PullgatePolicy::clone(policy));
+                self.without_files = self.in_force.put(PullgatePolicy::clone(policy));
                 self.taken = true;
                 self.metrics.policy_current(true);
                 self.metrics.reloaded("policy", true);
@@ -176,7 +188,7 @@ impl Object {
                 );
             }
             PolicyNews::Missing => {
-                self.in_force.put(PullgatePolicy::default());
+                self.without_files = self.in_force.put(PullgatePolicy::default());
                 self.taken = false;
                 self.metrics.policy_current(false);
                 tracing::warn!(
@@ -229,9 +241,13 @@ impl Writing {
         }
         let due = left(self.scored, SCORE_EVERY, now);
         let score = if due.is_none() { score() } else { before.score.clone() };
-        let fault = object.fault();
-        let wanted =
-            PullgatePolicyStatus::about(generation, fault.as_deref(), score, &before, today);
+        let facts = StatusFacts {
+            generation,
+            fault: object.fault(),
+            listed_without_files: object.without_files.clone(),
+            score,
+        };
+        let wanted = PullgatePolicyStatus::about(facts, &before, today);
         if due.is_none() {
             self.scored = Some(now);
         }

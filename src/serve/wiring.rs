@@ -21,7 +21,7 @@ use super::{DRAIN, Ended, Stops};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
-use crate::policy::PullgatePolicy;
+use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::Reviewer;
 use crate::serve::registries;
@@ -61,6 +61,7 @@ pub(super) struct App {
     own: Option<(Own, Option<Vec<u8>>)>,
     leads: Option<watch::Receiver<bool>>,
     audit: Option<Duration>,
+    given: GivenFiles,
     reload: Duration,
     reviews: Bound,
     admin: Bound,
@@ -95,12 +96,7 @@ impl App {
         let limits = snapshot::limits(&policy, hosts.as_ref());
         let registry = registry_client(registry, hosts, &policy)?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
-        let token_file = token_file.map(|path| open("path token", path)).transpose()?;
-        let certificates = client_authorities.is_some();
-        let callers = match &token_file {
-            Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
-            None => Callers::new(Vec::new(), certificates),
-        };
+        let (token_file, callers) = callers(token_file, client_authorities.is_some())?;
         let (serving, authorities, ca_bundle) = match &own {
             Some(own) if tls == TlsSource::Kept => {
                 let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
@@ -126,6 +122,7 @@ impl App {
         let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
         let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
         let runtime = nodes.runtime;
+        let given = GivenFiles { mirrors: mirrors.is_some(), credentials: nodes.has_files() };
         let nodes = node_files(nodes)?;
         let (sink, concerns) = Concerns::new(&metrics);
         let reviewer = Arc::new(Reviewer {
@@ -162,6 +159,7 @@ impl App {
             own: own.map(|own| (own, authorities)),
             leads,
             audit,
+            given,
             reload,
             reviews: bind(listen).await?,
             admin: bind(admin_listen).await?,
@@ -189,7 +187,10 @@ impl App {
         let in_force = ActivePolicy {
             policy: Arc::clone(&self.reviewer.policy),
             registry: self.registry.clone(),
+            given: self.given,
+            metrics: self.metrics.clone(),
         };
+        in_force.put(PullgatePolicy::clone(&in_force.policy.load()));
         let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
             tasks.spawn(async move {
                 task.await;
@@ -290,6 +291,19 @@ async fn keep(keeper: impl Future<Output = ()>, stepped_down: CancellationToken)
     keeper.await;
     stepped_down.cancel();
     std::future::pending::<()>().await;
+}
+
+/// Who may ask, and the file of the path token if that is a proof.
+fn callers(
+    token_file: Option<PathBuf>,
+    certificates: bool,
+) -> anyhow::Result<(Option<WatchedFiles>, Callers)> {
+    let token_file = token_file.map(|path| open("path token", path)).transpose()?;
+    let callers = match &token_file {
+        Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
+        None => Callers::new(Vec::new(), certificates),
+    };
+    Ok((token_file, callers))
 }
 
 /// The file of the policy, and the name of its object: at most one of them.

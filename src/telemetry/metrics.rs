@@ -179,6 +179,7 @@ pub struct Metrics {
     judged: Family<JudgedLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
     policy_current: IntGauge,
+    listed_without_files: IntGauge,
     leader: IntGauge,
     renewals: Counter,
     installation_failures: Counter,
@@ -230,6 +231,7 @@ impl Metrics {
             judged: Family::default(),
             snapshots: Family::default(),
             policy_current: IntGauge::default(),
+            listed_without_files: IntGauge::default(),
             leader: IntGauge::default(),
             renewals: Counter::default(),
             installation_failures: Counter::default(),
@@ -342,6 +344,11 @@ impl Metrics {
             "1 if the policy that was given is in force, 0 if it was refused or cannot be had",
             self.policy_current.clone(),
         );
+        r.register(
+            "policy_listed_without_files",
+            "Fields of the policy that say `listed` of nodes' files that were not given",
+            self.listed_without_files.clone(),
+        );
         r.register("leader", "1 on the replica that leads", self.leader.clone());
         r.register(
             "certificate_renewals",
@@ -427,6 +434,11 @@ impl Metrics {
     /// Notes whether the policy that was given is in force.
     pub fn policy_current(&self, current: bool) {
         self.policy_current.set(i64::from(current));
+    }
+
+    /// Notes how many fields of the policy rely on files that were not given.
+    pub fn listed_without_files(&self, fields: usize) {
+        self.listed_without_files.set(i64::try_from(fields).unwrap_or(i64::MAX));
     }
 
     /// Notes whether this replica leads.

@@ -140,6 +140,31 @@ impl Placement {
         narrowed
     }
 
+    /// Whether a node with this label may be selected.
+    pub fn allows(&self, key: &str, value: &str) -> bool {
+        let selected =
+            self.selector.iter().all(|(own, wanted)| **own != *key || **wanted == *value);
+        let holds = |term: &Term| {
+            term.expressions.iter().all(|wanted| *wanted.key != *key || wanted.holds(Some(value)))
+        };
+        selected && self.terms.as_ref().is_none_or(|terms| terms.iter().any(holds))
+    }
+
+    /// Whether no node without this label is selected.
+    pub fn demands(&self, key: &str, value: &str) -> bool {
+        let is_it = |wanted: &Requirement| {
+            *wanted.key == *key
+                && wanted.operator == Operator::In
+                && matches!(&*wanted.values, [one] if **one == *value)
+        };
+        let selected =
+            self.selector.iter().any(|(own, wanted)| **own == *key && **wanted == *value);
+        selected
+            || self.terms.as_ref().is_some_and(|terms| {
+                !terms.is_empty() && terms.iter().all(|term| term.expressions.iter().any(is_it))
+            })
+    }
+
     /// The known nodes that pods with these constraints may land on. None if scheduling gates
     /// hold the pod: who lifts them may change its constraints.
     pub fn eligible<'n>(&self, nodes: &'n [Node]) -> Eligible<'n> {

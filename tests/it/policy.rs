@@ -5,3 +5,4 @@ mod document;
 mod never;
 mod page;
 mod ruling;
+mod vouches;

@@ -9,7 +9,7 @@ use crate::cli::output::say;
 use crate::cluster::{Cluster, WatchTuning};
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
-use crate::policy::PullgatePolicy;
+use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{ClusterSource, ManifestSource};
 use crate::serve::registries;
@@ -65,6 +65,13 @@ pub(super) fn registry(
     let options =
         RegistryOptions { contact_loopback: true, hosts, ..registries::options(settings, policy) };
     Ok(RegistryClient::new(options)?)
+}
+
+/// Which files of the nodes were given.
+pub(super) fn given_files(flags: &CheckFlags) -> GivenFiles {
+    let registry: RegistrySettings = flags.registry.clone().into();
+    let nodes: NodeSettings = flags.nodes.clone().into();
+    GivenFiles { mirrors: registry.mirrors.is_some(), credentials: nodes.has_files() }
 }
 
 /// What the nodes hold themselves, as far as their files were given.

@@ -390,9 +390,9 @@ fn rules_vouch_for_what_they_match_and_leave_the_rest() {
     );
     let ours = ImageReference::parse("r.example.com/shop/api:1").unwrap();
     let facts = labels(&[("team", "shop")]);
-    let nodes = policy.vouches(Some(&ours), "shop", Some(&facts));
+    let nodes = policy.vouches(Some(&ours), "shop", Some(&facts), None);
     assert_eq!((nodes.credentials, nodes.mirrors), (Vouch::None, Vouch::Unknown));
-    let nodes = policy.vouches(None, "else", None);
+    let nodes = policy.vouches(None, "else", None, None);
     assert_eq!((nodes.credentials, nodes.mirrors), (Vouch::Unknown, Vouch::None));
 }
 

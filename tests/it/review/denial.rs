@@ -91,8 +91,8 @@ async fn a_first_refusal_warns_and_is_repeated(#[case] outcome: Outcome) {
 }
 
 #[rstest]
-#[case::all_tried(8, Decision::Deny)]
-#[case::one_left_untried(9, Decision::Warn)]
+#[case::all_tried(9, Decision::Deny)]
+#[case::one_left_untried(65, Decision::Warn)]
 #[tokio::test]
 async fn a_login_of_the_nodes_that_was_not_tried_is_a_way_left_open(
     #[case] logins: usize,
