@@ -18,6 +18,7 @@ mod error;
 mod session;
 mod errors;
 mod hosts;
+mod lifetime;
 mod limits;
 mod link;
 mod lookup;
@@ -28,17 +29,17 @@ mod auth;
 mod realm;
 mod resolver;
 mod log_text;
+mod tag_lists;
 mod tags;
 mod tls;
 mod token;
 mod http;
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _};
-use moka::future::Cache;
 use ring::rand::SecureRandom as _;
 use tokio::sync::Semaphore;
 
@@ -65,9 +66,8 @@ use crate::pull::{Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList};
 use crate::review::ManifestSource;
 use cache::{Answers, Key};
 use lookup::LookupService;
+use tag_lists::TagLists;
 
-/// How long a list of tags is kept.
-const TAGS_LIFETIME: Duration = Duration::from_secs(60);
 /// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
 const MOST_REPEATS: usize = 256;
 
@@ -78,7 +78,7 @@ pub struct RegistryClient {
     repeats: Arc<Semaphore>,
     desk: Arc<LookupService>,
     answers: Answers,
-    tags: Cache<Key, Arc<TagList>>,
+    tags: TagLists,
     hosts: ArcSwap<RegistryHosts>,
     directions: Arc<ArcSwap<RegistryPolicy>>,
     salt: IdentitySalt,
@@ -107,15 +107,16 @@ impl RegistryClient {
                 Arc::clone(&directions),
                 Arc::clone(&metrics),
             ),
-            contents: manifest::Contents::new(options.cache.content_bytes, &options.limits),
+            contents: manifest::Contents::new(&options.cache, &options.limits),
             salt: IdentitySalt::new(random),
         });
+        let tags = TagLists::new(options.cache.clone(), Arc::clone(&metrics));
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             repeats: Arc::new(Semaphore::new(MOST_REPEATS)),
             desk,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
-            tags: Cache::builder().max_capacity(200).time_to_live(TAGS_LIFETIME).build(),
+            tags,
             hosts: ArcSwap::from_pointee(options.hosts),
             directions,
             salt: IdentitySalt::new(random),
@@ -133,7 +134,7 @@ impl RegistryClient {
         self.desk.means.transport.check_hosts(&hosts)?;
         self.hosts.store(Arc::new(hosts));
         self.answers.forget();
-        self.tags.invalidate_all();
+        self.tags.forget();
         Ok(true)
     }
 
@@ -144,7 +145,7 @@ impl RegistryClient {
         if before.in_cluster != now.in_cluster {
             // Answers that an address was forbidden no longer hold.
             self.answers.forget();
-            self.tags.invalidate_all();
+            self.tags.forget();
         }
         if before.budgets != now.budgets {
             self.desk.limits.rebudget(&before);
@@ -206,22 +207,18 @@ impl RegistryClient {
             identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
         };
         let hosts = self.hosts.load_full();
-        let whole = tokio::time::Instant::now() + self.directions.load().whole;
-        let deadline = tokio::time::Instant::from(deadline);
-        let read = async {
+        let whole = self.directions.load().whole;
+        let (desk, limits) = (Arc::clone(&self.desk), self.limits.clone());
+        let read = async move {
             // Mirrors seldom list what they do not hold, so the registry itself is asked.
             let route = hosts
                 .routes(repository.host(), repository.repository(), false)
                 .pop()
                 .ok_or(Outcome::NoHost)?;
-            let until = whole.min(deadline);
-            self.desk.list_tags(&repository, credential.as_ref(), &route, &self.limits, until).await
+            let until = tokio::time::Instant::now() + whole;
+            desk.list_tags(&repository, credential.as_ref(), &route, &limits, until).await
         };
-        let listed = self.tags.try_get_with(key, read.boxed());
-        match tokio::time::timeout_at(deadline, listed).await {
-            Ok(listed) => listed.map_err(|outcome| Outcome::clone(&outcome)),
-            Err(_) => Err(Outcome::TooLate),
-        }
+        self.tags.get(key, deadline.into(), read.boxed()).await
     }
 }
 

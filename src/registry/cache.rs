@@ -12,6 +12,7 @@ use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::lifetime::{is_unreachable, lifetime};
 use super::lookup::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
@@ -38,6 +39,8 @@ pub(super) struct CacheEntry {
     failures: u32,
     /// When the first of the refusals in a row came, if this is one.
     refused_since: Option<Instant>,
+    /// Until when it serves although content is missing that was asked for.
+    incomplete_until: Instant,
 }
 
 type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>;
@@ -56,7 +59,7 @@ impl CacheEntry {
         let age = now.saturating_duration_since(self.at);
         age < self.lifetime
             && max_age.is_none_or(|max_age| age <= max_age)
-            && (self.detail >= detail || self.has_all(detail))
+            && (self.has_all(detail) || (self.detail >= detail && now < self.incomplete_until))
     }
 
     /// Whether the outcome says all that this detail asks for, although less was asked.
@@ -254,42 +257,20 @@ impl Task {
         let at = self.known_since.unwrap_or_else(Instant::now);
         let before = self.earlier.as_ref().and_then(|earlier| earlier.refused_since);
         let refused_since = answered.outcome.is_refusal().then(|| before.unwrap_or(at));
-        let kept =
-            CacheEntry { answered, at, lifetime, detail: self.detail, failures, refused_since };
+        let kept = CacheEntry {
+            answered,
+            at,
+            lifetime,
+            detail: self.detail,
+            failures,
+            refused_since,
+            incomplete_until: Instant::now() + self.limits.unreachable,
+        };
         if lifetime > Duration::ZERO {
             self.kept.insert(self.key, kept.clone()).await;
         }
         kept
     }
-}
-
-/// How long an outcome holds.
-fn lifetime(outcome: &Outcome, by_digest: bool, failures: u32, limits: &CacheLimits) -> Duration {
-    match outcome {
-        Outcome::Exists(_) if by_digest => limits.by_digest,
-        Outcome::Exists(_) => limits.by_tag,
-        Outcome::TagMissing { .. }
-        | Outcome::RepositoryMissing { .. }
-        | Outcome::MissingOrDenied
-        | Outcome::Unauthorized
-        | Outcome::Forbidden
-        | Outcome::AddressRefused
-        | Outcome::RefusedByStranger => limits.negative,
-        Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
-        outcome if is_unreachable(outcome) => limits
-            .unreachable
-            .saturating_mul(1 << failures.saturating_sub(1).min(10))
-            .min(limits.unreachable_longest),
-        Outcome::TooLate | Outcome::Overloaded => Duration::ZERO,
-        _ => limits.odd,
-    }
-}
-
-fn is_unreachable(outcome: &Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::Network(_) | Outcome::Tls(_) | Outcome::Timeout(_) | Outcome::RegistryError { .. }
-    )
 }
 
 /// A look-up that broke off, by a defect of ours: nothing is known.

@@ -1,14 +1,19 @@
 //! Asks one endpoint for one manifest: HEAD, and GET only where the content is needed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt as _};
 use http::{Method, StatusCode};
 use moka::future::Cache;
+use tokio::time::Instant;
 
 use super::decode::{self, ConfigLink};
+use super::lifetime::lifetime;
 use super::metrics::Kind;
-use super::options::StepLimits;
+use super::options::{CacheLimits, StepLimits};
 use super::session::{Reply, Session, origin};
+use crate::credential::CredentialIdentity;
 use crate::image::Digest;
 use crate::pull::{Content, Detail, Found, MediaKind, Outcome};
 
@@ -19,23 +24,44 @@ const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.oci.image.index.v1+json, */*";
 const DIGEST_HEADER: &str = "docker-content-digest";
 
+/// Contents of which it is known that they could not be read.
+const MAX_FAILURES: u64 = 10_000;
+const FAILURES_FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+
 /// Registry, path prefix, repository and digest.
 type ContentKey = Arc<str>;
 
 /// Contents by registry, repository and digest: what was once read there need not be read again.
 pub(super) struct Contents {
     kept: Cache<ContentKey, Content>,
+    /// What could not be read, and by whom.
+    failed: Cache<(ContentKey, CredentialIdentity), Failure>,
+    limits: CacheLimits,
     manifest_bytes: usize,
     config_bytes: usize,
 }
 
+/// Why a content could not be read lately.
+#[derive(Clone)]
+struct Failure {
+    outcome: Outcome,
+    expires: Instant,
+    /// In a row, this one included.
+    count: u32,
+}
+
 impl Contents {
-    pub(super) fn new(bytes: u64, limits: &StepLimits) -> Self {
+    pub(super) fn new(cache: &CacheLimits, limits: &StepLimits) -> Self {
         Self {
             kept: Cache::builder()
-                .max_capacity(bytes)
+                .max_capacity(cache.content_bytes)
                 .weigher(|key: &ContentKey, content| weight(key.len(), content))
                 .build(),
+            failed: Cache::builder()
+                .max_capacity(MAX_FAILURES)
+                .time_to_live(FAILURES_FORGOTTEN_AFTER)
+                .build(),
+            limits: cache.clone(),
             manifest_bytes: limits.manifest_bytes,
             config_bytes: limits.config_bytes,
         }
@@ -46,6 +72,40 @@ impl Contents {
             self.kept.insert(key, content.clone()).await;
         }
         content
+    }
+
+    /// The content by `read`, unless the same failed lately. What is there stays there while its
+    /// content cannot be had just now: then it is unread.
+    async fn get(
+        &self,
+        session: &Session<'_>,
+        digest: &Digest,
+        read: BoxFuture<'_, Result<Content, Outcome>>,
+    ) -> Result<Content, Outcome> {
+        let key = (content_key(session, digest), session.identity);
+        let before = self.failed.get(&key).await;
+        let outcome = match before.as_ref().filter(|failure| Instant::now() < failure.expires) {
+            Some(failure) => failure.outcome.clone(),
+            None => match read.await {
+                Ok(content) => return Ok(content),
+                Err(outcome) => {
+                    let count = before.map_or(0, |failure| failure.count).saturating_add(1);
+                    let expires = Instant::now() + lifetime(&outcome, false, count, &self.limits);
+                    let failure = Failure { outcome: outcome.clone(), expires, count };
+                    self.failed.insert(key, failure).await;
+                    outcome
+                }
+            },
+        };
+        match outcome {
+            Outcome::Throttled { .. }
+            | Outcome::RegistryError { .. }
+            | Outcome::Network(_)
+            | Outcome::Tls(_)
+            | Outcome::Timeout(_)
+            | Outcome::Overloaded => Ok(Content::Unread),
+            outcome => Err(outcome),
+        }
     }
 }
 
@@ -137,7 +197,7 @@ async fn read(
             kept.keep(key, content).await
         }
         MediaKind::Manifest if wanted.detail >= Detail::Config => {
-            follow_config(session, &body, key, kept).await?
+            kept.get(session, &digest, follow_config(session, &body, key, kept).boxed()).await?
         }
         _ => Content::Unread,
     };
@@ -164,19 +224,8 @@ pub(super) async fn deepen(
         found.content = content;
         return Ok(found);
     }
-    match fetch(session, &digest, found.media, kept).await {
-        Ok(content) => found.content = content,
-        // It is there; that its content cannot be had just now does not change that.
-        Err(
-            Outcome::Throttled { .. }
-            | Outcome::RegistryError { .. }
-            | Outcome::Network(_)
-            | Outcome::Tls(_)
-            | Outcome::Timeout(_)
-            | Outcome::Overloaded,
-        ) => {}
-        Err(outcome) => return Err(outcome),
-    }
+    let read = fetch(session, &digest, found.media, kept).boxed();
+    found.content = kept.get(session, &digest, read).await?;
     Ok(found)
 }
 

@@ -9,6 +9,7 @@ mod fuzz;
 mod mirrors;
 mod proxies;
 mod real;
+mod remembered;
 mod scripted;
 mod tls;
 mod trouble;
