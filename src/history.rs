@@ -10,7 +10,7 @@ mod report;
 
 pub use accuracy::{
     FIRST_REOPENING, NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore,
-    RegistryScoreSummary, Score, VerdictCount, is_refusal,
+    RegistryScoreSummary, Score, TRIAL_DAYS, Trial, VerdictCount, WouldDeny, is_refusal,
 };
 pub use builds::{Builds, JobView};
 pub use facts::{

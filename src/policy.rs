@@ -32,7 +32,8 @@ pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
 pub use status::{
-    Condition, PullgatePolicyStatus, RegistryScore, StatusFacts, VerdictCount, listed_words,
+    Condition, PullgatePolicyStatus, RegistryScore, StatusFacts, VerdictCount, WouldDenyCount,
+    listed_words,
 };
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period,

@@ -123,6 +123,8 @@ pub struct ImageReview {
     pub advice: Vec<Advice>,
     /// What the policy makes of it.
     pub ruling: Ruling,
+    /// Whether it would be denied if everything were vouched for and the namespace enforced.
+    pub would_deny: bool,
     /// Whether the user may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the user may know.

@@ -1,6 +1,7 @@
 //! `pullgate explain`: what a message of the kubelet means, and what was observed of an
 //! image in a cluster, as far as the person at the command line may see.
 
+mod enforcement;
 mod related;
 mod messages;
 mod score;
@@ -55,6 +56,11 @@ pub(super) struct ExplainFlags {
     /// A whole registry, by its host
     #[arg(long, value_name = "HOST", group = "question")]
     registry: Option<String>,
+
+    /// What enforcement would have denied in the last 30 days, how much of it wrongly, and what is
+    /// not vouched for
+    #[arg(long, group = "question")]
+    enforcement: bool,
 
     /// A message as `kubectl describe` shows it
     #[arg(long, value_name = "TEXT", group = "question")]
@@ -122,6 +128,10 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
         let all = messages::many(file)?;
         return Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_JUDGE) });
     }
+    if flags.enforcement {
+        would_deny(flags).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let asked = match (&flags.registry, &flags.subject) {
         (Some(host), _) => Target::registry(host)?,
         (None, Some(subject)) => Target::parse(subject)?,
@@ -129,6 +139,17 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
     };
     cluster(flags, asked).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Answers from the policies of a cluster.
+async fn would_deny(flags: ExplainFlags) -> anyhow::Result<()> {
+    let connection = KubeContext::read(flags.kubeconfig, flags.context)?.connect().await?;
+    let report = enforcement::read(&connection, clock().1).await?;
+    let text = match flags.output {
+        OutputFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
+        OutputFormat::Text => report.page(),
+    };
+    output::print(&text).context("failed to write the answer")
 }
 
 /// Answers from the lists of a cluster.

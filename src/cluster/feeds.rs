@@ -76,6 +76,9 @@ impl SharedIndex {
             for (verdict, outcome, count) in memory.index.score().judged() {
                 metrics.verdicts_judged(verdict.as_str(), outcome.as_str(), count);
             }
+            for (registry, cause, count) in memory.index.score().would_deny() {
+                metrics.would_deny(registry, cause.as_str(), count);
+            }
         }
     }
 }

@@ -5,17 +5,24 @@
 //! only a suspicion: the pushed-too-late image is nobody's error. It becomes a disagreement when a
 //! look-up *after* that pull, with the same credentials, still says missing or forbidden; then the
 //! registry's escapes are open again for [`FIRST_REOPENING`], twice and four times as long when it
-//! happens again.
+//! happens again. For the pod's own namespace they are at once; for all others when it was seen in
+//! two namespaces or again hours later, since one tenant could bring about a single one by deleting
+//! a tag that was just pulled.
+//!
+//! What was denied is watched for too: a pod of the same namespace with the same pull secrets may
+//! still pull it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::trial::{TRIAL_DAYS, Trial, WouldDeny};
 pub use self::verdicts::{NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
-use crate::pull::Verdict;
+use crate::pull::{Cause, Verdict};
 
+mod trial;
 mod verdicts;
 
 /// Most verdicts that wait for their nodes.
@@ -37,6 +44,17 @@ pub const FIRST_REOPENING: u32 = 7 * 24 * 3600;
 /// How far the clocks of a node and of Pullgate may be apart, in seconds: what started earlier than
 /// that before the verdict has nothing to do with it.
 const CLOCKS_DIFFER: u32 = 60;
+/// Denied images that are watched for, and for how long, in seconds.
+const MAX_DENIED: usize = 1000;
+const WATCH_DENIED: u32 = 7 * 24 * 3600;
+/// So long apart two contradictions in one namespace are independent, in seconds.
+const HOURS_LATER: u32 = 3 * 3600;
+/// How long a contradiction in one namespace waits for another one, in seconds.
+const CONTRADICTIONS_COUNT: u32 = 7 * 24 * 3600;
+/// Namespaces of one registry whose contradictions are remembered.
+const MAX_CONTRADICTED: usize = 100;
+/// The label of registries beyond those that have one of their own.
+const OTHER_REGISTRIES: &str = "other";
 /// Most registries in a summary.
 const MAX_SUMMARY: usize = 50;
 /// After so long without one, the next disagreement is a first one again: eight weeks.
@@ -58,6 +76,12 @@ pub struct RegistryScore {
     repeated: u32,
     /// Until when escapes are open again.
     open_until: u32,
+    /// What would have been denied.
+    #[serde(default)]
+    trial: Trial,
+    /// When it was last contradicted in which namespace. A snapshot names no namespaces.
+    #[serde(skip)]
+    contradicted: BTreeMap<Box<str>, u32>,
 }
 
 impl RegistryScore {
@@ -78,7 +102,36 @@ impl RegistryScore {
             verdicts: self.judged.iter().map(count).collect(),
             disagreements: self.disagreements,
             escapes_open_until: self.open_until(now),
+            late_pushes: self.late_pushes,
+            would_deny: self.trial.would_deny(super::index::seconds(now)),
+            held_by: self
+                .trial
+                .held_by(super::index::seconds(now))
+                .into_iter()
+                .map(|(escape, count)| (escape.as_str().to_owned(), count))
+                .collect(),
         }
+    }
+
+    /// Whether escapes are open again for one namespace: it was contradicted there.
+    fn is_open_for(&self, namespace: &str, now: Timestamp) -> bool {
+        let at = self.contradicted.get(namespace);
+        at.is_some_and(|at| at.saturating_add(FIRST_REOPENING) > super::index::seconds(now))
+    }
+
+    /// Nodes pulled for this namespace what a repeated look-up still refused. Whether that is
+    /// evidence that no single tenant can make up.
+    fn contradict(&mut self, namespace: &str, now: u32) -> bool {
+        self.contradicted.retain(|_, at| at.saturating_add(CONTRADICTIONS_COUNT) > now);
+        let elsewhere = self.contradicted.keys().any(|other| **other != *namespace);
+        let before = self.contradicted.get(namespace);
+        let later = before.is_some_and(|at| at.saturating_add(HOURS_LATER) <= now);
+        if self.contradicted.len() < MAX_CONTRADICTED || before.is_some() {
+            // The first one stays, so that two of them can be hours apart.
+            let first = before.copied().filter(|_| !later).unwrap_or(now);
+            self.contradicted.insert(namespace.into(), first);
+        }
+        elsewhere || later
     }
 
     /// When the last disagreement was.
@@ -97,6 +150,7 @@ impl RegistryScore {
         self.last = self.last.max(earlier.last);
         self.repeated = self.repeated.max(earlier.repeated);
         self.open_until = self.open_until.max(earlier.open_until);
+        self.trial.add(&earlier.trial);
     }
 
     fn disagree(&mut self, now: u32) {
@@ -124,6 +178,20 @@ pub struct RegistryScoreSummary {
     /// Until when its escapes are open again because of that; nothing is denied for it before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escapes_open_until: Option<Timestamp>,
+    /// How often what nodes pulled after all had been pushed in between.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub late_pushes: u64,
+    /// What would have been denied in the last [`TRIAL_DAYS`] days, by cause.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_deny: Vec<WouldDeny>,
+    /// How many of them each escape held back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_by: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How often one verdict met one outcome.
@@ -175,6 +243,18 @@ pub struct Score {
     judged: BTreeMap<(Verdict, NodeOutcome), u64>,
     registries: BTreeMap<Box<str>, RegistryScore>,
     rechecks: VecDeque<Recheck>,
+    denied: VecDeque<DeniedImage>,
+    /// Would-be denials since the start, by registry and cause, for metrics.
+    would_deny: BTreeMap<(Box<str>, Cause), u64>,
+}
+
+/// An image that was denied, and whose: a node may pull it for others with the same credentials.
+#[derive(Debug, Clone)]
+struct DeniedImage {
+    namespace: Box<str>,
+    secrets: Box<[Box<str>]>,
+    given: RecordedVerdict,
+    since: u32,
 }
 
 impl Score {
@@ -183,9 +263,14 @@ impl Score {
     pub fn remember(&mut self, given: PodVerdicts<'_>, now: Timestamp) {
         let PodVerdicts { namespace, uid, secrets, denied, mut verdicts } = given;
         verdicts.truncate(MAX_IMAGES);
+        let at = super::index::seconds(now);
+        for verdict in verdicts.iter().filter(|verdict| verdict.would_deny) {
+            self.say_would_deny(verdict, at);
+        }
         if denied {
-            for verdict in &verdicts {
-                self.count(verdict, NodeOutcome::Denied);
+            for given in verdicts {
+                self.count(&given, NodeOutcome::Denied, at);
+                self.watch_denied(namespace, secrets, given, at);
             }
             return;
         }
@@ -198,17 +283,108 @@ impl Score {
             }
         }
         let waiting = |given| Waiting { given, failing_since: 0, started: 0, done: false };
+        let key = super::index::uid_bytes(uid);
+        // An update brings other images into a pod whose first ones may still be waited for.
+        if let Some(pod) = self.waiting.get_mut(&key) {
+            pod.images.retain(|old| {
+                verdicts
+                    .iter()
+                    .all(|new| new.reference.canonical() != old.given.reference.canonical())
+            });
+            pod.images.extend(verdicts.into_iter().map(waiting));
+            pod.images.truncate(MAX_IMAGES);
+            return;
+        }
         let pod = WaitingPod {
             namespace: namespace.into(),
             uid: uid.into(),
             secrets: secrets.into(),
-            since: super::index::seconds(now),
+            since: at,
             images: verdicts.into_iter().map(waiting).collect(),
         };
-        let key = super::index::uid_bytes(uid);
-        if self.waiting.insert(key, pod).is_none() {
-            self.order.push_back(key);
+        self.waiting.insert(key, pod);
+        self.order.push_back(key);
+    }
+
+    fn say_would_deny(&mut self, given: &RecordedVerdict, now: u32) {
+        /// Registries that have a label of their own in metrics.
+        const MAX_LABELS: usize = 100;
+        let Some(cause) = given.cause else { return };
+        let host = crate::failure::canonical_host(given.reference.host());
+        let known = self.would_deny.keys().any(|(known, _)| **known == *host);
+        let labels = self.would_deny.keys().map(|(host, _)| host).collect::<BTreeSet<_>>().len();
+        let label = if known || labels < MAX_LABELS { host } else { OTHER_REGISTRIES };
+        *self.would_deny.entry((label.into(), cause)).or_default() += 1;
+        if let Some(score) = self.registry_mut(given.reference.host()) {
+            score.trial.say(given, now);
         }
+    }
+
+    /// Would-be denials since the start, by registry and cause.
+    pub fn would_deny(&self) -> impl Iterator<Item = (&str, Cause, u64)> {
+        self.would_deny.iter().map(|((host, cause), count)| (&**host, *cause, *count))
+    }
+
+    fn watch_denied(
+        &mut self,
+        namespace: &str,
+        secrets: &[Box<str>],
+        given: RecordedVerdict,
+        since: u32,
+    ) {
+        if !given.is_refusal() {
+            return;
+        }
+        let canonical = given.reference.canonical();
+        self.denied.retain(|known| {
+            known.since.saturating_add(WATCH_DENIED) > since
+                && (*known.namespace != *namespace
+                    || *known.secrets != *secrets
+                    || known.given.reference.canonical() != canonical)
+        });
+        while self.denied.len() >= MAX_DENIED {
+            self.denied.pop_front();
+        }
+        self.denied.push_back(DeniedImage {
+            namespace: namespace.into(),
+            secrets: secrets.into(),
+            given,
+            since,
+        });
+    }
+
+    /// A node freshly pulled an image for a pod of a namespace that names these pull secrets: if
+    /// the same was denied before, that is a suspicion.
+    pub(super) fn pulled_for(
+        &mut self,
+        namespace: &str,
+        secrets: &[&str],
+        reference: &ImageReference,
+        at: u32,
+    ) {
+        let canonical = reference.canonical();
+        let found = self.denied.iter().position(|denied| {
+            *denied.namespace == *namespace
+                && denied.secrets.iter().map(AsRef::as_ref).eq(secrets.iter().copied())
+                && denied.given.reference.canonical() == canonical
+                && at >= denied.since
+        });
+        let Some(denied) = found.and_then(|found| self.denied.remove(found)) else { return };
+        if self.rechecks.len() < MAX_RECHECKS {
+            self.rechecks.push_back(Recheck {
+                namespace: denied.namespace,
+                uid: Box::default(),
+                secrets: denied.secrets,
+                reference: denied.given.reference,
+                credentials: denied.given.credentials,
+                pulled: super::index::timestamp(at),
+            });
+        }
+    }
+
+    /// Whether anything that was denied is watched for.
+    pub(super) fn watches_denied(&self) -> bool {
+        !self.denied.is_empty()
     }
 
     /// How many verdicts wait for their nodes.
@@ -238,6 +414,13 @@ impl Score {
         scores.into_iter().map(|(host, score)| score.summary(host, now)).collect()
     }
 
+    /// Whether the escapes of this registry are open again for one namespace at least.
+    pub fn escapes_reopened_for(&self, host: &str, namespace: &str, now: Timestamp) -> bool {
+        self.registry(host).is_some_and(|score| {
+            score.open_until(now).is_some() || score.is_open_for(namespace, now)
+        })
+    }
+
     /// Whether the escapes of this registry are open again, whatever the policy vouches.
     pub fn escapes_reopened(&self, host: &str, now: Timestamp) -> bool {
         self.registry(host).is_some_and(|score| score.open_until(now).is_some())
@@ -255,7 +438,9 @@ impl Score {
         let now = super::index::seconds(now);
         if let Some(score) = self.registry_mut(recheck.reference.host()) {
             if still_fails {
-                score.disagree(now);
+                if score.contradict(&recheck.namespace, now) {
+                    score.disagree(now);
+                }
             } else {
                 score.late_pushes += 1;
             }
@@ -313,13 +498,13 @@ impl Score {
         let room = MAX_RECHECKS.saturating_sub(self.rechecks.len());
         self.rechecks.extend(suspicions.into_iter().take(room));
         for (given, _) in &settled {
-            self.count(given, NodeOutcome::PulledFreshly);
+            self.count(given, NodeOutcome::PulledFreshly, now);
         }
         self.drop_if_done(*uid);
     }
 
     /// The pod is gone.
-    pub(super) fn gone(&mut self, uid: &[u8; 16], _now: u32) {
+    pub(super) fn gone(&mut self, uid: &[u8; 16], now: u32) {
         let Some(pod) = self.waiting.remove(uid) else { return };
         self.order.retain(|other| other != uid);
         for image in pod.images.into_iter().filter(|image| !image.done) {
@@ -330,7 +515,7 @@ impl Score {
             } else {
                 NodeOutcome::Gone
             };
-            self.count(&image.given, outcome);
+            self.count(&image.given, outcome, now);
         }
     }
 
@@ -359,7 +544,7 @@ impl Score {
             }
         }
         for (given, outcome) in settled {
-            self.count(&given, outcome);
+            self.count(&given, outcome, now);
         }
         if !done.is_empty() {
             for uid in &done {
@@ -376,10 +561,13 @@ impl Score {
         }
     }
 
-    fn count(&mut self, given: &RecordedVerdict, outcome: NodeOutcome) {
+    fn count(&mut self, given: &RecordedVerdict, outcome: NodeOutcome, now: u32) {
         *self.judged.entry((given.verdict, outcome)).or_default() += 1;
         if let Some(score) = self.registry_mut(given.reference.host()) {
             *score.judged.entry((given.verdict, outcome)).or_default() += 1;
+            if given.would_deny {
+                score.trial.note(given, outcome, now);
+            }
         }
     }
 

@@ -238,6 +238,19 @@ impl PullgatePolicy {
         Ruling { decision, mode: chosen.mode, label: chosen.label, exception, because, refused }
     }
 
+    /// Whether it would be denied if its namespace enforced, on whatever object. Everything else
+    /// that spares it counts; what is not vouched for is left out of the input.
+    pub fn would_deny(&self, matter: &DecisionInput<'_>) -> bool {
+        let scope = PolicyScope::new(matter.reference, matter.namespace, matter.facts);
+        let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
+        let exception = self.spec.exception_for(scope, matter.cause, matter.now);
+        let (decision, because) = self.by_verdict(matter, scope, Mode::Enforce);
+        !skipped
+            && exception.is_none_or(|exception| exception.expired)
+            && (decision == Decision::Deny
+                || matches!(because, Reason::NotEnforcedHere | Reason::NamespaceUnknown))
+    }
+
     fn by_verdict(
         &self,
         matter: &DecisionInput<'_>,

@@ -1,5 +1,7 @@
 //! What Pullgate writes into the status of a `PullgatePolicy`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,37 @@ pub struct RegistryScore {
     /// missing or forbidden.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escapes_open_until: Option<String>,
+    /// How often what nodes pulled after all had been pushed in between.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub late_pushes: u64,
+    /// What would have been denied in the last 30 days if everything were vouched for and every
+    /// namespace enforced, and what nodes did with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub would_deny: Vec<WouldDenyCount>,
+    /// How many of these each escape held back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_by: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What would have been denied for one cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(inline)]
+pub struct WouldDenyCount {
+    /// The cause.
+    pub cause: String,
+    /// Images of pods that would have been denied.
+    pub count: u64,
+    /// Of which nodes could not get so many either.
+    pub failed: u64,
+    /// Of which a node pulled so many after all.
+    pub pulled: u64,
 }
 
 /// How often a verdict met an outcome.

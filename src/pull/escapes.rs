@@ -44,6 +44,25 @@ pub struct Vouches {
 const LISTED_IMAGES_AT_MOST: i32 = 50;
 
 impl Vouches {
+    /// The same with a word about everything of which there is none, as somebody would vouch who
+    /// knows these platforms only.
+    #[must_use]
+    pub fn completed<'p>(self, platforms: impl Iterator<Item = &'p Platform>) -> Self {
+        let some = |vouch: Vouch| if vouch == Vouch::Unknown { Vouch::None } else { vouch };
+        Self {
+            mirrors: some(self.mirrors),
+            credentials: some(self.credentials),
+            preloaded_images: some(self.preloaded_images),
+            same_network: true,
+            platforms: if self.platforms.is_empty() {
+                platforms.map(Platform::normalized).collect()
+            } else {
+                self.platforms
+            },
+            listed_images_at_most: self.listed_images_at_most,
+        }
+    }
+
     /// Whether a node lists as many images as it does at most, so that it may have others.
     fn may_have_more_images(&self, node: &Node) -> bool {
         let most = self.listed_images_at_most.unwrap_or(LISTED_IMAGES_AT_MOST);

@@ -33,7 +33,9 @@ impl fmt::Display for Verdict {
 }
 
 /// A way in which a node could still succeed where Pullgate's look-up failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Escape {
     /// A mirror on the node that Pullgate was not told of may have the image.

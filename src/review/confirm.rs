@@ -30,7 +30,8 @@ pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodV
         };
         let assessment = &image.assessment;
         let (verdict, cause) = (assessment.verdict, assessment.cause);
-        Some(RecordedVerdict { reference, verdict, cause, credentials })
+        let (would_deny, escapes) = (image.would_deny, assessment.escapes.clone());
+        Some(RecordedVerdict { reference, verdict, cause, credentials, would_deny, escapes })
     };
     PodVerdicts {
         namespace: subject.namespace,

@@ -16,9 +16,10 @@ use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visib
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, HistoryFacts, Observation, Purpose, Softened, Verdict, assess,
+    Assessment, Attempt, Cause, HistoryFacts, Observation, Purpose, Softened, Verdict, Vouches,
+    assess,
 };
-use crate::workload::{ContainerImage, Eligible, ImagePullPolicy};
+use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts};
 
 /// A denial is never made from an answer that is older.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ struct Judged {
     /// The Service of its registry, if nobody answers behind it and the user may know.
     service: Option<RegistryService>,
     assessment: Assessment,
+    /// Whether it would be denied if everything were vouched for and the namespace enforced.
+    would_deny: bool,
     ruling: Ruling,
 }
 
@@ -94,7 +97,7 @@ impl ReviewContext<'_> {
         } else {
             (self, judged)
         };
-        let Judged { gathered, service, assessment, ruling } = judged;
+        let Judged { gathered, service, assessment, would_deny, ruling } = judged;
         let mut review = ImageReview {
             places,
             reference: parsed,
@@ -103,6 +106,7 @@ impl ReviewContext<'_> {
             assessment,
             advice: Vec::new(),
             ruling,
+            would_deny,
             seen_here: false,
             picture: None,
         };
@@ -154,9 +158,11 @@ impl ReviewContext<'_> {
         let gathered = self.ask(places, name, max_age).await;
         let written = name.written.as_ref().ok();
         let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
-        let assessment = self.assess(places, name, &gathered, history);
-        let ruling = self.decide(name, &assessment, &gathered, history, service.is_some());
-        Judged { gathered, service, assessment, ruling }
+        let assessment = self.assess(places, name, &gathered, history, None);
+        let is_down = service.is_some();
+        let ruling = self.decide(name, &assessment, &gathered, history, is_down);
+        let would_deny = self.would_deny(places, name, &assessment, &gathered, history, is_down);
+        Judged { gathered, service, assessment, would_deny, ruling }
     }
 
     /// Where the policy says that runtimes look for a short name, unless the nodes' own files say
@@ -185,6 +191,7 @@ impl ReviewContext<'_> {
         name: ResolvedName<'_>,
         gathered: &Gathered,
         history: &History,
+        vouches: Option<Vouches>,
     ) -> Assessment {
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let placement = Some(&workload.placement);
@@ -200,7 +207,9 @@ impl ReviewContext<'_> {
             repository: gathered.repository,
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches: policy.vouches(meant.ok(), namespace, facts.as_ref(), placement),
+            vouches: vouches.unwrap_or_else(|| {
+                policy.vouches(meant.ok(), namespace, facts.as_ref(), placement)
+            }),
             lived: self.lived(history),
         });
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
@@ -214,17 +223,63 @@ impl ReviewContext<'_> {
         history: &History,
         service_is_down: bool,
     ) -> Ruling {
-        let ReviewRequest { workload, namespace, user, policy, now, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(self.subject.namespace);
+        let meant = name.meant().ok().map(|reference| self.as_asked(reference));
+        let named = (meant.as_deref(), facts.as_ref());
+        self.subject.policy.judge(&self.input(
+            named,
+            assessment,
+            gathered,
+            history,
+            service_is_down,
+        ))
+    }
+
+    /// Whether it would be denied if everything were vouched for and the namespace enforced.
+    fn would_deny(
+        self,
+        places: &[ContainerImage],
+        name: ResolvedName<'_>,
+        assessment: &Assessment,
+        gathered: &Gathered,
+        history: &History,
+        service_is_down: bool,
+    ) -> bool {
+        if assessment.verdict == Verdict::Works {
+            return false;
+        }
+        let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
         let meant = name.meant().ok().map(|reference| self.as_asked(reference));
+        let placement = Some(&workload.placement);
+        let vouched = policy.vouches(meant.as_deref(), namespace, facts.as_ref(), placement);
+        let known = self.eligible.known.iter().map(|node| &node.platform);
+        let full = self.assess(places, name, gathered, history, Some(vouched.completed(known)));
+        let named = (meant.as_deref(), facts.as_ref());
+        policy.would_deny(&self.input(named, &full, gathered, history, service_is_down))
+    }
+
+    /// What a policy may look at.
+    fn input<'i>(
+        &self,
+        (reference, facts): (Option<&'i ImageReference>, Option<&'i NamespaceFacts>),
+        assessment: &'i Assessment,
+        gathered: &Gathered,
+        history: &History,
+        service_is_down: bool,
+    ) -> DecisionInput<'i>
+    where
+        Self: 'i,
+    {
+        let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
         let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
-        policy.judge(&DecisionInput {
+        DecisionInput {
             verdict: assessment.verdict,
             cause: assessment.cause,
             escapes: &assessment.escapes,
-            reference: meant.as_deref(),
+            reference,
             namespace,
-            facts: facts.as_ref(),
+            facts,
             is_pod: workload.is_pod,
             pods_rewritten: self.pods_rewritten != Some(false),
             wanted_since: self.wanted_since(),
@@ -237,7 +292,7 @@ impl ReviewContext<'_> {
                 || service_is_down,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,
-        })
+        }
     }
 
     /// Since when somebody waits for this pod: its controller's creation if that is known, else

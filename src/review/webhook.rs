@@ -177,10 +177,11 @@ impl Reviewer {
                 };
                 let review = super::review(self.sources(), subject).await;
                 record.decision = Some(review.decision);
-                let new = request.operation == Operation::Create && !request.dry_run;
-                if endpoint == Endpoint::Validate && workload.is_pod && new {
+                if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
                     self.health.remember(confirm::verdicts(&review, &subject), now);
-                    self.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
+                    if request.operation == Operation::Create {
+                        self.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
+                    }
                 }
                 record.note_passes(&review, &request.user.username);
                 record.images = review

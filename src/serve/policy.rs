@@ -11,7 +11,7 @@ use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
 use crate::policy::{
     GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, StatusFacts,
-    VerdictCount, listed_words,
+    VerdictCount, WouldDenyCount, listed_words,
 };
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
@@ -129,6 +129,18 @@ pub(super) fn score(cluster: &Cluster) -> Vec<RegistryScore> {
                 .collect(),
             disagreements: one.disagreements,
             escapes_open_until: one.escapes_open_until.map(|until| until.to_string()),
+            late_pushes: one.late_pushes,
+            would_deny: one
+                .would_deny
+                .into_iter()
+                .map(|one| WouldDenyCount {
+                    cause: one.cause,
+                    count: one.count,
+                    failed: one.failed,
+                    pulled: one.pulled,
+                })
+                .collect(),
+            held_by: one.held_by,
         })
         .collect()
 }

@@ -117,6 +117,11 @@ struct JudgedLabels {
     outcome: &'static str,
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WouldDenyLabels {
+    registry: String,
+    cause: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SnapshotLabels {
     operation: &'static str,
     result: &'static str,
@@ -177,6 +182,7 @@ pub struct Metrics {
     index_images: IntGauge,
     index_state: Family<StateLabels, IntGauge>,
     judged: Family<JudgedLabels, Counter>,
+    would_deny: Family<WouldDenyLabels, Counter>,
     snapshots: Family<SnapshotLabels, Counter>,
     policy_current: IntGauge,
     listed_without_files: IntGauge,
@@ -229,6 +235,7 @@ impl Metrics {
             index_images: IntGauge::default(),
             index_state: Family::default(),
             judged: Family::default(),
+            would_deny: Family::default(),
             snapshots: Family::default(),
             policy_current: IntGauge::default(),
             listed_without_files: IntGauge::default(),
@@ -329,6 +336,11 @@ impl Metrics {
             "verdicts_judged",
             "Verdicts on images of admitted pods, by what the nodes then did",
             self.judged.clone(),
+        );
+        r.register(
+            "would_deny",
+            "Images of pods that would be denied if everything were vouched for and every namespace enforced",
+            self.would_deny.clone(),
         );
         r.register(
             "snapshots",
@@ -530,6 +542,13 @@ impl Metrics {
     /// Notes how often a verdict has met an outcome in all.
     pub fn verdicts_judged(&self, verdict: &'static str, outcome: &'static str, total: u64) {
         let counter = self.judged.get_or_create_owned(&JudgedLabels { verdict, outcome });
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Notes how many images of a registry would have been denied for a cause in all.
+    pub fn would_deny(&self, registry: &str, cause: &'static str, total: u64) {
+        let labels = WouldDenyLabels { registry: registry.to_owned(), cause };
+        let counter = self.would_deny.get_or_create_owned(&labels);
         counter.inc_by(total.saturating_sub(counter.get()));
     }
 

@@ -6,6 +6,7 @@ mod filled_in;
 mod platforms;
 pub mod fakes;
 mod tekton;
+mod trial;
 mod untried;
 mod visibility;
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::history::{HealthIndex, Snapshot};
 use crate::kube_views::{EventView, PodView};
-use crate::pull::Cause;
+use crate::pull::{Cause, Escape};
 
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 const IMAGE: &str = "r.example/app:1";
@@ -17,7 +17,9 @@ fn at(minute: i64) -> Timestamp {
 fn said(verdict: Verdict) -> RecordedVerdict {
     let cause = (verdict == Verdict::Fails).then_some(Cause::TagNotFound);
     let reference = ImageReference::parse(IMAGE).unwrap();
-    RecordedVerdict { reference, verdict, cause, credentials: [].into() }
+    let would_deny = verdict == Verdict::Fails;
+    let escapes = if would_deny { vec![Escape::NodeMirror] } else { Vec::new() };
+    RecordedVerdict { reference, verdict, cause, credentials: [].into(), would_deny, escapes }
 }
 
 fn of_pod(uid: &str, verdict: Verdict, denied: bool) -> PodVerdicts<'_> {
@@ -118,16 +120,84 @@ fn a_disagreement_opens_the_escapes_for_longer_each_time() {
     let recheck = index.score_mut().take_rechecks().remove(0);
     let day = 24 * 60;
     index.score_mut().rechecked(&recheck, true, at(2));
+    assert!(!index.score().escapes_reopened("r.example", at(3)), "one tenant could make this up");
+    assert!(index.score().escapes_reopened_for("r.example", "shop", at(3)));
+    assert!(!index.score().escapes_reopened_for("r.example", "else", at(3)));
+    let elsewhere = Recheck { namespace: "else".into(), ..recheck.clone() };
+    index.score_mut().rechecked(&elsewhere, true, at(2));
     assert!(index.score().escapes_reopened("r.example", at(6 * day)));
     assert!(index.registry_health("r.example", at(6 * day)).escapes_reopened);
     assert!(!index.score().escapes_reopened("r.example", at(8 * day)));
     assert!(!index.score().escapes_reopened("q.example", at(3)));
     index.score_mut().rechecked(&recheck, true, at(8 * day));
+    index.score_mut().rechecked(&elsewhere, true, at(8 * day));
     assert!(index.score().escapes_reopened("r.example", at(21 * day)), "two weeks now");
     assert!(!index.score().escapes_reopened("r.example", at(23 * day)));
     // Much later it is a first time again.
     index.score_mut().rechecked(&recheck, true, at(100 * day));
+    index.score_mut().rechecked(&recheck, true, at(100 * day + 60));
+    assert!(!index.score().escapes_reopened("r.example", at(101 * day)), "not hours apart");
+    index.score_mut().rechecked(&recheck, true, at(100 * day + 181));
+    assert!(index.score().escapes_reopened("r.example", at(101 * day)), "again hours later");
     assert!(!index.score().escapes_reopened("r.example", at(108 * day)));
+}
+
+#[test]
+fn what_would_have_been_denied_is_compared_with_what_nodes_did() {
+    let mut index = index(Verdict::Fails);
+    index.apply_pod(&pod(&fails(), "IfNotPresent"), at(1));
+    index.tick(at(4));
+    let summary = |index: &HealthIndex, minute| index.score().summary(at(minute)).remove(0);
+    let cause = "tag_not_found".to_owned();
+    let failed = WouldDeny { cause: cause.clone(), count: 1, failed: 1, pulled: 0 };
+    assert_eq!(summary(&index, 5).would_deny, [failed]);
+    assert_eq!(summary(&index, 5).held_by["node_mirror"], 1);
+    // Its next pod gets it, and after a restart that is known as well.
+    index.score_mut().remember(of_pod(UID, Verdict::Fails, false), at(10));
+    index.apply_pod(&pod(&runs(11), "Always"), at(11));
+    let bytes = index.snapshot().encode("c").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore(Snapshot::decode(&bytes, "c").unwrap(), at(12));
+    let both = WouldDeny { cause, count: 2, failed: 1, pulled: 1 };
+    assert_eq!(summary(&after, 12).would_deny, [both]);
+    let labels: Vec<_> = index.score().would_deny().collect();
+    assert_eq!(labels, [("r.example", Cause::TagNotFound, 2)]);
+    // Not for ever.
+    assert_eq!(summary(&after, 31 * 24 * 60).would_deny, []);
+}
+
+#[test]
+fn what_was_denied_is_watched_for_with_the_same_credentials() {
+    let denied = || {
+        let mut index = HealthIndex::default();
+        let secrets = ["regcred".into()];
+        let given = PodVerdicts { secrets: &secrets, ..of_pod("u-0", Verdict::Fails, true) };
+        index.score_mut().remember(given, at(0));
+        index
+    };
+    let pulls = |namespace: &str, secret: &str| {
+        let mut view = pod(&runs(3), "Always");
+        view.metadata.namespace = Some(namespace.to_owned());
+        view.spec.image_pull_secrets = serde_json::from_value(json!([{"name": secret}])).unwrap();
+        let mut index = denied();
+        index.apply_pod(&view, at(3));
+        index.score_mut().take_rechecks()
+    };
+    assert_eq!(pulls("shop", "regcred").len(), 1);
+    assert_eq!(pulls("shop", "other"), [], "other credentials say nothing");
+    assert_eq!(pulls("else", "regcred"), [], "nor do those of another namespace");
+}
+
+#[test]
+fn an_update_adds_to_what_was_said_of_a_pod() {
+    let mut index = index(Verdict::Fails);
+    let other = ImageReference::parse("r.example/side:1").unwrap();
+    let mut update = of_pod(UID, Verdict::Works, false);
+    update.verdicts[0].reference = other;
+    index.score_mut().remember(update, at(1));
+    index.apply_pod(&pod(&fails(), "IfNotPresent"), at(1));
+    index.tick(at(4));
+    assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::Failed, 1)]);
 }
 
 #[test]
@@ -136,12 +206,16 @@ fn the_score_survives_a_restart() {
     before.apply_pod(&pod(&runs(1), "Always"), at(1));
     let recheck = before.score_mut().take_rechecks().remove(0);
     before.score_mut().rechecked(&recheck, true, at(2));
+    let elsewhere = Recheck { namespace: "else".into(), ..recheck };
+    before.score_mut().rechecked(&elsewhere, true, at(2));
     let bytes = before.snapshot().encode("c").unwrap();
     let mut after = HealthIndex::default();
     after.restore(Snapshot::decode(&bytes, "c").unwrap(), at(3));
     assert!(after.score().escapes_reopened("r.example", at(3)));
     assert_eq!(judged(&after), judged(&before));
-    assert_eq!(after.score().registry("r.example"), before.score().registry("r.example"));
+    assert_eq!(after.score().summary(at(3)), before.score().summary(at(3)));
+    // Of whom it was seen is nothing that a file should tell.
+    assert!(!String::from_utf8(bytes).unwrap().contains("else"));
 }
 
 #[test]
@@ -180,6 +254,7 @@ fn the_summary_shows_disagreements_first() {
     index.apply_pod(&pod(&runs(1), "Always"), at(1));
     let recheck = index.score_mut().take_rechecks().remove(0);
     index.score_mut().rechecked(&recheck, true, at(2));
+    index.score_mut().rechecked(&Recheck { namespace: "else".into(), ..recheck }, true, at(2));
     let mut other = of_pod("2", Verdict::Works, true);
     other.verdicts[0].reference = ImageReference::parse("a.example/x:1").unwrap();
     index.score_mut().remember(other.clone(), at(2));
@@ -189,7 +264,9 @@ fn the_summary_shows_disagreements_first() {
         serde_json::to_value(&summary).unwrap(),
         json!([
             {"registry": "r.example", "disagreements": 1, "escapesOpenUntil": "2027-01-22T08:02:00Z",
-             "verdicts": [{"verdict": "fails", "outcome": "pulled_freshly", "count": 1}]},
+             "verdicts": [{"verdict": "fails", "outcome": "pulled_freshly", "count": 1}],
+             "wouldDeny": [{"cause": "tag_not_found", "count": 1, "failed": 0, "pulled": 1}],
+             "heldBy": {"node_mirror": 1}},
             {"registry": "a.example", "disagreements": 0,
              "verdicts": [{"verdict": "works", "outcome": "denied", "count": 2}]},
         ])

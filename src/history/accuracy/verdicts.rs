@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::CredentialIdentity;
 use crate::image::ImageReference;
-use crate::pull::{Cause, Verdict};
+use crate::pull::{Cause, Escape, Verdict};
 
 /// What the nodes did with a verdict's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +49,10 @@ pub struct RecordedVerdict {
     pub cause: Option<Cause>,
     /// The pod's own credentials for it at that time, in the kubelet's order.
     pub credentials: Box<[CredentialIdentity]>,
+    /// Whether it would be denied if everything were vouched for and the namespace enforced.
+    pub would_deny: bool,
+    /// The escapes that are open for it as things are.
+    pub escapes: Vec<Escape>,
 }
 
 impl RecordedVerdict {

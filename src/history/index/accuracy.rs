@@ -43,5 +43,18 @@ impl HealthIndex {
         if let Some(image) = self.images.get(image) {
             self.score.observe(&uid, &image.reference, NodeObservation::Pulled(at), at);
         }
+        if self.score.watches_denied() {
+            self.score_pull_for(uid, image, at);
+        }
+    }
+
+    /// The same for what was denied to other pods of its namespace.
+    pub(super) fn score_pull_for(&mut self, uid: [u8; 16], image: Id, at: Seconds) {
+        let pod = self.pods.slot(&uid).and_then(|slot| self.pods.get(slot));
+        let Some((pod, image)) = pod.zip(self.images.get(image)) else { return };
+        let Some(used) = self.uses.get(pod.used) else { return };
+        let name = |id| self.names.get(id).map_or("", AsRef::as_ref);
+        let secrets: Vec<&str> = used.pull_secrets().map(name).collect();
+        self.score.pulled_for(name(pod.namespace), &secrets, &image.reference, at);
     }
 }

@@ -199,17 +199,26 @@ impl HealthIndex {
     /// With the policy `Always` every start asked the registry: counts those that are new.
     fn count_starts(&mut self, slot: Slot, before: &[ContainerRecord]) {
         let Some(pod) = self.pods.get(slot) else { return };
-        let without_secrets = pod.without_secrets;
+        let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let mut pulled = Vec::new();
         let ran = |state| matches!(state, State::Running | State::Done);
         for container in pod.containers.as_slice().iter().filter(|c| c.always && ran(c.state)) {
             let known = before.iter().any(|old| {
                 old.image == container.image && old.at == container.at && ran(old.state)
             });
+            if !known {
+                pulled.push((container.image, container.at));
+            }
             if !known && let Some((registry, repository)) = self.images.owners_of(container.image) {
                 registry.count_pull(container.at);
                 if without_secrets {
                     registry.secretless.add(repository, container.at);
                 }
+            }
+        }
+        if self.score.watches_denied() {
+            for (image, at) in pulled {
+                self.score_pull_for(uid, image, at);
             }
         }
     }

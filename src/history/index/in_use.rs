@@ -18,6 +18,11 @@ pub(super) struct PodUse {
 }
 
 impl PodUse {
+    /// The names of the pull secrets, in order.
+    pub(super) fn pull_secrets(&self) -> impl Iterator<Item = Id> {
+        self.pull_secrets.iter().copied()
+    }
+
     /// Marks the names that it needs.
     pub(super) fn mark(&self, names: &mut Marks) {
         let all = self.pull_secrets.iter().chain(&self.images);

@@ -57,12 +57,16 @@ impl HealthIndex {
             history.known_tags = self.known_tags(&repository.images, &visible, namespace);
             if let Some(registry) = self.images.registry(repository.registry) {
                 history.registry = self.health_of(registry, &visible, now);
+                history.registry.escapes_reopened |=
+                    self.score.escapes_reopened_for(&registry.host, question.namespace, now);
                 return history;
             }
         }
         let name = self.images.repository_name(question.reference);
-        history.registry =
-            self.health_for(name.split('/').next().unwrap_or_default(), &visible, now);
+        let host = name.split('/').next().unwrap_or_default();
+        history.registry = self.health_for(host, &visible, now);
+        history.registry.escapes_reopened |=
+            self.score.escapes_reopened_for(host, question.namespace, now);
         history
     }
 

@@ -70,13 +70,21 @@ async fn a_new_pods_verdicts_are_remembered_with_its_secrets() {
     assert_eq!(one.verdicts[0].verdict.as_str(), "fails");
 }
 
+/// What is put into a pod later is pulled as well.
+#[tokio::test]
+async fn so_are_those_of_a_changed_pod() {
+    let remembered = admit(world(missing()), |request| {
+        request["operation"] = json!("UPDATE");
+        request["oldObject"] = request["object"].clone();
+        request["oldObject"]["spec"]["containers"][0]["image"] = json!("reg.example.com/app:0");
+    });
+    let remembered = remembered.await;
+    assert_eq!((remembered.len(), remembered[0].verdicts.len()), (1, 1));
+    assert_eq!(remembered[0].verdicts[0].verdict.as_str(), "fails");
+}
+
 #[rstest]
 #[case::dry_run(|request: &mut Value| request["dryRun"] = json!(true))]
-#[case::update(|request: &mut Value| {
-    request["operation"] = json!("UPDATE");
-    request["oldObject"] = request["object"].clone();
-    request["oldObject"]["spec"]["containers"][0]["image"] = json!("reg.example.com/app:0");
-})]
 #[case::workload(|request: &mut Value| {
     request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
     request["object"] = json!({"metadata": {"name": "d", "uid": "d-1"},

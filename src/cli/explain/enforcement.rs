@@ -1,0 +1,268 @@
+//! What enforcement would do: what would have been denied, how much of it nodes pulled after all,
+//! and what holds it back, as the status of the `PullgatePolicy` objects says it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Connection;
+use crate::history::{RegistryScoreSummary, TRIAL_DAYS, WouldDeny};
+use crate::message::clean;
+use crate::policy::{API_VERSION, Mode, PullgatePolicySpec};
+use crate::pull::Escape;
+
+const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
+/// Objects that are read; there is one in force.
+const MAX_OBJECTS: u32 = 20;
+/// Words of a status are shown to so many characters.
+const MAX_WORD: usize = 64;
+
+#[derive(Deserialize)]
+struct ListWire {
+    #[serde(default)]
+    items: Vec<ObjectWire>,
+}
+
+#[derive(Deserialize)]
+struct ObjectWire {
+    metadata: MetaWire,
+    #[serde(default)]
+    spec: PullgatePolicySpec,
+    #[serde(default)]
+    status: StatusWire,
+}
+
+#[derive(Deserialize)]
+struct MetaWire {
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct StatusWire {
+    score: Vec<RegistryScoreSummary>,
+}
+
+/// The answer for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EnforcementReport {
+    api_version: &'static str,
+    kind: &'static str,
+    days: u32,
+    policies: Vec<PolicyTrial>,
+}
+
+/// What one policy would do.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyTrial {
+    name: String,
+    default_mode: Mode,
+    /// Sums over all registries.
+    would_deny: u64,
+    failed: u64,
+    pulled_after_all: u64,
+    late_pushes: u64,
+    registries: Vec<RegistryTrial>,
+    not_vouched_for: Vec<OpenVouch>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegistryTrial {
+    registry: String,
+    causes: Vec<WouldDeny>,
+}
+
+/// A field of the policy that says nothing, and what that holds back.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenVouch {
+    field: &'static str,
+    /// What would close the escape.
+    say: &'static str,
+    escape: &'static str,
+    /// Would-be denials that this escape held back.
+    holds_back: u64,
+}
+
+/// Reads the policies of a cluster.
+pub(super) async fn read(
+    connection: &Connection,
+    deadline: Instant,
+) -> anyhow::Result<EnforcementReport> {
+    let request = Request::new(PATH).list(&ListParams::default().limit(MAX_OBJECTS))?;
+    let asking = connection.client().request_text(request);
+    let text = tokio::time::timeout_at(deadline.into(), asking)
+        .await
+        .context("the API server does not answer")?
+        .context("failed to read the PullgatePolicy objects")?;
+    let report = EnforcementReport::of(&text)?;
+    if report.policies.is_empty() {
+        bail!(
+            "there is no PullgatePolicy object here: what would have been denied is published in its \
+             status (policyFrom.kind: PullgatePolicy in the chart), and as the metric \
+             pullgate_would_deny_total"
+        );
+    }
+    Ok(report)
+}
+
+impl EnforcementReport {
+    fn of(text: &str) -> anyhow::Result<Self> {
+        let list: ListWire = serde_json::from_str(text).context("failed to read the answer")?;
+        let policies = list.items.into_iter().map(PolicyTrial::of).collect();
+        Ok(Self { api_version: API_VERSION, kind: "EnforcementReport", days: TRIAL_DAYS, policies })
+    }
+
+    /// The answer for people.
+    pub(super) fn page(&self) -> String {
+        let pages: Vec<String> = self.policies.iter().map(PolicyTrial::page).collect();
+        pages.join("\n")
+    }
+}
+
+impl PolicyTrial {
+    fn of(object: ObjectWire) -> Self {
+        let ObjectWire { metadata, spec, status } = object;
+        let mut held: BTreeMap<String, u64> = BTreeMap::new();
+        for (escape, count) in status.score.iter().flat_map(|score| &score.held_by) {
+            *held.entry(escape.clone()).or_default() += count;
+        }
+        let all = || status.score.iter().flat_map(|score| &score.would_deny);
+        Self {
+            name: metadata.name,
+            default_mode: spec.default_mode,
+            would_deny: all().map(|one| one.count).sum(),
+            failed: all().map(|one| one.failed).sum(),
+            pulled_after_all: all().map(|one| one.pulled).sum(),
+            late_pushes: status.score.iter().map(|score| score.late_pushes).sum(),
+            registries: status
+                .score
+                .iter()
+                .filter(|score| !score.would_deny.is_empty())
+                .map(|score| RegistryTrial {
+                    registry: score.registry.clone(),
+                    causes: score.would_deny.clone(),
+                })
+                .collect(),
+            not_vouched_for: open_vouches(&spec, &held),
+        }
+    }
+
+    fn page(&self) -> String {
+        let Self { name, would_deny, failed, pulled_after_all, late_pushes, .. } = self;
+        let mut text = format!("PullgatePolicy `{}`, mode {}\n", word(name), self.default_mode);
+        let _ = writeln!(
+            text,
+            "In the last {TRIAL_DAYS} days {would_deny} images of pods would have been denied. Nodes could not \
+             get {failed} of them\neither, and pulled {pulled_after_all} after all (of all that were pulled after \
+             all, {late_pushes} had been pushed in between)."
+        );
+        for RegistryTrial { registry, causes } in &self.registries {
+            let _ = writeln!(text, "  {}", word(registry));
+            for WouldDeny { cause, count, failed, pulled } in causes {
+                let cause = word(cause).replace('_', " ");
+                let _ =
+                    writeln!(text, "    {cause}: {count} (nodes failed {failed}, pulled {pulled})");
+            }
+        }
+        if self.not_vouched_for.is_empty() {
+            text.push_str("Everything is vouched for.\n");
+        } else {
+            text.push_str("Not vouched for:\n");
+        }
+        for OpenVouch { field, say, holds_back, .. } in &self.not_vouched_for {
+            let _ = writeln!(text, "  {field}: holds back {holds_back}; {say}, if that is true");
+        }
+        text.push_str(match self.default_mode {
+            Mode::Enforce => "",
+            Mode::Off | Mode::Warn => {
+                "Only namespaces with the label pullgate.dev/mode=enforce enforce; `defaultMode: enforce` is for all.\n"
+            }
+        });
+        text
+    }
+}
+
+fn open_vouches(spec: &PullgatePolicySpec, held: &BTreeMap<String, u64>) -> Vec<OpenVouch> {
+    use crate::policy::{Vouch, VouchNetwork, VouchPreloaded};
+    let nodes = &spec.nodes;
+    let rows = [
+        (
+            nodes.mirrors == Vouch::Unknown,
+            "spec.nodes.mirrors",
+            "say `none`, or `listed` and give the files",
+            Escape::NodeMirror,
+        ),
+        (
+            nodes.credentials == Vouch::Unknown,
+            "spec.nodes.credentials",
+            "say `none`, or `listed` and give the files",
+            Escape::NodeCredentials,
+        ),
+        (
+            nodes.preloaded_images == VouchPreloaded::Unknown,
+            "spec.nodes.preloadedImages",
+            "say `none`",
+            Escape::ImageOnNode,
+        ),
+        (
+            nodes.network == VouchNetwork::Unknown,
+            "spec.nodes.network",
+            "say `same`",
+            Escape::NodeNetwork,
+        ),
+        (
+            nodes.platforms.is_empty(),
+            "spec.nodes.platforms",
+            "name all that nodes can ever have",
+            Escape::NodePlatform,
+        ),
+    ];
+    rows.into_iter()
+        .filter(|(open, ..)| *open)
+        .map(|(_, field, say, escape)| OpenVouch {
+            field,
+            say,
+            escape: escape.as_str(),
+            holds_back: held.get(escape.as_str()).copied().unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn word(text: &str) -> String {
+    clean(text).chars().take(MAX_WORD).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = r#"{"items": [{"metadata": {"name": "default"},
+        "spec": {"defaultMode": "warn", "nodes": {"mirrors": "none", "network": "same", "platforms": ["linux/amd64"]}},
+        "status": {"score": [
+            {"registry": "r.example", "verdicts": [], "latePushes": 1,
+             "wouldDeny": [{"cause": "tag_not_found", "count": 12, "failed": 11, "pulled": 1}],
+             "heldBy": {"node_credentials": 12, "image_on_node": 3}},
+            {"registry": "q.example", "verdicts": []}]}}]}"#;
+
+    #[test]
+    fn what_would_have_been_denied_and_what_holds_it_back() {
+        let report = EnforcementReport::of(LIST).unwrap();
+        let shown = report.page();
+        assert!(shown.contains("12 images of pods would have been denied"), "{shown}");
+        assert!(shown.contains("tag not found: 12 (nodes failed 11, pulled 1)"), "{shown}");
+        assert!(shown.contains("spec.nodes.credentials: holds back 12"), "{shown}");
+        assert!(!shown.contains("mirrors") && !shown.contains("q.example"), "{shown}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["policies"][0]["notVouchedFor"][1]["holdsBack"], 3);
+        assert_eq!(json["policies"][0]["registries"][0]["causes"][0]["pulled"], 1);
+    }
+}
