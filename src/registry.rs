@@ -93,8 +93,8 @@ impl RegistryClient {
         ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
         let metrics = Arc::new(RegistryMetrics::default());
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
-        let transport = http::Transport::new(&options, Arc::clone(&directions))?;
-        let tokens = token::Tokens::new(&options, Arc::clone(&metrics));
+        let transport = Arc::new(http::Transport::new(&options, Arc::clone(&directions))?);
+        let tokens = token::Tokens::new(&options, Arc::clone(&transport), Arc::clone(&metrics));
         let desk = Arc::new(LookupService {
             means: session::SessionContext::new(
                 transport,
@@ -178,7 +178,8 @@ impl RegistryClient {
         let (detail, max_age) = (request.detail, request.max_age);
         let desk = Arc::clone(&self.desk);
         let hosts = self.hosts.load_full();
-        let whole = self.directions.load().whole;
+        let until = tokio::time::Instant::now() + self.directions.load().whole;
+        let whole = self.limits.whole;
         let ask = move |known| {
             let look = async move {
                 let reference = &request.reference;
@@ -192,7 +193,7 @@ impl RegistryClient {
             };
             look.boxed()
         };
-        self.answers.get(key, detail, max_age, deadline.into(), ask).await
+        self.answers.get(key, detail, max_age, until.min(deadline.into()), ask).await
     }
 
     async fn list_tags(
@@ -207,7 +208,6 @@ impl RegistryClient {
             identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
         };
         let hosts = self.hosts.load_full();
-        let whole = self.directions.load().whole;
         let (desk, limits) = (Arc::clone(&self.desk), self.limits.clone());
         let read = async move {
             // Mirrors seldom list what they do not hold, so the registry itself is asked.
@@ -215,8 +215,7 @@ impl RegistryClient {
                 .routes(repository.host(), repository.repository(), false)
                 .pop()
                 .ok_or(Outcome::NoHost)?;
-            let until = tokio::time::Instant::now() + whole;
-            desk.list_tags(&repository, credential.as_ref(), &route, &limits, until).await
+            desk.list_tags(&repository, credential.as_ref(), &route, &limits).await
         };
         self.tags.get(key, deadline.into(), read.boxed()).await
     }
@@ -236,7 +235,7 @@ impl ManifestSource for RegistryClient {
         let task = tokio::spawn(async move {
             let _slot = slot;
             tokio::time::sleep(REFUSALS_APART).await;
-            let deadline = tokio::time::Instant::now() + client.directions.load().whole;
+            let deadline = tokio::time::Instant::now() + client.limits.whole;
             // Whoever asked in the meantime has asked for all.
             let max_age = Some(REFUSALS_APART / 2);
             client.look(LookupRequest { max_age, ..request }, deadline.into()).await;

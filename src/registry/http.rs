@@ -232,7 +232,7 @@ impl Transport {
             .referer(false)
             .connect_timeout(self.limits.connect)
             .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(8)
+            .pool_max_idle_per_host(32)
             .http1_max_headers(100)
             .http2_max_header_list_size(64 << 10)
             .no_proxy();

@@ -201,7 +201,6 @@ impl HostLimits {
         self: &Arc<Self>,
         identity: CredentialIdentity,
         purpose: Purpose,
-        deadline: Instant,
     ) -> Result<Permit, Outcome> {
         self.check(identity)?;
         let entered = self.entered.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +210,8 @@ impl HostLimits {
             return Err(Outcome::Overloaded);
         }
         let slots = Arc::clone(&self.slots);
-        let Ok(Ok(slot)) = tokio::time::timeout_at(deadline, slots.acquire_owned()).await else {
+        let turn = tokio::time::timeout(self.load.longest_queue, slots.acquire_owned());
+        let Ok(Ok(slot)) = turn.await else {
             self.metrics.shed();
             return Err(Outcome::Overloaded);
         };
@@ -250,20 +250,45 @@ impl HostLimits {
         }
     }
 
-    /// Takes one request out of the budget.
-    pub(super) fn spend(&self) -> Result<(), Outcome> {
+    /// Takes one request out of the budget, and waits until it may be sent. Who asks for advice
+    /// does not wait: what is left is for verdicts.
+    pub(super) async fn spend(&self, purpose: Purpose, deadline: Instant) -> Result<(), Outcome> {
         let now = Instant::now();
+        let patience = match purpose {
+            Purpose::Verdict => deadline.saturating_duration_since(now),
+            Purpose::Advice => Duration::ZERO,
+        };
+        let wait = self.reserve(now, patience);
+        match wait {
+            Some(wait) if wait.is_zero() => Ok(()),
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => {
+                self.metrics.shed();
+                Err(Outcome::Overloaded)
+            }
+        }
+    }
+
+    /// How long until the next request may be sent; nothing if that is too long.
+    fn reserve(&self, now: Instant, patience: Duration) -> Option<Duration> {
         let mut state = lock(&self.state);
         let gained = (now - state.refilled).as_secs_f64() * self.pace.per_second;
         state.refilled = now;
         state.budget = (state.budget + gained).min(self.pace.burst);
-        if state.budget < 1.0 {
-            drop(state);
-            self.metrics.shed();
-            return Err(Outcome::Overloaded);
+        let missing = 1.0 - state.budget;
+        let wait = if missing > 0.0 {
+            Duration::try_from_secs_f64(missing / self.pace.per_second).ok()?
+        } else {
+            Duration::ZERO
+        };
+        if wait > patience {
+            return None;
         }
         state.budget -= 1.0;
-        Ok(())
+        Some(wait)
     }
 
     /// The registry answered something: it is there.
@@ -372,7 +397,8 @@ mod tests {
     }
 
     fn spent(host: &HostLimits) -> u32 {
-        (0..2000).find(|_| host.spend().is_err()).unwrap_or(2000)
+        let now = Instant::now();
+        (0..3000).find(|_| host.reserve(now, Duration::ZERO).is_none()).unwrap_or(3000)
     }
 
     #[tokio::test(start_paused = true)]
@@ -385,13 +411,13 @@ mod tests {
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(spent(&hub), 10);
         let other = limits.host("r.example.com");
-        assert_eq!((spent(&other), other.slots.available_permits()), (1000, 32));
+        assert_eq!((spent(&other), other.slots.available_permits()), (2000, 64));
 
         let before = shared.swap(Arc::new(directions("[{registry: docker.io, concurrent: 500}]")));
         limits.rebudget(&before);
         let hub = limits.host("registry-1.docker.io");
         // Never more than our own limit.
-        assert_eq!((spent(&hub), hub.slots.available_permits()), (1000, 32));
+        assert_eq!((spent(&hub), hub.slots.available_permits()), (2000, 64));
         assert!(Arc::ptr_eq(&other, &limits.host("r.example.com")), "the others keep their state");
     }
 }

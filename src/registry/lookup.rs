@@ -39,11 +39,11 @@ impl LookupService {
         &self,
         request: &LookupRequest,
         routes: &[Route],
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> LookupResult {
         let mut heard: Vec<LookupResult> = Vec::new();
         for route in routes {
-            let answered = self.ask_one(request, route, deadline).await;
+            let answered = self.ask_one(request, route, &mut deadline).await;
             if matches!(answered.outcome, Outcome::Exists(_)) {
                 return answered;
             }
@@ -58,7 +58,7 @@ impl LookupService {
         request: &LookupRequest,
         routes: &[Route],
         known: LookupResult,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> LookupResult {
         let route = routes.iter().find(|route| {
             let mirror = route.endpoint.is_mirror.then(|| host_of(route));
@@ -72,7 +72,7 @@ impl LookupService {
         let credential = login.as_ref().or(request.credential.as_ref());
         let question = (&request.reference, request.purpose);
         let deeper = self
-            .with_session(question, credential, route, deadline, async |session| {
+            .with_session(question, credential, route, &mut deadline, async |session| {
                 match manifest::deepen(session, found, request.detail, &self.contents).await {
                     Ok(found) => Outcome::Exists(found),
                     Err(outcome) => outcome,
@@ -93,7 +93,7 @@ impl LookupService {
         &self,
         request: &LookupRequest,
         route: &Route,
-        deadline: Instant,
+        deadline: &mut Instant,
     ) -> LookupResult {
         let mirror = route.endpoint.is_mirror.then(|| host_of(route));
         let given = request.credential.as_ref();
@@ -116,7 +116,7 @@ impl LookupService {
         request: &LookupRequest,
         credential: Option<&Credential>,
         route: &Route,
-        deadline: Instant,
+        deadline: &mut Instant,
     ) -> Outcome {
         let reference = &request.reference;
         let wanted = Wanted {
@@ -139,28 +139,31 @@ impl LookupService {
         credential: Option<&Credential>,
         route: &Route,
         limits: &StepLimits,
-        deadline: Instant,
     ) -> Result<Arc<TagList>, Outcome> {
         let question = (repository, Purpose::Advice);
-        self.with_session(question, credential, route, deadline, async |session| {
+        let mut deadline = Instant::now() + limits.whole;
+        self.with_session(question, credential, route, &mut deadline, async |session| {
             tags::list(session, repository, limits).await.map(Arc::new)
         })
         .await?
     }
 
-    /// Waits for the right to ask, and speaks with the host; the outcome says why it may not.
+    /// Waits for the right to ask, and speaks with the host; the outcome says why it may not. The
+    /// time in the queue puts the deadline off: it says nothing about the registry.
     async fn with_session<T>(
         &self,
         (reference, purpose): (&ImageReference, Purpose),
         credential: Option<&Credential>,
         route: &Route,
-        deadline: Instant,
+        deadline: &mut Instant,
         speak: impl AsyncFnOnce(&Session<'_>) -> T,
     ) -> Result<T, Outcome> {
         let host = self.limits.host(&host_of(route));
         let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
-        let pass = host.enter(identity, purpose, deadline).await?;
+        let queued = Instant::now();
+        let pass = host.enter(identity, purpose).await?;
+        *deadline += queued.elapsed();
         let session = Session {
             means: &self.means,
             endpoint: &route.endpoint,
@@ -171,7 +174,7 @@ impl LookupService {
             secret: credential.and_then(auth::secret_of),
             purpose,
             began: Instant::now(),
-            deadline,
+            deadline: *deadline,
         };
         let spoken = speak(&session).await;
         drop(pass);

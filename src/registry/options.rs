@@ -69,7 +69,7 @@ pub struct RegistryPolicy {
     pub in_cluster: InClusterHosts,
     /// How much may be asked of a registry; the first that fits counts.
     pub budgets: Vec<RegistryBudget>,
-    /// How long a whole look-up may take, mirrors and token included.
+    /// How long whoever asks waits for a whole look-up. It goes on in the background.
     pub whole: Duration,
 }
 
@@ -78,7 +78,7 @@ impl Default for RegistryPolicy {
         Self {
             in_cluster: InClusterHosts::default(),
             budgets: Vec::new(),
-            whole: Duration::from_secs(10),
+            whole: Duration::from_secs(30),
         }
     }
 }
@@ -95,6 +95,9 @@ impl RegistryPolicy {
 /// How long each step may take, and how much each answer may hold.
 #[derive(Debug, Clone)]
 pub struct StepLimits {
+    /// A whole look-up, mirrors and token included, without the time in our own queue. Longer than
+    /// reviews wait, so that a slow registry's answer is there for the next one.
+    pub whole: Duration,
     /// Name resolution.
     pub resolve: Duration,
     /// Connection and TLS handshake, name resolution included.
@@ -122,6 +125,7 @@ pub struct StepLimits {
 impl Default for StepLimits {
     fn default() -> Self {
         Self {
+            whole: Duration::from_secs(10),
             resolve: Duration::from_secs(3),
             connect: Duration::from_secs(4),
             first_byte: Duration::from_secs(6),
@@ -146,6 +150,8 @@ pub struct LoadLimits {
     pub lookups_per_registry: usize,
     /// Look-ups under way at one registry.
     pub concurrency_per_registry: usize,
+    /// The longest that a look-up waits in our queue for a registry.
+    pub longest_queue: Duration,
     /// Requests per second to one registry, over time.
     pub requests_per_second: u32,
     /// Requests that one registry may get at once after a quiet time.
@@ -165,9 +171,10 @@ impl Default for LoadLimits {
         Self {
             lookups: 2048,
             lookups_per_registry: 1024,
-            concurrency_per_registry: 32,
+            concurrency_per_registry: 64,
+            longest_queue: Duration::from_secs(60),
             requests_per_second: 100,
-            request_burst: 1000,
+            request_burst: 2000,
             breaker_threshold: 3,
             breaker_first: Duration::from_secs(2),
             breaker_longest: Duration::from_secs(60),

@@ -25,7 +25,7 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// What all conversations share.
 pub(super) struct SessionContext {
-    pub(super) transport: Transport,
+    pub(super) transport: Arc<Transport>,
     pub(super) tokens: Tokens,
     pub(super) metrics: Arc<RegistryMetrics>,
     pub(super) redirects: usize,
@@ -86,7 +86,7 @@ impl Authorization {
 
 impl SessionContext {
     pub(super) fn new(
-        transport: Transport,
+        transport: Arc<Transport>,
         tokens: Tokens,
         metrics: Arc<RegistryMetrics>,
         limits: &super::options::StepLimits,
@@ -267,15 +267,14 @@ impl Session<'_> {
                 self.means.tokens.forget(&key).await;
             }
             let application = Application {
-                registry: url,
-                challenge,
-                repository: home.then_some(self.repository),
-                secret: self.secret_for(home),
-                lane: &self.token_lane(challenge, url, home),
+                registry: url.clone(),
+                challenge: challenge.clone(),
+                repository: home.then(|| self.repository.to_owned()),
+                secret: self.secret_for(home).cloned(),
+                lane: self.token_lane(challenge, url, home),
                 family,
-                deadline: self.deadline,
             };
-            let token = self.means.tokens.obtain(key, &self.means.transport, application).await;
+            let token = self.means.tokens.obtain(key, application, self.deadline).await;
             if let Err(Outcome::Throttled { retry_after }) = &token {
                 self.host.throttled(self.identity, *retry_after);
             }
@@ -332,7 +331,7 @@ impl Session<'_> {
         if let Some(value) = &proving.header {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        self.host.spend()?;
+        self.host.spend(self.purpose, self.deadline).await?;
         self.means.metrics.request(kind);
         let lane = self.lane(home);
         let request = Outgoing { method: method.clone(), url, headers, form: None };

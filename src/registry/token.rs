@@ -22,7 +22,7 @@ use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::realm::{self, RealmPair};
 use crate::credential::CredentialIdentity;
-use crate::pull::Outcome;
+use crate::pull::{Outcome, Step};
 
 /// What the specification has where a token service does not say (seconds).
 const DEFAULT_LIFETIME: u64 = 60;
@@ -52,35 +52,50 @@ pub(super) struct Token {
 }
 
 /// What a token is asked with.
-pub(super) struct Application<'a> {
-    pub(super) registry: &'a Url,
-    pub(super) challenge: &'a Challenge,
+pub(super) struct Application {
+    pub(super) registry: Url,
+    pub(super) challenge: Challenge,
     /// The repository at the registry itself; nothing where a redirect led elsewhere.
-    pub(super) repository: Option<&'a str>,
-    pub(super) secret: Option<&'a Secret>,
-    pub(super) lane: &'a ConnectionKey,
+    pub(super) repository: Option<String>,
+    pub(super) secret: Option<Secret>,
+    pub(super) lane: ConnectionKey,
     pub(super) family: RegistryVendor,
-    pub(super) deadline: Instant,
 }
 
 /// The kept tokens.
 pub(super) struct Tokens {
     kept: Cache<TokenKey, Token>,
+    exchange: Arc<TokenExchange>,
+}
+
+/// How tokens are asked for.
+struct TokenExchange {
+    transport: Arc<Transport>,
     listed: Vec<RealmPair>,
     cap: usize,
+    limit: Duration,
     metrics: Arc<RegistryMetrics>,
 }
 
 impl Tokens {
-    pub(super) fn new(options: &RegistryOptions, metrics: Arc<RegistryMetrics>) -> Self {
+    pub(super) fn new(
+        options: &RegistryOptions,
+        transport: Arc<Transport>,
+        metrics: Arc<RegistryMetrics>,
+    ) -> Self {
+        let limits = &options.limits;
         Self {
             kept: Cache::builder()
                 .max_capacity(options.cache.tokens)
                 .time_to_live(Duration::from_secs(LONGEST_LIFETIME))
                 .build(),
-            listed: options.realms.clone(),
-            cap: options.limits.token_bytes,
-            metrics,
+            exchange: Arc::new(TokenExchange {
+                transport,
+                listed: options.realms.clone(),
+                cap: limits.token_bytes,
+                limit: limits.connect + limits.first_byte + limits.body,
+                metrics,
+            }),
         }
     }
 
@@ -94,27 +109,35 @@ impl Tokens {
         self.kept.invalidate(key).await;
     }
 
-    /// A token for this key; equal questions under way collapse into one.
+    /// A token for this key; equal questions under way collapse into one. The exchange has a limit
+    /// of its own: who has less time leaves it to those who come after.
     pub(super) async fn obtain(
         &self,
         key: TokenKey,
-        transport: &Transport,
-        application: Application<'_>,
+        application: Application,
+        deadline: Instant,
     ) -> Result<Token, Outcome> {
         if self.kept.get(&key).await.is_some_and(|token| token.good_until <= Instant::now()) {
             self.kept.invalidate(&key).await;
         }
-        self.kept
-            .try_get_with(key, self.ask(transport, application))
-            .await
-            .map_err(|outcome| Outcome::clone(&outcome))
+        let (kept, exchange) = (self.kept.clone(), Arc::clone(&self.exchange));
+        let task = tokio::spawn(async move {
+            let asked = Box::pin(exchange.ask(application));
+            kept.try_get_with(key, asked).await
+        });
+        match tokio::time::timeout_at(deadline, task).await {
+            Ok(Ok(asked)) => asked.map_err(|outcome| Outcome::clone(&outcome)),
+            Ok(Err(_)) => {
+                tracing::error!("asking for a token broke off");
+                Err(Outcome::Overloaded)
+            }
+            Err(_) => Err(Outcome::Timeout(Step::Whole)),
+        }
     }
+}
 
-    async fn ask(
-        &self,
-        transport: &Transport,
-        application: Application<'_>,
-    ) -> Result<Token, Outcome> {
+impl TokenExchange {
+    async fn ask(&self, application: Application) -> Result<Token, Outcome> {
         let realm = application
             .challenge
             .realm
@@ -122,10 +145,10 @@ impl Tokens {
             .and_then(|realm| Url::parse(realm).ok())
             .ok_or(Outcome::Malformed("a challenge without a usable realm"))?;
         let anonymous = application.secret.is_none();
-        if !realm::may_ask(application.registry, &realm, anonymous, &self.listed) {
+        if !realm::may_ask(&application.registry, &realm, anonymous, &self.listed) {
             return Err(Outcome::ForeignRealm);
         }
-        let (status, headers, body) = self.exchange(transport, &application, realm).await?;
+        let (status, headers, body) = self.exchange(&application, realm).await?;
         if status != StatusCode::OK {
             return Err(classify::token_refusal(status, &headers, application.family, &body));
         }
@@ -134,16 +157,16 @@ impl Tokens {
 
     async fn exchange(
         &self,
-        transport: &Transport,
-        application: &Application<'_>,
+        application: &Application,
         mut realm: Url,
     ) -> Result<(StatusCode, HeaderMap, bytes::Bytes), Outcome> {
-        let scopes = scopes(application.repository, application.challenge.scope.as_deref());
-        let service = application.challenge.service.as_deref();
+        let challenge = &application.challenge;
+        let scopes = scopes(application.repository.as_deref(), challenge.scope.as_deref());
+        let service = challenge.service.as_deref();
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut form = None;
-        let method = if let Some(Secret::Identity(token)) = application.secret {
+        let method = if let Some(Secret::Identity(token)) = &application.secret {
             let mut fields = vec![
                 ("grant_type", "refresh_token".to_owned()),
                 ("refresh_token", token.to_string()),
@@ -154,7 +177,7 @@ impl Tokens {
             form = Some(fields);
             Method::POST
         } else {
-            if let Some(Secret::Basic(value)) = application.secret {
+            if let Some(Secret::Basic(value)) = &application.secret {
                 headers.insert(AUTHORIZATION, value.clone());
             }
             let mut query = realm.query_pairs_mut();
@@ -165,7 +188,8 @@ impl Tokens {
         };
         self.metrics.request(Kind::Token);
         let request = Outgoing { method, url: &realm, headers, form };
-        let answer = transport.send(application.lane, request, application.deadline).await?;
+        let deadline = Instant::now() + self.limit;
+        let answer = self.transport.send(&application.lane, request, deadline).await?;
         let (status, headers) = (answer.status, answer.headers.clone());
         let body = answer.body(self.cap).await?;
         Ok((status, headers, body))

@@ -11,6 +11,7 @@ mod proxies;
 mod real;
 mod remembered;
 mod scripted;
+mod slow;
 mod tls;
 mod trouble;
 mod words;

@@ -120,7 +120,7 @@ async fn the_whole_look_up_has_a_limit_too() {
     registry.put_image("a/b", "v1", "linux", "amd64");
     registry.access(Access::Token(vec![user("", "", &["*"])])).delay(Duration::from_millis(100));
     let mut options = options(&[&registry]);
-    options.directions.whole = Duration::from_millis(150);
+    options.limits.whole = Duration::from_millis(150);
     let host = registry.host();
     assert_eq!(ask_with(options, &host, Detail::Presence).await, Outcome::Timeout(Step::Whole));
 }

@@ -343,6 +343,7 @@ async fn a_registrys_budget_is_bounded() {
     let mut options = options(&[&registry]);
     options.load.request_burst = 4;
     options.load.requests_per_second = 1;
+    options.limits.whole = Duration::from_millis(500);
     let client = RegistryClient::new(options).unwrap();
     let mut outcomes = Vec::new();
     for n in 0..4 {
@@ -370,7 +371,7 @@ async fn concurrency_at_one_registry_is_bounded() {
     let client = client(&[&registry]);
     let references: Vec<_> = (0..200).map(|n| registry.reference(&format!("a/b:v{n}"))).collect();
     crowd(&client, &references, 200, Detail::Presence).await;
-    assert!(most.load(Ordering::SeqCst) <= 32, "{}", most.load(Ordering::SeqCst));
+    assert!(most.load(Ordering::SeqCst) <= 64, "{}", most.load(Ordering::SeqCst));
     assert_eq!(registry.log().len(), 200);
 }
 

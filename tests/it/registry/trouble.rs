@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::pull::{Detail, LookupRequest, Outcome, Purpose, Step};
-use pullgate::registry::{Breaker, Kind, RegistryClient, RegistryOptions, RegistryPolicy};
+use pullgate::registry::{Breaker, Kind, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
 use super::scripted::*;
@@ -107,7 +107,7 @@ async fn a_burst_of_pods_that_outlasts_our_own_deadline_opens_nothing() {
     registry.put_image("a/b", "v1", "linux", "amd64");
     registry.delay(Duration::from_millis(300));
     let mut options = options(&[&registry]);
-    options.directions.whole = Duration::from_millis(150);
+    options.limits.whole = Duration::from_millis(150);
     let client = RegistryClient::new(options).unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..1000 {
@@ -120,6 +120,6 @@ async fn a_burst_of_pods_that_outlasts_our_own_deadline_opens_nothing() {
         assert!(ours, "{outcome:?}");
     }
     assert_eq!(breaker(&client, &registry), Breaker::Closed);
-    client.take_directions(RegistryPolicy::default());
+    registry.delay(Duration::ZERO);
     assert!(exists(&client, &registry, "a/b:v1").await);
 }

@@ -1,0 +1,100 @@
+//! Registries that answer later than reviews wait, and more images at once than are asked for at
+//! once: what is late is known at the next try.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullgate::image::ImageReference;
+use pullgate::pull::{Detail, Outcome, Step};
+use pullgate::registry::{Breaker, Kind, RegistryClient};
+use pullgate::review::ManifestSource as _;
+
+use super::scripted::*;
+
+/// What came of a look-up by somebody who waits so long.
+async fn within(client: &RegistryClient, reference: &ImageReference, wait: Duration) -> Outcome {
+    let deadline = tokio::time::Instant::now().into_std() + wait;
+    client.look_up(request(reference, None, Detail::Presence), deadline).await.outcome
+}
+
+async fn with_tokens(delay: Duration) -> Scripted {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("", "", &["*"])])).delay(delay);
+    registry
+}
+
+/// Three times as fast as 0.9 s per answer, a policy of 1.5 s and a review of 2 s.
+#[tokio::test]
+async fn a_slow_registry_with_tokens_is_known_at_the_second_try() {
+    let registry = with_tokens(Duration::from_millis(300)).await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let mut options = options(&[&registry]);
+    options.directions.whole = Duration::from_millis(500);
+    let client = RegistryClient::new(options).unwrap();
+    let reference = registry.reference("a/b:v1");
+    let review = Duration::from_millis(600);
+    assert_eq!(within(&client, &reference, review).await, Outcome::TooLate);
+    let second = within(&client, &reference, review).await;
+    assert!(matches!(second, Outcome::Exists(_)), "{second:?}");
+    assert_eq!((registry.count("HEAD"), client.metrics().requests_of(Kind::Token)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_token_that_is_late_for_the_first_is_there_for_who_comes_after() {
+    let registry = with_tokens(Duration::ZERO).await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.put_image("a/b", "v2", "linux", "amd64");
+    registry.script(|call| {
+        (call.path == "/token").then_some(async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            reply(200, &[], r#"{"token":"tok-#1"}"#)
+        })
+    });
+    let mut options = options(&[&registry]);
+    options.limits.whole = Duration::from_millis(400);
+    let client = RegistryClient::new(options).unwrap();
+    let wait = Duration::from_secs(20);
+    let (first, second) = (registry.reference("a/b:v1"), registry.reference("a/b:v2"));
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        within(&client, &second, wait).await
+    };
+    let (late, joined) = tokio::join!(within(&client, &first, wait), later);
+    assert_eq!(late, Outcome::Timeout(Step::Whole));
+    assert!(matches!(joined, Outcome::Exists(_)), "{joined:?}");
+    let again = within(&client, &first, wait).await;
+    assert!(matches!(again, Outcome::Exists(_)), "{again:?}");
+    assert_eq!(client.metrics().requests_of(Kind::Token), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_images_at_once_are_all_known_at_the_next_try() {
+    let registry = with_tokens(Duration::from_millis(50)).await;
+    let references: Vec<_> = (0..1000)
+        .map(|n| {
+            registry.put_image(&format!("team/app{n}"), "v1", "linux", "amd64");
+            registry.reference(&format!("team/app{n}:v1"))
+        })
+        .collect();
+    let mut options = options(&[&registry]);
+    // Less than they take all together: the time in our own queue does not count.
+    options.limits.whole = Duration::from_secs(3);
+    options.load.concurrency_per_registry = 32;
+    let client = RegistryClient::new(options).unwrap();
+    for wait in [Duration::from_millis(50), Duration::from_secs(60)] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for reference in references.clone() {
+            let client = Arc::clone(&client);
+            tasks.spawn(async move { within(&client, &reference, wait).await });
+        }
+        let outcomes = tasks.join_all().await;
+        let known = |outcome: &&Outcome| matches!(outcome, Outcome::Exists(_));
+        let late = outcomes.iter().filter(|outcome| **outcome == Outcome::TooLate).count();
+        let known = outcomes.iter().filter(known).count();
+        assert_eq!(known + late, 1000, "{known} known, {late} late");
+        assert!(wait < Duration::from_secs(1) || late == 0, "{late} late at the second try");
+    }
+    assert_eq!(client.metrics().requests_of(Kind::Head), 2000);
+    assert_eq!(client.metrics().requests_of(Kind::Token), 1000);
+    assert_eq!(client.status(&registry.host()).unwrap().breaker, Breaker::Closed);
+}
