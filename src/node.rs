@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use moka::Expiry;
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use crate::credential::{
     CacheScope, CredentialOrigin, DockerConfig, Keyring, Provider, ProviderConfig, ProviderError,
@@ -30,6 +31,10 @@ const MAX_ANSWERS: u64 = 10_000;
 const SAME_TIME: Duration = Duration::from_secs(1);
 /// How long a plugin that failed is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
+
+/// Plugins that run for one registry at the same time: the images of one that is slow leave room
+/// for others.
+const MOST_PER_REGISTRY: usize = 2;
 
 /// Why the nodes' files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,8 @@ pub struct NodeFiles {
     providers: Vec<Arc<Provider>>,
     plugins: PathBuf,
     answers: Cache<Key, Answer>,
+    /// Those that run for one registry.
+    running: Cache<Box<str>, Arc<Semaphore>>,
 }
 
 /// Which plugin, and for what its answer counts.
@@ -124,6 +131,7 @@ impl NodeFiles {
             providers: providers.into_iter().map(Arc::new).collect(),
             plugins,
             answers: Cache::builder().max_capacity(MAX_ANSWERS).expire_after(KeepAsSaid).build(),
+            running: Cache::builder().max_capacity(1000).time_to_idle(exec::TIME_LIMIT * 4).build(),
         })
     }
 
@@ -134,6 +142,7 @@ impl NodeFiles {
             providers: Vec::new(),
             plugins: PathBuf::new(),
             answers: Cache::new(0),
+            running: Cache::new(0),
         }
     }
 
@@ -150,10 +159,12 @@ impl NodeFiles {
         let [of_image, of_registry, of_all] = keys;
         let answers = self.answers.clone();
         let path = self.plugins.join(&*provider.name);
+        let turn = async { Arc::new(Semaphore::new(MOST_PER_REGISTRY)) };
+        let turn = self.running.get_with(image.host().into(), turn).await;
         let run = {
             let (provider, image) = (provider.clone(), image.clone());
             async move {
-                let answer = match exec::run(&path, &provider, &image).await {
+                let answer = match exec::run(&path, &provider, &image, &turn).await {
                     Ok(answer) => answer,
                     Err(fault) => {
                         tracing::warn!(plugin = %provider.name, %fault, "credential plugin failed");

@@ -21,6 +21,7 @@ mod hosts;
 mod lifetime;
 mod limits;
 mod link;
+mod logins;
 mod lookup;
 mod manifest;
 mod metrics;

@@ -13,7 +13,7 @@ use crate::credential::{Provider, ProviderAnswer, ProviderError};
 use crate::image::ImageReference;
 
 /// The kubelet waits a minute; nobody waits that long for an answer at admission.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// An answer holds a handful of logins.
 const OUTPUT_LIMIT: u64 = 1024 * 1024;
 /// Plugins that run at the same time.
@@ -24,6 +24,8 @@ static RUNNING: Semaphore = Semaphore::const_new(4);
 pub(super) enum Fault {
     #[error("it could not be started or spoken to: {0}")]
     Io(#[from] std::io::Error),
+    #[error("too many plugins run already")]
+    Busy,
     #[error("it did not end within {} s", TIME_LIMIT.as_secs())]
     TooSlow,
     #[error("it wrote more than {OUTPUT_LIMIT} bytes")]
@@ -47,8 +49,10 @@ pub(super) async fn run(
     path: &Path,
     provider: &Provider,
     image: &ImageReference,
+    of_registry: &Semaphore,
 ) -> Result<ProviderAnswer, Fault> {
-    let _permit = RUNNING.acquire().await;
+    let turn = async { (of_registry.acquire().await, RUNNING.acquire().await) };
+    let _turn = tokio::time::timeout(TIME_LIMIT, turn).await.map_err(|_| Fault::Busy)?;
     let output = tokio::time::timeout(TIME_LIMIT, output(path, provider, image))
         .await
         .map_err(|_| Fault::TooSlow)??;

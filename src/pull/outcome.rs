@@ -89,6 +89,9 @@ pub enum Outcome {
     MissingOrDenied,
     /// 401 that stayed, from the registry or its own token service.
     Unauthorized,
+    /// The registry refused this login so often within a minute that it is not tried again for now:
+    /// accounts get locked.
+    LoginWithheld,
     /// 403 from the registry or its own token service.
     Forbidden,
     /// 401 or 403 that speaks of the address or network asked from. Nodes ask from other ones.

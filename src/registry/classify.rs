@@ -67,6 +67,13 @@ impl RegistryVendor {
         }
     }
 
+    /// Whether a token service that answers so does not know the credential. A 403 that hides is
+    /// also for those who may log in and not read.
+    pub(super) fn knows_nobody_by(self, status: StatusCode) -> bool {
+        status == StatusCode::UNAUTHORIZED
+            || (status == StatusCode::FORBIDDEN && !self.token_refusal_hides(status))
+    }
+
     /// Whether a 403 of the registry itself hides what one may not see.
     fn forbidden_hides(self) -> bool {
         matches!(self, Self::Ghcr | Self::Google | Self::GitLab | Self::Artifactory)

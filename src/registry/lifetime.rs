@@ -26,7 +26,10 @@ pub(super) fn lifetime(
         Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
         // Our own bounds say nothing about the registry, and the next try gets further: what was
         // learned on the way is kept.
-        Outcome::TooLate | Outcome::Overloaded | Outcome::Timeout(Step::Whole) => Duration::ZERO,
+        Outcome::TooLate
+        | Outcome::Overloaded
+        | Outcome::LoginWithheld
+        | Outcome::Timeout(Step::Whole) => Duration::ZERO,
         outcome if is_unreachable(outcome) => limits
             .unreachable
             .saturating_mul(1 << failures.saturating_sub(1).min(10))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::StepLimits;
-use super::session::{Session, SessionContext};
+use super::session::{Session, SessionContext, origin};
 use super::{auth, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
@@ -161,6 +161,11 @@ impl LookupService {
         let host = self.limits.host(&host_of(route));
         let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
+        let secret = credential.and_then(auth::secret_of);
+        let login = (origin(&route.endpoint.url), identity);
+        if secret.is_some() && self.means.logins.are_withheld(&login) {
+            return Err(Outcome::LoginWithheld);
+        }
         let queued = Instant::now();
         let pass = host.enter(identity, purpose).await?;
         *deadline += queued.elapsed();
@@ -171,7 +176,7 @@ impl LookupService {
             repository: &route.repository,
             registry: reference.host(),
             identity,
-            secret: credential.and_then(auth::secret_of),
+            secret,
             purpose,
             began: Instant::now(),
             deadline: *deadline,

@@ -199,6 +199,7 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
         Outcome::RepositoryMissing { .. } => "repository_missing",
         Outcome::MissingOrDenied => "missing_or_denied",
         Outcome::Unauthorized => "unauthorized",
+        Outcome::LoginWithheld => "login_withheld",
         Outcome::Forbidden => "forbidden",
         Outcome::AddressRefused => "address_refused",
         Outcome::RefusedByStranger => "refused_by_stranger",

@@ -14,6 +14,7 @@ use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
 use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
+use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::token::{Application, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
@@ -27,6 +28,7 @@ const MAX_REMEMBERED: usize = 10_000;
 pub(super) struct SessionContext {
     pub(super) transport: Arc<Transport>,
     pub(super) tokens: Tokens,
+    pub(super) logins: Arc<Logins>,
     pub(super) metrics: Arc<RegistryMetrics>,
     pub(super) redirects: usize,
     pub(super) error_bytes: usize,
@@ -93,6 +95,7 @@ impl SessionContext {
     ) -> Self {
         Self {
             transport,
+            logins: Arc::clone(tokens.logins()),
             tokens,
             metrics,
             redirects: limits.redirects,
@@ -271,6 +274,7 @@ impl Session<'_> {
                 challenge: challenge.clone(),
                 repository: home.then(|| self.repository.to_owned()),
                 secret: self.secret_for(home).cloned(),
+                login: (origin(&self.endpoint.url), self.identity_for(home)),
                 lane: self.token_lane(challenge, url, home),
                 family,
             };
@@ -333,9 +337,23 @@ impl Session<'_> {
         }
         self.host.spend(self.purpose, self.deadline).await?;
         self.means.metrics.request(kind);
+        let login = match (home, proving.proof) {
+            (true, AuthUsed::Basic) => {
+                let key = (origin(&self.endpoint.url), self.identity);
+                Some(self.means.logins.begin(key, self.deadline).await?)
+            }
+            _ => None,
+        };
         let lane = self.lane(home);
         let request = Outgoing { method: method.clone(), url, headers, form: None };
         let sent = self.means.transport.send(&lane, request, self.deadline).await;
+        if let (Some(login), Ok(answer)) = (login, &sent) {
+            match answer.status {
+                StatusCode::UNAUTHORIZED => login.refused(),
+                status if status.is_server_error() => {}
+                _ => login.accepted(),
+            }
+        }
         if home {
             match &sent {
                 Ok(answer) => self.learn(answer),

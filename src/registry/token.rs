@@ -18,6 +18,7 @@ use super::challenge::Challenge;
 use super::classify::{self, RegistryVendor};
 use super::decode;
 use super::http::{ConnectionKey, Outgoing, Transport};
+use super::logins::{LoginKey, Logins};
 use super::metrics::{Kind, RegistryMetrics};
 use super::options::RegistryOptions;
 use super::realm::{self, RealmPair};
@@ -58,6 +59,7 @@ pub(super) struct Application {
     /// The repository at the registry itself; nothing where a redirect led elsewhere.
     pub(super) repository: Option<String>,
     pub(super) secret: Option<Secret>,
+    pub(super) login: LoginKey,
     pub(super) lane: ConnectionKey,
     pub(super) family: RegistryVendor,
 }
@@ -74,6 +76,7 @@ struct TokenExchange {
     listed: Vec<RealmPair>,
     cap: usize,
     limit: Duration,
+    logins: Arc<Logins>,
     metrics: Arc<RegistryMetrics>,
 }
 
@@ -93,10 +96,16 @@ impl Tokens {
                 transport,
                 listed: options.realms.clone(),
                 cap: limits.token_bytes,
+                logins: Arc::default(),
                 limit: limits.connect + limits.first_byte + limits.body,
                 metrics,
             }),
         }
+    }
+
+    /// How logins at token services came out; those at registries themselves belong there, too.
+    pub(super) fn logins(&self) -> &Arc<Logins> {
+        &self.exchange.logins
     }
 
     /// A token that is still good.
@@ -148,7 +157,20 @@ impl TokenExchange {
         if !realm::may_ask(&application.registry, &realm, anonymous, &self.listed) {
             return Err(Outcome::ForeignRealm);
         }
+        let login = if anonymous {
+            None
+        } else {
+            let deadline = Instant::now() + self.limit;
+            Some(self.logins.begin(application.login.clone(), deadline).await?)
+        };
         let (status, headers, body) = self.exchange(&application, realm).await?;
+        if let Some(login) = login {
+            match status {
+                status if application.family.knows_nobody_by(status) => login.refused(),
+                StatusCode::OK => login.accepted(),
+                _ => {}
+            }
+        }
         if status != StatusCode::OK {
             return Err(classify::token_refusal(status, &headers, application.family, &body));
         }

@@ -108,6 +108,29 @@ async fn a_plugin_that_hangs_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_registry_whose_plugin_hangs_leaves_room_for_others() {
+    let script = format!(
+        "read -r question\ncase \"$question\" in *slow*) exec sleep 60;; esac\necho '{}'",
+        ANSWER.replace("KIND", "Image")
+    );
+    let folder = folder(&script, false);
+    let config = folder.path().join("config.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let hosts = "[reg.example.com, slow.example.com]";
+    fs::write(&config, text.replace("[reg.example.com]", hosts)).unwrap();
+    let files = files(folder.path());
+    let hang = (0..8).map(async |n| {
+        ask(&files, &format!("slow.example.com/a{n}"), Duration::from_millis(300)).await
+    });
+    for found in futures::future::join_all(hang).await {
+        assert!(found.unclear);
+    }
+    assert_eq!(runs(folder.path()), 2);
+    let found = ask(&files, "reg.example.com/a", Duration::from_secs(8)).await;
+    assert_eq!(found.credentials.len(), 1);
+}
+
+#[tokio::test]
 async fn a_plugin_that_wants_a_pods_token_is_not_run() {
     let folder = folder("echo never", true);
     let found = ask(&files(folder.path()), "reg.example.com/a", LONG).await;

@@ -6,6 +6,7 @@ mod bounds;
 mod credentials;
 mod economy;
 mod fuzz;
+mod logins;
 mod mirrors;
 mod proxies;
 mod real;

@@ -1,0 +1,131 @@
+//! Logins that fail are few: accounts and addresses get locked by who tries again and again with a
+//! password that is wrong.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::credential::CredentialIdentity;
+use crate::pull::{Outcome, Step};
+
+/// Failed logins in a row within [`WINDOW`], after which there is no further one.
+const MOST_REFUSED: usize = 3;
+const WINDOW: Duration = Duration::from_secs(60);
+/// The most credentials and registries that are remembered.
+const MOST_KEPT: usize = 10_000;
+
+/// Scheme, host and port of a registry, and whose login.
+pub(super) type LoginKey = (Box<str>, CredentialIdentity);
+
+/// How the logins of late came out.
+#[derive(Default)]
+pub(super) struct Logins {
+    states: Mutex<HashMap<LoginKey, State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When the failed ones in a row were, of the last minute.
+    refused: Vec<Instant>,
+    /// Whether the last one was taken.
+    accepted: bool,
+    under_way: usize,
+    ended: Arc<Notify>,
+}
+
+impl State {
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.refused.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+    }
+}
+
+/// One login under way; without a word it counts neither way.
+pub(super) struct Login {
+    logins: Arc<Logins>,
+    key: LoginKey,
+}
+
+impl Logins {
+    /// Whether there is no further login with this credential for now.
+    pub(super) fn are_withheld(&self, key: &LoginKey) -> bool {
+        self.states().get_mut(key).is_some_and(|state| {
+            state.forget_old();
+            state.refused.len() >= MOST_REFUSED
+        })
+    }
+
+    /// Waits for the right to log in. Before one login was taken, no more are under way than may
+    /// fail.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        key: LoginKey,
+        deadline: Instant,
+    ) -> Result<Login, Outcome> {
+        loop {
+            let ended = {
+                let mut states = self.states();
+                if states.len() >= MOST_KEPT {
+                    states.retain(|_, state| state.under_way > 0 || !state.refused.is_empty());
+                }
+                let state = match states.entry(key.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(State::default()),
+                };
+                state.forget_old();
+                if state.refused.len() >= MOST_REFUSED {
+                    return Err(Outcome::LoginWithheld);
+                }
+                if state.accepted || state.refused.len() + state.under_way < MOST_REFUSED {
+                    state.under_way += 1;
+                    return Ok(Login { logins: Arc::clone(self), key });
+                }
+                Arc::clone(&state.ended).notified_owned()
+            };
+            if tokio::time::timeout_at(deadline, ended).await.is_err() {
+                return Err(Outcome::Timeout(Step::Whole));
+            }
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, HashMap<LoginKey, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Login {
+    /// Who answered took the credential, or did not look at it.
+    pub(super) fn accepted(self) {
+        self.note(|state| {
+            state.refused.clear();
+            state.accepted = true;
+        });
+    }
+
+    /// Who answered does not know the credential.
+    pub(super) fn refused(self) {
+        self.note(|state| {
+            state.refused.push(Instant::now());
+            state.accepted = false;
+        });
+    }
+
+    fn note(&self, with: impl FnOnce(&mut State)) {
+        if let Some(state) = self.logins.states().get_mut(&self.key) {
+            with(state);
+        }
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.note(|state| {
+            state.under_way = state.under_way.saturating_sub(1);
+            state.ended.notify_waiters();
+        });
+    }
+}
