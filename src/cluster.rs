@@ -216,6 +216,11 @@ impl Cluster {
             .collect()
     }
 
+    /// Which of these programs runs here, given as part of a repository's path with a name for it.
+    pub fn running_programs(&self, programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+        self.memory.lock().index.running_programs(programs)
+    }
+
     /// The next image that pods got without a pull secret and of which it is not known whether
     /// anybody may have it.
     pub fn next_secretless(&self, now: Timestamp) -> Option<ImageReference> {

@@ -12,6 +12,7 @@ mod suggest;
 mod decide;
 mod parse;
 mod pattern;
+mod plausible;
 mod resolve;
 mod selector;
 mod status;
@@ -29,6 +30,7 @@ pub use document::{
 pub use exception::ExceptionUse;
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
+pub use plausible::{IMAGE_SHARING, contradictions};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
 pub use status::{

@@ -8,6 +8,7 @@ mod events;
 mod config;
 mod flags;
 mod node_logins;
+mod plausible;
 mod wiring;
 mod snapshot;
 mod certificates;

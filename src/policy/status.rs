@@ -15,6 +15,7 @@ pub struct PullgatePolicyStatus {
     pub observed_generation: Option<i64>,
     /// `InForce`: `True`, or `False` with what is wrong; the old document then stays in force.
     /// `FilesGiven`: `False` where the document says `listed` of files that Pullgate was not given.
+    /// `Plausible`: `False` where the cluster shows otherwise than the document says of its nodes.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How Pullgate's verdicts compare with what the nodes then did, per registry.
@@ -112,6 +113,7 @@ pub struct Condition {
 /// The conditions that there are.
 const IN_FORCE: &str = "InForce";
 const FILES_GIVEN: &str = "FilesGiven";
+const PLAUSIBLE: &str = "Plausible";
 /// The longest message of a condition.
 const LONGEST: usize = 1024;
 
@@ -124,6 +126,8 @@ pub struct StatusFacts {
     pub fault: Option<String>,
     /// The fields that say `listed` of files that were not given.
     pub listed_without_files: Vec<String>,
+    /// What speaks against the document's words about nodes.
+    pub contradictions: Vec<String>,
     /// How verdicts compare with what the nodes then did.
     pub score: Vec<RegistryScore>,
 }
@@ -133,7 +137,7 @@ impl PullgatePolicyStatus {
     /// condition changes with its status.
     #[must_use]
     pub fn about(facts: StatusFacts, before: &Self, now: jiff::Timestamp) -> Self {
-        let StatusFacts { generation, fault, listed_without_files, score } = facts;
+        let StatusFacts { generation, fault, listed_without_files, contradictions, score } = facts;
         let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
         let condition = |kind: &str, reason: [&str; 2], problem: Option<String>, fine: &str| {
             let status = if problem.is_none() { "True" } else { "False" };
@@ -160,7 +164,17 @@ impl PullgatePolicyStatus {
             missing,
             "Pullgate was given every file that the document relies on",
         );
-        Self { observed_generation: generation, conditions: vec![in_force, given], score }
+        let plausible = condition(
+            PLAUSIBLE,
+            ["NothingAgainstIt", "Contradicted"],
+            (!contradictions.is_empty()).then(|| contradictions.join("; ")),
+            "nothing that the cluster shows speaks against what is said of its nodes",
+        );
+        Self {
+            observed_generation: generation,
+            conditions: vec![in_force, given, plausible],
+            score,
+        }
     }
 }
 
@@ -212,7 +226,7 @@ mod tests {
             ..StatusFacts::default()
         };
         let status = PullgatePolicyStatus::about(facts, &PullgatePolicyStatus::default(), at(1));
-        let [in_force, given] = &*status.conditions else { panic!("{status:?}") };
+        let [in_force, given, _] = &*status.conditions else { panic!("{status:?}") };
         assert_eq!((&*in_force.kind, &*in_force.status), ("InForce", "True"));
         assert_eq!((&*given.kind, &*given.status), ("FilesGiven", "False"));
         assert!(given.message.starts_with("spec.nodes.mirrors: `listed` counts as `unknown`"));

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::plausible::Found;
 use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
 use crate::policy::{
@@ -80,14 +81,22 @@ pub(super) async fn follow_file(
 pub(super) async fn follow_cluster(
     source: PolicySource,
     in_force: ActivePolicy,
-    metrics: Arc<Metrics>,
+    contradictions: Found,
     mut leads: Option<watch::Receiver<bool>>,
     score: impl Fn() -> Vec<RegistryScore> + Send,
 ) {
     let mut news = source.news();
+    let metrics = Arc::clone(&in_force.metrics);
     metrics.policy_current(false);
-    let mut object =
-        Object { source, in_force, metrics, last: None, taken: false, without_files: Vec::new() };
+    let mut object = Object {
+        source,
+        in_force,
+        metrics,
+        contradictions,
+        last: None,
+        taken: false,
+        without_files: Vec::new(),
+    };
     let mut writing = Writing::default();
     loop {
         let heard = news.borrow_and_update().clone();
@@ -166,6 +175,8 @@ struct Object {
     taken: bool,
     /// The fields of the document that say `listed` of files that were not given.
     without_files: Vec<String>,
+    /// What speaks against its words about nodes.
+    contradictions: Found,
 }
 
 impl Object {
@@ -257,6 +268,7 @@ impl Writing {
             generation,
             fault: object.fault(),
             listed_without_files: object.without_files.clone(),
+            contradictions: object.contradictions.load().to_vec(),
             score,
         };
         let wanted = PullgatePolicyStatus::about(facts, &before, today);

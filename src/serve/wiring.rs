@@ -15,6 +15,7 @@ use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
 use super::events::{self, Concerns, Waiting};
 use super::node_logins;
+use super::plausible;
 use super::policy::{self, ActivePolicy};
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
@@ -181,6 +182,26 @@ impl App {
         })
     }
 
+    /// The tasks that keep what is known of the cluster true.
+    fn knowledge(
+        &self,
+        found: &plausible::Found,
+    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 4] {
+        let (cluster, reviewer) = (&self.cluster, &self.reviewer);
+        let policy = || Arc::clone(&reviewer.policy);
+        let retention = snapshot::follow_retention(cluster.clone(), policy());
+        let logins = node_logins::find_out(cluster.clone(), reviewer.clone());
+        let (metrics, found) = (self.metrics.clone(), found.clone());
+        let plausible = plausible::watch(cluster.clone(), policy(), metrics, found);
+        let score = snapshot::keep_score(cluster.clone(), reviewer.clone());
+        [
+            ("retention", Box::pin(retention)),
+            ("node logins", Box::pin(logins)),
+            ("policy's plausibility", Box::pin(plausible)),
+            ("score", Box::pin(score)),
+        ]
+    }
+
     /// Starts every task; returns the name of the one that ends when reviews are drained.
     pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
         let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
@@ -200,17 +221,14 @@ impl App {
         for (name, watch) in self.cluster.watches() {
             forever(name, watch);
         }
+        let found = plausible::Found::default();
+        for (name, task) in self.knowledge(&found) {
+            forever(name, task);
+        }
         let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
         let telling = events::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
         forever("events", Box::pin(telling));
-        let policy = Arc::clone(&self.reviewer.policy);
-        let retention = snapshot::follow_retention(Arc::clone(&self.cluster), policy);
-        forever("retention", Box::pin(retention));
-        let logins = node_logins::find_out(self.cluster.clone(), self.reviewer.clone());
-        forever("node logins", Box::pin(logins));
-        let scored = Arc::clone(&self.cluster);
-        let score = snapshot::keep_score(self.cluster, Arc::clone(&self.reviewer));
-        forever("score", Box::pin(score));
+        let scored = self.cluster;
         if let Some(memory) = self.memory {
             forever("snapshot", Box::pin(memory.keep()));
         }
@@ -241,16 +259,11 @@ impl App {
         }
         if let Some(source) = self.policy_object {
             forever("policy watch", Box::pin(source.watch(WatchTuning::default())));
-            let metrics = Arc::clone(&self.metrics);
             forever(
                 "policy",
-                Box::pin(policy::follow_cluster(
-                    source,
-                    in_force,
-                    metrics,
-                    self.leads,
-                    move || policy::score(&scored),
-                )),
+                Box::pin(policy::follow_cluster(source, in_force, found, self.leads, move || {
+                    policy::score(&scored)
+                })),
             );
         }
         if let (Some(audit), Some(leads)) = (audit, leads) {

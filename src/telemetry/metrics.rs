@@ -186,6 +186,7 @@ pub struct Metrics {
     snapshots: Family<SnapshotLabels, Counter>,
     policy_current: IntGauge,
     listed_without_files: IntGauge,
+    policy_contradictions: IntGauge,
     leader: IntGauge,
     renewals: Counter,
     installation_failures: Counter,
@@ -239,6 +240,7 @@ impl Metrics {
             snapshots: Family::default(),
             policy_current: IntGauge::default(),
             listed_without_files: IntGauge::default(),
+            policy_contradictions: IntGauge::default(),
             leader: IntGauge::default(),
             renewals: Counter::default(),
             installation_failures: Counter::default(),
@@ -361,6 +363,11 @@ impl Metrics {
             "Fields of the policy that say `listed` of nodes' files that were not given",
             self.listed_without_files.clone(),
         );
+        r.register(
+            "policy_contradictions",
+            "Ways in which the cluster shows otherwise than the policy says of its nodes",
+            self.policy_contradictions.clone(),
+        );
         r.register("leader", "1 on the replica that leads", self.leader.clone());
         r.register(
             "certificate_renewals",
@@ -451,6 +458,11 @@ impl Metrics {
     /// Notes how many fields of the policy rely on files that were not given.
     pub fn listed_without_files(&self, fields: usize) {
         self.listed_without_files.set(i64::try_from(fields).unwrap_or(i64::MAX));
+    }
+
+    /// Notes in how many ways the cluster contradicts the policy.
+    pub fn policy_contradictions(&self, ways: usize) {
+        self.policy_contradictions.set(i64::try_from(ways).unwrap_or(i64::MAX));
     }
 
     /// Notes whether this replica leads.

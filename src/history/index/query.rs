@@ -216,6 +216,15 @@ impl HealthIndex {
         })
     }
 
+    /// Which of these runs here, given as part of a repository's path with a name for it.
+    pub fn running_programs(&self, programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+        let runs = |part: &str| {
+            let running = self.images.iter().filter(|(_, image)| image.running > 0);
+            running.into_iter().any(|(_, image)| image.reference.repository().contains(part))
+        };
+        programs.iter().filter(|(part, _)| runs(part)).map(|(_, name)| *name).collect()
+    }
+
     /// How a registry is doing in the whole cluster; all zero for one that nobody uses.
     pub fn registry_health(&self, host: &str, now: Timestamp) -> RegistryHealth {
         self.health_for(host, &Visible::All, now)

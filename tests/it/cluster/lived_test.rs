@@ -255,8 +255,9 @@ fn nodes_that_pull_what_was_refused_open_the_registrys_escapes_and_a_restart_doe
     }
     nodes::create_node(&cluster, "node-a", "amd64", &[], &[]);
     cluster.namespace_called("easy", &[LABEL]);
+    cluster.namespace_called("other", &[LABEL]);
     cluster.namespace_called("strict", &[LABEL, STRICT]);
-    for namespace in ["easy", "strict"] {
+    for namespace in ["easy", "other", "strict"] {
         for (name, registry) in [("wrong", &wrong), ("late", &late)] {
             cluster.admin().create(&registry.pull_secret(name, namespace, PULLER));
         }
@@ -270,17 +271,23 @@ fn nodes_that_pull_what_was_refused_open_the_registrys_escapes_and_a_restart_doe
         world.until_said(image, DENIED);
     }
     // Both are let in where nothing is denied, and both are then pulled by a node: one that
-    // Pullgate still cannot see, and one that was pushed in between.
-    for (name, image) in ["wrong", "late"].into_iter().zip(&images) {
-        world.cluster.admin().create(&pod("easy", name, image));
+    // Pullgate still cannot see, and one that was pushed in between. The first is seen in two
+    // namespaces: one tenant alone could make it up.
+    let pods = [
+        ("easy", "wrong", &images[0]),
+        ("other", "wrong", &images[0]),
+        ("easy", "late", &images[1]),
+    ];
+    for (namespace, name, image) in pods {
+        world.cluster.admin().create(&pod(namespace, name, image));
     }
     world.late.push("app", &["2"], &Image::single("amd64", "2"));
     let digest = Image::single("amd64", "2").digest().to_owned();
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    for name in ["wrong", "late"] {
-        nodes::play_running_since(&world.cluster, "easy", name, ("node-a", &digest), &now);
+    for (namespace, name, _) in pods {
+        nodes::play_running_since(&world.cluster, namespace, name, ("node-a", &digest), &now);
     }
-    let judged = r#"pullgate_verdicts_judged_total{verdict="fails",outcome="pulled_freshly"} 2"#;
+    let judged = r#"pullgate_verdicts_judged_total{verdict="fails",outcome="pulled_freshly"} 3"#;
     world.until(judged, || {
         let page = world.metrics();
         if page.contains(judged) { Ok(()) } else { Err(page) }

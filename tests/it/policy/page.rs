@@ -60,6 +60,35 @@ fn every_default_is_the_documented_one() {
     }
 }
 
+/// `docs/enforcing.md` speaks of every vouch, and of nothing that there is not.
+#[test]
+fn the_way_to_enforcement_names_what_there_is() {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let page = read("docs/enforcing.md");
+    let table = page.split("## What to say").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut rows: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once('`').map(|(field, _)| field))
+        .collect();
+    rows.sort_unstable();
+    let mut found = Vec::new();
+    fields(&spec_schema()["properties"]["nodes"], "", &mut found);
+    found.retain(|field| field != "pools");
+    found.sort();
+    assert_eq!(rows, found);
+    let metrics = read("src/telemetry/metrics.rs");
+    for name in page.split('`').filter(|word| word.starts_with("pullgate_")) {
+        let name = name.split(['{', ' ']).next().unwrap();
+        let registered = name.trim_start_matches("pullgate_").trim_end_matches("_total");
+        assert!(metrics.contains(&format!("\"{registered}\"")), "{name}");
+    }
+    let status = read("deploy/chart/pullgate/files/pullgatepolicies.pullgate.dev.yaml");
+    assert!(page.contains("condition `Plausible`") && status.contains("`Plausible`"));
+}
+
 #[test]
 fn the_examples_can_be_put_in_force() {
     let page = page();
