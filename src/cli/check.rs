@@ -11,6 +11,7 @@ mod judge;
 mod login;
 mod manifest;
 mod source;
+mod timed;
 mod wiring;
 
 use std::io;
@@ -23,63 +24,38 @@ use jiff::Timestamp;
 
 use super::context::KubeContext;
 use super::output::say;
-use super::output::{self, CheckReport, OutputFormat};
-use crate::policy::{Decision, PullgatePolicy, listed_words};
-use crate::pull::Verdict;
+use super::output::{self, CheckReport, IMAGE_KIND};
+use crate::policy::{PullgatePolicy, listed_words};
 use crate::workload::{
     ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
 };
 
 pub(super) use flags::CheckFlags;
-use flags::FailOn;
 use judge::Judge;
 use login::Logins;
 use manifest::{Found, Manifests, Reader};
 use source::FileSource;
+use timed::TimedSource;
 
 /// Objects that are judged at a time.
 const AT_ONCE: usize = 16;
-/// The kind of what `--image` names, in reports.
-const IMAGE_KIND: &str = "Image";
 
 /// Runs the check. The exit code is that of the whole command.
 pub(super) async fn run(flags: CheckFlags) -> ExitCode {
-    match check(&flags).await {
-        Ok(report) => match print(&report, flags.output) {
-            Ok(()) => ExitCode::from(u8::from(fails(&report, flags.fail_on))),
-            Err(error) => cannot_judge(&error),
-        },
-        Err(error) => cannot_judge(&error),
+    match check(&flags).await.and_then(|report| {
+        output::write_reports(&report, &flags.output)?;
+        Ok(report.fails())
+    }) {
+        Ok(fails) => ExitCode::from(u8::from(fails)),
+        Err(error) => {
+            say(format_args!("{error:#}"));
+            ExitCode::from(super::CANNOT_JUDGE)
+        }
     }
 }
 
-fn cannot_judge(error: &anyhow::Error) -> ExitCode {
-    say(format_args!("{error:#}"));
-    ExitCode::from(super::CANNOT_JUDGE)
-}
-
-fn print(report: &CheckReport, format: OutputFormat) -> anyhow::Result<()> {
-    let text = match format {
-        OutputFormat::Text => output::text_report(report),
-        OutputFormat::Json => output::json_report(report)?,
-    };
-    output::print(&text).context("failed to write the report")
-}
-
-/// Whether anything in the report is at or above what the person wants to fail on.
-fn fails(report: &CheckReport, on: FailOn) -> bool {
-    report.images.iter().any(|entry| {
-        let finding = &entry.finding;
-        finding.decision == Decision::Deny
-            || match finding.verdict {
-                Verdict::Fails => on != FailOn::Deny,
-                Verdict::CannotTell => on == FailOn::CannotTell && !finding.skipped,
-                Verdict::Works => false,
-            }
-    })
-}
-
 async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
+    output::check_requests(&flags.output)?;
     let policy = policy(flags)?;
     let context = wiring::context(flags)?;
     let of_context = context.as_ref().and_then(KubeContext::namespace);
@@ -89,7 +65,7 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     subjects.extend(flags.image.iter().map(|image| alone(flags, image, &namespace)));
     if subjects.is_empty() {
         say("no object with images in what was read");
-        return Ok(CheckReport::default());
+        return Ok(CheckReport { fail_on: flags.fail_on, ..CheckReport::default() });
     }
     let registry = wiring::registry(flags, &policy)?;
     let nodes = wiring::nodes(flags)?;
@@ -104,8 +80,9 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
         flags.nodes.runtime,
         flags.as_enforced,
     );
+    let registry = TimedSource::new(&*registry);
     let judge = Judge {
-        registry: &*registry,
+        registry: &registry,
         files: &files,
         nodes: &nodes,
         logins: &Logins::default(),
@@ -121,7 +98,7 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
         .buffered(AT_ONCE)
         .collect()
         .await;
-    Ok(CheckReport { images: judged.into_iter().flatten().collect() })
+    Ok(CheckReport { images: judged.into_iter().flatten().collect(), fail_on: flags.fail_on })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
@@ -193,5 +170,5 @@ fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
         service_account: Some(flags.service_account.as_str().into()),
         placement: Placement::default(),
     };
-    Found { workload, namespace: namespace.into(), file: None, lines: Vec::new() }
+    Found { workload, namespace: namespace.into(), file: None, places: Vec::new() }
 }

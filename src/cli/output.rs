@@ -1,23 +1,40 @@
 //! Reports as values, and their formats. What a report says is decided before; here it is only
 //! written.
 
+mod format;
+mod github;
+mod gitlab;
 mod json;
+mod junit;
+mod markdown;
+mod place;
+mod rule;
+mod sarif;
+mod severity;
 mod text;
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::image::{Digest, Platform};
+use crate::message::clean;
 use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::workload::{ContainerKind, ObjectRef};
 
-pub(super) use json::check_report as json_report;
-pub(super) use text::check_report as text_report;
+pub(super) use format::{OutputRequest, check_requests, write_reports};
+pub(super) use place::{Place, Position};
+pub(super) use severity::FailOn;
+use severity::Severity;
 
-/// How a report is written.
+/// The kind of what `--image` names, in reports.
+pub(super) const IMAGE_KIND: &str = "Image";
+
+/// How the answer of `pullgate explain` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum OutputFormat {
     /// For people
@@ -32,6 +49,8 @@ pub(super) enum OutputFormat {
 pub(super) struct CheckReport {
     /// One entry for each place of an image, in the order of the files.
     pub(super) images: Vec<ImageEntry>,
+    /// From which result on the check fails.
+    pub(super) fail_on: FailOn,
 }
 
 /// One image at one place.
@@ -41,8 +60,8 @@ pub(super) struct ImageEntry {
     pub(super) object: ObjectRef,
     /// Which of the objects in the report it is.
     pub(super) object_index: usize,
-    /// File and line, if it stands in a file.
-    pub(super) place: Option<(Arc<str>, u64)>,
+    /// Where it stands, if it stands in a file.
+    pub(super) place: Option<Place>,
     /// The JSON pointer of the image.
     pub(super) path: Box<str>,
     /// The container's or volume's name.
@@ -76,6 +95,93 @@ pub(super) struct ImageFinding {
     pub(super) skipped: bool,
     /// Which credentials matched and what each got, if asked for.
     pub(super) credentials: Option<CredentialReport>,
+    /// What was learned of the image itself.
+    pub(super) pull: PullFacts,
+}
+
+/// What the look-ups of an image brought, as far as they brought it.
+#[derive(Debug, Default)]
+pub(super) struct PullFacts {
+    /// The digest of what the name stands for now.
+    pub(super) digest: Option<Digest>,
+    /// What it is built for, if that was looked at.
+    pub(super) platforms: Vec<Platform>,
+    /// Whose credentials can pull it, in words; `anonymous` for nobody's.
+    pub(super) pulled_with: Option<String>,
+    /// How long the registry was waited for.
+    pub(super) took: Option<Duration>,
+}
+
+impl ImageEntry {
+    /// What is found of it, beginning with its name.
+    fn line(&self) -> String {
+        format!("image {}: {}", clean(&self.image), self.finding.message)
+    }
+
+    /// The object in words: `Deployment shop/cart`, or the image that was named by itself.
+    fn object_title(&self) -> String {
+        match (&*self.object.kind, &*self.object.namespace) {
+            (IMAGE_KIND, _) => clean(&self.object.name),
+            (kind, namespace) => clean(&format!("{kind} {namespace}/{}", self.object.name)),
+        }
+    }
+
+    /// What of the object it is the image of, in words: `init container migrate`.
+    fn container_words(&self) -> String {
+        let kind = match self.kind {
+            ContainerKind::Init => "init container",
+            ContainerKind::Regular => "container",
+            ContainerKind::Ephemeral => "ephemeral container",
+            ContainerKind::ImageVolume => "image volume",
+        };
+        clean(&format!("{kind} {}", self.container))
+    }
+
+    /// The object and what of it, in words.
+    fn subject_words(&self) -> String {
+        match &self.place {
+            Some(_) => format!("{}, {}", self.object_title(), self.container_words().trim_end()),
+            None => self.object_title(),
+        }
+    }
+
+    /// The file that it stands in.
+    fn file(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| &*place.file)
+    }
+
+    /// Where in the file it stands.
+    fn position(&self) -> Position {
+        self.place.as_ref().map_or(Position::UNKNOWN, |place| place.at)
+    }
+}
+
+impl ImageFinding {
+    /// The verdict in the words of reports.
+    fn verdict_words(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Works => "works",
+            Verdict::Fails => "fails",
+            Verdict::CannotTell if self.skipped => "skipped",
+            Verdict::CannotTell => "cannot tell",
+        }
+    }
+}
+
+impl PullFacts {
+    /// The facts in words, for a report that has a line for them.
+    fn words(&self) -> String {
+        let mut words = Vec::new();
+        words.extend(self.digest.as_ref().map(ToString::to_string));
+        if !self.platforms.is_empty() {
+            let platforms: Vec<String> =
+                self.platforms.iter().map(|platform| clean(&platform.to_string())).collect();
+            words.push(format!("for {}", platforms.join(", ")));
+        }
+        words.extend(self.pulled_with.as_ref().map(|with| format!("credentials: {}", clean(with))));
+        words.extend(self.took.map(|took| format!("looked up in {:.1} s", took.as_secs_f64())));
+        words.join("; ")
+    }
 }
 
 /// One thing to do.
@@ -131,6 +237,16 @@ pub(super) struct Summary {
 }
 
 impl CheckReport {
+    /// How much a report is to make of this finding.
+    fn severity(&self, finding: &ImageFinding) -> Severity {
+        self.fail_on.severity(finding)
+    }
+
+    /// Whether anything is at or above what the person wants to fail on.
+    pub(super) fn fails(&self) -> bool {
+        self.images.iter().any(|entry| self.fail_on.counts(&entry.finding))
+    }
+
     /// The counts.
     pub(super) fn summary(&self) -> Summary {
         let mut summary = Summary { images: self.images.len(), ..Summary::default() };
@@ -151,6 +267,28 @@ impl CheckReport {
         }
         summary
     }
+}
+
+impl Summary {
+    /// The counts in words, as the last line of a report.
+    fn words(self) -> String {
+        let Self { objects, images, works, fails, cannot_tell, deny, .. } = self;
+        let mut words = format!(
+            "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
+            count(images, "image"),
+            count(objects, "object"),
+            if works == 1 { "works" } else { "work" },
+            if fails == 1 { "fails" } else { "fail" },
+        );
+        if deny > 0 {
+            let _ = fmt::Write::write_fmt(&mut words, format_args!("; {deny} would be denied"));
+        }
+        words
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Writes to standard output. That nobody reads on is no error.

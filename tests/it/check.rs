@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod credentials;
+mod formats;
 mod json;
 mod registry;
 mod run;
+mod schema;
 mod text;

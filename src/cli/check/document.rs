@@ -10,6 +10,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_saphyr::{MessageFormatter, Spanned};
 
+use crate::cli::output::Position;
+
 /// Documents in one file.
 pub(super) const MAX_DOCUMENTS: usize = 100_000;
 /// How deep a document may be nested.
@@ -25,31 +27,30 @@ const MAX_REPLAYED: usize = 50_000;
 pub struct InputError {
     /// The file's name; `stdin` for `-`.
     pub file: Box<str>,
-    /// Line and column from 1; a column of 0 is unknown.
-    pub at: Option<(u64, u64)>,
+    /// Where in it.
+    pub at: Position,
     /// What is wrong.
     pub problem: String,
 }
 
 impl InputError {
-    pub(super) fn new(file: &str, line: u64, problem: impl Into<String>) -> Self {
-        let at = (line > 0).then_some((line, 0));
+    pub(super) fn new(file: &str, at: Position, problem: impl Into<String>) -> Self {
         Self { file: file.into(), at, problem: problem.into() }
     }
 
     fn place(&self) -> String {
         match self.at {
-            None => format!("{}: ", self.file),
-            Some((line, 0)) => format!("{}:{line}: ", self.file),
-            Some((line, column)) => format!("{}:{line}:{column}: ", self.file),
+            Position { line: 0, .. } => format!("{}: ", self.file),
+            Position { line, column: 0 } => format!("{}:{line}: ", self.file),
+            Position { line, column } => format!("{}:{line}:{column}: ", self.file),
         }
     }
 }
 
-/// A value with the line on which it stands; 0 if that is not known.
+/// A value with its place in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
-    pub(super) line: u64,
+    pub(super) at: Position,
     pub(super) node: Node,
 }
 
@@ -94,10 +95,10 @@ impl Tree {
         }
     }
 
-    /// The line of the value at a JSON pointer, or of the nearest value above it.
-    pub(super) fn line_at(&self, pointer: &str) -> u64 {
+    /// The place of the value at a JSON pointer, or of the nearest value above it.
+    pub(super) fn place_of(&self, pointer: &str) -> Position {
         let mut tree = self;
-        let mut line = self.line;
+        let mut at = self.at;
         for key in pointer.split('/').skip(1) {
             let next = match &tree.node {
                 Node::List(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
@@ -105,9 +106,9 @@ impl Tree {
             };
             let Some(next) = next else { break };
             tree = next;
-            line = if tree.line > 0 { tree.line } else { line };
+            at = if tree.at.line > 0 { tree.at } else { at };
         }
-        line
+        at
     }
 }
 
@@ -127,7 +128,8 @@ impl Serialize for Tree {
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Node>::deserialize(deserializer)?;
-        Ok(Self { line: spanned.referenced.line(), node: spanned.value })
+        let place = spanned.referenced;
+        Ok(Self { at: Position::new(place.line(), place.column()), node: spanned.value })
     }
 }
 
@@ -226,9 +228,11 @@ pub(super) fn documents(
         std::thread::Builder::new()
             .stack_size(STACK)
             .spawn_scoped(scope, read)
-            .map_err(|error| InputError::new(file, 0, error.to_string()))?
+            .map_err(|error| InputError::new(file, Position::UNKNOWN, error.to_string()))?
             .join()
-            .unwrap_or_else(|_| Err(InputError::new(file, 0, "it could not be read")))
+            .unwrap_or_else(|_| {
+                Err(InputError::new(file, Position::UNKNOWN, "it could not be read"))
+            })
     })
 }
 
@@ -260,14 +264,13 @@ fn json(
             None => return Ok(()),
             Some(Ok(document)) => document,
             Some(Err(error)) => {
-                let at = Some((error.line() as u64, error.column() as u64));
-                let problem = "this is not JSON here".to_owned();
-                return Err(InputError { file: file.into(), at, problem });
+                let at = Position::new(error.line() as u64, error.column() as u64);
+                return Err(InputError::new(file, at, "this is not JSON here"));
             }
         };
         count += 1;
-        check_count(file, count, line)?;
-        document.line = line;
+        document.at = Position::new(line, 0);
+        check_count(file, count, document.at)?;
         each(document)?;
     }
 }
@@ -300,34 +303,35 @@ fn yaml(
         serde_saphyr::read_with_options::<_, Tree>(&mut content, options).enumerate()
     {
         let document = document.map_err(|error| yaml_error(file, whole, &error))?;
-        check_count(file, index + 1, document.line)?;
+        check_count(file, index + 1, document.at)?;
         each(document)?;
     }
     Ok(())
 }
 
-fn check_count(file: &str, count: usize, line: u64) -> Result<(), InputError> {
+fn check_count(file: &str, count: usize, at: Position) -> Result<(), InputError> {
     if count > MAX_DOCUMENTS {
         let problem = format!("more than {MAX_DOCUMENTS} documents in one file");
-        return Err(InputError::new(file, line, problem));
+        return Err(InputError::new(file, at, problem));
     }
     Ok(())
 }
 
 fn yaml_error(file: &str, content: &[u8], error: &serde_saphyr::Error) -> InputError {
     let error = error.without_snippet();
-    let at = error.location().map(|place| (place.line(), place.column())).filter(|at| at.0 > 0);
+    let at = error.location().map(|place| Position::new(place.line(), place.column()));
+    let at = at.unwrap_or(Position::UNKNOWN);
     let said = serde_saphyr::UserMessageFormatter.format_message(error);
     let said: String = crate::message::clean(&said).chars().take(200).collect();
     let mut problem = format!("this is not YAML: {said}");
-    if at.is_some_and(|(line, _)| has_template(content, line)) {
+    if at.line > 0 && has_template(content, at.line) {
         problem.push_str(" (it looks like a template: render it first, as with `helm template`)");
     }
-    InputError { file: file.into(), at, problem }
+    InputError::new(file, at, problem)
 }
 
 /// Whether the line of an error, or one next to it, has the braces of a template.
-fn has_template(content: &[u8], line: u64) -> bool {
+fn has_template(content: &[u8], line: u32) -> bool {
     let skip = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(3);
     content
         .split(|byte| *byte == b'\n')
@@ -355,7 +359,7 @@ mod tests {
         let trees = read(content).unwrap();
         let lines = trees
             .iter()
-            .map(|tree| format!("{} {}", tree.line, serde_json::to_string(tree).unwrap()));
+            .map(|tree| format!("{} {}", tree.at.line, serde_json::to_string(tree).unwrap()));
         lines.collect::<Vec<_>>().join(" | ")
     }
 
@@ -386,11 +390,11 @@ mod tests {
     }
 
     #[test]
-    fn every_value_knows_its_line() {
+    fn every_value_knows_its_place() {
         let tree = read("spec:\n  containers:\n  - name: a\n    image: x\n").unwrap().remove(0);
-        assert_eq!(tree.line_at("/spec/containers/0/image"), 4);
-        assert_eq!(tree.line_at("/spec/containers/7/image"), 3);
-        assert_eq!(tree.line_at(""), 1);
+        assert_eq!(tree.place_of("/spec/containers/0/image"), Position::new(4, 12));
+        assert_eq!(tree.place_of("/spec/containers/7/image"), Position::new(3, 5));
+        assert_eq!(tree.place_of(""), Position::new(1, 1));
     }
 
     #[rstest::rstest]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::cli::output::OutputFormat;
+use crate::cli::output::{FailOn, OutputRequest};
 use crate::image::Platform;
 use crate::serve::{NodeFlags, RegistryFlags};
 
@@ -71,9 +71,18 @@ pub struct CheckFlags {
     #[arg(long, value_enum, default_value_t)]
     pub fail_on: FailOn,
 
-    /// How the report is written
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    /// Format of the report, and the file that it goes to if not to standard output (repeatable;
+    /// one of them may go to standard output) [default: text]
+    ///
+    /// - text:     for people
+    /// - json:     for programs; every image with its verdict, cause, place and digest
+    /// - sarif:    SARIF 2.1.0, for code scanning
+    /// - junit:    JUnit XML; a suite for each file, a case for each image
+    /// - github:   workflow commands, which GitHub Actions shows beside the lines of the files
+    /// - gitlab:   Code Quality JSON, which GitLab shows in a merge request
+    /// - markdown: a table, for a job summary or a comment
+    #[arg(short, long, value_name = "FORMAT[=FILE]", verbatim_doc_comment)]
+    pub output: Vec<OutputRequest>,
 
     /// Show which entries of which pull secrets match, in the kubelet's order, and what each got;
     /// no secret is shown
@@ -103,18 +112,6 @@ pub struct CheckFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub nodes: NodeFlags,
-}
-
-/// From which result on the exit code is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum FailOn {
-    /// Something would be denied, by the policy and the mode of its namespace
-    Deny,
-    /// An image certainly fails, whatever the mode
-    #[default]
-    Fails,
-    /// It cannot be told of an image whether it works
-    CannotTell,
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
@@ -161,6 +158,7 @@ mod tests {
             "--runtime=containerd://2.1",
             "--fail-on=cannot-tell",
             "-o=json",
+            "-osarif=a=b.sarif",
             "-n=shop",
         ])
         .unwrap();
@@ -169,6 +167,8 @@ mod tests {
         assert_eq!(flags.timeout, Duration::from_secs(90));
         assert_eq!(flags.nodes.runtime, Some(Runtime::Containerd(2, 1, None)));
         assert_eq!(flags.fail_on, FailOn::CannotTell);
+        let outputs: Vec<String> = flags.output.iter().map(ToString::to_string).collect();
+        assert_eq!(outputs, ["json", "sarif=a=b.sarif"]);
     }
 
     #[rstest]

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::document::InputError;
+use crate::cli::output::Position;
 
 /// Bytes of one file.
 pub(super) const MAX_FILE: u64 = 64 << 20;
@@ -54,7 +55,7 @@ impl Input {
     }
 
     fn fault(&self, problem: &str) -> InputError {
-        InputError::new(&self.name(), 0, problem)
+        InputError::new(&self.name(), Position::UNKNOWN, problem)
     }
 }
 
@@ -64,7 +65,11 @@ pub(super) fn inputs(named: &[PathBuf]) -> Result<Vec<Input>, InputError> {
     for path in named {
         if path.as_os_str() == STDIN {
             if found.contains(&Input::Stdin) {
-                return Err(InputError::new("stdin", 0, "standard input can be read only once"));
+                return Err(InputError::new(
+                    "stdin",
+                    Position::UNKNOWN,
+                    "standard input can be read only once",
+                ));
             }
             found.push(Input::Stdin);
         } else if path.is_dir() {
@@ -72,22 +77,27 @@ pub(super) fn inputs(named: &[PathBuf]) -> Result<Vec<Input>, InputError> {
             walk(path, 0, &mut found)?;
             if found.len() == before {
                 let problem = "no file named *.yaml, *.yml or *.json in this directory";
-                return Err(InputError::new(&path.display().to_string(), 0, problem));
+                return Err(InputError::new(
+                    &path.display().to_string(),
+                    Position::UNKNOWN,
+                    problem,
+                ));
             }
         } else {
             found.push(Input::Named(path.clone()));
         }
         if found.len() > MAX_FILES {
             let problem = format!("more than {MAX_FILES} files");
-            return Err(InputError::new(&path.display().to_string(), 0, problem));
+            return Err(InputError::new(&path.display().to_string(), Position::UNKNOWN, problem));
         }
     }
     Ok(found)
 }
 
 fn walk(directory: &Path, nesting: usize, found: &mut Vec<Input>) -> Result<(), InputError> {
-    let fault =
-        |error: &io::Error| InputError::new(&directory.display().to_string(), 0, error.to_string());
+    let fault = |error: &io::Error| {
+        InputError::new(&directory.display().to_string(), Position::UNKNOWN, error.to_string())
+    };
     if nesting > MAX_NESTING || found.len() > MAX_FILES {
         return Ok(());
     }

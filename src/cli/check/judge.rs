@@ -12,11 +12,12 @@ use super::credentials::{self, Own};
 use super::login::{Login, Logins};
 use super::manifest::Found;
 use super::source::{AsUser, FileSource};
-use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding};
-use crate::credential::Credential;
+use super::timed::TimedSource;
+use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding, Place, Position, PullFacts};
+use crate::credential::{Credential, CredentialOrigin};
 use crate::message::clean;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
-use crate::pull::{Cause, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict};
+use crate::pull::{Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
     Sources, review,
@@ -26,7 +27,7 @@ use crate::workload::ObjectRef;
 
 /// Everything that objects are judged with.
 pub(super) struct Judge<'a> {
-    pub(super) registry: &'a dyn ManifestSource,
+    pub(super) registry: &'a TimedSource<'a>,
     pub(super) files: &'a FileSource,
     pub(super) nodes: &'a dyn NodeCredentialSource,
     pub(super) logins: &'a Logins,
@@ -198,11 +199,36 @@ impl Judge<'_> {
             advice,
             decision: if pods_denied { Decision::Deny } else { image.ruling.decision },
             skipped: skipped.is_some(),
+            pull: self.pull_facts(image),
             credentials: self.explain_credentials.then(|| {
                 let own = own.map(|own| Own { outcome: own.outcome, decided: by_own_login });
                 credentials::explain(self.files, namespace, &review.secrets, image, own)
             }),
         }
+    }
+
+    /// What the look-ups brought of the image itself.
+    fn pull_facts(&self, image: &ImageReview) -> PullFacts {
+        let Ok(reference) = &image.reference else { return PullFacts::default() };
+        let mut facts = PullFacts { took: self.registry.took(reference), ..PullFacts::default() };
+        let decisive = image.assessment.decisive.and_then(|index| image.attempts.get(index));
+        let found = decisive.or(image.attempts.last());
+        if let Some((attempt, Outcome::Exists(found))) =
+            found.map(|attempt| (attempt, &attempt.lookup.outcome))
+        {
+            facts.digest.clone_from(&found.digest);
+            facts.platforms = match &found.content {
+                Content::Platforms(platforms) => platforms.iter().flatten().cloned().collect(),
+                Content::Config(platform) => vec![platform.clone()],
+                Content::Unread | Content::Artifact => Vec::new(),
+            };
+            facts.pulled_with = Some(match &attempt.source {
+                Some(source) => source.origin.to_string(),
+                None if attempt.lookup.node_login => CredentialOrigin::NodeRuntime.to_string(),
+                None => "anonymous".to_owned(),
+            });
+        }
+        facts
     }
 
     /// What was not to be seen and may yet bring the login that the registry wants.
@@ -293,7 +319,7 @@ fn place(
     let finding = Arc::new(finding);
     let all = &found.workload.images;
     for (order, place) in all.iter().enumerate().filter(|(_, one)| image.places.contains(one)) {
-        let line = found.lines.get(order).copied().unwrap_or_default();
+        let at = found.places.get(order).copied().unwrap_or(Position::UNKNOWN);
         let alone = found.file.is_none();
         entries.push((
             order,
@@ -303,7 +329,7 @@ fn place(
                     ..found.workload.object.clone()
                 },
                 object_index: index,
-                place: found.file.clone().map(|file| (file, line)),
+                place: found.file.clone().map(|file| Place { file, at }),
                 path: if alone { Box::default() } else { place.pointer.clone() },
                 container: place.container.clone(),
                 kind: place.kind,

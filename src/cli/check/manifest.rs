@@ -9,6 +9,7 @@ use k8s_openapi::ByteString;
 use serde_json::value::RawValue;
 
 use super::document::{InputError, Node, Tree};
+use crate::cli::output::Position;
 use crate::credential::PullSecret;
 use crate::review::ServiceAccountFacts;
 use crate::workload::{NamespaceFacts, PodPlace, Workload, pod_path};
@@ -30,8 +31,8 @@ pub(super) struct Found {
     pub(super) namespace: Box<str>,
     /// The file; nothing if it was not in one.
     pub(super) file: Option<Arc<str>>,
-    /// The line of each of its images, in their order.
-    pub(super) lines: Vec<u64>,
+    /// The place of each of its images, in their order.
+    pub(super) places: Vec<Position>,
 }
 
 /// Everything that was found in the files.
@@ -77,7 +78,7 @@ impl Reader<'_> {
         lenient: bool,
         nesting: usize,
     ) -> Result<(), InputError> {
-        let fault = |problem: &str| Err(InputError::new(file, tree.line, problem));
+        let fault = |problem: &str| Err(InputError::new(file, tree.at.line_alone(), problem));
         let (version, kind) = (tree.text_of("apiVersion"), tree.text_of("kind"));
         if kind.is_empty() || version.is_empty() {
             if lenient {
@@ -146,22 +147,22 @@ impl Reader<'_> {
         let built_in = || pod_path(group, kind).map(PodPlace::Template);
         let Some(place) = place.or_else(built_in) else { return Ok(()) };
         let name = object_name(tree, kind);
-        let raw = serde_json::to_string(tree)
-            .and_then(RawValue::from_string)
-            .map_err(|_| InputError::new(file, tree.line, format!("failed to read {name}")))?;
+        let raw = serde_json::to_string(tree).and_then(RawValue::from_string).map_err(|_| {
+            InputError::new(file, tree.at.line_alone(), format!("failed to read {name}"))
+        })?;
         let mut workload = place.read(&raw).map_err(|error| {
             let why = std::error::Error::source(&error).map(ToString::to_string);
             // The place in the JSON that was made of it means nothing to anybody.
             let why = why.unwrap_or_default();
             let why = why.split(" at line ").next().unwrap_or_default();
-            InputError::new(file, tree.line, format!("{name}: {error}: {why}"))
+            InputError::new(file, tree.at.line_alone(), format!("{name}: {error}: {why}"))
         })?;
         if matches!(place, PodPlace::Tekton(_)) {
             workload = workload.before_defaults();
         }
-        let lines = workload.images.iter().map(|image| tree.line_at(&image.pointer)).collect();
+        let places = workload.images.iter().map(|image| tree.place_of(&image.pointer)).collect();
         let (namespace, _) = self.key(tree);
-        to.workloads.push(Found { workload, namespace, file: Some(file.clone()), lines });
+        to.workloads.push(Found { workload, namespace, file: Some(file.clone()), places });
         Ok(())
     }
 
@@ -169,8 +170,8 @@ impl Reader<'_> {
     fn secret(&self, to: &mut Manifests, file: &Arc<str>, tree: &Tree) -> Result<(), InputError> {
         let mut data: BTreeMap<String, ByteString> = BTreeMap::new();
         let name = object_name(tree, "Secret");
-        let fault = |line: u64, field: &str, key: &str, problem: &str| {
-            InputError::new(file, line, format!("{name}: {field} key `{key}` {problem}"))
+        let fault = |at: Position, field: &str, key: &str, problem: &str| {
+            InputError::new(file, at.line_alone(), format!("{name}: {field} key `{key}` {problem}"))
         };
         for (field, plain) in [("data", false), ("stringData", true)] {
             let Some(Node::Map(map)) = tree.get(field).map(|tree| &tree.node) else { continue };
@@ -183,9 +184,9 @@ impl Reader<'_> {
                             text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
                         base64::engine::general_purpose::STANDARD
                             .decode(text)
-                            .map_err(|_| fault(value.line, field, key, "is not base64"))?
+                            .map_err(|_| fault(value.at, field, key, "is not base64"))?
                     }
-                    _ => return Err(fault(value.line, field, key, "is not text")),
+                    _ => return Err(fault(value.at, field, key, "is not text")),
                 };
                 data.insert(key.clone(), ByteString(bytes));
             }
@@ -241,6 +242,10 @@ mod tests {
         Ok(found)
     }
 
+    fn lines(found: &Found) -> Vec<u32> {
+        found.places.iter().map(|at| at.line).collect()
+    }
+
     const FILE: &str = r"
 apiVersion: v1
 kind: List
@@ -293,7 +298,7 @@ data: {a: b}
         let shown: Vec<String> = found
             .workloads
             .iter()
-            .map(|f| format!("{}/{} {:?}", f.namespace, f.workload.object.name, f.lines))
+            .map(|f| format!("{}/{} {:?}", f.namespace, f.workload.object.name, lines(f)))
             .collect();
         assert_eq!(shown, ["shop/web [12, 15]", "home/bare [20]", "home/r [40]"]);
         assert!(found.secrets[&("shop".into(), "s".into())].read().is_ok());
@@ -314,7 +319,7 @@ data: {a: b}
         let reader = Reader { namespace: "home", extra_kinds: &kinds };
         documents("f", run.as_bytes(), |tree| reader.add(&mut found, &file, &tree, false)).unwrap();
         let run = &found.workloads[0];
-        assert_eq!(run.lines, [8]);
+        assert_eq!(lines(run), [8]);
         assert_eq!(run.workload.service_account, None);
     }
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::{CheckReport, ImageEntry};
+use crate::image::Digest;
 use crate::message::clean;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
@@ -18,8 +19,12 @@ struct ReportBody<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ImageBody<'a> {
     object: ObjectBody<'a>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    column: Option<u32>,
     path: &'a str,
     container: &'a str,
     image: &'a str,
@@ -30,6 +35,10 @@ struct ImageBody<'a> {
     message: String,
     advice: Vec<AdviceBody<'a>>,
     decision: &'static str,
+    digest: Option<&'a str>,
+    platforms: Vec<String>,
+    pulled_with: Option<String>,
+    seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<CredentialsBody<'a>>,
 }
@@ -92,7 +101,7 @@ struct DecisionCounts {
 }
 
 /// The whole report, with a line end.
-pub(in crate::cli) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
+pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
     let summary = report.summary();
     let body = ReportBody {
         api_version: API_VERSION,
@@ -127,6 +136,9 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
             namespace: &entry.object.namespace,
             name: &entry.object.name,
         },
+        file: entry.file(),
+        line: entry.position().known_line(),
+        column: entry.position().known_column(),
         path: &entry.path,
         container: &entry.container,
         image: &entry.image,
@@ -134,7 +146,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
         verdict: finding.verdict,
         cause: finding.cause,
         escapes: &finding.escapes,
-        message: format!("image {}: {}", clean(&entry.image), finding.message),
+        message: entry.line(),
         advice: finding
             .advice
             .iter()
@@ -145,7 +157,11 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
                 command: advice.command.as_deref(),
             })
             .collect(),
-        decision: word(finding.decision),
+        decision: decision_word(finding.decision),
+        digest: finding.pull.digest.as_ref().map(Digest::as_str),
+        platforms: finding.pull.platforms.iter().map(|one| clean(&one.to_string())).collect(),
+        pulled_with: finding.pull.pulled_with.as_deref().map(clean),
+        seconds: finding.pull.took.map(|took| took.as_secs_f64()),
         credentials: finding.credentials.as_ref().map(|credentials| CredentialsBody {
             origin: &credentials.origin,
             tried: credentials
@@ -164,7 +180,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
     }
 }
 
-const fn word(decision: Decision) -> &'static str {
+pub(super) const fn decision_word(decision: Decision) -> &'static str {
     match decision {
         Decision::Allow => "allow",
         Decision::Warn => "warn",

@@ -4,11 +4,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding, Summary};
+use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding};
 use crate::message::clean;
 use crate::policy::Decision;
 use crate::pull::Verdict;
-use crate::workload::ContainerKind;
 
 /// Columns of a line.
 const WIDTH: usize = 96;
@@ -16,7 +15,7 @@ const WIDTH: usize = 96;
 const INDENT: usize = 10;
 
 /// The whole report. Objects without problems are only counted, unless credentials are explained.
-pub(in crate::cli) fn check_report(report: &CheckReport) -> String {
+pub(super) fn check_report(report: &CheckReport) -> String {
     let mut text = String::new();
     for object in report.images.chunk_by(|a, b| a.object_index == b.object_index) {
         let told: Vec<&[ImageEntry]> = object
@@ -31,7 +30,8 @@ pub(in crate::cli) fn check_report(report: &CheckReport) -> String {
             text.push('\n');
         }
     }
-    summary(&mut text, report.summary());
+    text.push_str(&report.summary().words());
+    text.push('\n');
     text
 }
 
@@ -44,12 +44,8 @@ fn is_told(finding: &ImageFinding) -> bool {
 }
 
 fn header(text: &mut String, entry: &ImageEntry) {
-    let object = &entry.object;
-    let name = match (&*object.kind, &*object.namespace) {
-        ("Image", _) => clean(&object.name),
-        (kind, namespace) => clean(&format!("{kind} {namespace}/{}", object.name)),
-    };
-    let place = entry.place.as_ref().map(|(file, _)| format!(" ({})", clean(file)));
+    let name = entry.object_title();
+    let place = entry.file().map(|file| format!(" ({})", clean(file)));
     let _ = writeln!(text, "{name}{}", place.unwrap_or_default());
 }
 
@@ -65,10 +61,11 @@ fn image(text: &mut String, places: &[ImageEntry]) {
     };
     let mut head = Vec::new();
     if entry.place.is_some() {
-        let names: Vec<String> = places.iter().map(container).collect();
+        let names: Vec<String> = places.iter().map(ImageEntry::container_words).collect();
         head.push(names.join(", "));
     }
-    if let Some((_, line)) = entry.place.as_ref().filter(|(_, line)| *line > 0) {
+    let line = entry.position().line;
+    if line > 0 {
         head.push(format!("line {line}"));
     }
     head.extend(finding.cause.map(|cause| cause.as_str().to_owned()));
@@ -91,16 +88,6 @@ fn image(text: &mut String, places: &[ImageEntry]) {
     }
 }
 
-fn container(entry: &ImageEntry) -> String {
-    let kind = match entry.kind {
-        ContainerKind::Init => "init container",
-        ContainerKind::Regular => "container",
-        ContainerKind::Ephemeral => "ephemeral container",
-        ContainerKind::ImageVolume => "image volume",
-    };
-    clean(&format!("{kind} {}", entry.container))
-}
-
 fn explanation(text: &mut String, credentials: &CredentialReport) {
     wrap(text, &format!("Credentials: {}", credentials.origin), INDENT, 2);
     for (index, tried) in credentials.tried.iter().enumerate() {
@@ -111,26 +98,6 @@ fn explanation(text: &mut String, credentials: &CredentialReport) {
     for note in &credentials.notes {
         wrap(text, &format!("- {note}"), INDENT + 2, 2);
     }
-}
-
-fn summary(text: &mut String, summary: Summary) {
-    let Summary { objects, images, works, fails, cannot_tell, deny, .. } = summary;
-    let _ = write!(
-        text,
-        "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
-        count(images, "image"),
-        count(objects, "object"),
-        if works == 1 { "works" } else { "work" },
-        if fails == 1 { "fails" } else { "fail" },
-    );
-    if deny > 0 {
-        let _ = write!(text, "; {deny} would be denied");
-    }
-    text.push('\n');
-}
-
-fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Adds words in lines of at most [`WIDTH`] columns, each behind `indent` blanks, those after the

@@ -10,7 +10,9 @@ async fn one_entry_for_each_place() {
     let missing = deployment("missing", "REGISTRY/shop/web:9");
     let said = scene.run_with(&["check", "-f", "-", "-o", "json"], &missing).await;
     assert_eq!((said.code, &*said.err), (1, ""));
-    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let mut report: Value = serde_json::from_str(&said.out).unwrap();
+    let seconds = report["images"][0]["seconds"].take();
+    assert!(seconds.as_f64().is_some_and(|seconds| seconds < 60.0), "{seconds}");
     assert_eq!(
         report,
         json!({
@@ -23,6 +25,9 @@ async fn one_entry_for_each_place() {
                     "namespace": "shop",
                     "name": "missing",
                 },
+                "file": "stdin",
+                "line": 9,
+                "column": 16,
                 "path": "/spec/template/spec/containers/0/image",
                 "container": "web",
                 "image": "REGISTRY/shop/web:9",
@@ -35,6 +40,10 @@ async fn one_entry_for_each_place() {
                     credentials, the image or another network",
                 "advice": [],
                 "decision": "warn",
+                "digest": null,
+                "platforms": [],
+                "pulledWith": null,
+                "seconds": null,
             }],
             "summary": {
                 "objects": 1,

@@ -144,17 +144,19 @@ async fn a_version_says_what_it_is_built_from_and_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reading_is_no_error() {
     let scene = Scene::new().await.file("a.yaml", &deployment("a", "REGISTRY/shop/web:9"));
-    let command = format!(
-        "'{}' check -f a.yaml | head -c 0; exit ${{PIPESTATUS[0]}}",
-        env!("CARGO_BIN_EXE_pullgate")
-    );
-    let output = tokio::process::Command::new("bash")
-        .args(["-c", &command])
-        .current_dir(scene.path())
-        .env("DOCKER_CONFIG", scene.path())
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    for format in ["text", "json", "sarif", "junit", "github", "gitlab", "markdown"] {
+        let command = format!(
+            "'{}' check -f a.yaml -o {format} | head -c 0; exit ${{PIPESTATUS[0]}}",
+            env!("CARGO_BIN_EXE_pullgate")
+        );
+        let output = tokio::process::Command::new("bash")
+            .args(["-c", &command])
+            .current_dir(scene.path())
+            .env("DOCKER_CONFIG", scene.path())
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{format}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{format}");
+    }
 }

@@ -1,0 +1,69 @@
+//! Registries, with a clock beside them: how long each image was waited for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use crate::credential::Credential;
+use crate::image::ImageReference;
+use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::review::ManifestSource;
+
+/// Passes every question on, and keeps the longest wait for each image.
+pub(super) struct TimedSource<'a> {
+    registry: &'a dyn ManifestSource,
+    waits: Mutex<HashMap<String, Duration>>,
+}
+
+impl<'a> TimedSource<'a> {
+    pub(super) fn new(registry: &'a dyn ManifestSource) -> Self {
+        Self { registry, waits: Mutex::default() }
+    }
+
+    /// The longest wait for this image; nothing if it was not asked for.
+    pub(super) fn took(&self, reference: &ImageReference) -> Option<Duration> {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.get(&reference.canonical()).copied()
+    }
+}
+
+impl ManifestSource for TimedSource<'_> {
+    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
+        let name = request.reference.canonical();
+        async move {
+            let start = now();
+            let lookup = self.registry.look_up(request, deadline).await;
+            let wait = start.elapsed();
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            let longest = waits.entry(name).or_default();
+            *longest = wait.max(*longest);
+            lookup
+        }
+        .boxed()
+    }
+
+    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
+        self.registry.repeat(request)
+    }
+
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        self.registry.completed(short)
+    }
+
+    fn tags(
+        &self,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        self.registry.tags(repository, credential, deadline)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,109 @@
+//! Findings under the names that forges know them by: a rule for each cause, and a fingerprint for
+//! each image at its place.
+
+use std::collections::HashMap;
+
+use super::{ImageEntry, ImageFinding};
+use crate::failure::{Classified, next_step};
+use crate::image::Digest;
+use crate::message::{evidence, sentence};
+use crate::pull::{Cause, Verdict};
+
+/// Where the causes are described.
+const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/messages.md");
+/// The rule of an image that could be pulled and that the policy refuses.
+const REFUSED: &str = "refused_by_policy";
+
+/// What a finding is an instance of.
+pub(super) struct Rule {
+    /// The word of the cause.
+    pub(super) id: &'static str,
+    /// What is wrong, in a sentence.
+    pub(super) summary: String,
+    /// What was seen where this is said.
+    pub(super) evidence: &'static str,
+    /// What to do.
+    pub(super) next_step: &'static str,
+    /// Whether it may pass by itself.
+    pub(super) is_transient: bool,
+}
+
+/// Every rule, in an order that only grows at its end.
+pub(super) fn rules() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Cause::ALL.iter().map(|cause| of_cause(*cause)).collect();
+    rules.push(Rule {
+        id: REFUSED,
+        summary: "The policy refuses this image".to_owned(),
+        evidence: "the image's name, and the registries that the PullgatePolicy refuses",
+        next_step: "use an image that the policy allows, or ask the platform team for an exception",
+        is_transient: false,
+    });
+    rules
+}
+
+fn of_cause(cause: Cause) -> Rule {
+    let step = next_step(&Classified {
+        cause,
+        registry: None,
+        credential_problem: None,
+        address: None,
+        advice: None,
+    });
+    Rule {
+        id: cause.as_str(),
+        summary: capitalised(sentence(cause, Verdict::Fails)),
+        evidence: evidence(cause),
+        next_step: step,
+        is_transient: cause.is_transient(),
+    }
+}
+
+impl Rule {
+    /// The page that says more.
+    pub(super) fn link(&self) -> String {
+        if self.id == REFUSED {
+            return format!("{}/blob/main/docs/policy.md", env!("CARGO_PKG_REPOSITORY"));
+        }
+        format!("{DOCS}#{}", self.id)
+    }
+}
+
+/// The rule of a finding that is no success.
+pub(super) fn rule_id(finding: &ImageFinding) -> &'static str {
+    finding.cause.map_or(REFUSED, Cause::as_str)
+}
+
+/// The text with a capital in front.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next()
+        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + rest.as_str())
+}
+
+/// Fingerprints of the entries of one report. They stay when lines move, and no two are equal.
+#[derive(Default)]
+pub(super) struct Fingerprints {
+    seen: HashMap<String, u32>,
+}
+
+impl Fingerprints {
+    /// The next entry's: of its file, object, container, image and rule.
+    pub(super) fn next(&mut self, entry: &ImageEntry) -> String {
+        let object = &entry.object;
+        let parts = [
+            entry.file().unwrap_or_default(),
+            &object.api_version,
+            &object.kind,
+            &object.namespace,
+            &object.name,
+            &entry.container_words(),
+            &entry.image,
+            rule_id(&entry.finding),
+        ];
+        let key = parts.join("\0");
+        let before = self.seen.entry(key.clone()).or_default();
+        *before += 1;
+        let whole = if *before == 1 { key } else { format!("{key}\0{before}") };
+        Digest::of_sha256(whole.as_bytes()).as_str().trim_start_matches("sha256:").to_owned()
+    }
+}
