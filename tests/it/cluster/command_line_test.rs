@@ -232,3 +232,41 @@ fn explain_takes_pods_workloads_and_registries() {
     assert_eq!(alone.code, 2, "{alone:?}");
     assert!(alone.stderr.contains("--reason stands with --message"), "{alone:?}");
 }
+
+/// The status is what a leading replica publishes; here it is written by hand.
+#[test]
+fn explain_says_what_enforcement_would_have_denied() {
+    let Some(desk) = desk() else { return };
+    let none = desk.pullgate(ADMIN, &["explain", "--enforcement"]);
+    assert_eq!(none.code, 2, "{none:?}");
+    assert!(none.stderr.contains("failed to read the PullgatePolicy objects"), "{none:?}");
+    let definition = ::pullgate::policy::custom_resource_definition().to_string();
+    let admin = desk.cluster.admin();
+    admin.run_with(&["apply", "-f", "-"], &definition).ok().unwrap();
+    let policy = json!({"apiVersion": "pullgate.dev/v1alpha1", "kind": "PullgatePolicy",
+        "metadata": {"name": "site"}, "spec": {"nodes": {"mirrors": "none"}}});
+    super::wait_until("the definition is served", || {
+        let made = admin.run_with(&["create", "-f", "-"], &policy.to_string());
+        if made.code == 0 { Ok(()) } else { Err(made.stderr.into()) }
+    })
+    .unwrap();
+    let status = json!({"status": {"conditions": [], "score": [{"registry": "r.example",
+        "verdicts": [], "disagreements": 0, "latePushes": 2, "heldBy": {"node_credentials": 40},
+        "wouldDeny": [{"cause": "tag_not_found", "count": 40, "failed": 38, "pulled": 2}]}]}});
+    let patch = ["patch", "pullgatepolicy", "site", "--subresource=status", "--type=merge", "-p"];
+    admin.run(&[&patch[..], &[&status.to_string()]].concat()).ok().unwrap();
+    let said = desk.pullgate(ADMIN, &["explain", "--enforcement"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for part in [
+        "PullgatePolicy `site`, mode warn",
+        "tag not found: 40 (nodes failed 38, pulled 2)",
+        "spec.nodes.credentials: holds back 40",
+    ] {
+        assert!(said.stdout.contains(part), "{said:?}");
+    }
+    assert!(!said.stdout.contains("spec.nodes.mirrors"), "{said:?}");
+    let json = desk.pullgate(ADMIN, &["explain", "--enforcement", "-o", "json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["policies"][0]["wouldDeny"], 40);
+    println!("{}", said.stdout);
+}
