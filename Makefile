@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build release test test-unit test-matrix demo cluster-bin oracle fuzz bench clean need-cargo
+.PHONY: help build release test test-unit test-matrix demo cluster-bin oracle model fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -41,6 +41,9 @@ oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (
 	@tests/oracle/build.sh
 	PULLGATE_ORACLE_CASES=$(or $(N),100000) PULLGATE_ORACLE_SEED=$(or $(SEED),$$RANDOM) \
 	  cargo test --locked --test it oracle:: -- --nocapture
+
+model: need-cargo ## Try 100,000 worlds of nodes that know more than Pullgate: none may be denied what it can pull
+	PULLGATE_WORLDS=100000 cargo test --locked --test it model::
 
 fuzz: need-cargo ## Run the property tests and the fuzz targets with many more cases than usual
 	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop

@@ -45,6 +45,14 @@ struct Truth {
     vouch_network: bool,
     vouch_platforms: bool,
     missing_secret: bool,
+    /// What a secret gets that is named and comes after the review.
+    late_secret: Option<Outcome>,
+    /// Whether the index has forgotten what ran here (a restart, the retention).
+    forgotten: bool,
+    /// Whether the node lists as many images as it may, and this one is not among them.
+    list_full: bool,
+    /// Whether a Deployment is asked about whose pods somebody else gives another image.
+    rewritten: bool,
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -76,6 +84,9 @@ fn truth() -> impl Strategy<Value = Truth> {
         outcome(),
         proptest::collection::vec(outcome(), 0..4),
         any::<bool>(),
+        proptest::option::weighted(0.2, outcome()),
+        any::<[bool; 2]>(),
+        prop::bool::weighted(0.1),
     );
     let vouched = any::<[bool; 5]>();
     (nodes, pod, vouched).prop_map(|(nodes, pod, vouched)| Truth {
@@ -87,6 +98,10 @@ fn truth() -> impl Strategy<Value = Truth> {
         anonymous: pod.1,
         pod_credentials: pod.2,
         missing_secret: pod.3,
+        late_secret: pod.4,
+        forgotten: pod.5[0],
+        list_full: pod.5[1],
+        rewritten: pod.6,
         answer_elsewhere: nodes.4,
         built_for: nodes.5,
         pool_at_zero: nodes.6,
@@ -104,6 +119,9 @@ impl Truth {
     fn node_succeeds(&self) -> bool {
         let fits = self.built_for == "linux/amd64" || Some(self.built_for) == self.pool_at_zero;
         let gets = |outcome: &Outcome| fits && matches!(outcome, Outcome::Exists(_));
+        if self.rewritten {
+            return true;
+        }
         let on_disk = self.on_node != OnNode::No;
         if self.pull_policy == "Never" {
             return on_disk;
@@ -114,7 +132,7 @@ impl Truth {
         (on_disk && self.pull_policy == "IfNotPresent")
             || self.mirror_has_it == Some(true)
             || self.answer_elsewhere.as_ref().is_some_and(gets)
-            || self.pod_credentials.iter().any(gets)
+            || self.pod_credentials.iter().chain(&self.late_secret).any(gets)
             || self.node_credential.as_ref().is_some_and(gets)
             || anonymous
     }
@@ -122,7 +140,7 @@ impl Truth {
     fn policy(&self) -> String {
         let word = |vouched: bool| if vouched { "none" } else { "unknown" };
         format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\nspec:\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}, network: {}, platforms: [{}]}}\n",
+            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\nspec:\n  enforceOn: [pods, workloads]\n  nodes: {{mirrors: {}, credentials: {}, preloadedImages: {}, network: {}, platforms: [{}]}}\n",
             word(self.vouch_mirrors && self.mirror_has_it.is_none()),
             word(self.vouch_credentials && self.node_credential.is_none()),
             word(self.vouch_preloaded && self.on_node != OnNode::SideLoaded),
@@ -151,9 +169,19 @@ impl Truth {
         }
         let mut node = node("n", "linux/amd64");
         node.kubelet = self.kubelet.into();
+        if self.list_full {
+            node.listed_images = 50;
+        } else if self.on_node != OnNode::No {
+            node.images = vec![IMAGE.into()];
+        }
+        world.rewritten = Some(self.rewritten);
+        // Who is answered 404 for what others may have is not shown the repository either.
+        let mut answers =
+            self.pod_credentials.iter().chain(&self.late_secret).chain([&self.anonymous]);
+        world.hides = answers.any(|answer| matches!(answer, Outcome::Exists(_)));
         world.nodes = Some(vec![node]);
         world.history.freshness = Freshness::Current;
-        if self.on_node == OnNode::PulledBefore {
+        if self.on_node == OnNode::PulledBefore && !self.forgotten {
             world.history.last_success = Some(Success {
                 at: "2025-12-01T00:00:00Z".parse().unwrap(),
                 digest: None,
@@ -168,17 +196,27 @@ impl Truth {
     fn pod(&self) -> serde_json::Value {
         let mut secrets: Vec<_> =
             (0..self.pod_credentials.len()).map(|n| json!({"name": format!("s{n}")})).collect();
-        if self.missing_secret {
+        if self.missing_secret || self.late_secret.is_some() {
             secrets.insert(0, json!({"name": "not-there"}));
         }
+        let spec = json!({"imagePullSecrets": secrets, "containers": [
+            {"name": "c", "image": IMAGE, "imagePullPolicy": self.pull_policy}]});
+        if self.rewritten {
+            return json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "d", "namespace": "shop"}, "spec": {"template": {"spec": spec}}});
+        }
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
-            "spec": {"imagePullSecrets": secrets, "containers": [
-                {"name": "c", "image": IMAGE, "imagePullPolicy": self.pull_policy}]}})
+            "spec": spec})
     }
 }
 
+/// How many worlds are tried: `make model` tries 100,000.
+fn worlds() -> u32 {
+    std::env::var("PULLGATE_WORLDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(worlds()))]
 
     #[test]
     fn what_a_node_could_have_pulled_is_never_denied(truth in truth()) {
@@ -187,11 +225,13 @@ proptest! {
         let assessment = &review.images[0].assessment;
         if truth.node_succeeds() {
             prop_assert_ne!(review.decision, Decision::Deny, "{:?}", assessment);
-            prop_assert!(!assessment.may_deny(), "{:?}", assessment);
+            prop_assert!(truth.rewritten || !assessment.may_deny(), "{:?}", assessment);
         }
         // A node with a login of its own makes no anonymous attempt; nobody can know that, nor what
         // is answered elsewhere.
-        let alike = truth.node_credential.is_none() && truth.answer_elsewhere.is_none();
+        let alike = truth.node_credential.is_none()
+            && truth.answer_elsewhere.is_none()
+            && truth.late_secret.is_none();
         if assessment.verdict == Verdict::Works && alike {
             prop_assert!(truth.node_succeeds(), "{:?}", assessment);
         }
