@@ -167,7 +167,7 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::MissingOrDenied => (Fails, Some(Cause::AccessDeniedOrMissing)),
         Outcome::Unauthorized => (Fails, Some(Cause::Unauthorized)),
         Outcome::Forbidden => (Fails, Some(Cause::Forbidden)),
-        Outcome::LoginWithheld => (CannotTell, Some(Cause::Unauthorized)),
+        Outcome::LoginWithheld | Outcome::MirrorRefused => (CannotTell, Some(Cause::Unauthorized)),
         // Everything below may pass, or depends on where one stands.
         Outcome::RefusedByStranger | Outcome::Malformed(_) => {
             (CannotTell, Some(Cause::MalformedAnswer))

@@ -92,6 +92,9 @@ pub enum Outcome {
     /// The registry refused this login so often within a minute that it is not tried again for now:
     /// accounts get locked.
     LoginWithheld,
+    /// A mirror refused us that nodes may have a login for, under its own name, and to which the
+    /// credentials of the image are not given (CRI-O).
+    MirrorRefused,
     /// 403 from the registry or its own token service.
     Forbidden,
     /// 401 or 403 that speaks of the address or network asked from. Nodes ask from other ones.

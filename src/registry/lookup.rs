@@ -99,6 +99,10 @@ impl LookupService {
         let given = request.credential.as_ref();
         let Some(login) = node_login(request, route) else {
             let outcome = self.ask_with(request, given, route, deadline).await;
+            // CRI-O looks for a login of the mirror's own name, which nobody gave us.
+            let strange = mirror.is_some() && !route.endpoint.takes_credentials;
+            let outcome =
+                if strange && is_refusal(&outcome) { Outcome::MirrorRefused } else { outcome };
             return LookupResult { outcome, mirror, node_login: false };
         };
         let outcome = self.ask_with(request, Some(&login), route, deadline).await;
@@ -215,6 +219,10 @@ fn settle(heard: Vec<LookupResult>) -> LookupResult {
         mirror: None,
         node_login: false,
     })
+}
+
+fn is_refusal(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::MissingOrDenied | Outcome::Unauthorized | Outcome::Forbidden)
 }
 
 /// Whether it is the registry's own word that the image cannot be had.

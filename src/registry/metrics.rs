@@ -200,6 +200,7 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
         Outcome::MissingOrDenied => "missing_or_denied",
         Outcome::Unauthorized => "unauthorized",
         Outcome::LoginWithheld => "login_withheld",
+        Outcome::MirrorRefused => "mirror_refused",
         Outcome::Forbidden => "forbidden",
         Outcome::AddressRefused => "address_refused",
         Outcome::RefusedByStranger => "refused_by_stranger",

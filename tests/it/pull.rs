@@ -108,6 +108,7 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(Outcome::Unauthorized, CannotTell, Some(Cause::Unauthorized), &[])]
 #[case(Outcome::Forbidden, CannotTell, Some(Cause::Forbidden), &[])]
 #[case(Outcome::RefusedByStranger, CannotTell, Some(Cause::MalformedAnswer), &[])]
+#[case(Outcome::MirrorRefused, CannotTell, Some(Cause::Unauthorized), &[])]
 #[case(Outcome::AddressRefused, CannotTell, Some(Cause::NetworkRestricted), &[])]
 #[case(Outcome::Throttled { retry_after: None }, CannotTell, Some(Cause::RateLimited), &[])]
 #[case(Outcome::RegistryError { status: 500 }, CannotTell, Some(Cause::RegistryError), &[])]

@@ -106,6 +106,27 @@ async fn a_host_that_gets_no_credentials_gets_none() {
     assert!(mirror.calls().iter().all(|call| call.proof().is_none()));
 }
 
+/// CRI-O asks a mirror with the login that its nodes have for the mirror's own name: where none was
+/// given, its refusal is doubt, whatever the registry behind it says.
+#[tokio::test]
+async fn a_refusal_of_a_mirror_that_gets_no_credentials_is_doubt() {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.access(Access::Basic(vec![user("node", "pw", &["*"])]));
+    origin.put_image("a/b", "v0", "linux", "amd64");
+    let asked = |takes_credentials: bool| {
+        let mut hosts = RegistryHosts::default();
+        let first = Endpoint { takes_credentials, ..endpoint(&mirror.host()) };
+        hosts.insert("origin.example.com", vec![first, endpoint(&origin.host())]);
+        let options =
+            RegistryOptions { contact_loopback: true, hosts, ..RegistryOptions::default() };
+        RegistryClient::new(options).unwrap()
+    };
+    let lookup = look(&asked(false), &image(), None).await;
+    assert_eq!(lookup.outcome, Outcome::MirrorRefused);
+    let lookup = look(&asked(true), &image(), None).await;
+    assert!(matches!(lookup.outcome, Outcome::TagMissing { code: Some(_) }), "{lookup:?}");
+}
+
 /// What k3s writes for its nodes: a login of the runtime's own.
 fn with_login(registry: &Scripted, password: &str) -> Arc<RegistryClient> {
     let text = format!(
