@@ -10,7 +10,6 @@ mod events;
 mod store;
 mod feeds;
 mod get;
-mod object_name;
 mod namespaces;
 mod related;
 mod rewriters;

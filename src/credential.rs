@@ -15,6 +15,8 @@ mod keyring;
 mod provider;
 mod secret;
 
+use crate::text::escaped;
+
 pub use docker_config::{ConfigError, DockerConfig};
 pub use identity::{
     Credential, CredentialIdentity, CredentialOrigin, CredentialSource, IdentitySalt, Password,
@@ -44,17 +46,7 @@ fn presentable(written: &str) -> Box<str> {
     if end < written.len() {
         shown.push('…');
     }
-    let mut line = String::new();
-    for character in shown.chars().take(SHOWN) {
-        match character {
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                line.extend(character.escape_unicode());
-            }
-            c if c.is_control() => line.extend(c.escape_default()),
-            c => line.push(c),
-        }
-    }
-    line.into()
+    escaped(&shown, SHOWN).into()
 }
 
 #[cfg(test)]

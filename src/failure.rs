@@ -17,5 +17,4 @@ mod tokens;
 
 pub use classify::{Classified, CredentialProblem, KnownMessage, classify, known_messages};
 pub use explain::{ExplainError, Explanation, MessageLine, explain_line, explain_message};
-pub(crate) use hosts::canonical_host;
 pub use next_step::next_step;

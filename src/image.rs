@@ -10,10 +10,12 @@ mod digest;
 mod grammar;
 mod platform;
 mod reference;
+mod registry_host;
 
 pub use digest::{Algorithm, Digest, DigestError};
 pub use platform::{Platform, PlatformError, PlatformRule};
 pub use reference::{ImageReference, ReferenceError, ReferenceErrorKind};
+pub use registry_host::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, registry_of_host};
 
 /// Whether an empty `imagePullPolicy` beside this image becomes `Always`; otherwise it becomes
 /// `IfNotPresent`.

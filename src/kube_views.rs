@@ -1,7 +1,9 @@
 //! The slim shapes of Kubernetes objects: what is decoded of each, and nothing more.
 
+mod object_name;
 mod pod;
 
+pub use object_name::{is_namespace_name, is_object_name};
 pub(crate) use pod::slim_meta;
 pub use pod::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,

@@ -35,6 +35,8 @@
 //! deny ([`pull::assess`]); the policy can make that milder, never harsher ([`policy`]).
 
 // Pure modules, each using only those above it: no tokio, no sockets, no clock, no logging.
+pub mod text;
+pub mod duration;
 pub mod image;
 pub mod user;
 pub mod kube_views;

@@ -6,6 +6,6 @@ mod line;
 mod stats;
 
 pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
-pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, clean, fit_warnings, shorten};
+pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
 pub use line::{Finding, MAX_HEAD, lines};
 pub use stats::{FailureStats, StatsScope};

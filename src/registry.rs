@@ -29,7 +29,6 @@ mod options;
 mod auth;
 mod realm;
 mod resolver;
-mod log_text;
 mod tag_lists;
 mod tags;
 mod tls;

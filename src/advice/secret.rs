@@ -3,6 +3,7 @@
 //! Nothing of a secret's content is repeated: neither its type nor the registries it is for.
 
 use super::{Advice, AdviceKind};
+use crate::image::DOCKER_HUB;
 
 /// Docker Hub's login server, as its own tools name it.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
@@ -77,7 +78,7 @@ pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -
 /// The command that makes a pull secret; what only the person knows is in angle brackets. None if
 /// a name is not one that may stand in a command as it is.
 pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String> {
-    let server = if host == "docker.io" { HUB_SERVER } else { host };
+    let server = if host == DOCKER_HUB { HUB_SERVER } else { host };
     let plain = |text: &str| {
         !text.is_empty()
             && text.len() <= MAX_NAME

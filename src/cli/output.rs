@@ -21,9 +21,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::image::{Digest, Platform};
-use crate::message::clean;
 use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
+use crate::text::clean;
 use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use format::{OutputRequest, check_requests, write_reports};

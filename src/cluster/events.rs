@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client::Connection;
-use super::object_name::{is_namespace_name, is_object_name};
+use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::WorkloadEvent;
 use crate::telemetry::{ApiCall, Metrics};
 

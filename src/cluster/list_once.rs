@@ -10,13 +10,13 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::{ApiError, ClusterError, Connection};
-use super::object_name::{is_namespace_name, is_object_name};
 use super::pages::Pages;
 use super::watch::{WatchError, WatchTuning};
 use crate::history::{
     BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind, Visibility,
 };
 use crate::kube_views::{EventView, OwnerView, PodView};
+use crate::kube_views::{is_namespace_name, is_object_name};
 
 /// Events that count, as the API server selects them.
 const EVENTS: [&str; 3] = [

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::client::Connection;
 use super::get::{CacheEntry, Fetched, Named, get_text};
-use super::object_name::{is_namespace_name, is_object_name};
 use crate::credential::PullSecret;
+use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::SecretAnswer;
 use crate::telemetry::{ApiCall, Metrics};
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::client::Connection;
 use super::get::{CacheEntry, Fetched, Named, get_text};
-use super::object_name::{is_namespace_name, is_object_name};
 use super::shapes::Text;
+use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::{ServiceAccountAnswer, ServiceAccountFacts};
 use crate::telemetry::{ApiCall, Metrics};
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{CredentialOrigin, DockerConfig, Keyring, pattern_fits};
+use crate::duration::parse_go;
 use crate::image::ImageReference;
 
 /// The kubelet's `CredentialProviderConfig`.
@@ -216,7 +217,7 @@ impl ProviderView {
         if !PROTOCOL_VERSIONS.contains(&&*self.api_version) {
             return Err(("apiVersion", "is no version of the exec protocol"));
         }
-        let duration = self.default_cache_duration.as_deref().and_then(go_duration);
+        let duration = self.default_cache_duration.as_deref().and_then(parse_go);
         let Some(default_cache_duration) = duration else {
             return Err(("defaultCacheDuration", "must be a duration such as 12h or 1h30m"));
         };
@@ -256,7 +257,7 @@ impl Provider {
             return Err(no_answer());
         }
         let keep = match view.cache_duration.as_deref() {
-            Some(written) => go_duration(written).ok_or_else(no_answer)?,
+            Some(written) => parse_go(written).ok_or_else(no_answer)?,
             None => self.default_cache_duration,
         };
         let auth = view.auth.unwrap_or_default();
@@ -265,35 +266,6 @@ impl Provider {
         let keyring = Keyring::from_config(&DockerConfig::from_logins(logins), &origin);
         Ok(ProviderAnswer { scope: view.cache_key_type, keep, keyring })
     }
-}
-
-/// A duration as Go writes them: `1h30m`, `12h0m0s`, `500ms`, `0`. Never negative here.
-fn go_duration(text: &str) -> Option<Duration> {
-    const UNITS: &[(&str, f64)] = &[
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-    ];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let unit_end = rest[end..]
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .map_or(rest.len(), |at| end + at);
-        let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &rest[end..unit_end])?;
-        seconds += number * factor;
-        rest = &rest[unit_end..];
-    }
-    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok())?
 }
 
 #[cfg(test)]
@@ -372,6 +344,6 @@ providers:
     #[case("-1s", None)]
     #[case("1d", None)]
     fn durations_are_those_of_go(#[case] text: &str, #[case] milliseconds: Option<u64>) {
-        assert_eq!(go_duration(text), milliseconds.map(Duration::from_millis));
+        assert_eq!(parse_go(text), milliseconds.map(Duration::from_millis));
     }
 }

@@ -3,19 +3,7 @@
 //! A host comes out only if it parses as one; nothing else of a message ever does.
 
 use super::tokens::{Text, Token};
-
-/// Docker Hub, whatever is dialled for it.
-const HUB: &str = "docker.io";
-/// Hosts that are Docker Hub's.
-const HUB_HOSTS: &[&str] = &[
-    "docker.io",
-    "index.docker.io",
-    "registry-1.docker.io",
-    "auth.docker.io",
-    "registry.hub.docker.com",
-    "hub.docker.com",
-    "production.cloudflare.docker.com",
-];
+use crate::image::{DOCKER_HUB, registry_of_host};
 
 /// The registry that the message is about, and another host that is part of the fault.
 ///
@@ -30,10 +18,10 @@ pub(super) fn hosts(text: &Text, only_images: bool) -> (Option<String>, Option<S
     let registry = named.or_else(|| {
         urls.iter()
             .find(|url| url.is_registry)
-            .or_else(|| urls.iter().find(|url| url.host == HUB))
+            .or_else(|| urls.iter().find(|url| url.host == DOCKER_HUB))
             .map(|url| url.host.clone())
     });
-    let registry = registry.or_else(|| looked_up(text).filter(|host| host == HUB));
+    let registry = registry.or_else(|| looked_up(text).filter(|host| host == DOCKER_HUB));
     urls.retain(|url| url.is_asked && Some(&url.host) != registry.as_ref());
     let address = urls.pop().map(|url| url.host).or_else(|| looked_up(text));
     let address = address.filter(|host| Some(host) != registry.as_ref());
@@ -49,7 +37,7 @@ fn looked_up(text: &Text) -> Option<String> {
         let host = text.raw(pair[1]);
         (host.contains('.') && is_host(host)).then_some(host)
     })?;
-    Some(canonical_host(host).to_owned())
+    Some(registry_of_host(host).to_owned())
 }
 
 /// A URL of a message.
@@ -66,11 +54,6 @@ const ASKED: &[&str] = &[
     "get", "head", "post", "put", "patch", "delete", "ping", "pinging", "code", "endpoint",
     "registry", "mirror", "proxy", "url", "from", "host", "server",
 ];
-
-/// Docker Hub's hosts are one registry.
-pub(crate) fn canonical_host(host: &str) -> &str {
-    if HUB_HOSTS.iter().any(|hub| host.eq_ignore_ascii_case(hub)) { HUB } else { host }
-}
 
 /// All URLs, in order.
 fn urls(text: &Text) -> Vec<Url> {
@@ -93,7 +76,7 @@ fn urls(text: &Text) -> Vec<Url> {
             let is_asked = is_registry
                 || before(1).is_some_and(|word| ASKED.contains(&word))
                 || (before(1) == Some("to") && before(2) == Some("request"));
-            found.push(Url { host: canonical_host(host).to_owned(), is_registry, is_asked });
+            found.push(Url { host: registry_of_host(host).to_owned(), is_registry, is_asked });
         }
     }
     found
@@ -126,7 +109,7 @@ fn named_image(text: &Text, only_images: bool) -> Option<String> {
         {
             return None;
         }
-        is_host(first).then(|| canonical_host(first).to_owned())
+        is_host(first).then(|| registry_of_host(first).to_owned())
     })
 }
 

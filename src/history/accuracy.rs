@@ -310,7 +310,7 @@ impl Score {
         /// Registries that have a label of their own in metrics.
         const MAX_LABELS: usize = 100;
         let Some(cause) = given.cause else { return };
-        let host = crate::failure::canonical_host(given.reference.host());
+        let host = crate::image::registry_of_host(given.reference.host());
         let known = self.would_deny.keys().any(|(known, _)| **known == *host);
         let labels = self.would_deny.keys().map(|(host, _)| host).collect::<BTreeSet<_>>().len();
         let label = if known || labels < MAX_LABELS { host } else { OTHER_REGISTRIES };
@@ -399,7 +399,7 @@ impl Score {
 
     /// The score of one registry.
     pub fn registry(&self, host: &str) -> Option<&RegistryScore> {
-        self.registries.get(crate::failure::canonical_host(host))
+        self.registries.get(crate::image::registry_of_host(host))
     }
 
     /// The scores of registries, those with disagreements and then the most judged ones first; a
@@ -572,7 +572,7 @@ impl Score {
     }
 
     fn registry_mut(&mut self, host: &str) -> Option<&mut RegistryScore> {
-        let host = crate::failure::canonical_host(host);
+        let host = crate::image::registry_of_host(host);
         if !self.registries.contains_key(host) && self.registries.len() >= MAX_REGISTRIES {
             return None;
         }

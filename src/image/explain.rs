@@ -5,6 +5,7 @@
 
 use super::grammar;
 use super::reference::ReferenceErrorKind;
+use crate::text::quoted;
 
 /// The most characters of the user's text that are repeated.
 const QUOTE_LIMIT: usize = 60;
@@ -116,21 +117,8 @@ fn rest_fault(rest: &str) -> String {
     }
 }
 
-/// The text in quotation marks, escaped, cut if long.
 fn quote(text: &str) -> String {
-    let mut kept: String = text.chars().take(QUOTE_LIMIT).collect();
-    if kept.len() < text.len() {
-        kept.push('…');
-    }
-    // Bidirectional controls would turn the rest of the line around.
-    let escaped: String = kept
-        .chars()
-        .map(|c| match c {
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => c.escape_unicode().to_string(),
-            _ => c.to_string(),
-        })
-        .collect();
-    if escaped == kept { format!("{kept:?}") } else { format!("\"{escaped}\"") }
+    quoted(text, '"', QUOTE_LIMIT)
 }
 
 #[cfg(test)]

@@ -9,10 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::digest::{Digest, DigestError};
+use super::registry_host::{DOCKER_HUB as HUB, DOCKER_HUB_LEGACY as HUB_LEGACY};
 use super::{explain, grammar};
 
-const HUB: &str = "docker.io";
-const HUB_LEGACY: &str = "index.docker.io";
 const HUB_OFFICIAL: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
 

@@ -6,13 +6,14 @@
 //! would copy is ever cut. `docs/messages.md` shows every line.
 
 use super::cause::{escape_list, sentence, tls_words};
-use super::limits::{MAX_WARNING, clean, shorten};
+use super::limits::MAX_WARNING;
 use super::stats::FailureStats;
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{ExceptionUse, Reason, Ruling};
 use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict};
+use crate::text::{clean, shorten};
 
 /// Image and cause are within so many characters.
 pub const MAX_HEAD: usize = 120;

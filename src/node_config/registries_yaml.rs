@@ -18,6 +18,7 @@ use url::Url;
 use super::error::{MirrorError, MirrorFault};
 use super::pattern::{Pattern, Rewrite, UpstreamRule};
 use super::route::{Client, Endpoint, NodeLogin, RegistryHosts, TlsSettings, default_endpoint};
+use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY};
 
 #[derive(Deserialize)]
 struct RawRegistries {
@@ -114,7 +115,7 @@ impl RawTls {
 }
 
 /// The names under which people write Docker Hub; only the first is the one that is dialled.
-const HUB: [&str; 3] = ["registry-1.docker.io", "docker.io", "index.docker.io"];
+const HUB: [&str; 3] = [DOCKER_HUB_DIALLED, DOCKER_HUB, DOCKER_HUB_LEGACY];
 
 /// What `configs` says of hosts.
 struct Configs(BTreeMap<String, Option<RawConfig>>);
@@ -131,7 +132,7 @@ impl Configs {
     fn hosts(&self) -> impl Iterator<Item = &str> {
         let hub = self.0.keys().any(|host| HUB.contains(&host.as_str()));
         let others = self.0.keys().map(String::as_str).filter(|host| !HUB.contains(host));
-        others.chain(hub.then_some("docker.io"))
+        others.chain(hub.then_some(DOCKER_HUB))
     }
 
     /// What is said of a host, as it stands in an address.

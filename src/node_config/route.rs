@@ -8,10 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::pattern::{Pattern, UpstreamRule};
-
-/// Where a registry is really dialled when no file says otherwise.
-const HUB: &str = "docker.io";
-const HUB_DIALLED: &str = "registry-1.docker.io";
+use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED};
 
 /// One host that serves a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +51,8 @@ impl Endpoint {
     /// The same, marked as a mirror if it is another host than this registry's own.
     #[must_use]
     pub(super) fn serving(self, registry: &str) -> Self {
-        let own = self.is_host(registry) || (registry == HUB && self.is_host(HUB_DIALLED));
+        let own =
+            self.is_host(registry) || (registry == DOCKER_HUB && self.is_host(DOCKER_HUB_DIALLED));
         Self { is_mirror: !own, ..self }
     }
 
@@ -214,7 +212,7 @@ impl RegistryHosts {
 /// The registry itself, as containerd dials it when no file says otherwise; nothing if the host
 /// cannot stand in a URL.
 pub fn default_endpoint(host: &str) -> Option<Endpoint> {
-    let dialled = if host == HUB { HUB_DIALLED } else { host };
+    let dialled = if host == DOCKER_HUB { DOCKER_HUB_DIALLED } else { host };
     let (name, port) = split_port(dialled);
     let local = is_loopback(name);
     let scheme = if local && port == Some("80") { "http" } else { "https" };

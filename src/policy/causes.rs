@@ -9,7 +9,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::suggest;
-use super::value::{Action, quoted};
+use super::value::{Action, shown};
 use crate::pull::Cause;
 
 /// What is done about a cause; what is not named is denied where a denial is possible.
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for CauseWord {
             let words = Cause::ALL.iter().map(|cause| cause.as_str());
             D::Error::custom(format_args!(
                 "{} is not a cause{}",
-                quoted(&word),
+                shown(&word),
                 suggest::did_you_mean(&word, words)
             ))
         })

@@ -9,6 +9,7 @@ use serde_saphyr::MessageFormatter;
 use super::document::{ExceptionMatch, PullgatePolicySpec};
 use super::selector::NamespaceSelector;
 use super::{PullgatePolicy, suggest};
+use crate::text::escaped;
 
 /// The version of the document that is understood.
 pub const API_VERSION: &str = "pullgate.dev/v1alpha1";
@@ -174,20 +175,13 @@ fn problem_of(error: &serde_saphyr::Error) -> PolicyProblem {
         }
         other => {
             let text = serde_saphyr::UserMessageFormatter.format_message(other);
-            PolicyProblem::Malformed(text.chars().take(500).flat_map(escaped).collect())
+            PolicyProblem::Malformed(escaped(&text, 500).into())
         }
     }
 }
 
 fn shown(text: &str) -> Box<str> {
-    text.chars().take(80).flat_map(escaped).collect()
-}
-
-/// The character, or its escape where it would not show on one line.
-fn escaped(c: char) -> impl Iterator<Item = char> {
-    let hidden = c.is_control().then(|| c.escape_default());
-    let shown = hidden.is_none().then_some(c);
-    hidden.into_iter().flatten().chain(shown)
+    escaped(text, 80).into()
 }
 
 /// What fits no schema: fields that contradict each other. The first fault, with its field.

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::value::text_value;
-use crate::image::ImageReference;
+use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, ImageReference};
 
 /// A pattern for images: a registry, and behind it perhaps a repository and a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,7 +91,7 @@ impl RegistryPattern {
     pub(super) fn parse(text: &str) -> Option<Self> {
         // The other names of Docker Hub's registry are `docker.io` in every reference.
         let text = match text {
-            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            DOCKER_HUB_LEGACY | DOCKER_HUB_DIALLED => DOCKER_HUB,
             other => other,
         };
         let host_fits =

@@ -421,7 +421,7 @@ impl Session<'_> {
             host = self.endpoint.url.host_str(),
             status = status.as_u16(),
             outcome = super::metrics::word(&outcome),
-            said = super::log_text::cut(body.as_deref().unwrap_or_default()),
+            said = excerpt(body.as_deref().unwrap_or_default()),
             "a registry refused"
         );
         outcome
@@ -467,4 +467,11 @@ pub(super) fn origin(url: &Url) -> Box<str> {
 
 fn to_plain(url: &mut Url) -> Result<(), Outcome> {
     url.set_scheme("http").map_err(|()| Outcome::Malformed("an address that cannot be asked"))
+}
+
+/// The start of what a registry said, for the log alone.
+fn excerpt(said: &[u8]) -> String {
+    const MOST: usize = 200;
+    let start = said.get(..MOST * 4).unwrap_or(said);
+    crate::text::escaped(&String::from_utf8_lossy(start), MOST)
 }

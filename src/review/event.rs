@@ -9,8 +9,8 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
-use crate::message::{clean, shorten};
 use crate::policy::Decision;
+use crate::text::{clean, shorten};
 use crate::user::UserInfo;
 use crate::workload::{ObjectRef, Workload};
 

@@ -9,7 +9,7 @@ use super::{
     ResolvedName, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources,
 };
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
-use crate::image::ImageReference;
+use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
     Attempt, Detail, LookupRequest, Outcome, RepositoryAccess, Runtime, SecretsState, Vouch,
 };
@@ -18,8 +18,6 @@ use crate::workload::{ContainerImage, ImagePullPolicy};
 /// The kubelet tries every credential that matches, and so do we, as long as there is time; more
 /// than these nobody has.
 const MAX_CREDENTIALS: usize = 64;
-/// Docker Hub counts the GET of a manifest as a pull.
-const COUNTS_GETS: &str = "docker.io";
 
 /// Where the names of the pull secrets come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +103,7 @@ pub(super) struct Gathered {
 /// distribution/distribution#1291 (Docker Hub), dexidp/dex#2672 (GHCR), jgsqware/clairctl#62 (Quay),
 /// google/fuzzbench#1981 (Google), containerd/containerd#11901 (GitLab).
 const HIDE_NOTHING: [&str; 7] =
-    ["docker.io", "ghcr.io", "quay.io", "gcr.io", ".gcr.io", ".pkg.dev", "registry.gitlab.com"];
+    [DOCKER_HUB, "ghcr.io", "quay.io", "gcr.io", ".gcr.io", ".pkg.dev", "registry.gitlab.com"];
 
 pub(super) fn hides_nothing(host: &str) -> bool {
     HIDE_NOTHING
@@ -339,7 +337,8 @@ impl ReviewContext<'_> {
             Detail::Platforms
         } else if self.eligible.nodes.is_empty() {
             Detail::Presence
-        } else if reference.host() == COUNTS_GETS {
+        } else if reference.is_on_docker_hub() {
+            // It counts the GET of a manifest as a pull.
             Detail::Platforms
         } else {
             Detail::Config

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::duration::parse_go;
+
 /// What the API server waits when a webhook configuration does not say.
 const DEFAULT: Duration = Duration::from_secs(10);
 /// The API server allows 1 to 30 seconds.
@@ -14,7 +16,7 @@ pub fn timeout_from_query(query: Option<&str>) -> Duration {
         .unwrap_or_default()
         .split('&')
         .find_map(|pair| pair.strip_prefix("timeout="))
-        .and_then(go_duration)
+        .and_then(parse_go)
         .filter(|given| !given.is_zero())
         .map_or(DEFAULT, |given| given.min(LONGEST))
 }
@@ -29,33 +31,6 @@ pub fn deadline_from_query(query: Option<&str>, arrived: Instant) -> Instant {
 /// How long before the caller gives up the answer should leave.
 pub fn margin(timeout: Duration) -> Duration {
     (timeout / 3).clamp(Duration::from_millis(50), Duration::from_secs(1))
-}
-
-/// A Go duration: numbers, each with a unit, such as `10s`, `500ms`, `1m30s`, `2.5s`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0_f64;
-    if rest.is_empty() || rest.len() > 32 {
-        return None;
-    }
-    while !rest.is_empty() {
-        let number_ends = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let (number, tail) = rest.split_at(number_ends);
-        let unit_ends = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_ends);
-        let scale = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = tail;
-    }
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]

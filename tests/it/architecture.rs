@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Pure rooms: each may use those before it.
 const PURE: &[&str] = &[
+    "text",
+    "duration",
     "image",
     "user",
     "kube_views",

@@ -5,9 +5,10 @@ use super::source::FileSource;
 use crate::cli::output::{CredentialReport, TriedCredential};
 use crate::credential::{CredentialOrigin, CredentialSource, Keyring, Match, MatchRule};
 use crate::image::ImageReference;
-use crate::message::{clean, sentence};
+use crate::message::sentence;
 use crate::pull::{Attempt, Outcome, meaning};
 use crate::review::{ImageReview, PodSecrets, SecretsOrigin};
+use crate::text::clean;
 
 /// Entries that do not count and are named one by one; the rest is counted.
 const MAX_NOTES: usize = 8;

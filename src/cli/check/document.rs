@@ -322,7 +322,7 @@ fn yaml_error(file: &str, content: &[u8], error: &serde_saphyr::Error) -> InputE
     let at = error.location().map(|place| Position::new(place.line(), place.column()));
     let at = at.unwrap_or(Position::UNKNOWN);
     let said = serde_saphyr::UserMessageFormatter.format_message(error);
-    let said: String = crate::message::clean(&said).chars().take(200).collect();
+    let said: String = crate::text::clean(&said).chars().take(200).collect();
     let mut problem = format!("this is not YAML: {said}");
     if at.line > 0 && has_template(content, at.line) {
         problem.push_str(" (it looks like a template: render it first, as with `helm template`)");

@@ -15,13 +15,13 @@ use super::source::{AsUser, FileSource};
 use super::timed::TimedSource;
 use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding, Place, Position, PullFacts};
 use crate::credential::{Credential, CredentialOrigin};
-use crate::message::clean;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
 use crate::pull::{Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict};
 use crate::review::{
     ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
     Sources, review,
 };
+use crate::text::clean;
 use crate::user::UserInfo;
 use crate::workload::ObjectRef;
 

@@ -212,7 +212,7 @@ fn metadata<'t>(tree: &'t Tree, key: &str) -> &'t str {
 
 fn object_name(tree: &Tree, kind: &str) -> String {
     let name = metadata(tree, "name");
-    crate::message::clean(&format!("{kind} {name}"))
+    crate::text::clean(&format!("{kind} {name}"))
 }
 
 /// Labels or annotations, sorted by key.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Connection;
 use crate::history::{RegistryScoreSummary, TRIAL_DAYS, WouldDeny};
-use crate::message::clean;
 use crate::policy::{API_VERSION, Mode, PullgatePolicySpec};
 use crate::pull::Escape;
+use crate::text::clean;
 
 const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
 /// Objects that are read; there is one in force.

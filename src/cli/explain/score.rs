@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::cluster::Connection;
 use crate::history::{RegistryScoreSummary, VerdictCount};
-use crate::message::clean;
+use crate::text::clean;
 
 const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
 /// Objects that are read; there is one in force.

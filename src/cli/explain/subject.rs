@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::cluster::{Connection, read_object};
 use crate::history::ReportTarget;
 use crate::image::ImageReference;
-use crate::message::clean;
+use crate::text::clean;
 use crate::workload::{WorkloadKind, built_in_kinds, extract, pod_path};
 
 /// Short words for kinds, as kubectl has them.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::rule::rule_id;
 use super::{CheckReport, ImageEntry, Severity};
-use crate::message::clean;
+use crate::text::clean;
 
 /// The whole report: a command for each image that is to be acted on or known, then those that
 /// need nothing, folded away.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::rule::{Fingerprints, rule_id};
 use super::{CheckReport, ImageEntry, Severity};
-use crate::message::clean;
+use crate::text::clean;
 
 #[derive(Serialize)]
 struct Issue {

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::{CheckReport, ImageEntry};
 use crate::image::Digest;
-use crate::message::clean;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
+use crate::text::clean;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::rule::rule_id;
 use super::{CheckReport, ImageEntry, Severity};
-use crate::message::clean;
 use crate::pull::Verdict;
+use crate::text::clean;
 
 /// The suite of images that stand in no file.
 const NO_FILE: &str = "--image";

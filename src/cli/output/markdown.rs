@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::rule::capitalised;
 use super::{CheckReport, ImageEntry, Severity, count};
-use crate::message::clean;
+use crate::text::clean;
 
 /// Bytes of rows: GitHub takes comments of 65,536 characters.
 const MAX_ROWS: usize = 56_000;

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding};
-use crate::message::clean;
 use crate::policy::Decision;
 use crate::pull::Verdict;
+use crate::text::clean;
 
 /// Columns of a line.
 const WIDTH: usize = 96;

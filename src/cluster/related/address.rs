@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::cluster::object_name::{is_namespace_name, is_object_name};
+use crate::kube_views::{is_namespace_name, is_object_name};
 
 /// The customary domain of a cluster.
 const DOMAIN: &str = "cluster.local";

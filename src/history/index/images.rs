@@ -9,8 +9,7 @@ use std::sync::Arc;
 use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
-use crate::failure::canonical_host;
-use crate::image::ImageReference;
+use crate::image::{ImageReference, registry_of_host};
 use crate::pull::Cause;
 
 /// Most digests that are remembered of a tag.
@@ -182,7 +181,7 @@ impl Images {
 
     /// The registry with this host, if any image of it is known.
     pub(super) fn find_registry(&self, host: &str) -> Option<Id> {
-        self.by_host.get(canonical_host(host)).copied()
+        self.by_host.get(registry_of_host(host)).copied()
     }
 
     /// `host/path` with aliases and rewrites resolved.
@@ -193,7 +192,7 @@ impl Images {
                 return format!("{}{rest}", rewrite.to);
             }
         }
-        format!("{}/{}", canonical_host(reference.host()), reference.repository())
+        format!("{}/{}", registry_of_host(reference.host()), reference.repository())
     }
 
     /// The image of a container, as it is written; nothing if no runtime parses it.
@@ -268,7 +267,7 @@ impl Images {
 
     /// The registry with this host.
     pub(super) fn intern_registry(&mut self, host: &str) -> Id {
-        let host = canonical_host(host);
+        let host = registry_of_host(host);
         if let Some(&registry) = self.by_host.get(host) {
             return registry;
         }

@@ -236,7 +236,7 @@ impl HealthIndex {
     fn registry_for(&self, host: &str, visible: &Visible, now: Timestamp) -> RegistryReport {
         let health = self.health_for(host, visible, now);
         let mut report = RegistryReport {
-            host: crate::failure::canonical_host(host).to_owned(),
+            host: crate::image::registry_of_host(host).to_owned(),
             health,
             ..RegistryReport::default()
         };

@@ -5,7 +5,7 @@
 
 /// Whether this can be the name of a Secret or ServiceAccount: a DNS subdomain as in RFC 1123
 /// (`validation.IsDNS1123Subdomain` of apimachinery).
-pub(super) fn is_object_name(name: &str) -> bool {
+pub fn is_object_name(name: &str) -> bool {
     let label = |label: &str| {
         let ends = [label.bytes().next(), label.bytes().next_back()];
         ends.iter().all(|end| end.is_some_and(|b| b != b'-'))
@@ -15,7 +15,7 @@ pub(super) fn is_object_name(name: &str) -> bool {
 }
 
 /// Whether this can be the name of a namespace: a DNS label as in RFC 1123.
-pub(super) fn is_namespace_name(name: &str) -> bool {
+pub fn is_namespace_name(name: &str) -> bool {
     name.len() <= 63 && !name.contains('.') && is_object_name(name)
 }
 
