@@ -13,6 +13,7 @@ mod deadline;
 mod record;
 mod self_signed;
 mod tls;
+mod unproven;
 mod watchfile;
 
 use std::io;

@@ -1,7 +1,9 @@
-//! Accepts connections: TLS within ten seconds, and whether a client certificate was presented.
+//! Accepts connections: TLS within a few seconds, few at a time that have not proven themselves, and
+//! whether a client certificate was presented.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::middleware::AddExtension;
@@ -12,42 +14,64 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tower::Layer;
 
+use super::unproven::{Guarded, Standing, Unproven};
 use crate::telemetry::Metrics;
 
-/// What TLS knows of the caller on this connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How long a client may take for the handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// What is known of the caller on this connection.
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     /// Whether it presented a certificate that the client authorities signed.
     pub(super) certificate: bool,
+    standing: Arc<Standing>,
 }
 
-/// TLS (rustls, 10 s for the handshake: the default of the crate), then tells each request of
-/// the connection who its peer is.
-#[derive(Debug, Clone)]
+impl Peer {
+    /// A request has shown that it is answered.
+    pub(super) fn prove(&self) {
+        self.standing.prove();
+    }
+}
+
+/// TLS by rustls, then tells each request of the connection who its peer is.
+#[derive(Clone)]
 pub(super) struct ProvenAcceptor {
     tls: RustlsAcceptor<NoDelayAcceptor>,
+    unproven: Arc<Unproven>,
     metrics: Arc<Metrics>,
 }
 
 impl ProvenAcceptor {
     pub(super) fn new(config: RustlsConfig, metrics: Arc<Metrics>) -> Self {
-        Self { tls: RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new()), metrics }
+        let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIME);
+        Self { tls: tls.acceptor(NoDelayAcceptor::new()), unproven: Arc::default(), metrics }
     }
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for ProvenAcceptor {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = Guarded<TlsStream<TcpStream>>;
     type Service = AddExtension<S, Peer>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let standing = self.unproven.admit(stream.peer_addr().ok().map(|address| address.ip()));
         let (handshake, metrics) = (self.tls.accept(stream, service), Arc::clone(&self.metrics));
         Box::pin(async move {
-            let (stream, service) = handshake.await.inspect_err(|_| metrics.handshake_failed())?;
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                () = standing.dropped() => Err(io::ErrorKind::ConnectionAborted.into()),
+            };
+            let (stream, service) = shaken.inspect_err(|_| metrics.handshake_failed())?;
             // Present only if the verifier has accepted it.
             let presented = stream.get_ref().1.peer_certificates();
-            let peer = Peer { certificate: presented.is_some_and(|chain| !chain.is_empty()) };
-            Ok((stream, Extension(peer).layer(service)))
+            let certificate = presented.is_some_and(|chain| !chain.is_empty());
+            if certificate {
+                standing.prove();
+            }
+            let peer = Peer { certificate, standing: Arc::clone(&standing) };
+            Ok((Guarded::new(stream, standing), Extension(peer).layer(service)))
         })
     }
 }

@@ -123,7 +123,7 @@ impl AdmissionRoutes {
                 router
                     .route(
                         &format!("{path}/{{token}}"),
-                        any(move |s, t, r| by_token(endpoint, s, t, r)),
+                        any(move |s, t, p, r| by_token(endpoint, s, t, p, r)),
                     )
                     .route(&path, any(move |s, p, r| by_certificate(endpoint, s, p, r)))
             });
@@ -173,11 +173,15 @@ async fn by_token(
     endpoint: Endpoint,
     State(routes): State<AdmissionRoutes>,
     Path(token): Path<String>,
+    peer: Option<Extension<Peer>>,
     request: Request<Body>,
 ) -> Response {
     if !routes.callers.knows_token(&token) {
         routes.metrics.refused(Refusal::Token);
         return refuse();
+    }
+    if let Some(Extension(peer)) = peer {
+        peer.prove();
     }
     routes.proven(endpoint, request).await
 }

@@ -1,5 +1,7 @@
 //! The front door: who is answered, with what, however badly it is asked.
 
+mod unproven;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -501,7 +503,7 @@ async fn a_handshake_that_never_comes_holds_nobody_up() {
     let client = builder(directory.path()).build().unwrap();
     let (status, _) = post(&client, served.address, &format!("/validate/{TOKEN}")).await.unwrap();
     assert_eq!(status, 200);
-    // Ten seconds for the handshake, then the connection is closed.
+    // Five seconds for the handshake, then the connection is closed.
     let closed = tokio::time::timeout(Duration::from_secs(15), async {
         let mut byte = [0];
         tokio::io::AsyncReadExt::read(&mut silent[0], &mut byte).await
