@@ -12,6 +12,7 @@ mod caller;
 mod deadline;
 mod record;
 mod self_signed;
+mod shares;
 mod tls;
 mod unproven;
 mod watchfile;

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use super::acceptor::Peer;
 use super::answer::FailOpenAnswer;
 use super::caller::Callers;
+use super::shares::Shares;
 use super::{Readiness, answer, deadline, record};
 use crate::admission::DecodeError;
 use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
@@ -75,7 +76,7 @@ const fn word(endpoint: Endpoint) -> &'static str {
 /// How much may be under way at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Reviews; those beyond are admitted without a look.
+    /// Reviews, three quarters of them of one namespace; those beyond are admitted without a look.
     pub reviews: usize,
     /// Mebibytes of request bodies in memory; requests beyond get 503, which the webhook
     /// configuration's failure policy covers.
@@ -84,7 +85,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reviews: 512, body_mebibytes: 128 }
+        Self { reviews: 640, body_mebibytes: 128 }
     }
 }
 
@@ -94,7 +95,7 @@ pub struct AdmissionRoutes {
     admit: Arc<dyn Admit>,
     callers: Callers,
     metrics: Arc<Metrics>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Shares>,
     memory: Arc<Semaphore>,
 }
 
@@ -110,7 +111,7 @@ impl AdmissionRoutes {
         limits: Limits,
     ) -> Self {
         let blocks = limits.body_mebibytes * (1024 * 1024 / BLOCK);
-        let (slots, memory) = (Semaphore::new(limits.reviews), Semaphore::new(blocks));
+        let (slots, memory) = (Shares::new(limits.reviews), Semaphore::new(blocks));
         Self { admit, callers, metrics, slots: Arc::new(slots), memory: Arc::new(memory) }
     }
 
@@ -267,7 +268,7 @@ impl AdmissionRoutes {
         deadline: Instant,
         last_call: Instant,
     ) -> Answered {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Some(slot) = self.slots.take(&answer::namespace(&body)) else {
             return unseen(&body, FailOpenReason::Overload);
         };
         let (admit, in_flight) = (Arc::clone(&self.admit), self.metrics.review_begins());

@@ -21,6 +21,18 @@ struct OnlyUid<'a> {
     uid: Cow<'a, str>,
 }
 
+#[derive(Deserialize)]
+struct NamespaceEnvelope<'a> {
+    #[serde(borrow)]
+    request: Option<OnlyNamespace<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OnlyNamespace<'a> {
+    #[serde(borrow, default)]
+    namespace: Option<Cow<'a, str>>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Review<'a> {
@@ -56,6 +68,12 @@ pub(super) fn allow_unseen(body: &[u8]) -> Option<FailOpenAnswer> {
     };
     let body = serde_json::to_vec(&review).ok()?;
     Some(FailOpenAnswer { uid: uid.into_owned(), body })
+}
+
+/// The namespace that a request is about; empty if there is none, or it cannot be read.
+pub(super) fn namespace(body: &[u8]) -> Cow<'_, str> {
+    let envelope: Option<NamespaceEnvelope<'_>> = serde_json::from_slice(body).ok();
+    envelope.and_then(|envelope| envelope.request?.namespace).unwrap_or_default()
 }
 
 /// A JSON body with its status.

@@ -1,5 +1,6 @@
 //! The front door: who is answered, with what, however badly it is asked.
 
+mod shares;
 mod unproven;
 
 use std::net::SocketAddr;
