@@ -224,3 +224,23 @@ fn retired_phrases_do_not_come_back() {
     }
     assert!(found.is_empty(), "{found:#?}");
 }
+
+/// Files that are longer, and may only become shorter.
+const LONG: &[(&str, usize)] = &[("telemetry/metrics.rs", 600)];
+/// Lines of a file, its tests left out, beyond which it holds more than one thing.
+const LONGEST: usize = 500;
+
+#[test]
+fn a_file_holds_one_thing() {
+    for source in sources() {
+        let path = source.path.display().to_string();
+        if path.ends_with("/tests.rs") || path.contains("/tests/") {
+            continue;
+        }
+        let code = source.text.split("#[cfg(test)]").next().unwrap();
+        let known = LONG.iter().find(|(name, _)| path.ends_with(name));
+        let most = known.map_or(LONGEST, |(_, most)| *most);
+        let lines = code.lines().count();
+        assert!(lines <= most, "{path} has {lines} lines without its tests, at most {most}");
+    }
+}

@@ -3,13 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::super::visibility::Shown;
-use super::super::{ImageReview, ReviewContext, ReviewRequest};
 use super::{AdviceContext, visible_history};
 use crate::advice::Advice;
 use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Cause, Verdict, meaning};
+use crate::review::visibility::Shown;
+use crate::review::{ImageReview, ReviewContext, ReviewRequest};
 use crate::workload::ImagePullPolicy;
 
 /// The tag that everybody moves.
