@@ -217,7 +217,10 @@ impl Finding<'_> {
         say(2, self.rewriters());
         let exception = self.ruling.exception.as_ref();
         let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
-            Some("its pods will be denied".to_owned())
+            Some(match self.ruling.grace {
+                Some(grace) => format!("its pods will be denied if that is still so after {grace}"),
+                None => "its pods will be denied".to_owned(),
+            })
         } else if self.ruling.because == Reason::BreakGlass {
             Some("let through by break-glass".to_owned())
         } else {
@@ -317,7 +320,9 @@ impl Finding<'_> {
 fn exception_words(exception: &ExceptionUse) -> String {
     let ExceptionUse { name, owner, expires, expired, .. } = exception;
     let (name, owner) = (shorten(name, MAX_NAME), shorten(owner, MAX_NAME));
-    let day = expires.strftime("%Y-%m-%d");
+    // A day lasts until its end, which is the first moment of the next one.
+    let last = expires.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(*expires);
+    let day = last.strftime("%Y-%m-%d");
     if *expired {
         format!("exception `{name}` of {owner} ended on {day}")
     } else {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::PullgatePolicy;
 use super::exception::ExceptionUse;
 use super::resolve::{LabelUse, PolicyScope};
-use super::value::{Action, CannotTell, EnforceOn, Mode};
+use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::user::UserInfo;
@@ -189,6 +189,9 @@ pub struct Ruling {
     pub because: Reason,
     /// Whether the policy refuses this image. The problem to tell is then that, and not the cause.
     pub refused: bool,
+    /// For so long after they were made, the pods of this template are only warned about: what is
+    /// missing may still come.
+    pub grace: Option<Period>,
 }
 
 impl Ruling {
@@ -235,7 +238,17 @@ impl PullgatePolicy {
         } else {
             self.by_verdict(matter, subject, chosen.mode)
         };
-        Ruling { decision, mode: chosen.mode, label: chosen.label, exception, because, refused }
+        let may_come = matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause));
+        let grace = Some(self.spec.grace_for(subject));
+        Ruling {
+            decision,
+            mode: chosen.mode,
+            label: chosen.label,
+            exception,
+            because,
+            refused,
+            grace: grace.filter(|grace| may_come && !refused && !grace.get().is_zero()),
+        }
     }
 
     /// Whether it would be denied if its namespace enforced, on whatever object. Everything else

@@ -17,7 +17,7 @@ use pullgate::message::{
     FailureStats, Finding, MAX_HEAD, MAX_WARNING, StatsScope, escape_words, evidence, fit_warnings,
     lines, sentence, tls_words,
 };
-use pullgate::policy::{Decision, ExceptionUse, LabelUse, Mode, Reason, Ruling};
+use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
@@ -48,6 +48,7 @@ fn ruling() -> Ruling {
         exception: None,
         because: Reason::ModeWarn,
         refused: false,
+        grace: None,
     }
 }
 
@@ -351,6 +352,11 @@ fn tails() -> Vec<String> {
     };
     for ruling in [
         Ruling { because: Reason::NotEnforcedHere, ..ruling() },
+        Ruling {
+            because: Reason::NotEnforcedHere,
+            grace: Some(LatePush::default().grace),
+            ..ruling()
+        },
         Ruling { because: Reason::BreakGlass, ..ruling() },
         Ruling { because: Reason::Exception, exception: Some(exception(false)), ..ruling() },
         Ruling { exception: Some(exception(true)), ..ruling() },

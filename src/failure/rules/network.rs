@@ -43,6 +43,11 @@ pub(super) const TLS: &[Rule] = &[
     is(TlsFailure, "http request to an https server", "GO net/http"),
     is(TlsFailure, "http request was sent to https port", "nginx"),
     is(TlsFailure, "look like a tls handshake", "GO crypto/tls"),
+    // A certificate that is not trusted is told by name; this is about versions and ciphers, or
+    // about a client certificate that is missing.
+    is(TlsFailure, "remote error tls handshake failure", "GO crypto/tls").advise(
+        "compare TLS versions and ciphers of the registry and the node's runtime, and whether the registry wants a client certificate",
+    ),
     is(TlsFailure, "remote|local error tls", "GO crypto/tls"),
     is(TlsFailure, "tls handshake|alert|failed|error", "GO crypto/tls"),
     is(TlsFailure, "handshake failure|failed|error", "TLS alert"),
