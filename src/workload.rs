@@ -14,6 +14,7 @@ mod placement;
 mod quantity;
 mod rollout;
 mod tekton;
+mod triggers;
 mod view;
 
 pub use extract::{

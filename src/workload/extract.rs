@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::kind::PodPath;
 use super::placement::Placement;
+use super::triggers::Triggers;
 use super::view::{
     ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, member, text,
 };
@@ -12,15 +13,6 @@ use super::view::{
 const OUR_ANNOTATIONS: &str = "pullgate.dev/";
 /// The API server's mirror of a static pod; the kubelet made it after the fact.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
-
-/// What injectors (Istio's gateways) have in templates where they put the image into the pod.
-const PLACEHOLDER: &str = "auto";
-/// OpenShift puts the images of its streams into a Deployment that has this annotation; until
-/// then the template has a blank.
-/// <https://docs.redhat.com/en/documentation/openshift_container_platform/4.18/html/images/triggering-updates-on-imagestream-changes>
-const TRIGGERS: &str = "image.openshift.io/triggers";
-/// A kind with image triggers of its own.
-const DEPLOYMENT_CONFIG: &str = "DeploymentConfig";
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -194,26 +186,20 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
                 .collect::<Vec<_>>(),
         );
     }
-    let of_kind = top.kind.as_ref().is_some_and(|kind| kind.0 == DEPLOYMENT_CONFIG);
-    let has_triggers = of_kind || metadata_has(metadata, TRIGGERS).is_some();
+    let triggers = Triggers::of(object, &top);
     Ok(Workload {
         is_pod: path.is_pod(),
         is_mirror: path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some(),
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
-            .filter(|image| path.is_pod() || !is_filled_in_later(&image.image, has_triggers))
+            .filter(|image| path.is_pod() || !triggers.fill_in(image))
             .collect(),
         pull_secrets: pull_secrets(&spec),
         service_account: Some(service_account(&spec)),
         placement: Placement::of(&spec),
         ..head(top)
     })
-}
-
-/// Whether a controller puts another image in the place of this one before any pod is made.
-fn is_filled_in_later(image: &str, has_triggers: bool) -> bool {
-    image == PLACEHOLDER || (has_triggers && image.trim().is_empty())
 }
 
 /// A workload of which only the head was read: it has no images, and is no pod.
