@@ -197,3 +197,19 @@ fn taints_that_pass_with_a_nodes_condition_do_not_count() {
     let workload = read(&json!({"spec": {}}), &pod_path("", "Pod").unwrap());
     assert_eq!(workload.placement.eligible(&[node]).nodes.len(), 1);
 }
+
+/// Its shape is that of a Deployment, and its triggers stand beside the template.
+#[rstest]
+#[case::its_own(&["c"], 0)]
+#[case::another(&["d"], 1)]
+fn a_deployment_config_names_the_containers_of_its_triggers(
+    #[case] names: &[&str],
+    #[case] judged: usize,
+) {
+    let object = json!({"apiVersion": "apps.openshift.io/v1", "kind": "DeploymentConfig",
+        "spec": {
+            "triggers": [{"type": "ConfigChange"},
+                {"type": "ImageChange", "imageChangeParams": {"containerNames": names}}],
+            "template": {"spec": {"containers": [{"name": "c", "image": "app:1"}]}}}});
+    assert_eq!(read(&object, &pod_path("apps", "Deployment").unwrap()).images.len(), judged);
+}

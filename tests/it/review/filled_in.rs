@@ -48,24 +48,6 @@ async fn what_stands_in_the_place_of_a_trigger_is_not_judged_either(
     assert_eq!(review.images.len(), judged);
 }
 
-#[rstest]
-#[case::its_own(&["c"], 0)]
-#[case::another(&["d"], 1)]
-#[tokio::test]
-async fn a_deployment_config_names_the_containers_of_its_triggers(
-    #[case] names: &[&str],
-    #[case] judged: usize,
-) {
-    let mut object = deployment(APP);
-    (object["apiVersion"], object["kind"]) =
-        (json!("apps.openshift.io/v1"), json!("DeploymentConfig"));
-    object["spec"]["template"]["spec"]["containers"][0]["name"] = json!("c");
-    object["spec"]["triggers"] = json!([{"type": "ConfigChange"},
-        {"type": "ImageChange", "imageChangeParams": {"containerNames": names}}]);
-    let review = run(&World::enforcing(), object, VOUCHED).await;
-    assert_eq!(review.images.len(), judged);
-}
-
 /// A pod with an init container and two others: kind, pull policy.
 fn pod_of(containers: &[(&str, &str)]) -> Value {
     let of = |kind: &str| -> Vec<Value> {
