@@ -5,6 +5,7 @@
 //! memory.
 
 mod changed;
+mod custom;
 mod extract;
 mod kind;
 mod namespace;
@@ -17,6 +18,7 @@ mod tekton;
 mod triggers;
 mod view;
 
+pub use custom::{CustomKind, custom_kind, custom_kinds};
 pub use extract::{
     ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, ObjectRef, Owner, Workload,
     extract,

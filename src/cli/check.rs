@@ -6,34 +6,32 @@
 mod credentials;
 mod document;
 mod flags;
+mod images;
 mod input;
 mod judge;
 mod login;
 mod manifest;
+mod reading;
 mod source;
+mod stream;
 mod timed;
 mod wiring;
 
-use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures::StreamExt;
 use jiff::Timestamp;
 
 use super::context::KubeContext;
 use super::output::say;
-use super::output::{self, CheckReport, IMAGE_KIND};
+use super::output::{self, CheckReport};
 use crate::policy::{PullgatePolicy, listed_words};
-use crate::workload::{
-    ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
-};
 
 pub(super) use flags::CheckFlags;
 use judge::Judge;
 use login::Logins;
-use manifest::{Found, Manifests, Reader};
+use reading::Reading;
 use source::FileSource;
 use timed::TimedSource;
 
@@ -44,9 +42,11 @@ const AT_ONCE: usize = 16;
 pub(super) async fn run(flags: CheckFlags) -> ExitCode {
     match check(&flags).await.and_then(|report| {
         output::write_reports(&report, &flags.output)?;
-        Ok(report.fails())
+        Ok(report)
     }) {
-        Ok(fails) => ExitCode::from(u8::from(fails)),
+        // What could not be read might have failed.
+        Ok(report) if !report.unread.is_empty() => ExitCode::from(super::CANNOT_JUDGE),
+        Ok(report) => ExitCode::from(u8::from(report.fails())),
         Err(error) => {
             say(format_args!("{error:#}"));
             ExitCode::from(super::CANNOT_JUDGE)
@@ -60,12 +60,16 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     let context = wiring::context(flags)?;
     let of_context = context.as_ref().and_then(KubeContext::namespace);
     let namespace = flags.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
-    let mut manifests = read(flags, &policy, &namespace)?;
+    let Reading { mut manifests, unread } = reading::read(flags, &policy, &namespace)?;
     let mut subjects = std::mem::take(&mut manifests.workloads);
-    subjects.extend(flags.image.iter().map(|image| alone(flags, image, &namespace)));
+    subjects.extend(flags.image.iter().map(|image| images::alone(flags, image, &namespace)));
+    let mut report = CheckReport { unread, fail_on: flags.fail_on, ..CheckReport::default() };
     if subjects.is_empty() {
-        say("no object with images in what was read");
-        return Ok(CheckReport { fail_on: flags.fail_on, ..CheckReport::default() });
+        say(match report.unread.len() {
+            0 => "no object with images in what was read",
+            _ => "nothing was checked: there is no object with images in what could be read",
+        });
+        return Ok(report);
     }
     let registry = wiring::registry(flags, &policy)?;
     let nodes = wiring::nodes(flags)?;
@@ -98,7 +102,8 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
         .buffered(AT_ONCE)
         .collect()
         .await;
-    Ok(CheckReport { images: judged.into_iter().flatten().collect(), fail_on: flags.fail_on })
+    report.images = judged.into_iter().flatten().collect();
+    Ok(report)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
@@ -116,59 +121,4 @@ fn policy(flags: &CheckFlags) -> anyhow::Result<PullgatePolicy> {
         say(listed_words(&without_files));
     }
     Ok(policy)
-}
-
-/// Reads every file. All that cannot be read is told before it ends there.
-fn read(flags: &CheckFlags, policy: &PullgatePolicy, namespace: &str) -> anyhow::Result<Manifests> {
-    let extra_kinds: Vec<_> = policy
-        .extra_kinds()
-        .map(|kind| (kind.group.into(), kind.kind.into(), kind.place))
-        .collect();
-    let reader = Reader { namespace, extra_kinds: &extra_kinds };
-    let mut manifests = Manifests::default();
-    let mut faults = 0;
-    for input in input::inputs(&flags.filename)? {
-        let name: Arc<str> = input.name().into();
-        let lenient = matches!(input, input::Input::Found(_));
-        let read = input.read(&mut io::stdin().lock()).and_then(|bytes| {
-            document::documents(&name, &bytes, |tree| {
-                reader.add(&mut manifests, &name, &tree, lenient)
-            })
-        });
-        if let Err(error) = read {
-            say(error);
-            faults += 1;
-        }
-    }
-    if faults > 0 {
-        bail!("nothing was checked, since {faults} of the files cannot be read");
-    }
-    if manifests.passed_over > 0 {
-        let count = manifests.passed_over;
-        say(format_args!("passed over {count} documents that are no objects of Kubernetes"));
-    }
-    Ok(manifests)
-}
-
-/// An image by itself, as a pod of that namespace would have it.
-fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
-    let workload = Workload {
-        object: ObjectRef { kind: IMAGE_KIND.into(), name: image.into(), ..ObjectRef::default() },
-        uid: Box::default(),
-        is_pod: true,
-        is_mirror: false,
-        controller: None,
-        annotations: Vec::new(),
-        images: vec![ContainerImage {
-            kind: ContainerKind::Regular,
-            container: Box::default(),
-            image: image.into(),
-            pull_policy: ImagePullPolicy::Always,
-            pointer: Box::default(),
-        }],
-        pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),
-        service_account: Some(flags.service_account.as_str().into()),
-        placement: Placement::default(),
-    };
-    Found { workload, namespace: namespace.into(), file: None, places: Vec::new() }
 }

@@ -27,7 +27,7 @@ use crate::text::clean;
 use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use format::{OutputRequest, check_requests, write_reports};
-pub(super) use place::{Place, Position};
+pub(super) use place::{InputError, Place, Position};
 pub(super) use severity::FailOn;
 use severity::Severity;
 
@@ -49,6 +49,8 @@ pub(super) enum OutputFormat {
 pub(super) struct CheckReport {
     /// One entry for each place of an image, in the order of the files.
     pub(super) images: Vec<ImageEntry>,
+    /// What could not be read, and might have been in it.
+    pub(super) unread: Vec<InputError>,
     /// From which result on the check fails.
     pub(super) fail_on: FailOn,
 }
@@ -118,12 +120,15 @@ impl ImageEntry {
         format!("image {}: {}", clean(&self.image), self.finding.message)
     }
 
+    /// Whether it is an image that was named by itself.
+    fn is_alone(&self) -> bool {
+        &*self.object.kind == IMAGE_KIND && self.object.api_version.is_empty()
+    }
+
     /// The object in words: `Deployment shop/cart`, or the image that was named by itself.
     fn object_title(&self) -> String {
-        match (&*self.object.kind, &*self.object.namespace) {
-            (IMAGE_KIND, _) => clean(&self.object.name),
-            (kind, namespace) => clean(&format!("{kind} {namespace}/{}", self.object.name)),
-        }
+        let ObjectRef { kind, namespace, name, .. } = &self.object;
+        if self.is_alone() { clean(name) } else { clean(&format!("{kind} {namespace}/{name}")) }
     }
 
     /// What of the object it is the image of, in words: `init container migrate`.
@@ -139,9 +144,10 @@ impl ImageEntry {
 
     /// The object and what of it, in words.
     fn subject_words(&self) -> String {
-        match &self.place {
-            Some(_) => format!("{}, {}", self.object_title(), self.container_words().trim_end()),
-            None => self.object_title(),
+        if self.is_alone() {
+            self.object_title()
+        } else {
+            format!("{}, {}", self.object_title(), self.container_words().trim_end())
         }
     }
 
@@ -234,6 +240,7 @@ pub(super) struct Summary {
     pub(super) allow: usize,
     pub(super) warn: usize,
     pub(super) deny: usize,
+    pub(super) unread: usize,
 }
 
 impl CheckReport {
@@ -249,7 +256,8 @@ impl CheckReport {
 
     /// The counts.
     pub(super) fn summary(&self) -> Summary {
-        let mut summary = Summary { images: self.images.len(), ..Summary::default() };
+        let (images, unread) = (self.images.len(), self.unread.len());
+        let mut summary = Summary { images, unread, ..Summary::default() };
         let mut last = None;
         for entry in &self.images {
             summary.objects += usize::from(last != Some(entry.object_index));
@@ -272,7 +280,7 @@ impl CheckReport {
 impl Summary {
     /// The counts in words, as the last line of a report.
     fn words(self) -> String {
-        let Self { objects, images, works, fails, cannot_tell, deny, .. } = self;
+        let Self { objects, images, works, fails, cannot_tell, deny, unread, .. } = self;
         let mut words = format!(
             "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
             count(images, "image"),
@@ -282,6 +290,10 @@ impl Summary {
         );
         if deny > 0 {
             let _ = fmt::Write::write_fmt(&mut words, format_args!("; {deny} would be denied"));
+        }
+        if unread > 0 {
+            let read = format_args!("; {} could not be read", count(unread, "input"));
+            let _ = fmt::Write::write_fmt(&mut words, read);
         }
         words
     }

@@ -278,7 +278,8 @@ fn service_account(spec: &PodSpecView<'_>) -> Box<str> {
         .unwrap_or_else(|| "default".into())
 }
 
-fn images(spec: &PodSpecView<'_>, pointer: &str) -> Vec<ContainerImage> {
+/// The images of a pod spec that stands at `pointer`.
+pub(super) fn images(spec: &PodSpecView<'_>, pointer: &str) -> Vec<ContainerImage> {
     let lists = [
         (ContainerKind::Init, "initContainers", &spec.init_containers),
         (ContainerKind::Regular, "containers", &spec.containers),

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::custom::CustomKind;
 use super::extract::{ExtractError, Workload, extract};
 use super::tekton;
 
@@ -85,6 +86,8 @@ pub enum PodPlace {
     Template(PodPath),
     /// In lists of steps and sidecars, as Tekton has them.
     Tekton(TektonKind),
+    /// Nowhere: an operator puts the images of this object into pods of its own.
+    Custom(&'static CustomKind),
 }
 
 /// A kind of Tekton's (`tekton.dev`) that names images.
@@ -123,6 +126,7 @@ impl PodPlace {
         match self {
             Self::Template(path) => extract(object, path),
             Self::Tekton(kind) => tekton::extract(object, *kind),
+            Self::Custom(kind) => kind.extract(object),
         }
     }
 }

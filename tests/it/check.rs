@@ -4,6 +4,7 @@
 mod bad_input;
 mod credentials;
 mod formats;
+mod inputs;
 mod json;
 mod registry;
 mod run;

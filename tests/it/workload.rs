@@ -1,5 +1,6 @@
 //! Extraction from real object shapes, and the scheduler's rules about nodes.
 
+mod custom;
 mod tekton;
 
 use pullgate::image::Platform;

@@ -27,15 +27,19 @@ what nodes use. For objects it is only mentioned where it would work and the pod
 not. For --image without a pull secret it is used when the registry asks for credentials, and the report \
 says so.
 
-Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged (usage, \
-unreadable input).";
+A Helm chart or a kustomization is not rendered: render it, and give the result on standard input. \
+Beside the kinds that make pods, images are known in the fields of many custom resources.
+
+Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged: usage, or \
+input that cannot be read. Everything that can be read is judged and reported all the same.";
 
 /// Flags of `pullgate check`.
 #[derive(Debug, Clone, Args)]
 #[command(
     about = "Check whether nodes will be able to pull the images in files",
     long_about = ABOUT,
-    group = clap::ArgGroup::new("subjects").required(true).multiple(true)
+    group = clap::ArgGroup::new("subjects").required(true).multiple(true),
+    group = clap::ArgGroup::new("images").multiple(true)
 )]
 pub struct CheckFlags {
     /// File or directory with YAML or JSON, or `-` for standard input (repeatable; directories
@@ -44,15 +48,20 @@ pub struct CheckFlags {
     pub filename: Vec<PathBuf>,
 
     /// An image to check by itself (repeatable)
-    #[arg(long, value_name = "REF", group = "subjects", num_args = 1..)]
+    #[arg(long, value_name = "REF", groups = ["subjects", "images"], num_args = 1..)]
     pub image: Vec<String>,
 
-    /// A pull secret for --image, from the files or the cluster (repeatable)
-    #[arg(long, value_name = "NAME", requires = "image")]
+    /// A file with images to check by themselves, or `-` for standard input: one on a line, comments
+    /// behind `#` (repeatable)
+    #[arg(long, value_name = "FILE|-", groups = ["subjects", "images"])]
+    pub images_from: Vec<PathBuf>,
+
+    /// A pull secret for images by themselves, from the files or the cluster (repeatable)
+    #[arg(long, value_name = "NAME", requires = "images")]
     pub pull_secret: Vec<String>,
 
-    /// The ServiceAccount for --image
-    #[arg(long, value_name = "NAME", requires = "image", default_value = "default")]
+    /// The ServiceAccount for images by themselves
+    #[arg(long, value_name = "NAME", requires = "images", default_value = "default")]
     pub service_account: String,
 
     /// Namespace of objects that name none [default: the context's, else `default`]

@@ -65,7 +65,7 @@ impl Judge<'_> {
             now: self.now,
             deadline,
         };
-        let alone = found.file.is_none();
+        let alone = found.is_alone();
         let mut review = review(self.sources(self.registry), subject).await;
         let mut entries = Vec::new();
         for at in 0..review.images.len() {
@@ -320,7 +320,7 @@ fn place(
     let all = &found.workload.images;
     for (order, place) in all.iter().enumerate().filter(|(_, one)| image.places.contains(one)) {
         let at = found.places.get(order).copied().unwrap_or(Position::UNKNOWN);
-        let alone = found.file.is_none();
+        let alone = found.is_alone();
         entries.push((
             order,
             ImageEntry {

@@ -8,16 +8,19 @@ use base64::Engine;
 use k8s_openapi::ByteString;
 use serde_json::value::RawValue;
 
-use super::document::{InputError, Node, Tree};
-use crate::cli::output::Position;
+use super::document::{Node, Tree};
+use crate::cli::output::{IMAGE_KIND, InputError, Position};
 use crate::credential::PullSecret;
 use crate::review::ServiceAccountFacts;
-use crate::workload::{NamespaceFacts, PodPlace, Workload, pod_path};
+use crate::workload::{NamespaceFacts, PodPlace, Workload, custom_kind, pod_path};
 
 /// Lists within lists.
 const MAX_LISTS: usize = 8;
 /// Annotations of namespaces that are ours.
 const OUR_ANNOTATIONS: &str = "pullgate.dev/";
+
+/// What no image has, and a template has in the place of one.
+const TEMPLATE: &str = "{{";
 
 /// A namespace and a name.
 pub(super) type Key = (Box<str>, Box<str>);
@@ -48,6 +51,15 @@ pub(super) struct Manifests {
     pub(super) namespaces: BTreeMap<Box<str>, NamespaceFacts>,
     /// How many documents are no object of Kubernetes.
     pub(super) passed_over: usize,
+    /// How many images are what a template would put one in place of.
+    pub(super) templates: usize,
+}
+
+impl Found {
+    /// Whether it is an image that was named by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        &*self.workload.object.kind == IMAGE_KIND && self.workload.object.api_version.is_empty()
+    }
 }
 
 /// What is needed to read manifests.
@@ -145,7 +157,8 @@ impl Reader<'_> {
         let extra = self.extra_kinds.iter().find(|(g, k, _)| **g == *group && **k == *kind);
         let place = extra.map(|(_, _, place)| place.clone());
         let built_in = || pod_path(group, kind).map(PodPlace::Template);
-        let Some(place) = place.or_else(built_in) else { return Ok(()) };
+        let custom = || custom_kind(group, kind).map(PodPlace::Custom);
+        let Some(place) = place.or_else(built_in).or_else(custom) else { return Ok(()) };
         let name = object_name(tree, kind);
         let raw = serde_json::to_string(tree).and_then(RawValue::from_string).map_err(|_| {
             InputError::new(file, tree.at.line_alone(), format!("failed to read {name}"))
@@ -160,6 +173,9 @@ impl Reader<'_> {
         if matches!(place, PodPlace::Tekton(_)) {
             workload = workload.before_defaults();
         }
+        let before = workload.images.len();
+        workload.images.retain(|image| !image.image.contains(TEMPLATE));
+        to.templates += before - workload.images.len();
         let places = workload.images.iter().map(|image| tree.place_of(&image.pointer)).collect();
         let (namespace, _) = self.key(tree);
         to.workloads.push(Found { workload, namespace, file: Some(file.clone()), places });
@@ -228,7 +244,7 @@ fn pairs(tree: &Tree, field: &str) -> Vec<(Box<str>, Box<str>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::documents;
+    use super::super::stream::documents;
     use super::*;
     use crate::workload::PodPath;
 
@@ -238,8 +254,11 @@ mod tests {
         let place = PodPlace::Template(PodPath::new(["spec", "template"]));
         let extra = [("argoproj.io".into(), "Rollout".into(), place)];
         let reader = Reader { namespace: "home", extra_kinds: &extra };
-        documents("f", content.as_bytes(), |tree| reader.add(&mut found, &file, &tree, lenient))?;
-        Ok(found)
+        let mut errors = Vec::new();
+        documents("f", content.as_bytes(), &mut |document| {
+            errors.extend(reader.add(&mut found, &file, &document.unwrap(), lenient).err());
+        });
+        errors.into_iter().next().map_or(Ok(found), Err)
     }
 
     fn lines(found: &Found) -> Vec<u32> {
@@ -317,7 +336,9 @@ data: {a: b}
         let kinds: Vec<_> =
             kinds.map(|kind| (kind.group.into(), kind.kind.into(), kind.place)).collect();
         let reader = Reader { namespace: "home", extra_kinds: &kinds };
-        documents("f", run.as_bytes(), |tree| reader.add(&mut found, &file, &tree, false)).unwrap();
+        documents("f", run.as_bytes(), &mut |document| {
+            reader.add(&mut found, &file, &document.unwrap(), false).unwrap();
+        });
         let run = &found.workloads[0];
         assert_eq!(lines(run), [8]);
         assert_eq!(run.workload.service_account, None);

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use super::rule::rule_id;
-use super::{CheckReport, ImageEntry, Severity};
+use super::rule::{UNREADABLE, rule_id};
+use super::{CheckReport, ImageEntry, Position, Severity};
 use crate::text::clean;
 
 /// The whole report: a command for each image that is to be acted on or known, then those that
@@ -26,6 +26,12 @@ pub(super) fn check_report(report: &CheckReport) -> String {
         };
         let _ = writeln!(text, "{}", annotation(command, entry));
     }
+    for error in &report.unread {
+        let title = format!("title={}", property(&format!("pullgate: {UNREADABLE}")));
+        let mut properties = place(&error.file, error.at);
+        properties.push(title);
+        let _ = writeln!(text, "::error {}::{}", properties.join(","), data(&error.to_string()));
+    }
     if !rest.is_empty() {
         text.push_str("::group::Images without a problem\n");
         for entry in rest {
@@ -39,17 +45,18 @@ pub(super) fn check_report(report: &CheckReport) -> String {
 }
 
 fn annotation(command: &str, entry: &ImageEntry) -> String {
-    let mut properties = Vec::new();
-    if let Some(file) = entry.file() {
-        properties.push(format!("file={}", property(file.trim_start_matches("./"))));
-        let at = entry.position();
-        properties.extend(at.known_line().map(|line| format!("line={line}")));
-        properties.extend(at.known_column().map(|column| format!("col={column}")));
-    }
+    let mut properties = entry.file().map(|file| place(file, entry.position())).unwrap_or_default();
     properties
         .push(format!("title={}", property(&format!("pullgate: {}", rule_id(&entry.finding)))));
     let message = format!("{} ({})", entry.line(), entry.subject_words());
     format!("::{command} {}::{}", properties.join(","), data(&message))
+}
+
+fn place(file: &str, at: Position) -> Vec<String> {
+    let mut properties = vec![format!("file={}", property(file.trim_start_matches("./")))];
+    properties.extend(at.known_line().map(|line| format!("line={line}")));
+    properties.extend(at.known_column().map(|column| format!("col={column}")));
+    properties
 }
 
 /// A line that is no command.

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::rule::{Fingerprints, rule_id};
-use super::{CheckReport, ImageEntry, Severity};
+use super::rule::{Fingerprints, UNREADABLE, rule_id};
+use super::{CheckReport, ImageEntry, Position, Severity};
 use crate::text::clean;
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct Lines {
 /// The whole report, with a line end.
 pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
     let mut fingerprints = Fingerprints::default();
-    let issues: Vec<Issue> = report
+    let mut issues: Vec<Issue> = report
         .images
         .iter()
         .filter_map(|entry| {
@@ -38,6 +38,13 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
             Some(issue(entry, severity, fingerprints.next(entry)))
         })
         .collect();
+    issues.extend(report.unread.iter().map(|error| Issue {
+        description: error.to_string(),
+        check_name: format!("pullgate/{UNREADABLE}"),
+        fingerprint: fingerprints.of_unread(error),
+        severity: "critical",
+        location: Location::new(&error.file, error.at),
+    }));
     Ok(serde_json::to_string_pretty(&issues)? + "\n")
 }
 
@@ -58,9 +65,13 @@ fn issue(entry: &ImageEntry, severity: &'static str, fingerprint: String) -> Iss
         check_name: format!("pullgate/{}", rule_id(&entry.finding)),
         fingerprint,
         severity,
-        location: Location {
-            path: clean(path.trim_start_matches("./")),
-            lines: Lines { begin: entry.position().known_line().unwrap_or(1) },
-        },
+        location: Location::new(path, entry.position()),
+    }
+}
+
+impl Location {
+    fn new(path: &str, at: Position) -> Self {
+        let begin = at.known_line().unwrap_or(1);
+        Self { path: clean(path.trim_start_matches("./")), lines: Lines { begin } }
     }
 }

@@ -15,7 +15,17 @@ struct ReportBody<'a> {
     api_version: &'static str,
     kind: &'static str,
     images: Vec<ImageBody<'a>>,
+    unread: Vec<UnreadBody<'a>>,
     summary: SummaryBody,
+}
+
+/// What could not be read.
+#[derive(Serialize)]
+struct UnreadBody<'a> {
+    file: &'a str,
+    line: Option<u32>,
+    column: Option<u32>,
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -107,6 +117,16 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
         api_version: API_VERSION,
         kind: "CheckReport",
         images: report.images.iter().map(image).collect(),
+        unread: report
+            .unread
+            .iter()
+            .map(|error| UnreadBody {
+                file: &error.file,
+                line: error.at.known_line(),
+                column: error.at.known_column(),
+                message: &error.problem,
+            })
+            .collect(),
         summary: SummaryBody {
             objects: summary.objects,
             images: summary.images,

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::rule::rule_id;
+use super::rule::{UNREADABLE, rule_id};
 use super::{CheckReport, ImageEntry, Severity};
 use crate::pull::Verdict;
 use crate::text::clean;
@@ -18,6 +18,7 @@ const NO_FILE: &str = "--image";
 struct Counts {
     tests: usize,
     failures: usize,
+    errors: usize,
     skipped: usize,
     time: Duration,
 }
@@ -39,6 +40,18 @@ pub(super) fn check_report(report: &CheckReport) -> String {
         suites.push_str("  </testsuite>\n");
         all.add(&counts);
     }
+    for error in &report.unread {
+        let (file, problem) = (escaped(&error.file), escaped(&error.to_string()));
+        let counts = Counts { tests: 1, errors: 1, ..Counts::default() };
+        let _ = writeln!(
+            suites,
+            "  <testsuite name=\"{file}\" {}>\n    \
+             <testcase name=\"can be read\" classname=\"{file}\" time=\"0.000\" file=\"{file}\">\n      \
+             <error type=\"{UNREADABLE}\" message=\"{problem}\"/>\n    </testcase>\n  </testsuite>",
+            counts.attributes()
+        );
+        all.add(&counts);
+    }
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <testsuites name=\"pullgate check\" {}>\n{suites}</testsuites>\n",
@@ -48,9 +61,9 @@ pub(super) fn check_report(report: &CheckReport) -> String {
 
 impl Counts {
     fn attributes(&self) -> String {
-        let Self { tests, failures, skipped, time } = self;
+        let Self { tests, failures, errors, skipped, time } = self;
         format!(
-            "tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
+            "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
              time=\"{:.3}\"",
             time.as_secs_f64()
         )
@@ -59,6 +72,7 @@ impl Counts {
     fn add(&mut self, other: &Self) {
         self.tests += other.tests;
         self.failures += other.failures;
+        self.errors += other.errors;
         self.skipped += other.skipped;
         self.time += other.time;
     }

@@ -10,12 +10,21 @@ use crate::text::clean;
 /// Bytes of rows: GitHub takes comments of 65,536 characters.
 const MAX_ROWS: usize = 56_000;
 
+/// Lines about what could not be read.
+const MAX_UNREAD: usize = 20;
+
 /// The whole report.
 pub(super) fn check_report(report: &CheckReport) -> String {
     let mut text = format!("### Pullgate: {}\n", escaped(&report.summary().words()));
     let (rest, told): (Vec<&ImageEntry>, Vec<&ImageEntry>) =
         report.images.iter().partition(|entry| report.severity(&entry.finding) == Severity::None);
     let mut room = MAX_ROWS;
+    if !report.unread.is_empty() {
+        text.push_str("\nCould not be read:\n\n");
+    }
+    for error in report.unread.iter().take(MAX_UNREAD) {
+        let _ = writeln!(text, "- {}", escaped(&error.to_string()));
+    }
     if !told.is_empty() {
         text.push_str("\n| | image | where | why, and what to do |\n|---|---|---|---|\n");
         rows(&mut text, &mut room, &told, |entry| problem(report, entry));

@@ -1,4 +1,4 @@
-//! Where in a file something stands.
+//! Where in a file something stands, and what could not be read there.
 
 use std::sync::Arc;
 
@@ -42,4 +42,30 @@ pub(in crate::cli) struct Place {
     pub(in crate::cli) file: Arc<str>,
     /// Where in it.
     pub(in crate::cli) at: Position,
+}
+
+/// Why a file could not be read, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", self.place())]
+pub(in crate::cli) struct InputError {
+    /// The file's name; `stdin` for `-`.
+    pub(in crate::cli) file: Box<str>,
+    /// Where in it.
+    pub(in crate::cli) at: Position,
+    /// What is wrong.
+    pub(in crate::cli) problem: String,
+}
+
+impl InputError {
+    pub(in crate::cli) fn new(file: &str, at: Position, problem: impl Into<String>) -> Self {
+        Self { file: file.into(), at, problem: problem.into() }
+    }
+
+    fn place(&self) -> String {
+        match self.at {
+            Position { line: 0, .. } => format!("{}: ", self.file),
+            Position { line, column: 0 } => format!("{}:{line}: ", self.file),
+            Position { line, column } => format!("{}:{line}:{column}: ", self.file),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ImageEntry, ImageFinding};
+use super::{ImageEntry, ImageFinding, InputError};
 use crate::failure::{Classified, next_step};
 use crate::image::Digest;
 use crate::message::{evidence, sentence};
@@ -13,6 +13,9 @@ use crate::pull::{Cause, Verdict};
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/messages.md");
 /// The rule of an image that could be pulled and that the policy refuses.
 const REFUSED: &str = "refused_by_policy";
+
+/// The name under which input that cannot be read is reported; it is no finding.
+pub(super) const UNREADABLE: &str = "unreadable_input";
 
 /// What a finding is an instance of.
 pub(super) struct Rule {
@@ -100,7 +103,15 @@ impl Fingerprints {
             &entry.image,
             rule_id(&entry.finding),
         ];
-        let key = parts.join("\0");
+        self.unique(parts.join("\0"))
+    }
+
+    /// That of input that cannot be read.
+    pub(super) fn of_unread(&mut self, error: &InputError) -> String {
+        self.unique([UNREADABLE, &error.file, &error.problem].join("\0"))
+    }
+
+    fn unique(&mut self, key: String) -> String {
         let before = self.seen.entry(key.clone()).or_default();
         *before += 1;
         let whole = if *before == 1 { key } else { format!("{key}\0{before}") };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::json::decision_word;
 use super::rule::{Fingerprints, Rule, rule_id, rules};
-use super::{CheckReport, ImageEntry, Severity};
+use super::{CheckReport, ImageEntry, InputError, Position, Severity};
 use crate::text::clean;
 
 const SCHEMA: &str =
@@ -42,7 +42,10 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
                 "rules": rules.iter().map(rule).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
-            "invocations": [{"executionSuccessful": true}],
+            "invocations": [{
+                "executionSuccessful": report.unread.is_empty(),
+                "toolExecutionNotifications": report.unread.iter().map(notification).collect::<Vec<_>>(),
+            }],
             "results": results,
             "properties": {"images": report.images.iter().map(image).collect::<Vec<_>>()},
         }],
@@ -95,30 +98,50 @@ fn result(entry: &ImageEntry, level: &str, rules: &[Rule], fingerprint: &str) ->
     })
 }
 
+/// What could not be read.
+fn notification(error: &InputError) -> Value {
+    json!({
+        "level": "error",
+        "message": {"text": error.problem},
+        "locations": [{"physicalLocation": physical(artifact(&error.file), error.at)}],
+    })
+}
+
 /// An image that stands in no file is its own artifact: forges want a path with every result.
 fn location(entry: &ImageEntry) -> Value {
-    let mut physical = Map::new();
     let artifact = match entry.file() {
-        Some(file) if file.starts_with('/') => json!({"uri": format!("file://{}", uri(file))}),
-        Some(file) => json!({"uri": uri(file.trim_start_matches("./")), "uriBaseId": ROOT}),
+        Some(file) => artifact(file),
         None => json!({"uri": uri(&entry.image)}),
     };
-    physical.insert("artifactLocation".to_owned(), artifact);
-    if let Some(line) = entry.position().known_line() {
-        let mut region = json!({"startLine": line});
-        if let Some(column) = entry.position().known_column() {
-            region["startColumn"] = column.into();
-        }
-        physical.insert("region".to_owned(), region);
-    }
     json!({
-        "physicalLocation": physical,
+        "physicalLocation": physical(artifact, entry.position()),
         "logicalLocations": [{
             "name": clean(&entry.container),
             "fullyQualifiedName": entry.subject_words(),
             "kind": "resource",
         }],
     })
+}
+
+fn artifact(file: &str) -> Value {
+    if file.starts_with('/') {
+        json!({"uri": format!("file://{}", uri(file))})
+    } else {
+        json!({"uri": uri(file.trim_start_matches("./")), "uriBaseId": ROOT})
+    }
+}
+
+fn physical(artifact: Value, at: Position) -> Value {
+    let mut physical = Map::new();
+    physical.insert("artifactLocation".to_owned(), artifact);
+    if let Some(line) = at.known_line() {
+        let mut region = json!({"startLine": line});
+        if let Some(column) = at.known_column() {
+            region["startColumn"] = column.into();
+        }
+        physical.insert("region".to_owned(), region);
+    }
+    physical.into()
 }
 
 /// A path as a relative reference: what is more than a name or a slash is escaped, a colon too.

@@ -60,7 +60,7 @@ fn image(text: &mut String, places: &[ImageEntry]) {
         Verdict::CannotTell => "unclear",
     };
     let mut head = Vec::new();
-    if entry.place.is_some() {
+    if !entry.is_alone() {
         let names: Vec<String> = places.iter().map(ImageEntry::container_words).collect();
         head.push(names.join(", "));
     }
@@ -75,7 +75,7 @@ fn image(text: &mut String, places: &[ImageEntry]) {
     }
     let head = format!("  {word:<8}{}", head.join("  "));
     let _ = writeln!(text, "{}", head.trim_end());
-    if entry.place.is_some() {
+    if !entry.is_alone() {
         let _ = writeln!(text, "{:INDENT$}{}", "", clean(&entry.image));
     }
     wrap(text, &finding.message, INDENT, 0);

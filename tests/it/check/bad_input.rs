@@ -11,16 +11,32 @@ use super::run::{Scene, deployment};
 async fn files_that_cannot_be_read(#[case] content: &str, #[case] words: &str) {
     let scene = Scene::new().await.file("x.yaml", content);
     let said = scene.run(&["check", "-f", "x.yaml"]).await;
-    assert_eq!((said.code, &*said.out), (2, ""));
+    assert_eq!(said.code, 2);
+    assert_eq!(said.out, NOTHING);
     assert!(said.err.contains(words), "{}", said.err);
     assert!(said.err.contains("nothing was checked"), "{}", said.err);
 }
 
+const NOTHING: &str =
+    "0 images in 0 objects: 0 work, 0 fail, 0 unclear; 1 input could not be read\n";
+
 #[rstest::rstest]
-#[case(&["check"], "--filename")]
 #[case(&["check", "-f", "nowhere.yaml"], "nowhere.yaml")]
 #[case(&["check", "-f", "."], "no file named")]
+#[case(&["check", "--images-from", "nowhere.txt"], "nowhere.txt")]
+#[case(&["check", "--images-from", "-"], "no image in this list")]
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_nothing(#[case] arguments: &[&str], #[case] words: &str) {
+    let said = Scene::new().await.run(arguments).await;
+    assert_eq!((said.code, &*said.out), (2, NOTHING), "{}", said.err);
+    assert!(said.err.contains(words), "{}", said.err);
+}
+
+#[rstest::rstest]
+#[case(&["check"], "--filename")]
 #[case(&["check", "-f", "-", "-f", "-"], "only once")]
+#[case(&["check", "-f", "-", "--images-from", "-"], "only once")]
+#[case(&["check", "-f", "x", "--pull-secret", "s"], "--images-from")]
 #[case(&["check", "--image", "x", "--policy", "none.yaml"], "none.yaml")]
 #[case(&["check", "--image", "x", "--kubeconfig", "none"], "none")]
 #[case(&["check", "--image", "x", "--context", "none"], ".kube/config")]

@@ -24,7 +24,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn is_valid_sarif(report: &Value) {
+pub fn is_valid_sarif(report: &Value) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sarif-schema-2.1.0.json");
     let rules = json(&std::fs::read_to_string(path).unwrap());
     let faults = schema::faults(&rules, report);

@@ -45,6 +45,7 @@ async fn one_entry_for_each_place() {
                 "pulledWith": null,
                 "seconds": null,
             }],
+            "unread": [],
             "summary": {
                 "objects": 1,
                 "images": 1,

@@ -162,7 +162,7 @@ fn the_foreign_kinds_are_known_without_a_word_and_may_be_corrected() {
     };
     let path = |group: &str, kind: &str| match place(group, kind)? {
         PodPlace::Template(path) => Some(path.keys().collect::<Vec<_>>().join(".")),
-        PodPlace::Tekton(_) => None,
+        PodPlace::Tekton(_) | PodPlace::Custom(_) => None,
     };
     assert_eq!(path("argoproj.io", "Rollout").as_deref(), Some("a.b"));
     assert_eq!(path("serving.knative.dev", "Service").as_deref(), Some("spec.template"));

@@ -1,0 +1,65 @@
+//! Images that stand in no object: those of `--image`, and of the lists of `--images-from`.
+
+use std::sync::Arc;
+
+use super::CheckFlags;
+use super::manifest::Found;
+use crate::cli::output::{IMAGE_KIND, InputError, Position};
+use crate::workload::{
+    ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
+};
+
+/// Images in one list.
+const MAX_IMAGES: usize = 100_000;
+
+/// An image by itself, as a pod of that namespace would have it.
+pub(super) fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
+    let workload = Workload {
+        object: ObjectRef { kind: IMAGE_KIND.into(), name: image.into(), ..ObjectRef::default() },
+        uid: Box::default(),
+        is_pod: true,
+        is_mirror: false,
+        controller: None,
+        annotations: Vec::new(),
+        images: vec![ContainerImage {
+            kind: ContainerKind::Regular,
+            container: Box::default(),
+            image: image.into(),
+            pull_policy: ImagePullPolicy::Always,
+            pointer: Box::default(),
+        }],
+        pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),
+        service_account: Some(flags.service_account.as_str().into()),
+        placement: Placement::default(),
+    };
+    Found { workload, namespace: namespace.into(), file: None, places: Vec::new() }
+}
+
+/// The images of a list: one or more on a line; what stands behind a `#` is a comment.
+pub(super) fn listed(
+    flags: &CheckFlags,
+    namespace: &str,
+    file: &str,
+    content: &[u8],
+) -> Result<Vec<Found>, InputError> {
+    let text = std::str::from_utf8(content)
+        .map_err(|_| InputError::new(file, Position::UNKNOWN, "this is not text"))?;
+    let name: Arc<str> = file.into();
+    let mut found = Vec::new();
+    for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
+        let line = line.split('#').next().unwrap_or_default();
+        for image in line.split_whitespace() {
+            if found.len() == MAX_IMAGES {
+                let problem = format!("more than {MAX_IMAGES} images in one list");
+                return Err(InputError::new(file, Position { line: number, column: 0 }, problem));
+            }
+            let places = vec![Position { line: number, column: 0 }];
+            let file = Some(name.clone());
+            found.push(Found { file, places, ..alone(flags, image, namespace) });
+        }
+    }
+    if found.is_empty() {
+        return Err(InputError::new(file, Position::UNKNOWN, "there is no image in this list"));
+    }
+    Ok(found)
+}
