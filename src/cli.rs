@@ -7,13 +7,14 @@ mod check;
 mod context;
 mod explain;
 mod output;
+mod shell;
 mod version;
 
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::serve::{self, ServeFlags};
 use check::CheckFlags;
@@ -35,13 +36,19 @@ enum Command {
     Serve(Box<ServeFlags>),
     Check(Box<CheckFlags>),
     Explain(Box<ExplainFlags>),
+    Completions(shell::CompletionFlags),
+    Man(shell::ManFlags),
     /// Say which Pullgate this is
     Version,
 }
 
 /// Parses the arguments, the program's name first, and runs what they ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = arguments.first().map(OsString::as_os_str);
+    let command = shell::named_as_called(Cli::command(), program);
+    let parsed = command.try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; that nobody reads on is none either.
@@ -60,6 +67,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             })
         }),
         Command::Version => version::run(),
+        Command::Completions(flags) => shell::completions(&flags, Cli::command()),
+        Command::Man(flags) => shell::man(&flags, Cli::command()),
         Command::Check(flags) => on_runtime(check::run(*flags)),
         Command::Explain(flags) => on_runtime(explain::run(*flags)),
     }

@@ -90,7 +90,7 @@ const SPARK: &[Field] = &[
 const KUBEVIRT: &[Field] =
     &[Disk("volumes.*.containerDisk.image"), Image("domain.firmware.kernelBoot.container.image")];
 
-/// Every kind. One line more makes one more known; `tests/it/workload/custom.rs` wants an example.
+/// Every kind. One line more makes one more known; `tests/it/custom_resources.rs` wants an example.
 const CUSTOM: &[CustomKind] = &[
     CustomKind {
         group: "argoproj.io",

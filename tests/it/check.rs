@@ -3,10 +3,11 @@
 
 mod bad_input;
 mod credentials;
-mod formats;
+pub mod formats;
 mod inputs;
 mod json;
 mod registry;
-mod run;
+pub mod run;
 mod schema;
+mod shell;
 mod text;

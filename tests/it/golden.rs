@@ -46,6 +46,8 @@ fn pullgate(arguments: &[&str]) -> String {
 #[case("help-check.txt", &["check", "--help"])]
 #[case("help-explain.txt", &["explain", "--help"])]
 #[case("help-version.txt", &["version", "--help"])]
+#[case("help-completions.txt", &["completions", "--help"])]
+#[case("help-man.txt", &["man", "--help"])]
 fn help_texts(#[case] name: &str, #[case] arguments: &[&str]) {
     same_as(name, &pullgate(arguments));
 }

@@ -1,6 +1,5 @@
 //! Extraction from real object shapes, and the scheduler's rules about nodes.
 
-mod custom;
 mod tekton;
 
 use pullgate::image::Platform;
