@@ -27,6 +27,7 @@ mod manifest;
 mod metrics;
 mod options;
 mod auth;
+mod quota;
 mod realm;
 mod resolver;
 mod tag_lists;

@@ -7,6 +7,7 @@ mod webhook;
 mod advise;
 mod confirm;
 mod context;
+mod dry_run;
 mod audit;
 mod event;
 mod gather;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::metrics::RegistryMetrics;
 use super::options::{LoadLimits, RegistryPolicy};
+use super::quota::Quota;
 use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
 use crate::pull::{NetworkFault, Outcome, Purpose, Step};
@@ -80,6 +81,7 @@ struct State {
     failures: u32,
     open: Option<Open>,
     throttled: HashMap<CredentialIdentity, Instant>,
+    quotas: HashMap<CredentialIdentity, Quota>,
     last_answer: Option<Instant>,
 }
 
@@ -191,6 +193,7 @@ impl HostLimits {
                 failures: 0,
                 open: None,
                 throttled: HashMap::new(),
+                quotas: HashMap::new(),
                 last_answer: None,
             }),
         }
@@ -323,6 +326,24 @@ impl HostLimits {
         let until = Instant::now() + delay;
         state.open = Some(Open { until, delay, probing: false, outcome: outcome.clone() });
         self.metrics.breaker(&self.name, true);
+    }
+
+    /// The registry has said how many pulls are left for this credential.
+    pub(super) fn quota(&self, identity: CredentialIdentity, quota: Quota) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        if state.quotas.len() >= MAX_BACKOFFS {
+            state.quotas.retain(|_, quota| quota.holds(now));
+        }
+        if state.quotas.len() < MAX_BACKOFFS || state.quotas.contains_key(&identity) {
+            state.quotas.insert(identity, quota);
+        }
+    }
+
+    /// Whether the pulls that are left for this credential are for nodes alone.
+    pub(super) fn is_short_of_pulls(&self, identity: CredentialIdentity) -> bool {
+        let now = Instant::now();
+        lock(&self.state).quotas.get(&identity).is_some_and(|quota| quota.is_short(now))
     }
 
     /// The registry wants this credential to wait; the answer is for how long, capped.

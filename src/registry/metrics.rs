@@ -85,6 +85,9 @@ struct HostLabel {
     registry: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
 /// The client's metrics.
 #[derive(Debug, Default)]
 pub struct RegistryMetrics {
@@ -92,7 +95,8 @@ pub struct RegistryMetrics {
     lookups: Family<OutcomeLabel, Counter>,
     cache: Family<CacheLabel, Counter>,
     shed: Counter,
-    hub_remaining: Gauge,
+    /// Without an entry while it is unknown.
+    hub_remaining: Family<NoLabels, Gauge>,
     breaker_open: Family<HostLabel, Gauge>,
     hosts: Mutex<HashSet<Box<str>>>,
 }
@@ -148,9 +152,9 @@ impl RegistryMetrics {
         self.shed.get()
     }
 
-    /// Pulls that Docker Hub has left, as it last said; 0 if it never did.
-    pub fn docker_hub_remaining(&self) -> i64 {
-        self.hub_remaining.get()
+    /// Pulls that Docker Hub has left, as it last said; nothing if it never did.
+    pub fn docker_hub_remaining(&self) -> Option<i64> {
+        self.hub_remaining.get(&NoLabels {}).map(|gauge| gauge.get())
     }
 
     pub(super) fn request(&self, kind: Kind) {
@@ -169,8 +173,8 @@ impl RegistryMetrics {
         self.shed.inc();
     }
 
-    pub(super) fn hub_remaining(&self, remaining: i64) {
-        self.hub_remaining.set(remaining);
+    pub(super) fn hub_remaining(&self, remaining: u32) {
+        self.hub_remaining.get_or_create(&NoLabels {}).set(remaining.into());
     }
 
     pub(super) fn breaker(&self, host: &str, open: bool) {

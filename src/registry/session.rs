@@ -16,6 +16,7 @@ use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
+use super::quota::Quota;
 use super::token::{Application, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
@@ -372,11 +373,16 @@ impl Session<'_> {
     fn learn(&self, answer: &Answer) {
         self.host.answered();
         if self.endpoint.url.host_str() == Some("registry-1.docker.io")
-            && let Some(remaining) = answer.header("ratelimit-remaining")
-            && let Ok(remaining) = remaining.split(';').next().unwrap_or_default().trim().parse()
+            && let Some(quota) = Quota::read(|name| answer.header(name))
         {
-            self.means.metrics.hub_remaining(remaining);
+            self.means.metrics.hub_remaining(quota.remaining);
+            self.host.quota(self.identity, quota);
         }
+    }
+
+    /// Whether so few pulls are left that reading manifests, which counts as one, has to wait.
+    pub(super) fn is_short_of_pulls(&self) -> bool {
+        self.host.is_short_of_pulls(self.identity)
     }
 
     /// Whether plain HTTP is next, as the runtime has it for this endpoint.

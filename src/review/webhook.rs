@@ -6,6 +6,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use super::dry_run::Unmetered;
 use super::{
     AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
     NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, confirm, mutate,
@@ -175,7 +176,12 @@ impl Reviewer {
                     now,
                     deadline,
                 };
-                let review = super::review(self.sources(), subject).await;
+                let unmetered = Unmetered(&*self.registry);
+                let mut sources = self.sources();
+                if request.dry_run {
+                    sources.registry = &unmetered;
+                }
+                let review = super::review(sources, subject).await;
                 record.decision = Some(review.decision);
                 if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
                     self.health.remember(confirm::verdicts(&review, &subject), now);
@@ -190,8 +196,7 @@ impl Reviewer {
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
                 if let (Endpoint::Mutate, Some(pod)) = (endpoint, request.object) {
-                    let patch =
-                        mutate::patch(self.sources(), subject, pod, &review, &mutations).await;
+                    let patch = mutate::patch(sources, subject, pod, &review, &mutations).await;
                     Answer { patch, ..Answer::default() }
                 } else {
                     let answer = answer(&review, policy.name());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use pullgate::history::Freshness;
 use pullgate::policy::PullgatePolicy;
+use pullgate::pull::Detail;
 use pullgate::review::{Endpoint, EventQueue, EventRequest, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -16,7 +17,10 @@ use crate::review::fakes::{World, exists, missing};
 const APP: &str = "reg.example.com/app";
 
 fn reviewer(world: World, policy: &str) -> Reviewer {
-    let world = Arc::new(world);
+    reviewer_of(&Arc::new(world), policy)
+}
+
+fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
     let policy = match policy {
         "" => PullgatePolicy::default(),
         text => PullgatePolicy::parse(text, "policy.yaml").unwrap(),
@@ -26,7 +30,7 @@ fn reviewer(world: World, policy: &str) -> Reviewer {
         cluster: world.clone(),
         nodes: world.clone(),
         health: world.clone(),
-        access: world,
+        access: world.clone(),
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         own_namespace: Some("pullgate".into()),
         runtime: None,
@@ -92,6 +96,29 @@ async fn an_enforcing_namespace_is_told_once_why_nothing_is_denied() {
     let warnings = answer["response"]["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 3);
     assert!(warnings[2].as_str().unwrap().contains("not denied although this namespace enforces"));
+}
+
+#[tokio::test]
+async fn a_dry_run_reads_no_manifest_that_counts_as_a_pull() {
+    let mut world = World::enforcing().answer("docker.io/library/nginx:1", "", exists()).answer(
+        &format!("{APP}:1"),
+        "",
+        exists(),
+    );
+    // No node is known: which platforms there are matters.
+    world.nodes = Some(Vec::new());
+    let world = Arc::new(world);
+    let reviewer = reviewer_of(&world, "");
+    for (image, dry_run, expected) in [
+        ("nginx:1", true, Detail::Presence),
+        ("nginx:1", false, Detail::Platforms),
+        (&format!("{APP}:1"), true, Detail::Platforms),
+    ] {
+        let mut asked = request(&pod(image));
+        asked["request"]["dryRun"] = dry_run.into();
+        answer(&reviewer, &asked).await;
+        assert_eq!(std::mem::take(&mut *world.details.lock().unwrap()), [expected], "{image}");
+    }
 }
 
 #[rstest]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use pullgate::image::ImageReference;
-use pullgate::pull::{Detail, Outcome};
+use pullgate::image::{Digest, ImageReference};
+use pullgate::pull::{Content, Detail, Outcome};
 use pullgate::registry::{NameResolver, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
@@ -115,19 +115,64 @@ impl NameResolver for Here {
     }
 }
 
-#[tokio::test]
-async fn docker_hub_s_remaining_pulls_are_exported() {
-    let registry = Scripted::start().await;
-    registry.replies(|_| {
-        let headers = [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600")];
-        Some(reply(401, &headers, ""))
-    });
+/// Docker Hub, and a client that takes this registry for it.
+fn as_docker_hub(registry: &Scripted) -> Arc<RegistryClient> {
     let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
     let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
     let hub = endpoint(&format!("registry-1.docker.io:{port}"));
     options.hosts.insert("docker.io", vec![hub]);
     options.resolver = Some(Arc::new(Here));
-    let client = RegistryClient::new(options).unwrap();
+    RegistryClient::new(options).unwrap()
+}
+
+#[tokio::test]
+async fn docker_hub_s_remaining_pulls_are_exported_once_they_are_known() {
+    let registry = Scripted::start().await;
+    registry.replies(|_| {
+        let headers = [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "76;w=21600")];
+        Some(reply(401, &headers, ""))
+    });
+    let client = as_docker_hub(&registry);
+    let exported = || {
+        let (mut metrics, mut text) = (Registry::default(), String::new());
+        client.metrics().register(&mut metrics);
+        prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
+        let gauge = text.lines().find(|line| line.starts_with("docker_hub_pulls_remaining"));
+        gauge.map(ToOwned::to_owned)
+    };
+    assert_eq!((exported(), client.metrics().docker_hub_remaining()), (None, None));
     look(&client, &ImageReference::parse("nginx:1").unwrap(), None).await;
-    assert_eq!(client.metrics().docker_hub_remaining(), 76);
+    assert_eq!(client.metrics().docker_hub_remaining(), Some(76));
+    assert!(exported().unwrap().ends_with(" 76"), "{:?}", exported());
+}
+
+#[tokio::test]
+async fn the_last_pulls_of_docker_hub_are_for_the_nodes() {
+    let registry = Scripted::start().await;
+    let body = index(&[("linux", "amd64")]);
+    let digest = Digest::of_sha256(body.as_bytes()).to_string();
+    let left = Arc::new(Mutex::new(String::new()));
+    let says = Arc::clone(&left);
+    registry.replies(move |call| {
+        let says = says.lock().unwrap().clone();
+        let headers = [
+            ("content-type", INDEX),
+            ("docker-content-digest", &*digest),
+            ("ratelimit-limit", "100;w=21600"),
+            ("ratelimit-remaining", &*says),
+        ];
+        Some(reply(200, &headers, if call.method == "HEAD" { String::new() } else { body.clone() }))
+    });
+    let client = as_docker_hub(&registry);
+    for (name, remaining, read) in
+        [("a:1", "29;w=21600", false), ("b:1", "30;w=21600", true), ("c:1", "29;w=21600", false)]
+    {
+        remaining.clone_into(&mut left.lock().unwrap());
+        let reference = ImageReference::parse(name).unwrap();
+        let question = request(&reference, None, Detail::Platforms);
+        let outcome = client.look_up(question, soon()).await.outcome;
+        let Outcome::Exists(found) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(found.content != Content::Unread, read, "{name}");
+    }
+    assert_eq!((registry.count("HEAD"), registry.count("GET")), (3, 1), "{:#?}", registry.log());
 }

@@ -14,7 +14,7 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
-    Content, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
+    Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
 };
 use pullgate::review::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
@@ -87,6 +87,8 @@ pub struct World {
     pub secrets_now: BTreeMap<String, PullSecret>,
     /// What was asked of the registry: reference, secret, whether a fresh answer was wanted.
     pub asked: Mutex<Vec<(String, String, bool)>>,
+    /// How much of each was wanted.
+    pub details: Mutex<Vec<Detail>>,
 }
 
 /// What was remembered of one pod.
@@ -189,6 +191,7 @@ impl ManifestSource for World {
         let outcome = self.registry.get(&key).cloned().unwrap_or(Outcome::Unauthorized);
         let fresh = request.max_age.is_some();
         self.asked.lock().unwrap().push((key.0, key.1, fresh));
+        self.details.lock().unwrap().push(request.detail);
         let refused_for = self.refused_for;
         let age = if fresh { Duration::ZERO } else { self.age };
         async move { Lookup { outcome, age, mirror: None, node_login: false, refused_for } }.boxed()

@@ -1,0 +1,40 @@
+//! What a dry run may cost: it never uses up what a registry counts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+
+use super::ManifestSource;
+use crate::credential::Credential;
+use crate::image::ImageReference;
+use crate::pull::{Detail, Lookup, LookupRequest, Outcome, TagList};
+
+/// Registries, asked without reading manifests where each costs a pull.
+pub(super) struct Unmetered<'a>(pub(super) &'a dyn ManifestSource);
+
+impl ManifestSource for Unmetered<'_> {
+    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
+        // Docker Hub counts the GET of a manifest as a pull.
+        let counted = request.reference.is_on_docker_hub();
+        let detail = if counted { Detail::Presence } else { request.detail };
+        self.0.look_up(LookupRequest { detail, ..request }, deadline)
+    }
+
+    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
+        self.0.repeat(request)
+    }
+
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        self.0.completed(short)
+    }
+
+    fn tags(
+        &self,
+        repository: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        self.0.tags(repository, credential, deadline)
+    }
+}
