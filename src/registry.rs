@@ -27,6 +27,7 @@ mod manifest;
 mod metrics;
 mod options;
 mod auth;
+mod queue;
 mod quota;
 mod realm;
 mod resolver;
@@ -65,7 +66,7 @@ use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
 use crate::pull::{Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList};
 use crate::review::ManifestSource;
-use cache::{Answers, Key};
+use cache::{AnswerRequest, Answers, Key};
 use lookup::LookupService;
 use tag_lists::TagLists;
 
@@ -176,7 +177,11 @@ impl RegistryClient {
 
     async fn look(&self, request: LookupRequest, deadline: Instant) -> Lookup {
         let key = self.key(&request.reference, request.credential.as_ref());
-        let (detail, max_age) = (request.detail, request.max_age);
+        let wanted = AnswerRequest {
+            detail: request.detail,
+            max_age: request.max_age,
+            namespace: request.namespace.clone(),
+        };
         let desk = Arc::clone(&self.desk);
         let hosts = self.hosts.load_full();
         let until = tokio::time::Instant::now() + self.directions.load().whole;
@@ -194,7 +199,7 @@ impl RegistryClient {
             };
             look.boxed()
         };
-        self.answers.get(key, detail, max_age, until.min(deadline.into()), ask).await
+        self.answers.get(key, wanted, until.min(deadline.into()), ask).await
     }
 
     async fn list_tags(

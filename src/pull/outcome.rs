@@ -41,6 +41,8 @@ pub struct LookupRequest {
     pub max_age: Option<Duration>,
     /// What the answer is for.
     pub purpose: Purpose,
+    /// The namespace on whose behalf it is asked, empty for nobody's: namespaces take turns.
+    pub namespace: Box<str>,
 }
 
 /// The answer to a [`LookupRequest`].

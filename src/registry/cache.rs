@@ -17,6 +17,7 @@ use super::lookup::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
 use super::options::CacheLimits;
+use super::queue::may_take;
 use crate::credential::CredentialIdentity;
 use crate::pull::{Content, Detail, Lookup, MediaKind, Outcome};
 
@@ -43,7 +44,19 @@ pub(super) struct CacheEntry {
     incomplete_until: Instant,
 }
 
-type InFlight = HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>;
+/// How good an answer has to be, and for whom.
+pub(super) struct AnswerRequest {
+    pub(super) detail: Detail,
+    pub(super) max_age: Option<Duration>,
+    pub(super) namespace: Box<str>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    answers: HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>,
+    /// How many each namespace has begun.
+    begun: HashMap<Box<str>, usize>,
+}
 
 /// The answers.
 pub(super) struct Answers {
@@ -130,14 +143,14 @@ impl Answers {
     pub(super) async fn get<F>(
         &self,
         key: Key,
-        detail: Detail,
-        max_age: Option<Duration>,
+        wanted: AnswerRequest,
         deadline: Instant,
         ask: impl FnOnce(Option<LookupResult>) -> F,
     ) -> Lookup
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
+        let (detail, max_age) = (wanted.detail, wanted.max_age);
         let kept = self.kept.get(&key).await;
         if let Some(kept) =
             kept.as_ref().filter(|kept| kept.serves(detail, max_age, Instant::now()))
@@ -145,7 +158,7 @@ impl Answers {
             self.metrics.cache(CacheAnswer::Hit);
             return kept.to_lookup();
         }
-        let Some(mut flight) = self.join_or_start(key, detail, max_age, kept, ask) else {
+        let Some(mut flight) = self.join_or_start(key, wanted, kept, ask) else {
             self.metrics.shed();
             return unanswered(Outcome::Overloaded);
         };
@@ -160,29 +173,31 @@ impl Answers {
     fn join_or_start<F>(
         &self,
         key: Key,
-        detail: Detail,
-        max_age: Option<Duration>,
+        wanted: AnswerRequest,
         earlier: Option<CacheEntry>,
         ask: impl FnOnce(Option<LookupResult>) -> F,
     ) -> Option<watch::Receiver<Option<CacheEntry>>>
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
+        let AnswerRequest { detail, max_age, namespace } = wanted;
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         for deep in [Detail::Presence, Detail::Platforms, Detail::Config] {
             if deep >= detail
-                && let Some(flight) = flights.get(&(key.clone(), deep))
+                && let Some(flight) = flights.answers.get(&(key.clone(), deep))
             {
                 self.metrics.cache(CacheAnswer::Joined);
                 return Some(flight.clone());
             }
         }
-        if flights.len() >= self.most_flights {
+        let own = flights.begun.get(&namespace).copied().unwrap_or(0);
+        if !may_take(own, flights.answers.len(), self.most_flights) {
             return None;
         }
         self.metrics.cache(CacheAnswer::Miss);
         let (sender, receiver) = watch::channel(None);
-        flights.insert((key.clone(), detail), receiver.clone());
+        flights.answers.insert((key.clone(), detail), receiver.clone());
+        *flights.begun.entry(namespace.clone()).or_default() += 1;
         drop(flights);
         let now = Instant::now();
         // An answer that only lacks content is carried on; anything older is asked anew.
@@ -192,8 +207,8 @@ impl Answers {
         });
         let known_since = known.map(|kept| kept.at);
         let future = ask(known.map(|kept| kept.answered.clone()));
-        let landing =
-            InFlightGuard { flights: Arc::clone(&self.flights), key: (key.clone(), detail) };
+        let flights = Arc::clone(&self.flights);
+        let landing = InFlightGuard { flights, key: (key.clone(), detail), namespace };
         let task = Task {
             kept: self.kept.clone(),
             limits: self.limits.clone(),
@@ -218,11 +233,19 @@ impl Answers {
 struct InFlightGuard {
     flights: Arc<Mutex<InFlight>>,
     key: (Key, Detail),
+    namespace: Box<str>,
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.answers.remove(&self.key);
+        if let Some(begun) = flights.begun.get_mut(&self.namespace) {
+            *begun = begun.saturating_sub(1);
+            if *begun == 0 {
+                flights.begun.remove(&self.namespace);
+            }
+        }
     }
 }
 

@@ -2,16 +2,15 @@
 //! each, so that no registry's trouble delays another's answers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::metrics::RegistryMetrics;
 use super::options::{LoadLimits, RegistryPolicy};
+use super::queue::{Slot, Slots};
 use super::quota::Quota;
 use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
@@ -38,8 +37,7 @@ pub(super) struct HostLimits {
     load: LoadLimits,
     pace: Pace,
     metrics: Arc<RegistryMetrics>,
-    slots: Arc<Semaphore>,
-    entered: AtomicUsize,
+    slots: Arc<Slots>,
     state: Mutex<State>,
 }
 
@@ -118,7 +116,7 @@ pub enum Breaker {
 pub(super) struct Permit {
     host: Arc<HostLimits>,
     probe: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Limits {
@@ -184,8 +182,7 @@ impl HostLimits {
             load: load.clone(),
             pace,
             metrics,
-            slots: Arc::new(Semaphore::new(pace.concurrent)),
-            entered: AtomicUsize::new(0),
+            slots: Arc::new(Slots::new(pace.concurrent, load.waiting_per_registry)),
             state: Mutex::new(State {
                 used: now,
                 budget: pace.burst,
@@ -203,22 +200,15 @@ impl HostLimits {
     pub(super) async fn enter(
         self: &Arc<Self>,
         identity: CredentialIdentity,
+        namespace: &str,
         purpose: Purpose,
     ) -> Result<Permit, Outcome> {
         self.check(identity)?;
-        let entered = self.entered.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(&self.entered);
-        if entered >= self.load.lookups_per_registry {
-            self.metrics.shed();
-            return Err(Outcome::Overloaded);
-        }
-        let slots = Arc::clone(&self.slots);
-        let turn = tokio::time::timeout(self.load.longest_queue, slots.acquire_owned());
-        let Ok(Ok(slot)) = turn.await else {
+        let turn = tokio::time::timeout(self.load.longest_queue, self.slots.acquire(namespace));
+        let Ok(Some(slot)) = turn.await else {
             self.metrics.shed();
             return Err(Outcome::Overloaded);
         };
-        drop(counted);
         // What was learned while we waited holds for us too.
         self.check(identity)?;
         let probe = self.claim_probe(purpose)?;
@@ -387,15 +377,6 @@ fn is_own_fault(outcome: &Outcome) -> bool {
     }
 }
 
-/// Counts one less when dropped.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -428,17 +409,17 @@ mod tests {
         let shared = Arc::new(ArcSwap::from_pointee(directions(slow)));
         let limits = Limits::new(LoadLimits::default(), Arc::clone(&shared), Arc::default());
         let hub = limits.host("registry-1.docker.io");
-        assert_eq!((spent(&hub), hub.slots.available_permits()), (60, 2));
+        assert_eq!((spent(&hub), hub.slots.free()), (60, 2));
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(spent(&hub), 10);
         let other = limits.host("r.example.com");
-        assert_eq!((spent(&other), other.slots.available_permits()), (2000, 64));
+        assert_eq!((spent(&other), other.slots.free()), (2000, 64));
 
         let before = shared.swap(Arc::new(directions("[{registry: docker.io, concurrent: 500}]")));
         limits.rebudget(&before);
         let hub = limits.host("registry-1.docker.io");
         // Never more than our own limit.
-        assert_eq!((spent(&hub), hub.slots.available_permits()), (2000, 64));
+        assert_eq!((spent(&hub), hub.slots.free()), (2000, 64));
         assert!(Arc::ptr_eq(&other, &limits.host("r.example.com")), "the others keep their state");
     }
 }

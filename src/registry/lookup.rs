@@ -33,6 +33,21 @@ pub(super) struct LookupService {
     pub(super) salt: IdentitySalt,
 }
 
+/// What is asked for, why, and on whose behalf.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    reference: &'a ImageReference,
+    purpose: Purpose,
+    namespace: &'a str,
+}
+
+impl<'a> Question<'a> {
+    fn of(request: &'a LookupRequest) -> Self {
+        let LookupRequest { reference, purpose, namespace, .. } = request;
+        Self { reference, purpose: *purpose, namespace }
+    }
+}
+
 impl LookupService {
     /// Asks one host after the other until one has it.
     pub(super) async fn ask(
@@ -70,7 +85,7 @@ impl LookupService {
         let found = found.clone();
         let login = node_login(request, route).filter(|_| known.node_login);
         let credential = login.as_ref().or(request.credential.as_ref());
-        let question = (&request.reference, request.purpose);
+        let question = Question::of(request);
         let deeper = self
             .with_session(question, credential, route, &mut deadline, async |session| {
                 match manifest::deepen(session, found, request.detail, &self.contents).await {
@@ -128,7 +143,7 @@ impl LookupService {
             digest: reference.digest(),
             detail: request.detail,
         };
-        let question = (reference, request.purpose);
+        let question = Question::of(request);
         self.with_session(question, credential, route, deadline, async |session| {
             manifest::look(session, &wanted, &self.contents).await
         })
@@ -144,7 +159,7 @@ impl LookupService {
         route: &Route,
         limits: &StepLimits,
     ) -> Result<Arc<TagList>, Outcome> {
-        let question = (repository, Purpose::Advice);
+        let question = Question { reference: repository, purpose: Purpose::Advice, namespace: "" };
         let mut deadline = Instant::now() + limits.whole;
         self.with_session(question, credential, route, &mut deadline, async |session| {
             tags::list(session, repository, limits).await.map(Arc::new)
@@ -156,12 +171,13 @@ impl LookupService {
     /// time in the queue puts the deadline off: it says nothing about the registry.
     async fn with_session<T>(
         &self,
-        (reference, purpose): (&ImageReference, Purpose),
+        question: Question<'_>,
         credential: Option<&Credential>,
         route: &Route,
         deadline: &mut Instant,
         speak: impl AsyncFnOnce(&Session<'_>) -> T,
     ) -> Result<T, Outcome> {
+        let Question { reference, purpose, namespace } = question;
         let host = self.limits.host(&host_of(route));
         let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
@@ -171,7 +187,7 @@ impl LookupService {
             return Err(Outcome::LoginWithheld);
         }
         let queued = Instant::now();
-        let pass = host.enter(identity, purpose).await?;
+        let pass = host.enter(identity, namespace, purpose).await?;
         *deadline += queued.elapsed();
         let session = Session {
             means: &self.means,

@@ -144,10 +144,10 @@ impl Default for StepLimits {
 /// How many look-ups and requests are made.
 #[derive(Debug, Clone)]
 pub struct LoadLimits {
-    /// Look-ups under way or waiting, over all registries.
+    /// Look-ups under way or waiting, over all registries; one namespace may have three quarters.
     pub lookups: usize,
-    /// Look-ups under way or waiting at one registry.
-    pub lookups_per_registry: usize,
+    /// Look-ups waiting at one registry; one namespace may have three quarters.
+    pub waiting_per_registry: usize,
     /// Look-ups under way at one registry.
     pub concurrency_per_registry: usize,
     /// The longest that a look-up waits in our queue for a registry.
@@ -170,7 +170,7 @@ impl Default for LoadLimits {
     fn default() -> Self {
         Self {
             lookups: 2048,
-            lookups_per_registry: 1024,
+            waiting_per_registry: 1536,
             concurrency_per_registry: 64,
             longest_queue: Duration::from_secs(60),
             requests_per_second: 100,

@@ -28,8 +28,9 @@ pub trait NameResolver: Send + Sync {
     fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
-/// Most questions to name servers that may be open at once; a question ends with its caller.
-const OPEN_QUESTIONS: usize = 1024;
+/// Most questions to name servers that may be open at once; a question ends with its caller. Two
+/// for each look-up that there may be: silent names of one namespace leave room for others.
+const OPEN_QUESTIONS: usize = 4096;
 /// Names whose answers are kept, for as long as their records say.
 const KEPT_NAMES: u64 = 4096;
 

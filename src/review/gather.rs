@@ -320,7 +320,8 @@ impl ReviewContext<'_> {
         let reference = self.as_asked(reference).into_owned();
         let detail = self.detail(&reference);
         let purpose = self.purpose;
-        LookupRequest { reference, credential, detail, max_age, purpose }
+        let namespace = self.subject.namespace.into();
+        LookupRequest { reference, credential, detail, max_age, purpose, namespace }
     }
 
     async fn answer_to(self, request: LookupRequest) -> Attempt {

@@ -162,6 +162,7 @@ async fn digest_now(
         detail: Detail::Presence,
         max_age: Some(FRESH),
         purpose: Purpose::Verdict,
+        namespace: subject.namespace.into(),
     };
     match sources.registry.look_up(request, subject.deadline).await.outcome {
         // Another digest than the one that was assessed was not assessed.

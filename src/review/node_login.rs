@@ -26,6 +26,7 @@ pub async fn is_refused_to_anybody(
         detail: Detail::Presence,
         max_age: None,
         purpose: Purpose::Verdict,
+        namespace: Box::default(),
     };
     match registry.look_up(request, deadline).await.outcome {
         Outcome::Exists(_) => Some(false),

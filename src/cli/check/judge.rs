@@ -133,6 +133,7 @@ impl Judge<'_> {
             detail: Detail::Presence,
             max_age: None,
             purpose: Purpose::Verdict,
+            namespace: Box::default(),
         };
         let outcome = self.registry.look_up(request, deadline).await.outcome;
         (Some(OwnLogin { credential, outcome }), None)

@@ -329,8 +329,9 @@ async fn too_many_look_ups_are_shed() {
     let references: Vec<_> = (0..20).map(|n| registry.reference(&format!("a/b:v{n}"))).collect();
     let lookups = crowd(&client, &references, 20, Detail::Presence).await;
     let shed = lookups.iter().filter(|lookup| lookup.outcome == Outcome::Overloaded).count();
-    assert_eq!(shed, 10);
-    assert_eq!(client.metrics().shed_count(), 10);
+    // One namespace leaves room for others.
+    assert_eq!(shed, 12);
+    assert_eq!(client.metrics().shed_count(), 12);
     // Nothing of that is kept.
     registry.delay(Duration::ZERO);
     let lookups = crowd(&client, &references[..5], 5, Detail::Presence).await;

@@ -384,6 +384,7 @@ pub fn request(
         detail,
         max_age: None,
         purpose: Purpose::Verdict,
+        namespace: Box::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::image::ImageReference;
-use pullgate::pull::{Detail, Outcome, Step};
+use pullgate::pull::{Detail, LookupRequest, Outcome, Step};
 use pullgate::registry::{Breaker, Kind, RegistryClient};
 use pullgate::review::ManifestSource as _;
 
@@ -97,4 +97,56 @@ async fn a_thousand_images_at_once_are_all_known_at_the_next_try() {
     assert_eq!(client.metrics().requests_of(Kind::Head), 2000);
     assert_eq!(client.metrics().requests_of(Kind::Token), 1000);
     assert_eq!(client.status(&registry.host()).unwrap().breaker, Breaker::Closed);
+}
+
+/// Asks for an image on behalf of a namespace.
+async fn ask_for(
+    client: Arc<RegistryClient>,
+    namespace: &'static str,
+    reference: ImageReference,
+) -> Outcome {
+    let question = request(&reference, None, Detail::Presence);
+    let question = LookupRequest { namespace: namespace.into(), ..question };
+    client.look_up(question, soon()).await.outcome
+}
+
+#[tokio::test]
+async fn a_namespace_with_a_thousand_images_delays_another_by_few() {
+    let registry = Scripted::start().await;
+    registry.delay(Duration::from_millis(20));
+    let mut options = options(&[&registry]);
+    options.load.concurrency_per_registry = 4;
+    let client = RegistryClient::new(options).unwrap();
+    let mut noisy = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let reference = registry.reference(&format!("a/b:n{n}"));
+        noisy.spawn(ask_for(Arc::clone(&client), "noisy", reference));
+    }
+    tokio::task::yield_now().await;
+    let reference = registry.reference("shop/app:v1");
+    let outcome = ask_for(Arc::clone(&client), "shop", reference).await;
+    assert!(matches!(outcome, Outcome::TagMissing { .. }), "{outcome:?}");
+    let before = registry.log().len();
+    assert!(before < 100, "{before} requests came first");
+}
+
+#[tokio::test]
+async fn a_namespace_that_fills_all_look_ups_leaves_room_for_others() {
+    let stuck = Scripted::start().await;
+    stuck.delay(Duration::from_secs(30));
+    let well = Scripted::start().await;
+    well.put_image("a/b", "v1", "linux", "amd64");
+    let mut options = options(&[&stuck, &well]);
+    options.load.lookups = 100;
+    let client = RegistryClient::new(options).unwrap();
+    let mut noisy = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let reference = stuck.reference(&format!("a/b:n{n}"));
+        noisy.spawn(ask_for(Arc::clone(&client), "noisy", reference));
+    }
+    while client.metrics().shed_count() < 125 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let outcome = ask_for(Arc::clone(&client), "shop", well.reference("a/b:v1")).await;
+    assert!(matches!(outcome, Outcome::Exists(_)), "{outcome:?}");
 }
