@@ -400,7 +400,8 @@ pub struct RegistryBudget {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct Lookups {
-    /// One look-up, all its steps together.
+    /// How long a review waits for one look-up. It goes on in the background for up to 10 s, so that
+    /// the next review has the answer.
     pub each: Period,
     /// All look-ups of one review. The API server's own limit counts too, whichever is shorter.
     pub total: Period,
