@@ -4,16 +4,19 @@
 //! so long. Nothing that they print is shown.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential};
+use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use tokio::sync::Mutex;
 
 use crate::credential::{Credential, CredentialOrigin};
+use crate::image::DOCKER_HUB;
 
 /// How long a credential helper may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-const HUB: &str = "docker.io";
 /// The name under which docker keeps the login of Docker Hub.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
@@ -41,7 +44,7 @@ impl Logins {
         if let Some(login) = known.get(host) {
             return login.clone();
         }
-        let server = if host == HUB { HUB_SERVER } else { host }.to_owned();
+        let server = if host == DOCKER_HUB { HUB_SERVER } else { host }.to_owned();
         let (tell, told) = tokio::sync::oneshot::channel();
         // Not a blocking task of the runtime: that one would be waited for at the end.
         std::thread::spawn(move || tell.send(ask(&server)));
@@ -54,9 +57,20 @@ impl Logins {
     }
 }
 
+/// Docker's configuration: `config.json` in the directory that the environment names, else in the
+/// person's own. An empty variable names none, as for docker: with one, a `config.json` that lies in
+/// the working directory would choose programs to run.
+fn config_file(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let named = named.filter(|directory| !directory.is_empty()).map(PathBuf::from);
+    let directory = named.or_else(|| home.map(|home| home.join(".docker")))?;
+    Some(directory.join("config.json"))
+}
+
 fn ask(server: &str) -> Login {
     use CredentialRetrievalError as Fault;
-    match get_credential(server) {
+    let file = config_file(std::env::var_os("DOCKER_CONFIG"), std::env::home_dir());
+    let Some(file) = file.and_then(|path| File::open(path).ok()) else { return Login::None };
+    match get_credential_from_reader(file, server) {
         Ok(DockerCredential::UsernamePassword(username, password)) if !username.is_empty() => {
             Login::Found(Credential::new(&username, &password, CredentialOrigin::User))
         }
@@ -80,5 +94,26 @@ fn ask(server: &str) -> Login {
         Err(Fault::CredentialDecodingError | Fault::CredentialMismatchError) => {
             Login::Failed("its entry in your docker config is broken")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::named(Some("/d"), Some("/h"), Some("/d/config.json"))]
+    #[case::empty(Some(""), Some("/h"), Some("/h/.docker/config.json"))]
+    #[case::own(None, Some("/h"), Some("/h/.docker/config.json"))]
+    #[case::nowhere(Some(""), None, None)]
+    fn where_dockers_configuration_is(
+        #[case] named: Option<&str>,
+        #[case] home: Option<&str>,
+        #[case] file: Option<&str>,
+    ) {
+        let found = config_file(named.map(OsString::from), home.map(PathBuf::from));
+        assert_eq!(found, file.map(PathBuf::from));
     }
 }
