@@ -146,12 +146,12 @@ fn failures(page: &mut Page, report: &Report, now: Timestamp) {
     }
     for (nth, line) in failures.causes.iter().take(MAX_ROWS).enumerate() {
         let since = line.since.map(|at| format!(", for {}", age(at, now))).unwrap_or_default();
-        let text = format!(
-            "{}: {} of {}{since}",
-            line.cause,
-            count(line.containers, "container"),
-            count(u32::try_from(line.workloads).unwrap_or(u32::MAX), "workload"),
-        );
+        let of = match u32::try_from(line.workloads).unwrap_or(u32::MAX) {
+            0 => "pods without a workload".to_owned(),
+            workloads => count(workloads, "workload"),
+        };
+        let containers = count(line.containers, "container");
+        let text = format!("{}: {containers} of {of}{since}", line.cause);
         page.line(if nth == 0 { "Failures" } else { "" }, &text);
     }
     page.line(

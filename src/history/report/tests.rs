@@ -100,3 +100,18 @@ fn no_line_is_wider_than_the_terminal() {
         assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
     }
 }
+
+/// Somebody made it by hand: it has no workload, and counts all the same.
+#[test]
+fn a_bare_pod_is_no_workload() {
+    let image = "my-registry.io/app:v2.3.1";
+    let fails = json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}});
+    let mut bare = pod(7, "alone", image, &fails);
+    bare.metadata.owner_references = None;
+    let mut index = HealthIndex::default();
+    index.apply_pod(&bare, at(0));
+    index.set_freshness(Freshness::Current);
+    let subject = ReportTarget::Image(ImageReference::parse(image).unwrap());
+    let page = index.report(&subject, &Visibility::Cluster, at(0)).to_page(at(0), 100);
+    assert!(page.contains("tag_not_found: 1 container of pods without a workload"), "{page}");
+}
