@@ -33,10 +33,7 @@ pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
 pub use plausible::{IMAGE_SHARING, contradictions};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
-pub use status::{
-    Condition, PullgatePolicyStatus, RegistryScore, StatusFacts, VerdictCount, WouldDenyCount,
-    listed_words,
-};
+pub use status::{Condition, PullgatePolicyStatus, StatusFacts, listed_words};
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period,
     TemplatePath,

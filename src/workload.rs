@@ -25,7 +25,7 @@ pub use extract::{
 };
 pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
-pub use node::{Node, Taint, TaintEffect};
+pub use node::{LISTED_IMAGES_AT_MOST, Node, Taint, TaintEffect};
 pub use placement::{Eligible, Placement};
 pub use quantity::Quantity;
 pub use rollout::Rollout;

@@ -4,6 +4,7 @@
 mod enforcement;
 mod related;
 mod messages;
+mod published;
 mod score;
 mod subject;
 

@@ -107,6 +107,13 @@ impl Platform {
         Ok(raw.normalized())
     }
 
+    /// Whether both have the same operating system and architecture, which is all that a node
+    /// reports of itself.
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        let (one, other) = (self.normalized(), other.normalized());
+        one.os == other.os && one.architecture == other.architecture
+    }
+
     /// The same platform in containerd's canonical words: lower case, `x86_64` is `amd64`,
     /// `aarch64` is `arm64`, default variants dropped (arm: filled in).
     #[must_use]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{PullgatePolicySpec, Vouch, VouchPreloaded};
-use crate::workload::Node;
+use crate::workload::{LISTED_IMAGES_AT_MOST, Node};
 
 /// Repositories of programs that serve images between nodes, as mirrors of the runtime. Part of a
 /// repository's path, wherever it is mirrored itself.
@@ -106,10 +106,7 @@ fn platforms(spec: &PullgatePolicySpec, nodes: &[Node]) -> Option<String> {
     let mut others: BTreeMap<String, usize> = BTreeMap::new();
     for node in nodes {
         let platform = node.platform.normalized();
-        let is_said = said.iter().any(|one| {
-            let one = one.get();
-            one.os == platform.os && one.architecture == platform.architecture
-        });
+        let is_said = said.iter().any(|one| one.get().is_same_machine(&platform));
         if node.is_virtual() {
             *others.entry("virtual nodes".to_owned()).or_default() += 1;
         } else if !is_said {
@@ -127,17 +124,15 @@ fn platforms(spec: &PullgatePolicySpec, nodes: &[Node]) -> Option<String> {
 
 /// Nodes that list as many images as kubelets do by default.
 fn full_lists(spec: &PullgatePolicySpec, nodes: &[Node]) -> Option<String> {
-    /// The kubelet's default.
-    const DEFAULT: usize = 50;
     let said = &spec.nodes;
     if said.preloaded_images != VouchPreloaded::None || said.node_status_max_images.is_some() {
         return None;
     }
     let most = nodes.iter().map(|node| node.listed_images).max().unwrap_or_default();
-    let above = most > DEFAULT;
-    above.then(|| {
+    let usual = usize::try_from(LISTED_IMAGES_AT_MOST).unwrap_or(usize::MAX);
+    (most > usual).then(|| {
         format!(
-            "spec.nodes.nodeStatusMaxImages: a node here lists {most} images, so the kubelets' limit is not {DEFAULT}"
+            "spec.nodes.nodeStatusMaxImages: a node here lists {most} images, so the kubelets' limit is not {usual}"
         )
     })
 }

@@ -1,9 +1,9 @@
 //! What Pullgate writes into the status of a `PullgatePolicy`.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::history::RegistryScoreSummary;
 
 /// Whether the document is in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,69 +21,7 @@ pub struct PullgatePolicyStatus {
     /// How Pullgate's verdicts compare with what the nodes then did, per registry.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub score: Vec<RegistryScore>,
-}
-
-/// How verdicts about one registry's images compare with what the nodes then did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(inline)]
-pub struct RegistryScore {
-    /// The registry's host, as it stands in image names.
-    pub registry: String,
-    /// How often which verdict met which outcome.
-    #[schemars(length(max = 32))]
-    pub verdicts: Vec<VerdictCount>,
-    /// How often nodes pulled what a repeated look-up still called missing or forbidden.
-    pub disagreements: u64,
-    /// Until when nothing of this registry is denied, because nodes pulled what look-ups called
-    /// missing or forbidden.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub escapes_open_until: Option<String>,
-    /// How often what nodes pulled after all had been pushed in between.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub late_pushes: u64,
-    /// What would have been denied in the last 30 days if everything were vouched for and every
-    /// namespace enforced, and what nodes did with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub would_deny: Vec<WouldDenyCount>,
-    /// How many of these each escape held back.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub held_by: BTreeMap<String, u64>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-/// What would have been denied for one cause.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(inline)]
-pub struct WouldDenyCount {
-    /// The cause.
-    pub cause: String,
-    /// Images of pods that would have been denied.
-    pub count: u64,
-    /// Of which nodes could not get so many either.
-    pub failed: u64,
-    /// Of which a node pulled so many after all.
-    pub pulled: u64,
-}
-
-/// How often a verdict met an outcome.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(inline)]
-pub struct VerdictCount {
-    /// `works`, `fails` or `cannot_tell`.
-    pub verdict: String,
-    /// What the nodes did.
-    pub outcome: String,
-    /// How often.
-    pub count: u64,
+    pub score: Vec<RegistryScoreSummary>,
 }
 
 /// A condition in the form that Kubernetes gives to conditions.
@@ -129,7 +67,7 @@ pub struct StatusFacts {
     /// What speaks against the document's words about nodes.
     pub contradictions: Vec<String>,
     /// How verdicts compare with what the nodes then did.
-    pub score: Vec<RegistryScore>,
+    pub score: Vec<RegistryScoreSummary>,
 }
 
 impl PullgatePolicyStatus {

@@ -8,7 +8,7 @@ use super::document::{
 use super::resolve::PolicyScope;
 use crate::image::ImageReference;
 use crate::pull::Vouches;
-use crate::workload::{NamespaceFacts, Placement};
+use crate::workload::{LISTED_IMAGES_AT_MOST, NamespaceFacts, Placement};
 
 /// Which files of the nodes Pullgate was given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,9 +74,7 @@ fn common(one: Vouch, other: Vouch) -> Vouch {
 
 /// The lower of two limits; a negative one is none.
 fn lower(one: Option<i32>, other: Option<i32>) -> i32 {
-    /// The kubelet's default.
-    const DEFAULT: i32 = 50;
-    let [one, other] = [one, other].map(|limit| limit.unwrap_or(DEFAULT));
+    let [one, other] = [one, other].map(|limit| limit.unwrap_or(LISTED_IMAGES_AT_MOST));
     if one < 0 || (other >= 0 && other < one) { other } else { one }
 }
 

@@ -69,7 +69,7 @@ pub struct Attempt {
 }
 
 /// Everything that bears on the verdict about one image.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct Observation<'a> {
     /// The image's name, parsed.
     pub reference: Result<&'a ImageReference, &'a ReferenceError>,
@@ -87,8 +87,8 @@ pub struct Observation<'a> {
     pub eligible: &'a Eligible<'a>,
     /// The runtime of all nodes, where none is known from the nodes themselves.
     pub runtime: Option<Runtime>,
-    /// What the platform team vouches for.
-    pub vouches: Vouches,
+    /// What the platform team vouches for; asked only where the verdict may deny.
+    pub vouches: &'a dyn Fn() -> Vouches,
     /// What was observed in this cluster.
     pub lived: HistoryFacts,
 }

@@ -6,7 +6,7 @@ use super::content::could_take;
 use super::runtime::{could_run, verifies_images};
 use super::{Assessment, Cause, Content, Escape, Observation, Outcome, Verdict};
 use crate::image::Platform;
-use crate::workload::{ImagePullPolicy, Node};
+use crate::workload::{ImagePullPolicy, LISTED_IMAGES_AT_MOST, Node};
 
 /// What the platform team vouches for about one property of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,10 +38,6 @@ pub struct Vouches {
     /// a limit. Nothing if nobody says it.
     pub listed_images_at_most: Option<i32>,
 }
-
-/// The kubelet's default of `nodeStatusMaxImages`.
-/// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
-const LISTED_IMAGES_AT_MOST: i32 = 50;
 
 impl Vouches {
     /// The same with a word about everything of which there is none, as somebody would vouch who
@@ -88,18 +84,19 @@ pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> As
     let (Verdict::Fails, Some(cause)) = (assessment.verdict, assessment.cause) else {
         return assessment;
     };
+    let vouches = (seen.vouches)();
     let asks_registry = cause != Cause::ImageNeverPull && cause != Cause::BrokenPullSecret;
     let was_read = matches!(cause, Cause::PlatformMismatch | Cause::UnsupportedManifest);
     let is_open = |escape: Escape| match escape {
-        Escape::NodeMirror => asks_registry && !is_closed(seen, seen.vouches.mirrors),
+        Escape::NodeMirror => asks_registry && !is_closed(seen, vouches.mirrors),
         // Whoever may read it sees the same content, but a registry that hides what one may not
         // see answers 404 too: only what was found leaves no room for other credentials.
-        Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen),
-        Escape::ImageOnNode => may_be_on_node(seen, cause),
+        Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen, &vouches),
+        Escape::ImageOnNode => may_be_on_node(seen, &vouches, cause),
         Escape::NodeNetwork => {
-            asks_registry && (!seen.vouches.same_network || seen.lived.escapes_reopened)
+            asks_registry && (!vouches.same_network || seen.lived.escapes_reopened)
         }
-        Escape::NodePlatform => was_read && other_nodes_may_take_it(seen, &assessment),
+        Escape::NodePlatform => was_read && other_nodes_may_take_it(seen, &vouches, &assessment),
     };
     let escapes = Escape::ALL.iter().copied().filter(|escape| is_open(*escape)).collect();
     Assessment { escapes, ..assessment }
@@ -109,39 +106,41 @@ fn is_closed(seen: &Observation<'_>, vouch: Vouch) -> bool {
     vouch != Vouch::Unknown && !seen.lived.escapes_reopened
 }
 
-fn nodes_may_log_in(seen: &Observation<'_>) -> bool {
-    !is_closed(seen, seen.vouches.credentials)
+fn nodes_may_log_in(seen: &Observation<'_>, vouches: &Vouches) -> bool {
+    !is_closed(seen, vouches.credentials)
         || seen.lived.node_login != NodeLogin::Unseen
-        || (seen.vouches.credentials == Vouch::Listed && seen.nodes_unclear)
+        || (vouches.credentials == Vouch::Listed && seen.nodes_unclear)
 }
 
 /// Whether its pods may land on a node that takes what the known ones do not. A node of another
 /// platform may come at any time, unless somebody vouches that none can; one with a runtime of
 /// another version may come whatever is vouched for.
-fn other_nodes_may_take_it(seen: &Observation<'_>, assessment: &Assessment) -> bool {
+fn other_nodes_may_take_it(
+    seen: &Observation<'_>,
+    vouches: &Vouches,
+    assessment: &Assessment,
+) -> bool {
     let read = assessment.decisive.and_then(|index| seen.attempts.get(index));
     let Some(Outcome::Exists(found)) = read.map(|attempt| &attempt.lookup.outcome) else {
         return true;
     };
     let Content::Platforms(entries) = &found.content else { return true };
-    let (vouched, eligible) = (&seen.vouches.platforms, seen.eligible);
-    let is_vouched_for = |platform: &Platform| {
-        let platform = platform.normalized();
-        vouched.iter().any(|one| one.os == platform.os && one.architecture == platform.architecture)
-    };
-    vouched.is_empty()
-        || vouched.iter().any(|platform| could_run(platform, entries))
+    let (platforms, eligible) = (&vouches.platforms, seen.eligible);
+    let is_vouched_for =
+        |platform: &Platform| platforms.iter().any(|one| one.is_same_machine(platform));
+    platforms.is_empty()
+        || platforms.iter().any(|platform| could_run(platform, entries))
         || !eligible.known.iter().all(|node| is_vouched_for(&node.platform))
         || eligible.may_need_others
         || eligible.kept_away.iter().any(|node| could_take(node, entries))
 }
 
 /// Whether the image may already be on a node, and the node would use it.
-fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
-    let vouched = seen.vouches.preloaded_images != Vouch::Unknown
+fn may_be_on_node(seen: &Observation<'_>, vouches: &Vouches, cause: Cause) -> bool {
+    let ruled_out = vouches.preloaded_images != Vouch::Unknown
         && !seen.lived.seen_here
         // A node that lists no more than it may can have what it does not list.
-        && !seen.eligible.nodes.iter().any(|node| seen.vouches.may_have_more_images(node))
+        && !seen.eligible.nodes.iter().any(|node| vouches.may_have_more_images(node))
         && !seen
             .reference
             .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));
@@ -149,5 +148,5 @@ fn may_be_on_node(seen: &Observation<'_>, cause: Cause) -> bool {
     let secrets_first = cause == Cause::BrokenPullSecret
         && !seen.eligible.nodes.is_empty()
         && seen.eligible.nodes.iter().all(|node| verifies_images(node));
-    seen.pull_policy != ImagePullPolicy::Always && !vouched && !secrets_first
+    seen.pull_policy != ImagePullPolicy::Always && !ruled_out && !secrets_first
 }

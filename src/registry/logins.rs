@@ -69,8 +69,14 @@ impl Logins {
         loop {
             let ended = {
                 let mut states = self.states();
-                if states.len() >= MOST_KEPT {
-                    states.retain(|_, state| state.under_way > 0 || !state.refused.is_empty());
+                if states.len() >= MOST_KEPT && !states.contains_key(&key) {
+                    states.retain(|_, state| {
+                        state.forget_old();
+                        state.under_way > 0 || !state.refused.is_empty()
+                    });
+                    if states.len() >= MOST_KEPT {
+                        return Err(Outcome::Overloaded);
+                    }
                 }
                 let state = match states.entry(key.clone()) {
                     Entry::Occupied(known) => known.into_mut(),

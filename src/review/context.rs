@@ -191,7 +191,7 @@ impl ReviewContext<'_> {
         name: ResolvedName<'_>,
         gathered: &Gathered,
         history: &History,
-        vouches: Option<Vouches>,
+        vouches: Option<&Vouches>,
     ) -> Assessment {
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let placement = Some(&workload.placement);
@@ -207,9 +207,10 @@ impl ReviewContext<'_> {
             repository: gathered.repository,
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches: vouches.unwrap_or_else(|| {
-                policy.vouches(meant.ok(), namespace, facts.as_ref(), placement)
-            }),
+            vouches: &|| {
+                let ours = || policy.vouches(meant.ok(), namespace, facts.as_ref(), placement);
+                vouches.cloned().unwrap_or_else(ours)
+            },
             lived: self.lived(history),
         });
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
@@ -245,7 +246,8 @@ impl ReviewContext<'_> {
         history: &History,
         service_is_down: bool,
     ) -> bool {
-        if assessment.verdict == Verdict::Works {
+        let passes = assessment.cause.is_none_or(Cause::is_transient);
+        if passes || assessment.verdict == Verdict::Works {
             return false;
         }
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
@@ -254,7 +256,7 @@ impl ReviewContext<'_> {
         let placement = Some(&workload.placement);
         let vouched = policy.vouches(meant.as_deref(), namespace, facts.as_ref(), placement);
         let known = self.eligible.known.iter().map(|node| &node.platform);
-        let full = self.assess(places, name, gathered, history, Some(vouched.completed(known)));
+        let full = self.assess(places, name, gathered, history, Some(&vouched.completed(known)));
         let named = (meant.as_deref(), facts.as_ref());
         policy.would_deny(&self.input(named, &full, gathered, history, service_is_down))
     }

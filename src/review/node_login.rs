@@ -25,7 +25,7 @@ pub async fn is_refused_to_anybody(
         credential: None,
         detail: Detail::Presence,
         max_age: None,
-        purpose: Purpose::Verdict,
+        purpose: Purpose::Advice,
         namespace: Box::default(),
     };
     match registry.look_up(request, deadline).await.outcome {

@@ -95,7 +95,7 @@ impl ReviewContext<'_> {
             repository: if all_tried { RepositoryAccess::NotAsked } else { gathered.repository },
             eligible: self.eligible,
             runtime: self.subject.runtime,
-            vouches,
+            vouches: &|| vouches.clone(),
             lived: HistoryFacts::default(),
         });
         Probed { assessment, attempts: gathered.attempts }

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::plausible::Found;
 use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
+use crate::history::RegistryScoreSummary;
 use crate::policy::{
-    GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, RegistryScore, StatusFacts,
-    VerdictCount, WouldDenyCount, listed_words,
+    GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, StatusFacts, listed_words,
 };
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
@@ -83,7 +83,7 @@ pub(super) async fn follow_cluster(
     in_force: ActivePolicy,
     contradictions: Found,
     mut leads: Option<watch::Receiver<bool>>,
-    score: impl Fn() -> Vec<RegistryScore> + Send,
+    score: impl Fn() -> Vec<RegistryScoreSummary> + Send,
 ) {
     let mut news = source.news();
     let metrics = Arc::clone(&in_force.metrics);
@@ -120,36 +120,13 @@ pub(super) async fn follow_cluster(
 }
 
 /// The score as the status shows it: the first registries and verdicts, if there are too many.
-pub(super) fn score(cluster: &Cluster) -> Vec<RegistryScore> {
+pub(super) fn score(cluster: &Cluster) -> Vec<RegistryScoreSummary> {
     let (_, now) = clock();
     let summaries = cluster.score(now).into_iter().take(SCORED_REGISTRIES);
     summaries
-        .map(|one| RegistryScore {
-            registry: one.registry,
-            verdicts: one
-                .verdicts
-                .into_iter()
-                .take(SCORED_VERDICTS)
-                .map(|one| VerdictCount {
-                    verdict: one.verdict,
-                    outcome: one.outcome,
-                    count: one.count,
-                })
-                .collect(),
-            disagreements: one.disagreements,
-            escapes_open_until: one.escapes_open_until.map(|until| until.to_string()),
-            late_pushes: one.late_pushes,
-            would_deny: one
-                .would_deny
-                .into_iter()
-                .map(|one| WouldDenyCount {
-                    cause: one.cause,
-                    count: one.count,
-                    failed: one.failed,
-                    pulled: one.pulled,
-                })
-                .collect(),
-            held_by: one.held_by,
+        .map(|mut one| {
+            one.verdicts.truncate(SCORED_VERDICTS);
+            one
         })
         .collect()
 }
@@ -256,7 +233,7 @@ impl Writing {
         object: &Object,
         generation: Option<i64>,
         before: PullgatePolicyStatus,
-        score: impl Fn() -> Vec<RegistryScore>,
+        score: impl Fn() -> Vec<RegistryScoreSummary>,
     ) -> Duration {
         let (now, today) = clock();
         if let Some(wait) = left(self.wrote, WRITE_EVERY, now) {

@@ -32,6 +32,10 @@ pub struct Node {
     pub allocatable: Vec<(Box<str>, Quantity)>,
 }
 
+/// How many images a kubelet lists at most where it is not set otherwise (`nodeStatusMaxImages`).
+/// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
+pub const LISTED_IMAGES_AT_MOST: i32 = 50;
+
 /// The label by which virtual kubelets are known.
 /// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>
 const VIRTUAL: (&str, &str) = ("type", "virtual-kubelet");

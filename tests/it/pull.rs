@@ -77,7 +77,7 @@ impl Case {
             repository: self.repository,
             eligible: &Placement::default().eligible(&self.nodes),
             runtime: None,
-            vouches: self.vouches,
+            vouches: &|| self.vouches.clone(),
             lived: self.lived,
         })
     }

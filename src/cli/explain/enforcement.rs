@@ -5,48 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
-use kube::api::ListParams;
-use kube::core::Request;
-use serde::{Deserialize, Serialize};
+use anyhow::bail;
+use serde::Serialize;
 
+use super::published::{self, PublishedPolicy};
+use super::score::word;
 use crate::cluster::Connection;
-use crate::history::{RegistryScoreSummary, TRIAL_DAYS, WouldDeny};
+use crate::history::{TRIAL_DAYS, WouldDeny};
 use crate::policy::{API_VERSION, Mode, PullgatePolicySpec};
 use crate::pull::Escape;
-use crate::text::clean;
-
-const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
-/// Objects that are read; there is one in force.
-const MAX_OBJECTS: u32 = 20;
-/// Words of a status are shown to so many characters.
-const MAX_WORD: usize = 64;
-
-#[derive(Deserialize)]
-struct ListWire {
-    #[serde(default)]
-    items: Vec<ObjectWire>,
-}
-
-#[derive(Deserialize)]
-struct ObjectWire {
-    metadata: MetaWire,
-    #[serde(default)]
-    spec: PullgatePolicySpec,
-    #[serde(default)]
-    status: StatusWire,
-}
-
-#[derive(Deserialize)]
-struct MetaWire {
-    name: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct StatusWire {
-    score: Vec<RegistryScoreSummary>,
-}
 
 /// The answer for programs.
 #[derive(Debug, Serialize)]
@@ -97,13 +64,7 @@ pub(super) async fn read(
     connection: &Connection,
     deadline: Instant,
 ) -> anyhow::Result<EnforcementReport> {
-    let request = Request::new(PATH).list(&ListParams::default().limit(MAX_OBJECTS))?;
-    let asking = connection.client().request_text(request);
-    let text = tokio::time::timeout_at(deadline.into(), asking)
-        .await
-        .context("the API server does not answer")?
-        .context("failed to read the PullgatePolicy objects")?;
-    let report = EnforcementReport::of(&text)?;
+    let report = EnforcementReport::of(published::read(connection, deadline).await?);
     if report.policies.is_empty() {
         bail!(
             "there is no PullgatePolicy object here: what would have been denied is published in its \
@@ -115,10 +76,9 @@ pub(super) async fn read(
 }
 
 impl EnforcementReport {
-    fn of(text: &str) -> anyhow::Result<Self> {
-        let list: ListWire = serde_json::from_str(text).context("failed to read the answer")?;
-        let policies = list.items.into_iter().map(PolicyTrial::of).collect();
-        Ok(Self { api_version: API_VERSION, kind: "EnforcementReport", days: TRIAL_DAYS, policies })
+    fn of(policies: Vec<PublishedPolicy>) -> Self {
+        let policies = policies.into_iter().map(PolicyTrial::of).collect();
+        Self { api_version: API_VERSION, kind: "EnforcementReport", days: TRIAL_DAYS, policies }
     }
 
     /// The answer for people.
@@ -129,8 +89,8 @@ impl EnforcementReport {
 }
 
 impl PolicyTrial {
-    fn of(object: ObjectWire) -> Self {
-        let ObjectWire { metadata, spec, status } = object;
+    fn of(policy: PublishedPolicy) -> Self {
+        let PublishedPolicy { metadata, spec, status } = policy;
         let mut held: BTreeMap<String, u64> = BTreeMap::new();
         for (escape, count) in status.score.iter().flat_map(|score| &score.held_by) {
             *held.entry(escape.clone()).or_default() += count;
@@ -237,10 +197,6 @@ fn open_vouches(spec: &PullgatePolicySpec, held: &BTreeMap<String, u64>) -> Vec<
         .collect()
 }
 
-fn word(text: &str) -> String {
-    clean(text).chars().take(MAX_WORD).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_would_have_been_denied_and_what_holds_it_back() {
-        let report = EnforcementReport::of(LIST).unwrap();
+        let report = EnforcementReport::of(published::parse(LIST).unwrap());
         let shown = report.page();
         assert!(shown.contains("12 images of pods would have been denied"), "{shown}");
         assert!(shown.contains("tag not found: 12 (nodes failed 11, pulled 1)"), "{shown}");

@@ -6,37 +6,14 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
-use kube::core::Request;
-use serde::Deserialize;
 
+use super::published::{self, PublishedPolicy};
 use crate::cluster::Connection;
 use crate::history::{RegistryScoreSummary, VerdictCount};
 use crate::text::clean;
 
-const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
-/// Objects that are read; there is one in force.
-const MAX_OBJECTS: u32 = 20;
 /// Words of a status are shown to so many characters.
 const MAX_WORD: usize = 32;
-
-#[derive(Deserialize)]
-struct ListWire {
-    #[serde(default)]
-    items: Vec<ObjectWire>,
-}
-
-#[derive(Deserialize)]
-struct ObjectWire {
-    #[serde(default)]
-    status: Option<StatusWire>,
-}
-
-#[derive(Deserialize)]
-struct StatusWire {
-    #[serde(default)]
-    score: Vec<RegistryScoreSummary>,
-}
 
 /// The published score of a registry; nothing if there is none, or the person may not read it.
 pub(super) async fn read(
@@ -44,16 +21,12 @@ pub(super) async fn read(
     host: &str,
     deadline: Instant,
 ) -> Option<RegistryScoreSummary> {
-    let request = Request::new(PATH).list(&ListParams::default().limit(MAX_OBJECTS)).ok()?;
-    let asking = connection.client().request_text(request);
-    let text = tokio::time::timeout_at(deadline.into(), asking).await.ok()?.ok()?;
-    of_registry(&text, host)
+    of_registry(published::read(connection, deadline).await.ok()?, host)
 }
 
-fn of_registry(text: &str, host: &str) -> Option<RegistryScoreSummary> {
-    let list: ListWire = serde_json::from_str(text).ok()?;
-    let statuses = list.items.into_iter().filter_map(|object| object.status);
-    let scores = statuses.flat_map(|status| status.score).filter(|score| score.registry == host);
+fn of_registry(policies: Vec<PublishedPolicy>, host: &str) -> Option<RegistryScoreSummary> {
+    let scores = policies.into_iter().flat_map(|policy| policy.status.score);
+    let scores = scores.filter(|score| score.registry == host);
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut all: Option<RegistryScoreSummary> = None;
     for score in scores {
@@ -93,7 +66,8 @@ pub(super) fn page(score: &RegistryScoreSummary, now: Timestamp) -> String {
     text
 }
 
-fn word(text: &str) -> String {
+/// A word of a status, fit to be shown.
+pub(super) fn word(text: &str) -> String {
     clean(text).replace('_', " ").chars().take(MAX_WORD).collect()
 }
 
@@ -114,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_published_is_added_up_and_shown() {
-        let score = of_registry(LIST, "r.example").unwrap();
+        let score = of_registry(published::parse(LIST).unwrap(), "r.example").unwrap();
         let shown = page(&score, "2026-11-20T00:00:00Z".parse().unwrap());
         assert_eq!(
             shown,
@@ -124,9 +98,9 @@ mod tests {
              \x20           Nodes pulled what look-ups still refused: nothing is denied until 2026-12-01.\n"
         );
         assert!(!page(&score, "2026-12-02T00:00:00Z".parse().unwrap()).contains("until"));
-        let empty = of_registry(LIST, "q.example").unwrap();
+        let empty = of_registry(published::parse(LIST).unwrap(), "q.example").unwrap();
         assert!(page(&empty, Timestamp::UNIX_EPOCH).contains("nothing yet"));
-        assert_eq!(of_registry(LIST, "z.example"), None);
-        assert_eq!(of_registry("not json", "r.example"), None);
+        assert_eq!(of_registry(published::parse(LIST).unwrap(), "z.example"), None);
+        assert!(published::parse("not json").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::trial::{Trial, WouldDeny};
@@ -127,24 +128,30 @@ impl RegistryScore {
     }
 }
 
-/// The score of one registry, to be shown and published.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How verdicts about one registry's images compare with what the nodes then did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(inline)]
 pub struct RegistryScoreSummary {
-    /// Its host.
+    /// Its host, as it stands in image names.
     pub registry: String,
     /// How often each verdict met each outcome.
+    #[schemars(length(max = 32))]
     pub verdicts: Vec<VerdictCount>,
     /// How often nodes pulled what a repeated look-up still called missing or forbidden.
     pub disagreements: u64,
-    /// Until when its escapes are open again because of that; nothing is denied for it before.
+    /// Until when nothing of this registry is denied, because nodes pulled what look-ups called
+    /// missing or forbidden.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub escapes_open_until: Option<Timestamp>,
     /// How often what nodes pulled after all had been pushed in between.
     #[serde(skip_serializing_if = "is_zero")]
     pub late_pushes: u64,
-    /// What would have been denied in the last [`TRIAL_DAYS`] days, by cause.
+    /// What would have been denied in the last 30 days if everything were vouched for and every
+    /// namespace enforced, and what nodes did with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub would_deny: Vec<WouldDeny>,
     /// How many of them each escape held back.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -157,12 +164,13 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// How often one verdict met one outcome.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub struct VerdictCount {
     /// `works`, `fails` or `cannot_tell`.
     pub verdict: String,
-    /// What the nodes did, as [`NodeOutcome::as_str`] says it.
+    /// What the nodes did, `pulled_freshly`, `ran_from_cache`, `failed`, `gone` or `denied`.
     pub outcome: String,
     /// How often.
     pub count: u64,

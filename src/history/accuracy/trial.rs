@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NodeOutcome;
@@ -33,8 +34,9 @@ struct Day {
 }
 
 /// What would have been denied for one cause, and what nodes did with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(inline)]
 pub struct WouldDeny {
     /// The cause.
     pub cause: String,
@@ -57,20 +59,23 @@ impl Trial {
     /// An image would have been denied.
     pub(super) fn say(&mut self, given: &RecordedVerdict, now: u32) {
         let Some(cause) = given.cause else { return };
-        let day = self.days.entry(now / DAY).or_default();
+        let day = self.day(now);
         add(&mut day.said, cause, 1);
         for escape in &given.escapes {
             add(&mut day.held_by, *escape, 1);
         }
-        while self.days.len() > TRIAL_DAYS as usize {
-            self.days.pop_first();
-        }
+    }
+
+    fn day(&mut self, now: u32) -> &mut Day {
+        let first = (now / DAY).saturating_sub(TRIAL_DAYS - 1);
+        self.days.retain(|day, _| *day >= first);
+        self.days.entry(now / DAY).or_default()
     }
 
     /// A node did something with one that would have been.
     pub(super) fn note(&mut self, given: &RecordedVerdict, outcome: NodeOutcome, now: u32) {
         let Some(cause) = given.cause else { return };
-        let done = &mut self.days.entry(now / DAY).or_default().done;
+        let done = &mut self.day(now).done;
         match done.iter_mut().find(|(known, did, _)| (*known, *did) == (cause, outcome)) {
             Some((.., count)) => *count = count.saturating_add(1),
             None => done.push((cause, outcome, 1)),

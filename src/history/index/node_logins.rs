@@ -14,7 +14,8 @@ use super::record::{Seconds, seconds};
 use crate::image::ImageReference;
 use crate::pull::NodeLogin;
 
-/// Repositories of one registry that are remembered; those that were pulled last.
+/// Repositories of one registry that are remembered. Those that anybody may read are forgotten
+/// first, then those that were pulled longest ago.
 const MAX_REPOSITORIES: usize = 512;
 /// How long an answer counts, in seconds: a public repository may become private.
 const ANSWER_COUNTS: Seconds = 24 * 3600;
@@ -50,8 +51,10 @@ impl SecretlessPulls {
     /// A pod without pull secrets pulled from this repository.
     pub(super) fn add(&mut self, repository: Id, at: Seconds) {
         if self.0.len() >= MAX_REPOSITORIES && !self.0.contains_key(&repository) {
-            let oldest = self.0.iter().min_by_key(|(_, pull)| pull.last).map(|(id, _)| *id);
-            oldest.and_then(|oldest| self.0.remove(&oldest));
+            let is_public = |pull: &Pull| matches!(pull.answer, Some((_, false)));
+            let worth = |pull: &Pull| (!is_public(pull), pull.last);
+            let least = self.0.iter().min_by_key(|(_, pull)| worth(pull)).map(|(id, _)| *id);
+            least.and_then(|least| self.0.remove(&least));
         }
         let pull = self.0.entry(repository).or_default();
         pull.last = pull.last.max(at);
