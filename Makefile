@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build release test test-unit test-matrix demo cluster-bin oracle model fuzz bench clean need-cargo
+.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo cluster-bin oracle model fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -15,9 +15,33 @@ help: ## List the targets
 build: need-cargo ## Build pullgate (debug)
 	cargo build --locked
 
-release: need-cargo ## Build pullgate optimised, with its commit in it: target/release/pullgate
+program: need-cargo ## Build pullgate optimised, with its commit in it: target/release/pullgate
 	PULLGATE_COMMIT=$$(git describe --always --dirty --abbrev=40 --match '' 2>/dev/null || echo unknown) \
 	  cargo build --locked --release --bin pullgate
+
+# The name of the image, and the base that it is built on.
+IMAGE ?= pullgate:dev
+RUST_IMAGE ?= docker.io/library/rust:1.95-bookworm
+
+image: ## Build the container image from the Dockerfile with docker, podman or buildah: IMAGE=…, RUST_IMAGE=…
+	@builder=; for one in docker podman buildah; do \
+	  if [[ $$one != docker ]] || docker info >/dev/null 2>&1; then \
+	    if command -v $$one >/dev/null; then builder=$$one; break; fi; fi; done; \
+	if [[ -z $$builder ]]; then \
+	  echo "missing: docker (with its daemon), podman or buildah; Debian: apt-get install buildah. Without any of them: make image-scratch" >&2; exit 2; fi; \
+	set -x; $$builder build --build-arg RUST_IMAGE=$(RUST_IMAGE) \
+	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+	  --build-arg PULLGATE_COMMIT=$$(git describe --always --dirty --abbrev=40 --match '' 2>/dev/null || echo unknown) \
+	  --tag $(IMAGE) .
+
+release: need-cargo ## Make archives, chart, SBOM and checksums of a release: target/release-VERSION
+	@deploy/release.sh
+
+release-twice: need-cargo ## Make the release from two folders, and compare every byte
+	@deploy/release-twice.sh
+
+image-scratch: program ## Build the container image without any base image: target/image (OCI layout) and target/image.tar
+	IMAGE=$(IMAGE) deploy/image/build.sh target/release/pullgate target/image target/image.tar
 
 test: need-cargo ## Run everything: formatting, lints, unit, integration and cluster tests
 	@tests/all.sh

@@ -10,7 +10,7 @@ out=${1:-$here/kustomize/base}
 helm=${PULLGATE_CLUSTER_BIN:+$PULLGATE_CLUSTER_BIN/helm}
 helm=${helm:-helm}
 mkdir -p "$out"
-rendered=$("$helm" template pullgate "$here/chart/pullgate" --namespace pullgate)
+rendered=$("$helm" template pullgate "$here/chart/pullgate" --namespace pullgate --no-hooks)
 # What only Helm can say of itself.
 sed -e '/^ *app.kubernetes.io\/managed-by: Helm$/d' \
     -e '/^ *helm.sh\/chart: /d' -e '/^# Source: /d' <<<"$rendered" >"$out/pullgate.yaml"

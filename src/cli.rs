@@ -8,6 +8,7 @@ mod context;
 mod explain;
 mod output;
 mod shell;
+mod try_webhook;
 mod version;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::serve::{self, ServeFlags};
 use check::CheckFlags;
 use explain::ExplainFlags;
+use try_webhook::TryWebhookFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
 const CANNOT_JUDGE: u8 = 2;
@@ -36,6 +38,7 @@ enum Command {
     Serve(Box<ServeFlags>),
     Check(Box<CheckFlags>),
     Explain(Box<ExplainFlags>),
+    TryWebhook(Box<TryWebhookFlags>),
     Completions(shell::CompletionFlags),
     Man(shell::ManFlags),
     /// Say which Pullgate this is
@@ -71,6 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Man(flags) => shell::man(&flags, Cli::command()),
         Command::Check(flags) => on_runtime(check::run(*flags)),
         Command::Explain(flags) => on_runtime(explain::run(*flags)),
+        Command::TryWebhook(flags) => on_runtime(try_webhook::run(*flags)),
     }
 }
 

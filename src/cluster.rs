@@ -21,6 +21,7 @@ mod secrets;
 mod seen_pods;
 mod service_accounts;
 mod list_once;
+mod try_out;
 mod usage;
 mod watch;
 mod shapes;
@@ -49,6 +50,7 @@ pub use client::{ApiError, ClusterError, Connection, Place};
 pub use list_once::{Survey, read_object};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
+pub use try_out::{TriedOut, try_out};
 pub use watch::WatchTuning;
 
 use access::Accesses;
@@ -203,7 +205,7 @@ impl Cluster {
         self.events.write(event, now).await;
     }
 
-    /// The images that pods run or are to run now, with the pull secrets that they name.
+    /// The images that pods use now and that have run here, with the pull secrets that they name.
     pub fn in_use(&self) -> Vec<ImageUse> {
         let used = self.memory.lock().index.images_in_use();
         used.into_iter()
@@ -211,6 +213,7 @@ impl Cluster {
                 image: used.image.as_ref().into(),
                 namespace: used.namespace.as_ref().into(),
                 pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
+                loaded: used.loaded,
             })
             .collect()
     }

@@ -133,7 +133,7 @@ impl RegistryClient {
         if **self.hosts.load() == hosts {
             return Ok(false);
         }
-        self.desk.means.transport.check_hosts(&hosts)?;
+        self.desk.means.transport.check_hosts(&hosts, &self.hosts.load())?;
         self.hosts.store(Arc::new(hosts));
         self.answers.forget();
         self.tags.forget();

@@ -45,6 +45,11 @@ type Ended = (&'static str, anyhow::Result<()>);
 pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(flags)?;
     telemetry::init(config.log_format, config.log_level);
+    if config.check_only {
+        wiring::check(config)?;
+        tracing::info!("a replica could start with these flags and files");
+        return Ok(ExitCode::SUCCESS);
+    }
     let lame_duck = config.lame_duck;
     let house = App::build(config).await?;
     Ok(match serve(house, lame_duck).await {

@@ -23,7 +23,7 @@ use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames}
 use super::tls::TlsBase;
 use crate::credential::CredentialIdentity;
 use crate::node_config::{RegistryHosts, TlsSettings};
-use crate::pull::{Outcome, Step};
+use crate::pull::{Outcome, Step, TlsFault};
 
 /// The most HTTP clients that are kept; each holds its own idle connections.
 const MAX_CLIENTS: usize = 512;
@@ -104,28 +104,44 @@ impl Transport {
                 .unwrap_or_else(|_| HeaderValue::from_static("pullgate")),
             clients: Mutex::new(HashMap::new()),
         };
-        transport.check_hosts(&options.hosts)?;
+        check_headers(&options.hosts)?;
+        for (host, error) in transport.unusable(&options.hosts) {
+            tracing::error!(
+                host,
+                error = &error as &dyn std::error::Error,
+                "a certificate file that the nodes' mirror configuration names cannot be used: \
+                 whatever that host serves is `cannot tell` until it can; mount it where the \
+                 configuration names it"
+            );
+        }
         Ok(transport)
     }
 
-    /// Whether the certificates that these hosts name can be loaded and their headers sent.
-    pub(super) fn check_hosts(&self, hosts: &RegistryHosts) -> Result<(), RegistryError> {
-        for endpoint in hosts.endpoints() {
-            if endpoint.tls.is_some() {
-                self.base.config(endpoint.tls.as_deref())?;
-            }
-            for (name, value) in &endpoint.headers {
-                let fits = HeaderName::from_bytes(name.as_bytes()).is_ok()
-                    && HeaderValue::from_str(value).is_ok();
-                if !fits {
-                    return Err(RegistryError::Header {
-                        host: endpoint.url.host_str().unwrap_or_default().to_owned(),
-                        name: name.to_string(),
-                    });
-                }
-            }
+    /// The hosts whose certificate files cannot be used, each with why. Nothing else suffers: a
+    /// node may well have the file, so what they would answer stays unknown.
+    fn unusable(&self, hosts: &RegistryHosts) -> Vec<(String, RegistryError)> {
+        let special = hosts.endpoints().filter(|endpoint| endpoint.tls.is_some());
+        special
+            .filter_map(|endpoint| {
+                let error = self.base.config(endpoint.tls.as_deref()).err()?;
+                Some((endpoint.url.host_str().unwrap_or_default().to_owned(), error))
+            })
+            .collect()
+    }
+
+    /// Whether these hosts can be used as well as those before them: a certificate file that is
+    /// newly missing is an error, one that was missing already is not.
+    pub(super) fn check_hosts(
+        &self,
+        hosts: &RegistryHosts,
+        before: &RegistryHosts,
+    ) -> Result<(), RegistryError> {
+        check_headers(hosts)?;
+        let known: Vec<String> = self.unusable(before).into_iter().map(|(host, _)| host).collect();
+        match self.unusable(hosts).into_iter().find(|(host, _)| !known.contains(host)) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends one request; an answer with any status is an answer.
@@ -138,9 +154,9 @@ impl Transport {
         self.check_address(request.url)?;
         let proxy = self.proxy_for(request.url);
         let proxied = proxy.is_some();
-        let client = self
-            .client(lane, proxy)
-            .map_err(|_| Outcome::Malformed("no HTTP client can be set up for this host"))?;
+        // What cannot be set up is a file of certificates that is missing here.
+        let client =
+            self.client(lane, proxy).map_err(|_| Outcome::Tls(TlsFault::UnknownAuthority))?;
         let mut builder = client
             .request(request.method, request.url.clone())
             .headers(request.headers)
@@ -293,4 +309,21 @@ fn proxy_host(proxy: &str) -> Option<Box<str>> {
     let with_scheme =
         if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
     Url::parse(&with_scheme).ok()?.host_str().map(Into::into)
+}
+
+/// Whether the headers that these hosts want can be sent.
+fn check_headers(hosts: &RegistryHosts) -> Result<(), RegistryError> {
+    for endpoint in hosts.endpoints() {
+        for (name, value) in &endpoint.headers {
+            let fits = HeaderName::from_bytes(name.as_bytes()).is_ok()
+                && HeaderValue::from_str(value).is_ok();
+            if !fits {
+                return Err(RegistryError::Header {
+                    host: endpoint.url.host_str().unwrap_or_default().to_owned(),
+                    name: name.to_string(),
+                });
+            }
+        }
+    }
+    Ok(())
 }

@@ -28,6 +28,8 @@ pub struct ImageUse {
     pub namespace: Box<str>,
     /// The pull secrets that the pods name.
     pub pull_secrets: Vec<Box<str>>,
+    /// Whether no node says that it got it from a registry.
+    pub loaded: bool,
 }
 
 impl ImageUse {

@@ -92,16 +92,10 @@ impl Audit {
 
     /// One registry, pass after pass, until no image of it is in use; then its name.
     async fn registry(&self, registry: Box<str>) -> Box<str> {
-        let mut tally = Tally { metrics: &self.metrics, registry: &registry, last: HashMap::new() };
+        let mut tally = Tally::new(&self.metrics, &registry);
         loop {
             let images = self.images(&registry);
-            tally.last.retain(|image, found| {
-                let stays = images.contains_key(image);
-                if !stays {
-                    self.metrics.pullable(&registry, found.cause(), -1);
-                }
-                stays
-            });
+            tally.keep(&images);
             if images.is_empty() {
                 break;
             }
@@ -112,12 +106,13 @@ impl Audit {
             for (image, uses) in &images {
                 let (began, _) = clock();
                 let found = self.image(uses).await;
-                if let Some((found, namespace)) = found
-                    && tally.note(image, found)
-                    && logged < LOGGED
-                {
-                    logged += 1;
-                    told(image, namespace, found);
+                if let Some((found, namespace)) = found {
+                    let loaded = uses.iter().all(|used| used.loaded);
+                    let news = tally.note(image, found, loaded);
+                    if let Some(news) = news.filter(|_| logged < LOGGED) {
+                        logged += 1;
+                        news.tell(image, namespace);
+                    }
                 }
                 let throttled = found.is_some_and(|(f, _)| f.cause() == Some(Cause::RateLimited));
                 let pause = if throttled { pace.max(THROTTLED) } else { pace };
@@ -151,36 +146,94 @@ struct Tally<'a> {
     metrics: &'a Metrics,
     registry: &'a str,
     last: HashMap<Box<str>, ProbeResult>,
+    /// Images that nodes have and no registry: told of once, and counted nowhere.
+    loaded: HashSet<Box<str>>,
 }
 
-impl Tally<'_> {
-    /// Notes what was found; says whether it is worth telling.
-    fn note(&mut self, image: &str, found: ProbeResult) -> bool {
+/// What is worth telling of an image.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    /// It can no longer be pulled.
+    Lost(Cause),
+    /// It can be pulled again.
+    Back,
+    /// It could not be pulled, and whether it can now is not clear.
+    Unclear(Cause),
+    /// It was put onto nodes without a registry.
+    Loaded(Cause),
+}
+
+impl<'a> Tally<'a> {
+    fn new(metrics: &'a Metrics, registry: &'a str) -> Self {
+        Self { metrics, registry, last: HashMap::new(), loaded: HashSet::new() }
+    }
+
+    /// Forgets what is no longer in use.
+    fn keep<T>(&mut self, in_use: &BTreeMap<Box<str>, T>) {
+        self.loaded.retain(|image| in_use.contains_key(image));
+        self.last.retain(|image, found| {
+            let stays = in_use.contains_key(image);
+            if !stays {
+                self.metrics.pullable(self.registry, found.cause(), -1);
+            }
+            stays
+        });
+    }
+
+    /// Notes what was found; says what is worth telling of it.
+    fn note(&mut self, image: &str, found: ProbeResult, loaded: bool) -> Option<News> {
+        if let Some(cause) = found.cause().filter(|_| loaded) {
+            if let Some(before) = self.last.remove(image) {
+                self.metrics.pullable(self.registry, before.cause(), -1);
+            }
+            return self.loaded.insert(image.into()).then_some(News::Loaded(cause));
+        }
         let before = self.last.insert(image.into(), found);
         if before == Some(found) {
-            return false;
+            return None;
         }
         if let Some(before) = before {
             self.metrics.pullable(self.registry, before.cause(), -1);
         }
         self.metrics.pullable(self.registry, found.cause(), 1);
-        let is_refused = |found: ProbeResult| matches!(found, ProbeResult::Refused(_));
-        is_refused(found) || before.is_some_and(is_refused)
+        let was_refused = before.is_some_and(|found| matches!(found, ProbeResult::Refused(_)));
+        match found {
+            ProbeResult::Refused(cause) => Some(News::Lost(cause)),
+            ProbeResult::Pullable => was_refused.then_some(News::Back),
+            ProbeResult::Unclear(cause) => was_refused.then_some(News::Unclear(cause)),
+        }
     }
 }
 
-fn told(image: &str, namespace: &str, found: ProbeResult) {
-    match found {
-        ProbeResult::Refused(cause) => {
-            let cause = cause.as_str();
-            tracing::warn!(image, namespace, cause, "an image in use can no longer be pulled");
-        }
-        ProbeResult::Pullable => {
-            tracing::info!(image, namespace, "an image in use can be pulled again");
-        }
-        ProbeResult::Unclear(cause) => {
-            let cause = cause.as_str();
-            tracing::info!(image, namespace, cause, "whether an image can be pulled is unclear");
+impl News {
+    fn tell(&self, image: &str, namespace: &str) {
+        match self {
+            Self::Lost(cause) => {
+                let cause = cause.as_str();
+                tracing::warn!(image, namespace, cause, "an image in use can no longer be pulled");
+            }
+            Self::Back => {
+                tracing::info!(image, namespace, "an image in use can be pulled again");
+            }
+            Self::Unclear(cause) => {
+                let cause = cause.as_str();
+                tracing::info!(
+                    image,
+                    namespace,
+                    cause,
+                    "whether an image can be pulled is unclear"
+                );
+            }
+            Self::Loaded(cause) => {
+                let cause = cause.as_str();
+                tracing::info!(
+                    image,
+                    namespace,
+                    cause,
+                    "an image in use was loaded onto nodes, not pulled, and no registry has it: \
+                     nodes that lack it cannot get it"
+                );
+            }
         }
     }
 }
@@ -194,4 +247,49 @@ fn jittered(time: Duration) -> Duration {
 #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
 fn clock() -> (Instant, Timestamp) {
     (Instant::now(), Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MISSING: ProbeResult = ProbeResult::Refused(Cause::TagNotFound);
+    const NO_NAME: ProbeResult = ProbeResult::Unclear(Cause::DnsFailure);
+
+    fn shown(metrics: &Metrics) -> String {
+        let page = metrics.render();
+        page.lines().filter(|line| line.starts_with("pullgate_image_pullable{")).collect()
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let metrics = Metrics::new();
+        let mut tally = Tally::new(&metrics, "r.example");
+        assert_eq!(tally.note("r.example/a:1", ProbeResult::Pullable, false), None);
+        let lost = Some(News::Lost(Cause::TagNotFound));
+        assert_eq!(tally.note("r.example/a:1", MISSING, false), lost);
+        assert_eq!(tally.note("r.example/a:1", MISSING, false), None);
+        let unclear = Some(News::Unclear(Cause::DnsFailure));
+        assert_eq!(tally.note("r.example/a:1", NO_NAME, false), unclear);
+        assert_eq!(tally.note("r.example/a:1", MISSING, false), lost);
+        assert_eq!(tally.note("r.example/a:1", ProbeResult::Pullable, false), Some(News::Back));
+        assert!(shown(&metrics).contains(r#"cause="none"} 1"#), "{}", shown(&metrics));
+    }
+
+    #[test]
+    fn an_image_that_was_loaded_onto_nodes_is_told_of_once_and_raises_no_alert() {
+        let metrics = Metrics::new();
+        let mut tally = Tally::new(&metrics, "lab");
+        let loaded = Some(News::Loaded(Cause::DnsFailure));
+        assert_eq!(tally.note("lab/a:1", NO_NAME, true), loaded);
+        for found in [NO_NAME, MISSING, NO_NAME] {
+            assert_eq!(tally.note("lab/a:1", found, true), None);
+        }
+        assert_eq!(shown(&metrics), "");
+        // What a registry has is like any other image.
+        assert_eq!(tally.note("lab/b:1", ProbeResult::Pullable, true), None);
+        assert!(shown(&metrics).contains(r#"cause="none"} 1"#), "{}", shown(&metrics));
+        tally.keep(&BTreeMap::<Box<str>, u8>::new());
+        assert_eq!(tally.note("lab/a:1", NO_NAME, true), loaded);
+    }
 }

@@ -212,6 +212,8 @@ pub struct Config {
     pub reload: Duration,
     /// How long to go on answering after a stop signal.
     pub lame_duck: Duration,
+    /// Whether files are only read, to see whether they can be used.
+    pub check_only: bool,
 }
 
 impl TryFrom<ServeFlags> for Config {
@@ -239,6 +241,7 @@ impl TryFrom<ServeFlags> for Config {
             log_level,
             reload_seconds,
             lame_duck_seconds,
+            check_only,
         } = flags;
         let own = own.settings();
         if path_token_file.is_none() && client_ca_file.is_none() && own.is_none() {
@@ -272,6 +275,7 @@ impl TryFrom<ServeFlags> for Config {
             log_level,
             reload: Duration::from_secs(reload_seconds.into()),
             lame_duck: Duration::from_secs(lame_duck_seconds.into()),
+            check_only,
         })
     }
 }

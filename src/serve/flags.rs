@@ -133,6 +133,11 @@ pub struct ServeFlags {
     /// Seconds to go on answering after a stop signal, while no longer ready
     #[arg(long, env = "PULLGATE_LAME_DUCK_SECONDS", value_name = "SECONDS", default_value_t = 5)]
     pub lame_duck_seconds: u8,
+
+    /// Read the flags and the files that they name, say what cannot be used, and end: nothing is asked
+    /// and nothing is answered. Exit code 0 if a replica could start with them, 2 if not
+    #[arg(long, env = "PULLGATE_CHECK_ONLY")]
+    pub check_only: bool,
 }
 
 /// Which cluster is asked.

@@ -188,13 +188,9 @@ impl Object {
                 );
             }
             PolicyNews::Missing => {
-                self.without_files = self.in_force.put(PullgatePolicy::default());
-                self.taken = false;
+                // It may be on its way to another place, where what is new has yet to be accepted.
                 self.metrics.policy_current(false);
-                tracing::warn!(
-                    name,
-                    "there is no such PullgatePolicy: the default policy is in force"
-                );
+                tracing::warn!(name, "there is no such PullgatePolicy: {stays} is in force");
             }
             PolicyNews::Refused(status) => {
                 self.metrics.policy_current(false);

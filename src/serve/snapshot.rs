@@ -71,7 +71,8 @@ pub(super) struct MemoryFile {
 }
 
 impl MemoryFile {
-    /// Nothing is read yet; the folder must be there.
+    /// Nothing is read yet; the folder must be there. One that cannot be written is told at once,
+    /// and tried again with every write: a gate without memory is better than none.
     pub(super) fn open(
         path: PathBuf,
         cluster: &Arc<Cluster>,
@@ -80,13 +81,23 @@ impl MemoryFile {
         let shown = path.display().to_string();
         let kept = SnapshotFile::at(path)
             .with_context(|| format!("failed to use the snapshot {shown}"))?;
+        let failing = kept.try_writing().err();
+        if let Some(error) = &failing {
+            metrics.snapshot("write", "failed");
+            tracing::error!(
+                file = shown,
+                %error,
+                "the snapshot cannot be written: what is observed from now on is forgotten at the \
+                 next restart; let user 65532 (the chart's fsGroup) write to that volume"
+            );
+        }
         cluster.expect_memory();
         Ok(Self {
             kept,
             cluster: Arc::clone(cluster),
             metrics: Arc::clone(metrics),
             recalled: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
+            failing: AtomicBool::new(failing.is_some()),
         })
     }
 

@@ -87,6 +87,7 @@ impl App {
             log_level: _,
             reload,
             lame_duck: _,
+            check_only: _,
         } = config;
         let (now, started) = clock();
         let (policy_file, policy_name) = policy_places(policy_place)?;
@@ -297,6 +298,20 @@ impl App {
         });
         REVIEW_SERVER
     }
+}
+
+/// Reads what the configuration names of policy, mirrors, authorities and node credentials, as a
+/// start would; what cannot be used is named. Of certificates nothing is asked: they may come later.
+pub(super) fn check(config: Config) -> anyhow::Result<()> {
+    let Config { policy: policy_place, registry, nodes, .. } = config;
+    let (policy_file, _) = policy_places(policy_place)?;
+    let policy =
+        policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
+    let hosts = registry.mirrors.clone().map(hosts_source);
+    let hosts = hosts.as_ref().map(HostsSource::load).transpose()?;
+    registry_client(registry, hosts, &policy)?;
+    node_files(nodes)?;
+    Ok(())
 }
 
 /// Keeps what is its own until it has stepped down, and tells so. Never ends.

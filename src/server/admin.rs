@@ -1,4 +1,4 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`. Read-only, and it tells of no image, no
+//! The admin port: `/livez`, `/readyz`, `/startupz`, `/metrics`. Read-only, and it tells of no image, no
 //! namespace and no secret.
 
 use std::fmt::Write as _;
@@ -17,6 +17,11 @@ use crate::telemetry::Metrics;
 /// After this long the server is ready even if a watch is not: reviews are answered without
 /// history until then, which is better than not at all.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long `/startupz` is answered at the latest; the probe of the chart waits longer.
+const STARTUP: Duration = Duration::from_secs(25);
+/// Between two looks meanwhile.
+const STARTUP_LOOK: Duration = Duration::from_millis(50);
 
 /// The state of one watch, for `/readyz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +92,7 @@ pub fn admin_router(readiness: Arc<Readiness>, metrics: Arc<Metrics>) -> Router 
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/startupz", get(started))
         .route("/metrics", get(page))
         .with_state(Admin { readiness, metrics })
 }
@@ -96,6 +102,20 @@ async fn ready(State(admin): State<Admin>) -> Response {
     admin.metrics.ready(ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, page).into_response()
+}
+
+/// Answers when it has become ready, or after a while: a probe that asks this once at the start
+/// never fails, so no start is told of as a failure. How it stands is said by `/readyz`.
+async fn started(State(admin): State<Admin>) -> &'static str {
+    let look = async {
+        while !admin.readiness.check().0 && !admin.readiness.is_stopping() {
+            tokio::time::sleep(STARTUP_LOOK).await;
+        }
+    };
+    match tokio::time::timeout(STARTUP, look).await {
+        Ok(()) => "ok\n",
+        Err(_late) => "not ready yet\n",
+    }
 }
 
 async fn page(State(admin): State<Admin>) -> Response {

@@ -1,4 +1,7 @@
 //! What is kept of a review: one log line and some counts. Names of objects go to the log only.
+//!
+//! Hundreds of pods of one rollout are hundreds of reviews: those with nothing to say are logged
+//! for those who look for them (`debug`), what was warned of, denied or let past for everybody.
 
 use crate::policy::Decision;
 use crate::review::{ReviewRecord, Skip};
@@ -37,21 +40,27 @@ pub(super) fn record(
         metrics.let_through("break_glass");
     }
     let exceptions = (!record.exceptions.is_empty()).then(|| record.exceptions.join(" "));
-    tracing::info!(
-        endpoint,
-        uid = record.uid,
-        kind = record.kind,
-        namespace = record.namespace,
-        name = record.name,
-        dry_run = record.dry_run,
-        decision,
-        skipped = record.skipped.map(Skip::as_str),
-        verdicts,
-        exceptions,
-        break_glass = record.break_glass,
-        seconds,
-        "reviewed"
-    );
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                endpoint,
+                uid = record.uid,
+                kind = record.kind,
+                namespace = record.namespace,
+                name = record.name,
+                dry_run = record.dry_run,
+                decision,
+                skipped = record.skipped.map(Skip::as_str),
+                verdicts,
+                exceptions,
+                break_glass = record.break_glass,
+                seconds,
+                "reviewed"
+            )
+        };
+    }
+    let passes = record.exceptions.is_empty() && record.break_glass.is_none();
+    if passes && matches!(decision, "skip" | "allow") { line!(debug) } else { line!(info) }
 }
 
 /// Records a review that was admitted without a look.

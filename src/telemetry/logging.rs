@@ -29,10 +29,10 @@ pub enum LogLevel {
     Error,
     /// Also what will need it.
     Warn,
-    /// Also one line per review.
+    /// Also one line per review that warned, denied, or let something past the policy.
     #[default]
     Info,
-    /// Also steps within.
+    /// Also one line for every other review, and steps within.
     Debug,
 }
 

@@ -7,14 +7,18 @@ mod audit;
 mod balancer;
 mod chart;
 mod clock;
+mod dashboard;
 mod deployed;
+mod examples;
 mod files;
 mod foreign;
 mod helm;
+mod image;
 mod kept;
 mod load;
 mod manifests;
 mod policy_object;
+mod release;
 mod rights;
 mod rolling;
 mod rotation;
@@ -75,4 +79,14 @@ fn program(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(program)
+}
+
+/// The debug program without its symbols: they are most of it, and of the time that packing takes.
+fn stripped_program(to: &Path) -> PathBuf {
+    let (program, stripped) = (env!("CARGO_BIN_EXE_pullgate"), to.join("pullgate"));
+    let strip = std::process::Command::new("strip").arg("-o").arg(&stripped).arg(program).status();
+    if !strip.is_ok_and(|status| status.success()) {
+        std::fs::copy(program, &stripped).unwrap();
+    }
+    stripped
 }

@@ -45,6 +45,7 @@ fn pullgate(arguments: &[&str]) -> String {
 #[case("help-serve.txt", &["serve", "--help"])]
 #[case("help-check.txt", &["check", "--help"])]
 #[case("help-explain.txt", &["explain", "--help"])]
+#[case("help-try-webhook.txt", &["try-webhook", "--help"])]
 #[case("help-version.txt", &["version", "--help"])]
 #[case("help-completions.txt", &["completions", "--help"])]
 #[case("help-man.txt", &["man", "--help"])]

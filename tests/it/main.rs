@@ -19,6 +19,7 @@ mod check;
 mod custom_resources;
 mod keyring;
 mod deploy;
+mod docs;
 mod golden;
 mod policy;
 mod model;

@@ -257,7 +257,13 @@ async fn the_admin_port_is_not_ready_before_the_first_lists_and_when_stopping() 
     };
     assert_eq!(get("/livez").await, (200, "ok\n".into()));
     assert_eq!(get("/readyz").await, (503, "pods still learning\n".into()));
+    // The probe of the start waits, and is not told of as a failure.
+    let started = get("/startupz");
+    tokio::pin!(started);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut started).await;
+    assert!(early.is_err(), "{early:?}");
     synced.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(started.await, (200, "ok\n".into()));
     assert_eq!(get("/readyz").await, (200, "pods ok\n".into()));
     assert!(get("/metrics").await.1.contains("\npullgate_ready 1\n"));
     readiness.stop();

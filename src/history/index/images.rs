@@ -168,6 +168,11 @@ impl Images {
         self.by_text.get(reference.canonical().as_str()).copied()
     }
 
+    /// An image by a text that was seen for it.
+    pub(super) fn find_text(&self, text: &str) -> Option<Id> {
+        self.by_text.get(text).copied()
+    }
+
     /// The repository with this name, as [`Self::repository_name`] gives it.
     pub(super) fn repository_named(&self, name: &str) -> Option<&Repository> {
         self.repository(*self.by_repository.get(name)?)

@@ -39,6 +39,10 @@ pub struct UsedImage {
     pub namespace: Arc<str>,
     /// The pull secrets that the pods name, in their order.
     pub pull_secrets: Vec<Arc<str>>,
+    /// Whether no node says that it got it from a registry: its status names no digest of a
+    /// manifest, which a runtime knows of whatever it pulled, and of what was loaded onto the node
+    /// it does not.
+    pub loaded: bool,
 }
 
 impl HealthIndex {
@@ -72,18 +76,26 @@ impl HealthIndex {
         self.uses.intern(&used, PodUse::clone)
     }
 
-    /// Every image that pods run or are to run, with the namespaces and pull secrets that it is
-    /// used with, in their order. It looks at every pod: for those who ask seldom.
+    /// Every image that pods use and that has run here, with the namespaces and pull secrets that
+    /// it is used with, in their order. It looks at every pod: for those who ask seldom.
     pub fn images_in_use(&self) -> BTreeSet<UsedImage> {
         let mut marks = Marks::new(self.uses.bound());
         self.pods.iter().for_each(|(_, pod)| marks.set(pod.used));
         let name = |id: &Id| self.names.get(*id).cloned();
+        let ran = |text: &str| {
+            let image = self.images.get(self.images.find_text(text)?)?;
+            (image.started > 0 || image.running > 0).then_some(image)
+        };
         let used = marks.as_slice().iter().zip(0..).filter(|(used, _)| **used);
         used.filter_map(|(_, id)| self.uses.get(id))
             .flat_map(|used| used.images.iter().map(move |image| (used, image)))
             .filter_map(|(used, image)| {
+                let text = name(image)?;
+                let known = ran(&text)?;
                 Some(UsedImage {
-                    image: name(image)?,
+                    // Of the images of volumes no digest is ever told.
+                    loaded: known.running > 0 && known.pulled == 0 && known.digests.is_empty(),
+                    image: text,
                     namespace: name(&used.namespace)?,
                     pull_secrets: used.pull_secrets.iter().filter_map(name).collect(),
                 })
@@ -104,12 +116,32 @@ mod tests {
             "spec": {"imagePullSecrets": [{"name": "s"}, {}],
                      "containers": [{"name": "c", "image": image},
                                     {"name": "n", "image": "never", "imagePullPolicy": "Never"}]},
-            "status": {"phase": phase}}))
+            "status": {"phase": phase, "containerStatuses": if phase == "Pending" {
+                serde_json::json!([])
+            } else {
+                serde_json::json!([{"name": "c", "image": image, "imageID": format!("{image}@sha256:{}", uid.repeat(64)),
+                    "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}])
+            }}}))
         .unwrap()
     }
 
     fn images(index: &HealthIndex) -> Vec<String> {
         index.images_in_use().into_iter().map(|one| one.image.to_string()).collect()
+    }
+
+    #[test]
+    fn an_image_without_a_digest_of_its_manifest_was_loaded() {
+        let mut index = HealthIndex::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let mut loaded = pod("1", "a:1", "Running");
+        loaded.status.container_statuses[0].image_id = "sha256:0123".into();
+        index.apply_pod(&loaded, now);
+        index.apply_pod(&pod("2", "b:1", "Running"), now);
+        let all: Vec<_> = index.images_in_use().into_iter().map(|one| one.loaded).collect();
+        assert_eq!(all, [true, false]);
+        // Another node got it from a registry.
+        index.apply_pod(&pod("3", "a:1", "Running"), now);
+        assert!(index.images_in_use().iter().all(|one| !one.loaded));
     }
 
     #[test]
@@ -120,6 +152,9 @@ mod tests {
         index.apply_pod(&pod("2", "a:1", "Running"), now);
         index.apply_pod(&pod("3", "b:1", "Running"), now);
         assert_eq!(images(&index), ["a:1", "b:1"]);
+        index.apply_pod(&pod("9", "never:1", "Pending"), now);
+        assert_eq!(images(&index), ["a:1", "b:1"], "what never ran is not in use");
+        index.delete_pod("9", now);
         let first = index.images_in_use().pop_first().unwrap();
         assert_eq!((&*first.namespace, first.pull_secrets), ("shop", vec!["s".into()]));
         index.delete_pod("1", now);

@@ -352,8 +352,13 @@ fn the_image_of_a_volume_is_there_once_a_container_has_started() {
         |index: &HealthIndex| ask(index, "r.example/model:1", &Visibility::Cluster).last_success;
     index.apply_pod(&with_volume(1, What::Waits), at(1));
     assert_eq!(success(&index), None);
-    assert!(index.images_in_use().iter().any(|used| &*used.image == "r.example/model:1"));
+    let in_use = |index: &HealthIndex| {
+        let used = index.images_in_use();
+        used.iter().find(|used| &*used.image == "r.example/model:1").map(|used| used.loaded)
+    };
+    assert_eq!(in_use(&index), None);
     index.apply_pod(&with_volume(1, What::Runs(2)), at(3));
+    assert_eq!(in_use(&index), Some(false));
     assert_eq!(success(&index).unwrap().at, at(2));
     assert_eq!(index.registry_health("r.example", at(3)).healthy, 1, "a volume is no container");
 }

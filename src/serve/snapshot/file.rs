@@ -42,6 +42,13 @@ impl SnapshotFile {
         Ok(Self { path, folder, name })
     }
 
+    /// Whether it can be written: a file beside it is made and taken away again.
+    pub(super) fn try_writing(&self) -> io::Result<()> {
+        let unfinished = self.unfinished();
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
+        made.and_then(|_file| fs::remove_file(&unfinished))
+    }
+
     /// The content; nothing if there is none yet. Never more than a snapshot can be.
     pub(super) fn read(&self) -> io::Result<Option<Vec<u8>>> {
         self.sweep();
@@ -57,9 +64,7 @@ impl SnapshotFile {
 
     /// Replaces the content: a reader sees the old one or the new one, also after a power cut.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        // Replicas may share a folder, and all of them are process 1.
-        let mark = RandomState::new().hash_one(0_u8);
-        let unfinished = self.folder.join(format!(".{}.{mark:016x}{UNFINISHED}", self.name));
+        let unfinished = self.unfinished();
         let written = replace(&unfinished, &self.path, bytes);
         if written.is_err() {
             let _ = fs::remove_file(&unfinished);
@@ -68,6 +73,12 @@ impl SnapshotFile {
         // Not every file system lets a folder be synced; the file itself is.
         let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
         Ok(())
+    }
+
+    /// A new name beside it. Replicas may share a folder, and all of them are process 1.
+    fn unfinished(&self) -> PathBuf {
+        let mark = RandomState::new().hash_one(0_u8);
+        self.folder.join(format!(".{}.{mark:016x}{UNFINISHED}", self.name))
     }
 
     fn sweep(&self) {
@@ -109,6 +120,17 @@ mod tests {
         kept.write(b"two").unwrap();
         assert_eq!(kept.read().unwrap().unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whether_it_can_be_written_is_tried_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = SnapshotFile::at(folder.path().join("memory")).unwrap();
+        kept.try_writing().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // Gone for good, which root may not write to either.
+        drop(folder);
+        assert!(kept.try_writing().is_err());
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub fn wait_for_pods(
 }
 
 /// Plays a pod that runs on `node`: every image of it was pulled, its containers are ready.
-/// `digest` is the manifest's that the node reports as the containers' `imageID`.
+/// `digest` is the manifest's that the node reports as the containers' `imageID`; empty for an
+/// image that was loaded onto the node, of which containerd reports the configuration's alone.
 ///
 /// # Panics
 /// When the API server refuses it.
@@ -111,10 +112,12 @@ pub fn play_running_since(
     let object = bind(cluster, namespace, pod, node);
     let status = |container: &Value| {
         let image = container["image"].as_str().unwrap_or_default();
+        let pulled = format!("{}@{digest}", repository(image));
+        let loaded = format!("sha256:{}", "0".repeat(64));
         json!({
             "name": container["name"], "image": image, "ready": true, "started": true,
             "restartCount": 0, "lastState": {},
-            "imageID": format!("{}@{digest}", repository(image)),
+            "imageID": if digest.is_empty() { loaded } else { pulled },
             "containerID": format!("containerd://{pod}"),
             "state": {"running": {"startedAt": started}},
         })

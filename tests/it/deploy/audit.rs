@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::deployed::{Deployed, eventually};
 use crate::cluster::images::Image;
+use crate::cluster::nodes::{create_node, play_running};
 use crate::cluster::registry::{Access, OTHER, PULLER, Registry};
 
 #[test]
@@ -25,11 +26,23 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
             "metadata": {"name": name, "namespace": "shop"},
             "spec": {"imagePullSecrets": secrets, "containers": [{"name": "c", "image": image}]}}));
     };
+    let digest = format!("sha256:{}", "a".repeat(64));
+    create_node(&deployed.cluster, "n1", "amd64", &[], &[]);
+    let runs = |name: &str, digest: &str| {
+        play_running(&deployed.cluster, "shop", name, "n1", digest);
+    };
     pod("one", open.image("shop/app:1"), &[]);
     pod("two", open.image("shop/app:2"), &[]);
     pod("again", open.image("shop/app:2"), &[]);
     pod("billing", private.image("shop/billing:1"), &["login"]);
     pod("anonymous", private.image("shop/billing:2"), &[]);
+    for name in ["one", "two", "again", "billing", "anonymous"] {
+        runs(name, &digest);
+    }
+    // What never ran is not in use, and what was put onto the nodes was never pulled.
+    pod("never", open.image("shop/app:never"), &[]);
+    pod("loaded", open.image("lab/tool:1"), &[]);
+    runs("loaded", "");
 
     let mut replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
     let line = |registry: &Registry, cause: &str, count: u32| {
@@ -47,6 +60,9 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
     replica.until_metric(&line(&open, "none", 1));
     let told = "an image in use can no longer be pulled";
     eventually("it is told", || replica.process.output().contains(told));
+    let loaded = "an image in use was loaded onto nodes, not pulled";
+    eventually("it is told", || replica.process.output().contains(loaded));
+    assert!(!replica.process.output().contains("app:never"), "what never ran is audited");
     assert!(asked > 0 && open.requests().iter().take(asked).all(|one| !one.contains("GET /v2/s")));
 
     deployed.kubectl.run(&["delete", "secret", "-n", "shop", "login"]).ok().unwrap();
@@ -55,7 +71,14 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
     replica.until_metric(&line(&private, "unauthorized", 1));
 
     // An image that nobody uses any more is forgotten.
-    deployed.kubectl.run(&["delete", "pod", "-n", "shop", "one", "--now"]).ok().unwrap();
+    deployed
+        .kubectl
+        .run(&["delete", "pod", "-n", "shop", "one", "--force", "--grace-period=0"])
+        .ok()
+        .unwrap();
     replica.until_metric(&line(&open, "tag_not_found", 0));
-    assert!(!replica.process.output().contains("wrong"));
+    let output = replica.process.output();
+    assert_eq!(output.matches(loaded).count(), 1, "told once");
+    assert!(!output.contains("app:never"), "what never ran is audited");
+    assert!(!output.contains("wrong"));
 }

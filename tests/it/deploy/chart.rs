@@ -8,14 +8,20 @@ use serde_json::Value;
 
 use super::{base, objects, one, program, read, root};
 
-/// Renders the chart, offline; an error is what helm said.
+/// Renders the chart, offline and without what helm runs beside it; an error is what helm said.
 pub(super) fn render(helm: &Path, values: &[&str]) -> Result<Vec<Value>, String> {
+    let mut arguments = vec!["--no-hooks"];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    render_with(helm, &arguments)
+}
+
+/// Renders the chart with these arguments, offline.
+pub(super) fn render_with(helm: &Path, arguments: &[&str]) -> Result<Vec<Value>, String> {
     let mut command = Command::new(helm);
     command.arg("template").arg("pullgate").arg(root().join("deploy/chart/pullgate"));
-    command.args(["--namespace", "pullgate"]);
-    for value in values {
-        command.args(["--set", value]);
-    }
+    command.args(["--namespace", "pullgate"]).args(arguments);
     // Whatever the machine has of a cluster is not to be asked.
     command.env("KUBECONFIG", "/nonexistent").env_remove("KUBERNETES_SERVICE_HOST");
     let output = command.output().unwrap();
@@ -93,6 +99,11 @@ fn values_add_what_they_say(#[case] values: &[&str], #[case] kind: &str, #[case]
 #[case::too_long(&["webhook.timeoutSeconds=60"], "timeoutSeconds")]
 #[case::two_volumes(&["snapshot.volume.emptyDir.medium=Memory", "snapshot.volume.hostPath.path=/x"], "volume")]
 #[case::given_nothing(&["certificates.mode=given"], "certificates.given")]
+#[case::bad_policy(&["policy.defaultMode=sometimes"], "defaultMode")]
+#[case::policy_with_a_misspelt_field(&["policy.defaultmode=warn"], "defaultmode")]
+#[case::files_of_nothing(&["registries.files[0].mountPath=/etc/x"], "files")]
+#[case::plugins_without_a_volume(&["nodes.credentialProviders.configMapName=c"], "plugins.volume")]
+#[case::no_account(&["serviceAccount.create=false"], "serviceAccount.name")]
 fn wrong_values_are_refused(#[case] values: &[&str], #[case] names: &str) {
     let Some(helm) = program("helm") else { return };
     let error = render(&helm, values).unwrap_err();
@@ -136,10 +147,18 @@ fn the_memory_is_kept_where_a_volume_is_given_and_nowhere_else() {
 fn templates_ask_no_cluster_and_make_nothing_by_chance() {
     for entry in std::fs::read_dir(root().join("deploy/chart/pullgate/templates")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
+        // What an installation consists of is no hook: GitOps tools and `kubectl apply` have to make it.
+        let checks = path.ends_with("policy-check.yaml");
         for forbidden in
             ["lookup", "helm.sh/hook:", "genCA", "genSignedCert", "genPrivateKey", "randAlphaNum"]
         {
+            if checks && forbidden == "helm.sh/hook:" {
+                continue;
+            }
             let mut words = text.split(|c: char| c.is_whitespace() || "(){}|".contains(c));
             assert!(!words.any(|word| word == forbidden), "{} uses {forbidden}", path.display());
         }
@@ -164,4 +183,139 @@ fn events_are_written_only_where_somebody_wants_them() {
             assert_eq!(webhook["sideEffects"], effects);
         }
     }
+}
+
+/// The arguments of a container, with the files of these mounts in a folder of this machine.
+fn arguments_in(folder: &Path, container: &Value) -> Vec<String> {
+    let folder = folder.display().to_string();
+    let arguments = container["args"].as_array().unwrap().iter();
+    arguments
+        .map(|one| one.as_str().unwrap().replace("=/etc/pullgate", &format!("={folder}")))
+        .collect()
+}
+
+#[rstest]
+#[case::file(&[], Some("the ConfigMap"))]
+#[case::object(&["policyFrom.kind=PullgatePolicy"], Some("the object"))]
+#[case::somebody_elses(&["policyFrom.kind=PullgatePolicy", "policyFrom.render=false"], None)]
+fn an_upgrade_is_checked_with_the_program_and_the_files_that_are_to_come(
+    #[case] values: &[&str],
+    #[case] own: Option<&str>,
+) {
+    let Some(helm) = program("helm") else { return };
+    let folder = crate::cluster::process::folder("checked");
+    let check = |policy: &str, gone: bool| {
+        let (hosts, policy) = ("registries.hosts.configMapName=h", format!("policy.{policy}"));
+        let item = "registries.hosts.items[0].name=r.example,registries.hosts.items[0].key=k";
+        let mut arguments = vec!["--set", hosts, "--set", item, "--set", &policy];
+        for value in values {
+            arguments.extend(["--set", value]);
+        }
+        let rendered = render_with(&helm, &arguments).unwrap();
+        let job = one(&rendered, "Job", "pullgate-policy-check");
+        assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-upgrade");
+        let pod = &job["spec"]["template"]["spec"];
+        let map = one(&rendered, "ConfigMap", "pullgate-policy-check");
+        let volume = pod["volumes"].as_array().unwrap().iter().find(|one| one["name"] == "policy");
+        assert_eq!(volume.unwrap()["configMap"]["name"], "pullgate-policy-check");
+        for (file, text) in [
+            ("policy/policy.yaml", map["data"]["policy.yaml"].as_str().unwrap()),
+            ("hosts/r.example/hosts.toml", if gone { "ca = \"gone.pem\"" } else { "server = [" }),
+        ] {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let output = Command::new(crate::cluster::pullgate::binary())
+            .args(arguments_in(folder.path(), &pod["containers"][0]))
+            .args(["--own-namespace=pullgate", "--own-name=check"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    // A certificate that is not there is told of, and no reason to refuse anything.
+    let (code, said) = check("defaultMode=enforce", true);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("gone.pem") && said.contains("a replica could start"), "{said}");
+    let (code, said) = check("defaultMode=enforce", false);
+    assert!(code == 2 && said.contains("hosts.toml:1"), "{code} {said}");
+    // What no schema can see: a day that does not exist.
+    let exception = "exceptions[0].name=a,policy.exceptions[0].owner=b,\
+         policy.exceptions[0].reason=c,policy.exceptions[0].expires=2027-13-45,\
+         policy.exceptions[0].match.images[0]=docker.io";
+    let (code, said) = check(exception, true);
+    match own {
+        Some(_) => assert!(code == 2 && said.contains("exceptions[0].expires"), "{code} {said}"),
+        None => assert_eq!(code, 0, "{said}"),
+    }
+}
+
+#[test]
+fn the_files_of_nodes_reach_the_program() {
+    let Some(helm) = program("helm") else { return };
+    let values = [
+        "registries.k3s.secretName=k3s",
+        "registries.files[0].mountPath=/etc/rancher/k3s/tls",
+        "registries.files[0].secretName=tls",
+        "registries.tokenRealms[0].registry=r.example",
+        "registries.tokenRealms[0].host=t.example",
+        "registries.clusterRanges={10.42.0.0/16}",
+        "nodes.runtime=containerd://2.1.8",
+        "nodes.dockerConfig.secretName=login",
+        "nodes.credentialProviders.configMapName=providers",
+        "nodes.credentialProviders.plugins.volume.image.reference=r.example/plugins:1",
+        "serviceAccount.annotations.role=r",
+        "extraEnv[0].name=HTTPS_PROXY",
+        "extraEnv[0].value=http://p",
+        "extraVolumes[0].name=more",
+        "extraVolumeMounts[0].name=more",
+        "extraVolumeMounts[0].mountPath=/more",
+        "initContainers[0].name=copy",
+        "initContainers[0].image=r.example/copy:1",
+        "hostNetwork=true",
+        "ports.webhook=18443",
+        "networkPolicy.extraEgress[0].ports[0].port=80",
+    ];
+    let rendered = render(&helm, &values).unwrap();
+    let pod = &one(&rendered, "Deployment", "pullgate")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let arguments = super::strings(&container["args"]);
+    for wanted in [
+        "--listen=0.0.0.0:18443",
+        "--k3s-registries=/etc/pullgate/k3s/registries.yaml",
+        "--token-realm=r.example=t.example",
+        "--cluster-range=10.42.0.0/16",
+        "--runtime=containerd://2.1.8",
+        "--node-docker-config=/etc/pullgate/node-login/config.json",
+        "--image-credential-provider-config=/etc/pullgate/credential-providers/config.yaml",
+        "--image-credential-provider-bin-dir=/opt/credential-providers",
+    ] {
+        assert!(arguments.contains(&wanted), "{wanted}: {arguments:?}");
+    }
+    // Each mount has its volume, each volume its mount, and each path that is named is mounted.
+    let names = |list: &Value| {
+        let all = list.as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&container["volumeMounts"]), names(&pod["volumes"]));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    for argument in arguments.iter().filter_map(|one| one.split_once("=/").map(|(_, path)| path)) {
+        let mounted = |mount: &Value| {
+            format!("/{argument}").starts_with(mount["mountPath"].as_str().unwrap())
+        };
+        assert!(mounts.iter().any(mounted), "/{argument} is mounted nowhere");
+    }
+    assert_eq!(
+        (&pod["hostNetwork"], &pod["dnsPolicy"]),
+        (&true.into(), &"ClusterFirstWithHostNet".into())
+    );
+    assert_eq!(container["ports"][0]["containerPort"], 18443);
+    assert_eq!(
+        one(&rendered, "ServiceAccount", "pullgate")["metadata"]["annotations"]["role"],
+        "r"
+    );
+    let egress = one(&rendered, "NetworkPolicy", "pullgate")["spec"]["egress"].as_array().unwrap();
+    assert_eq!(egress.last().unwrap()["ports"][0]["port"], 80);
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use pullgate::policy::{PullgatePolicy, custom_resource_definition};
+use serde_json::Value;
 
 use super::{objects, read, root};
 
@@ -21,6 +22,103 @@ fn the_definition_in_the_chart_is_the_one_of_the_code() {
         std::fs::write(root().join(DEFINITION), text).unwrap();
     }
     assert_eq!(objects(&read(DEFINITION)), [generated], "run it with PULLGATE_BLESS=1");
+}
+
+/// The chart's schema of values; its part about the policy is the definition's.
+const VALUES_SCHEMA: &str = "deploy/chart/pullgate/values.schema.json";
+
+/// The definition's schema in the words of JSON Schema: what the API server would drop or refuse,
+/// helm refuses before it replaces anything.
+fn as_json_schema(schema: &Value) -> Value {
+    let Value::Object(fields) = schema else { return schema.clone() };
+    let mut made = serde_json::Map::new();
+    for (name, value) in fields {
+        match name.as_str() {
+            // Defaults are the program's own; null is what an empty value of helm's is.
+            "default" | "nullable" | "format" => {}
+            name if name.starts_with("x-kubernetes-") => {}
+            "properties" => {
+                let Value::Object(all) = value else { continue };
+                let all = all.iter().map(|(name, one)| (name.clone(), as_json_schema(one)));
+                made.insert(name.clone(), Value::Object(all.collect()));
+                if !fields.contains_key("additionalProperties") {
+                    made.insert("additionalProperties".to_owned(), false.into());
+                }
+            }
+            "items" | "additionalProperties" | "not" => {
+                made.insert(name.clone(), as_json_schema(value));
+            }
+            "anyOf" | "oneOf" | "allOf" => {
+                // Its parts name what is required, and declare nothing.
+                made.insert(name.clone(), value.clone());
+            }
+            _ => {
+                made.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(made)
+}
+
+/// The fields without a description.
+fn undescribed(at: &str, schema: &Value, found: &mut Vec<String>) {
+    for (name, one) in schema["properties"].as_object().into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        if !one["description"].is_string() {
+            found.push(at.clone());
+        }
+        undescribed(&at, one, found);
+        undescribed(&at, &one["items"], found);
+    }
+}
+
+#[test]
+fn helm_knows_the_fields_of_the_policy() {
+    let definition = custom_resource_definition();
+    let definition = serde_json::to_value(&definition).unwrap();
+    let version = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let wanted = as_json_schema(&version["properties"]["spec"]);
+    let mut schema: Value = serde_json::from_str(&read(VALUES_SCHEMA)).unwrap();
+    if std::env::var_os("PULLGATE_BLESS").is_some() {
+        schema["properties"]["policy"] = wanted.clone();
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        std::fs::write(root().join(VALUES_SCHEMA), text).unwrap();
+    }
+    assert_eq!(schema["properties"]["policy"], wanted, "run it with PULLGATE_BLESS=1");
+    // Everything that can be set is described.
+    let mut found = Vec::new();
+    undescribed("", &schema, &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_every_field_of_the_schema_is_a_value() {
+    fn compare(at: &str, values: &Value, schema: &Value, wrong: &mut Vec<String>) {
+        let (Some(values), Some(fields)) = (values.as_object(), schema["properties"].as_object())
+        else {
+            return;
+        };
+        for name in fields.keys().filter(|name| !values.contains_key(*name)) {
+            wrong.push(format!("{at}.{name} is in no values.yaml"));
+        }
+        for (name, value) in values {
+            match fields.get(name) {
+                Some(one) => compare(&format!("{at}.{name}"), value, one, wrong),
+                None => wrong.push(format!("{at}.{name} is in no schema")),
+            }
+        }
+    }
+    let values = objects(&read("deploy/chart/pullgate/values.yaml")).remove(0);
+    let mut schema: Value = serde_json::from_str(&read(VALUES_SCHEMA)).unwrap();
+    let fields = schema["properties"].as_object_mut().unwrap();
+    // Helm's own, and the policy, whose fields have defaults in the program.
+    fields.remove("global").unwrap();
+    fields["policy"] = Value::Null;
+    let mut wrong = Vec::new();
+    let volumes = |one: &String| one.contains("issuerRef.");
+    compare("", &values, &schema, &mut wrong);
+    wrong.retain(|one| !volumes(one));
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]
@@ -86,8 +184,12 @@ fn the_image_runs_what_it_builds_as_nobody_and_without_a_shell() {
     assert!(last.contains("\nUSER 65532:65532\n"));
     assert!(last.contains("\nENTRYPOINT [\"/pullgate\"]\n"));
     assert!(dockerfile.contains("--bin pullgate"));
-    assert!(dockerfile.contains("target/release/pullgate /out/pullgate"));
+    assert!(dockerfile.contains("deploy/image/root.sh target/release/pullgate /out\n"));
     assert!(dockerfile.contains("--locked"));
+    // Builders without a default registry need the full name, and nothing may need a front end of
+    // Docker Hub's; static linking would be asked of procedural macros too.
+    assert!(dockerfile.contains("\nARG RUST_IMAGE=docker.io/library/rust:"));
+    assert!(!dockerfile.contains("syntax=") && !dockerfile.contains("crt-static"));
     let base = super::base();
     let deployment = super::one(&base, "Deployment", "pullgate");
     assert_eq!(deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"], 65532);

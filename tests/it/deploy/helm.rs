@@ -14,7 +14,9 @@ use crate::cluster::kubectl::Kubectl;
 use crate::cluster::process::{self, Finished};
 use pullgate::pki::Lifetimes;
 
-const VALUES: [&str; 4] = [
+const VALUES: [&str; 5] = [
+    // Nobody runs its Job here.
+    "policyCheck.enabled=false",
     "policyFrom.kind=PullgatePolicy",
     "policy.defaultMode=enforce",
     "mutation.enabled=true",
@@ -104,6 +106,22 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
     assert_eq!(labels("deployment")["spec"]["replicas"], 3);
     let policy = kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
     assert_eq!(policy["metadata"]["resourceVersion"], version, "the policy did not change");
+
+    // An upgrade that its check does not let pass replaces nothing. Nobody runs the Job here, and
+    // then it is not passed either; what the Job refuses is tried beside the chart.
+    let blocked = [&VALUES[1..], &["policyFrom.kind=ConfigMap", "replicas=1"]].concat();
+    let blocked = run(&["upgrade", "pullgate", &chart, "--timeout=5s"], &blocked);
+    assert_ne!(blocked.code, 0);
+    assert!(blocked.stderr.contains("pre-upgrade hooks failed"), "{}", blocked.stderr);
+    let policy = kubectl.get(&["pullgatepolicy", "pullgate"]).unwrap();
+    assert_eq!(policy["metadata"]["resourceVersion"], version, "the policy is still there");
+    assert_eq!(labels("deployment")["spec"]["replicas"], 3);
+    let check = ["delete", "job,configmap", "-n", "pullgate", "pullgate-policy-check"];
+    kubectl.run(&[&check[..], &["--ignore-not-found"]].concat()).ok().unwrap();
+    // Nor does one whose policy has a field that there is not.
+    let wrong = [&VALUES[..], &["policy.defaultmode=warn"]].concat();
+    let wrong = run(&upgrade, &wrong);
+    assert!(wrong.code != 0 && wrong.stderr.contains("defaultmode"), "{}", wrong.stderr);
 
     run(&["uninstall", "pullgate"], &[]).ok().unwrap();
     super::kept::wait_for("nothing left", || there(&kubectl, &objects).is_empty().then_some(()));

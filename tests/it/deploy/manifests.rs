@@ -110,6 +110,7 @@ fn ports_meet() {
     for probe in ["livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["port"], "admin");
     }
+    assert_eq!(container["startupProbe"]["httpGet"]["path"], "/startupz");
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
     let ingress = &one(&objects, "NetworkPolicy", "pullgate")["spec"]["ingress"];
@@ -145,7 +146,12 @@ fn pods_are_locked_down() {
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
     assert_eq!(pod["priorityClassName"], "pullgate");
-    assert_eq!(pod["topologySpreadConstraints"].as_array().unwrap().len(), 2);
+    // One constraint, of which every node knows the key: one over zones beside it would switch both
+    // off where nodes have no zone.
+    let spread = pod["topologySpreadConstraints"].as_array().unwrap();
+    assert_eq!(spread.len(), 1);
+    assert_eq!(spread[0]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(spread[0]["matchLabelKeys"], json!(["pod-template-hash"]));
     let container = &pod["containers"][0];
     assert_eq!(
         container["securityContext"],

@@ -22,7 +22,7 @@ fn condition(deployed: &Deployed) -> (String, String, bool) {
 
 #[test]
 fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
-    let values = ["policyFrom.kind=PullgatePolicy", "policyFrom.render=false"];
+    let values = ["policyFrom.kind=PullgatePolicy", "policyFrom.render=false", "log.level=debug"];
     let Some(deployed) = Deployed::start(&values) else { return };
     deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
     // Nobody has made it yet: that keeps nothing from starting.
@@ -106,16 +106,36 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
     for by in ["break_glass", "exception"] {
         assert!(page.contains(&format!(r#"pullgate_let_through_total{{by="{by}"}}"#)), "{page}");
     }
-    // One line a review.
+    // One line a review; those with something to say are for everybody.
+    let lines = replica.process.output();
+    let lines = lines.lines().filter(|line| line.contains(r#""message":"reviewed""#));
+    for line in lines {
+        let quiet = line.contains(r#""level":"DEBUG""#);
+        let nothing = [r#""decision":"allow""#, r#""decision":"skip""#];
+        let nothing = nothing.iter().any(|one| line.contains(one))
+            && !line.contains(r#""exceptions":"#)
+            && !line.contains(r#""break_glass":"#);
+        assert_eq!(quiet, nothing, "{line}");
+    }
     let reviews = replica.process.output().matches(r#""message":"reviewed""#).count();
     let (_, page) = replica.admin_page("metrics").unwrap();
     let counted = page.lines().filter_map(|line| line.strip_prefix("pullgate_reviews_total{"));
     let counted = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
     assert_eq!(reviews, counted.sum::<usize>());
 
+    // It goes, as when the policy moves into a ConfigMap: what was in force stays so, and that it
+    // is not the document of now is told.
+    deployed.apply(&[&policy(&json!({"registries": {"refuse": ["last.example.com"]}}))]);
+    eventually("the last one", || refused("last.example.com/a/b:1"));
     deployed.kubectl.run(&["delete", "pullgatepolicy", "pullgate"]).ok().unwrap();
-    eventually("the default is in force", invalid);
     replica.until_metric("pullgate_policy_current 0");
+    eventually("it is told", || {
+        replica
+            .process
+            .output()
+            .contains("there is no such PullgatePolicy: the one before is in force")
+    });
+    assert_eq!(replica.review(&endpoint, "shop", "last.example.com/a/b:1")["allowed"], false);
     let token = endpoint.0.rsplit('/').next().unwrap();
     assert!(!replica.process.output().contains(token), "the token is logged");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pullgate::image::ImageReference;
 use pullgate::node_config::{Endpoint, RegistryHosts, parse_registries_yaml};
-use pullgate::pull::{Content, Detail, ErrorCode, Outcome};
+use pullgate::pull::{Content, Detail, ErrorCode, Outcome, TlsFault};
 use pullgate::registry::{HostsError, HostsSource, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
@@ -299,11 +299,31 @@ async fn a_bad_file_is_an_error_at_start_and_leaves_the_old_one_in_force_later()
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_there_is_an_error_with_its_file() {
+async fn a_certificate_that_is_not_there_costs_only_what_its_host_says() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), "origin.example.com/hosts.toml", "ca = \"gone.pem\"");
-    let hosts = HostsSource::Containerd(directory.path().to_owned()).load().unwrap();
-    let options = RegistryOptions { hosts, ..RegistryOptions::default() };
-    let Err(error) = RegistryClient::new(options) else { panic!("it was taken") };
-    assert!(error.to_string().ends_with("origin.example.com/gone.pem"), "{error}");
+    let good = format!("server = \"http://{}\"", registry.host());
+    // As on nodes, where the file is.
+    write(directory.path(), "origin.example.com/hosts.toml", &format!("{good}\nca = \"gone.pem\""));
+    write(directory.path(), "other.example.com/hosts.toml", &good);
+    let source = HostsSource::Containerd(directory.path().to_owned());
+    let options = RegistryOptions {
+        contact_loopback: true,
+        hosts: source.load().unwrap(),
+        ..RegistryOptions::default()
+    };
+    let client = RegistryClient::new(options).unwrap();
+    let lookup = look(&client, &image(), None).await;
+    assert_eq!(lookup.outcome, Outcome::Tls(TlsFault::UnknownAuthority));
+    let other = ImageReference::parse("other.example.com/a/b:v1").unwrap();
+    let lookup = look(&client, &other, None).await;
+    assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+
+    // What was missing already keeps no other change out; what is newly missing does.
+    write(directory.path(), "third.example.com/hosts.toml", &good);
+    assert!(client.take_hosts(source.load().unwrap()).unwrap());
+    write(directory.path(), "fourth.example.com/hosts.toml", "ca = \"gone.pem\"");
+    let error = client.take_hosts(source.load().unwrap()).unwrap_err();
+    assert!(error.to_string().ends_with("fourth.example.com/gone.pem"), "{error}");
 }

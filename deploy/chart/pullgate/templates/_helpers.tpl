@@ -29,6 +29,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
+{{- define "pullgate.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "pullgate.name" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ required "serviceAccount.create is false: serviceAccount.name names the one to use" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
 {{/* The Secret with the serving certificate where Pullgate does not make it itself. */}}
 {{- define "pullgate.certificateSecret" -}}
 {{- if eq .Values.certificates.mode "certManager" -}}
@@ -49,6 +57,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{/* The PullgatePolicy object, where the policy is one. */}}
 {{- define "pullgate.policyName" -}}
 {{- default (include "pullgate.clusterName" .) .Values.policyFrom.name -}}
+{{- end -}}
+
+{{/* The policy as a document. */}}
+{{- define "pullgate.policyDocument" -}}
+apiVersion: pullgate.dev/v1alpha1
+kind: PullgatePolicy
+metadata:
+  name: {{ include "pullgate.name" . }}
+spec:
+  {{- toYaml .Values.policy | nindent 2 }}
 {{- end -}}
 
 {{/* Which namespaces the API server asks about. */}}
