@@ -4,6 +4,7 @@
 //! proven is ever said. Names that a registry supplied are candidates only if they are like what
 //! the user wrote.
 
+mod command;
 mod correct;
 mod nearest;
 mod related;
@@ -14,6 +15,7 @@ mod tag;
 mod version;
 mod text;
 
+pub use command::{CommandTarget, add_to_service_account};
 pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
@@ -89,6 +91,8 @@ kinds! {
     Throttled = "throttled";
     /// The Service of an in-cluster registry behind which nobody answers.
     RegistryService = "registry_service";
+    /// A network policy in front of an in-cluster registry's pods.
+    NetworkPolicy = "network_policy";
     /// The job that was to push the image, and how far it is.
     BuildJob = "build_job";
     /// How many pods of the previous revision go on running.

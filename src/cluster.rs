@@ -16,6 +16,8 @@ mod rewriters;
 mod nodes;
 mod pages;
 mod policies;
+mod refused;
+mod remembered;
 mod progress;
 mod secrets;
 mod seen_pods;
@@ -34,8 +36,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind, PodTrouble,
-    PodVerdicts, RegistryService,
+    BuildJob, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory, OwnerKind,
+    PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility,
 };
 use crate::image::ImageReference;
 use crate::review::{
@@ -51,6 +53,8 @@ pub use list_once::{Survey, read_object};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use try_out::{TriedOut, try_out};
+pub use refused::RefusedPods;
+pub use remembered::{Recalled, remembered};
 pub use watch::WatchTuning;
 
 use access::Accesses;
@@ -84,6 +88,8 @@ pub struct Cluster {
     seen_pods: SeenPods,
     /// Whether what an earlier process remembered is still being looked for.
     recalling: Arc<AtomicBool>,
+    /// Whether everything was listed once, by who does not watch.
+    surveyed: Arc<AtomicBool>,
     progress: [Arc<WatchProgress>; WATCHED.len()],
 }
 
@@ -131,6 +137,7 @@ impl Cluster {
             memory: SharedIndex::new(limits),
             seen_pods: SeenPods::default(),
             recalling: Arc::default(),
+            surveyed: Arc::default(),
             progress,
         }
     }
@@ -234,6 +241,16 @@ impl Cluster {
         self.memory.lock().index.note_anonymous(asked, refused, now);
     }
 
+    /// The network policies that select the pods behind a Service; nothing if they could not be read.
+    pub async fn fences(
+        &self,
+        namespace: &str,
+        service: &str,
+        deadline: Instant,
+    ) -> Option<Vec<Fence>> {
+        self.neighbours.fences(namespace, service, deadline).await
+    }
+
     /// How far each watch has got.
     pub fn progress(&self) -> &[Arc<WatchProgress>] {
         &self.progress
@@ -333,6 +350,20 @@ impl HealthSource for Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.namesakes(question)
+    }
+
+    fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
+        let health = self.memory.lock().index.registry_health(host, now);
+        health.unreachable_from_nodes().is_some()
+    }
+
+    fn memory(
+        &self,
+        subject: &ReportTarget,
+        visibility: &Visibility,
+        now: Timestamp,
+    ) -> Option<Memory> {
+        Memory::of(&self.report(subject, visibility, now))
     }
 
     fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {

@@ -21,7 +21,7 @@ pub use docker_config::{ConfigError, DockerConfig};
 pub use identity::{
     Credential, CredentialIdentity, CredentialOrigin, CredentialSource, IdentitySalt, Password,
 };
-pub use keyring::{IgnoredSecret, Keyring, KeyringError, Match, MatchRule, pattern_fits};
+pub use keyring::{IgnoredSecret, Keyring, KeyringError, Match, MatchRule, Mismatch, pattern_fits};
 pub use provider::{CacheScope, Provider, ProviderAnswer, ProviderConfig, ProviderError};
 pub use secret::{PullSecret, SecretProblem};
 

@@ -5,6 +5,7 @@ mod accuracy;
 mod builds;
 mod facts;
 mod index;
+mod memory;
 mod related;
 mod report;
 
@@ -17,11 +18,14 @@ pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
 pub use index::{
-    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
-    TroubleKind, UsedImage,
+    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, RegistryCounts, Rewrite, Snapshot,
+    SnapshotError, Trend, TroubleKind, UsedImage,
 };
-pub use related::{BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState};
+pub use memory::{Memory, MemoryTag};
+pub use related::{
+    BuildJob, BuildKind, BuildState, Entrance, Fence, PodTrouble, RegistryService, ServiceState,
+};
 pub use report::{
-    CauseLine, FailurePattern, NamedCount, RegistryReport, Report, ReportTarget, Scope, Spread,
-    TagLine, WorkloadLine, how_long_ago,
+    CauseLine, FailurePattern, NamedCount, RegistryReport, RememberedLine, Report, ReportTarget,
+    Scope, Spread, TagLine, WorkloadLine, how_long_ago,
 };

@@ -8,4 +8,4 @@ mod stats;
 pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
 pub use line::{Finding, MAX_HEAD, lines};
-pub use stats::{FailureStats, StatsScope};
+pub use stats::{FailureStats, NodesFailing, StatsScope};

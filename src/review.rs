@@ -14,6 +14,7 @@ mod gather;
 mod mutate;
 mod node_login;
 mod probe;
+mod recall;
 mod source;
 mod visibility;
 
@@ -28,7 +29,7 @@ use jiff::Timestamp;
 use crate::advice::Advice;
 use crate::history::History;
 use crate::image::{ImageReference, ReferenceError};
-use crate::message::{FailureStats, Finding};
+use crate::message::{FailureStats, Finding, NodesFailing};
 use crate::policy::{Decision, PullgatePolicy, Ruling};
 use crate::pull::{Assessment, Attempt, Purpose, Runtime};
 use crate::user::UserInfo;
@@ -42,6 +43,7 @@ pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
 pub use node_login::is_refused_to_anybody;
 pub use probe::ProbeResult;
+pub use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
 pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
@@ -130,12 +132,15 @@ pub struct ImageReview {
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the user may know.
     pub picture: Option<FailureStats>,
+    /// Of an image that can be pulled: that nodes fail to reach its registry.
+    pub nodes_failing: Option<NodesFailing>,
 }
 
 impl ImageReview {
     /// Whether something is to be said of it although it is let through without a word.
     pub fn is_noted(&self) -> bool {
-        self.ruling.decision == Decision::Allow && !self.advice.is_empty()
+        self.ruling.decision == Decision::Allow
+            && (!self.advice.is_empty() || self.nodes_failing.is_some())
     }
 }
 
@@ -155,6 +160,7 @@ impl Review {
             pods_rewritten: self.pods_rewritten,
             seen_here: image.seen_here,
             picture: image.picture,
+            nodes_failing: image.nodes_failing,
         }
     }
 }

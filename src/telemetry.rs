@@ -7,4 +7,6 @@ mod logging;
 mod metrics;
 
 pub use logging::{LogFormat, LogLevel, init};
-pub use metrics::{ApiCall, FailOpenReason, Metrics, Refusal, Rejection};
+pub use metrics::{
+    ApiCall, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers, Rejection,
+};

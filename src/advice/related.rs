@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::{Advice, AdviceKind};
 use crate::history::{
-    BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState, how_long_ago,
+    BuildJob, BuildKind, BuildState, Entrance, Fence, PodTrouble, RegistryService, ServiceState,
+    how_long_ago,
 };
 use crate::image::Digest;
 use crate::workload::Rollout;
@@ -28,6 +29,19 @@ impl Advice {
             }
         };
         Some(Self::new(AdviceKind::RegistryService, name, message))
+    }
+
+    /// A network policy that selects the pods behind a Service.
+    pub fn network_policy(namespace: &str, fence: &Fence) -> Self {
+        let whom = match fence.entrance {
+            Entrance::Nobody => "nobody",
+            Entrance::Some => "only those it names; nodes pull from their own addresses",
+            Entrance::Everybody => "everybody, at some port at least",
+        };
+        let name = format!("{namespace}/{}", fence.name);
+        let message =
+            format!("NetworkPolicy `{name}` selects the registry's pods and lets in {whom}");
+        Self::new(AdviceKind::NetworkPolicy, name, message)
     }
 
     /// The job that was to push the image.

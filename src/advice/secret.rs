@@ -79,21 +79,19 @@ pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -
 /// a name is not one that may stand in a command as it is.
 pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String> {
     let server = if host == DOCKER_HUB { HUB_SERVER } else { host };
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text.len() <= MAX_NAME
-            && !text.starts_with('-')
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
-    };
     let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b);
-    (plain(name) && plain(namespace) && server.bytes().all(harmless)).then(|| {
+    (is_plain(name) && is_plain(namespace) && server.bytes().all(harmless)).then(|| {
         format!(
             "kubectl create secret docker-registry {name} -n {namespace} \
              --docker-server='{server}' --docker-username='<user>' --docker-password='<password>'"
         )
     })
+}
+
+/// Whether a name may stand in a command as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    !text.is_empty() && text.len() <= MAX_NAME && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 /// The command that makes a pull secret for one registry, under a name made of its host.

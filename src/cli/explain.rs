@@ -1,12 +1,17 @@
 //! `pullgate explain`: what a message of the kubelet means, and what was observed of an
 //! image in a cluster, as far as the person at the command line may see.
 
+mod ask;
 mod enforcement;
-mod related;
+mod joined;
 mod messages;
+mod object;
+mod page;
 mod published;
 mod score;
+mod steps;
 mod subject;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,11 +26,14 @@ use serde::Serialize;
 use super::CANNOT_JUDGE;
 use super::context::KubeContext;
 use super::output::{self, OutputFormat, say};
-use crate::cluster::{Cluster, Survey, WatchTuning};
+use crate::cluster::{Cluster, WatchTuning};
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
+use crate::serve::{NodeFlags, RegistryFlags};
 use crate::telemetry::Metrics;
-use related::Explained;
+use ask::Asker;
+use joined::{Explained, Named, Sources};
+use object::ChosenObject;
 use subject::Target;
 
 /// Columns of a page.
@@ -39,8 +47,15 @@ Explains a message of the kubelet, or what was observed of an image in a cluster
 
 With --message or --messages no cluster is asked. Otherwise pods, their owners and events, and \
 nodes are listed once with your own kubeconfig (KUBECONFIG or ~/.kube/config, if --kubeconfig is \
-not given): of the whole cluster if you may, else of one namespace. What was before the pods and \
-events of now is not known to the command line.";
+not given): of the whole cluster if you may, else of one namespace.
+
+A running `pullgate serve` adds what it remembers of the time before: it is asked through the API \
+server, by the dry run of a Deployment in the namespace, and tells what you may see. Where that \
+cannot be, the answer says so.
+
+The registry is asked, too, with the pull secrets of a pod that has the image, as far as you may \
+read them; --offline asks none. The first lines say what is wrong and what to do about it, as \
+commands to paste.";
 
 /// Flags of `pullgate explain`.
 #[derive(Debug, Clone, Args)]
@@ -88,9 +103,23 @@ pub(super) struct ExplainFlags {
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
+    /// Do not ask a running `pullgate serve` for what it remembers
+    #[arg(long)]
+    no_memory: bool,
+
+    /// Ask no registry: only what was observed in the cluster is told
+    #[arg(long)]
+    offline: bool,
+
     /// How the answer is written
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
+
+    #[command(flatten)]
+    registries: RegistryFlags,
+
+    #[command(flatten)]
+    nodes: NodeFlags,
 }
 
 /// The answer for programs.
@@ -160,8 +189,11 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
     let (now, deadline) = clock();
-    let (heading, subjects) = asked.resolve(&connection, &namespace, deadline).await?;
-    let survey = Survey::of(&connection, &namespace, now, deadline)
+    let (object, subjects) = asked.resolve(&connection, &namespace, deadline).await?;
+    let cluster =
+        Cluster::new(connection.clone(), WatchTuning::default(), &Arc::new(Metrics::new()));
+    let survey = cluster
+        .survey(&namespace, now, deadline)
         .await
         .context("failed to list the pods that you may see")?;
     if let Visibility::Namespaces(_) = &survey.visibility {
@@ -170,13 +202,25 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
     if !survey.left_out.is_empty() {
         say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
     }
-    let cluster =
-        Cluster::new(connection.clone(), WatchTuning::default(), &Arc::new(Metrics::new()));
-    let mut reports = Vec::with_capacity(subjects.len());
-    for subject in &subjects {
-        let report = survey.index.report(subject, &survey.visibility, now);
-        reports.push(Explained::of(report, subject, &survey, &cluster, now, deadline).await);
-    }
+    let registries = if flags.offline {
+        None
+    } else {
+        Some(Asker::new(flags.registries.into(), flags.nodes.into())?)
+    };
+    let sources = Sources {
+        connection: &connection,
+        cluster: &cluster,
+        visibility: &survey.visibility,
+        asker: registries.as_ref(),
+        recalls: !flags.no_memory,
+        namespace: &namespace,
+        now,
+        deadline,
+    };
+    let reports = explanations(&sources, object.as_ref(), &subjects).await;
+    let heading = object.map(|object| {
+        format!("{} {}/{}", object.kind, object.namespace, crate::text::clean(&object.name))
+    });
     let published = match subjects.as_slice() {
         [ReportTarget::Registry(host)] => score::read(&connection, host, deadline).await,
         _ => None,
@@ -201,6 +245,25 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
         }
     };
     output::print(&text).context("failed to write the answer")
+}
+
+/// What there is to say about each subject.
+async fn explanations(
+    sources: &Sources<'_>,
+    object: Option<&ChosenObject>,
+    subjects: &[ReportTarget],
+) -> Vec<Explained> {
+    let review = match object {
+        Some(object) => sources.review(object).await,
+        None => None,
+    };
+    let mut explained = Vec::with_capacity(subjects.len());
+    for subject in subjects {
+        let report = sources.cluster.report(subject, sources.visibility, sources.now);
+        let named = Named { object, review: review.as_ref() };
+        explained.push(sources.explain(report, subject, named).await);
+    }
+    explained
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]

@@ -9,9 +9,12 @@ use jiff::Timestamp;
 
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
-use crate::history::{BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind};
+use crate::history::{
+    BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind, RegistryCounts,
+    TroubleKind,
+};
 use crate::kube_views::{EventView, OwnerView, PodView};
-use crate::telemetry::Metrics;
+use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers};
 use crate::workload::Node;
 
 /// How often the index looks after itself: judges registries and verdicts, forgets what is too
@@ -71,6 +74,8 @@ impl SharedIndex {
             metrics.index_freshness(freshness().as_str());
             let mut memory = self.lock();
             memory.index.tick(now());
+            let registries = memory.index.registry_counts().into_iter().map(numbers).collect();
+            metrics.registries(registries);
             let size = memory.index.size();
             metrics.index_size(size.pods, size.images);
             for (verdict, outcome, count) in memory.index.score().judged() {
@@ -80,6 +85,20 @@ impl SharedIndex {
                 metrics.would_deny(registry, cause.as_str(), count);
             }
         }
+    }
+}
+
+fn numbers(counts: RegistryCounts) -> RegistryNumbers {
+    let RegistryCounts { host, healthy, failing, trouble, last_pull } = counts;
+    let failing = failing.into_iter();
+    RegistryNumbers {
+        host: host.as_ref().into(),
+        healthy,
+        failing: failing
+            .map(|(cause, containers, nodes)| FailingContainers { cause, containers, nodes })
+            .collect(),
+        trouble: trouble.map(TroubleKind::as_str),
+        last_pull: last_pull.into(),
     }
 }
 

@@ -1,180 +1,32 @@
 //! One look at all that a person may list, for those who do not stay to watch.
 //!
-//! Pods of the whole cluster, or of one namespace where the person's rights end there; what only
-//! adds detail (owners, events, nodes) is left out where it may not be listed, and said so.
+//! Taken in by the same feeds, into the same index, as what `serve` watches, so that both answer
+//! the same questions alike. Pods of the whole cluster, or of one namespace where the person's
+//! rights end there; what only adds detail is left out where it may not be listed, and said so.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use kube::core::Request;
-use serde::Deserialize;
 
+use super::Cluster;
 use super::client::{ApiError, ClusterError, Connection};
-use super::pages::Pages;
-use super::watch::{WatchError, WatchTuning};
-use crate::history::{
-    BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind, Visibility,
-};
-use crate::kube_views::{EventView, OwnerView, PodView};
+use super::feeds::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed};
+use super::watch::{self, Feed, WatchError};
+use crate::history::{OwnerKind, Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
 
-/// Events that count, as the API server selects them.
-const EVENTS: [&str; 3] = [
-    "type=Warning,involvedObject.kind=Pod",
-    "reason=Pulled,involvedObject.kind=Pod",
-    "reason=FailedCreate",
-];
-
-/// What was seen.
+/// How far one look reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// The index of what was listed.
-    pub index: HealthIndex,
-    /// Which of the jobs that were listed build which images.
-    pub builds: Builds,
-    /// Of which namespaces it is.
+    /// Of which namespaces the pods were listed.
     pub visibility: Visibility,
     /// What the person may not list, so that it is missing.
     pub left_out: Vec<&'static str>,
 }
 
-#[derive(Deserialize)]
-struct NodeWire {
-    metadata: NameWire,
-    #[serde(default)]
-    status: NodeStatusWire,
-}
-
-#[derive(Deserialize)]
-struct NameWire {
-    name: String,
-}
-
-#[derive(Deserialize, Default)]
-struct NodeStatusWire {
-    #[serde(default)]
-    images: Vec<ImageWire>,
-}
-
-#[derive(Deserialize)]
-struct ImageWire {
-    #[serde(default)]
-    names: Vec<String>,
-}
-
 impl Survey {
-    /// Lists everything once. `namespace` is where the person's rights are tried when they do not
-    /// reach the whole cluster.
-    pub async fn of(
-        connection: &Connection,
-        namespace: &str,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<Self, ClusterError> {
-        let listing = Self::list(connection, namespace, now);
-        match tokio::time::timeout_at(deadline.into(), listing).await {
-            Ok(survey) => survey,
-            Err(_late) => Err(ClusterError::Late),
-        }
-    }
-
-    async fn list(
-        connection: &Connection,
-        namespace: &str,
-        now: Timestamp,
-    ) -> Result<Self, ClusterError> {
-        let mut survey = Self {
-            index: HealthIndex::new(Limits::default()),
-            builds: Builds::default(),
-            visibility: Visibility::Cluster,
-            left_out: Vec::new(),
-        };
-        let everywhere = survey.pods(connection, "/api/v1/pods", now).await;
-        let within = match everywhere {
-            Ok(()) => String::new(),
-            Err(error) if error.is_forbidden() && is_namespace_name(namespace) => {
-                let within = format!("/namespaces/{namespace}");
-                survey.visibility = Visibility::Namespaces(vec![namespace.into()]);
-                survey.pods(connection, &format!("/api/v1{within}/pods"), now).await?;
-                within
-            }
-            Err(error) => return Err(error),
-        };
-        survey.details(connection, &within, now).await?;
-        survey.index.set_freshness(Freshness::Current);
-        Ok(survey)
-    }
-
-    async fn pods(
-        &mut self,
-        connection: &Connection,
-        path: &str,
-        now: Timestamp,
-    ) -> Result<(), ClusterError> {
-        self.index.begin_pods();
-        let index = &mut self.index;
-        pages(connection, path, None, |pod: PodView| index.apply_pod(&pod, now)).await?;
-        self.index.end_pods(now);
-        Ok(())
-    }
-
-    /// What makes the answers better where it may be listed.
-    async fn details(
-        &mut self,
-        connection: &Connection,
-        within: &str,
-        now: Timestamp,
-    ) -> Result<(), ClusterError> {
-        self.owners(connection, within).await?;
-        for fields in EVENTS {
-            let index = &mut self.index;
-            let path = format!("/api/v1{within}/events");
-            let listed = pages(connection, &path, Some(fields), |event: EventView| {
-                index.apply_event(&event, now);
-            });
-            let listed = listed.await;
-            self.unless_forbidden("events", listed)?;
-        }
-        let index = &mut self.index;
-        let listed = pages(connection, "/api/v1/nodes", None, |node: NodeWire| {
-            let images = node.status.images.iter().flat_map(|image| &image.names);
-            index.apply_node(&node.metadata.name, images.map(String::as_str));
-        });
-        let listed = listed.await;
-        self.unless_forbidden("nodes", listed)
-    }
-
-    /// Whose pods they are, and what jobs build.
-    async fn owners(&mut self, connection: &Connection, within: &str) -> Result<(), ClusterError> {
-        let index = &mut self.index;
-        index.begin_owners(OwnerKind::ReplicaSet);
-        let path = format!("/apis/apps/v1{within}/replicasets");
-        let listed = pages(connection, &path, None, |owner: OwnerView| {
-            index.apply_owner(OwnerKind::ReplicaSet, &owner);
-        });
-        let listed = listed.await;
-        self.index.end_owners(OwnerKind::ReplicaSet);
-        self.unless_forbidden("replicasets", listed)?;
-
-        let (index, builds) = (&mut self.index, &mut self.builds);
-        index.begin_owners(OwnerKind::Job);
-        let path = format!("/apis/batch/v1{within}/jobs");
-        let listed = pages(connection, &path, None, |job: JobView| {
-            builds.apply(BuildKind::Job, &job);
-            index.apply_owner(OwnerKind::Job, &OwnerView { metadata: job.metadata });
-        });
-        let listed = listed.await;
-        self.index.end_owners(OwnerKind::Job);
-        self.unless_forbidden("jobs", listed)?;
-
-        let builds = &mut self.builds;
-        let path = format!("/apis/batch/v1{within}/cronjobs");
-        let listed = pages(connection, &path, None, |job: JobView| {
-            builds.apply(BuildKind::CronJob, &job);
-        });
-        let listed = listed.await;
-        self.unless_forbidden("cronjobs", listed)
-    }
-
     fn unless_forbidden(
         &mut self,
         what: &'static str,
@@ -192,23 +44,93 @@ impl Survey {
     }
 }
 
-/// Reads a whole list; an object that does not decode is left out.
-async fn pages<T: for<'de> Deserialize<'de>>(
-    connection: &Connection,
-    path: &str,
-    fields: Option<&str>,
-    mut each: impl FnMut(T),
-) -> Result<(), ClusterError> {
-    let fields = fields.map(str::to_owned);
-    let mut pages = Pages::of(connection, path, fields, WatchTuning::default());
-    while let Some(objects) = pages.next().await.map_err(ClusterError::List)? {
-        for object in objects {
-            if let Ok(object) = serde_json::from_str(object.get()) {
-                each(object);
+impl Cluster {
+    /// Lists everything once; from then on the index is believed. `namespace` is where the
+    /// person's rights are tried when they do not reach the whole cluster.
+    pub async fn survey(
+        &self,
+        namespace: &str,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Survey, ClusterError> {
+        match tokio::time::timeout_at(deadline.into(), self.look(namespace)).await {
+            Ok(survey) => {
+                let survey = survey?;
+                self.memory.lock().index.settle(now);
+                self.surveyed.store(true, Ordering::Release);
+                Ok(survey)
             }
+            Err(_late) => Err(ClusterError::Late),
         }
     }
-    Ok(())
+
+    async fn look(&self, namespace: &str) -> Result<Survey, ClusterError> {
+        let mut survey = Survey { visibility: Visibility::Cluster, left_out: Vec::new() };
+        let memory = || self.memory.clone();
+        let within = match self.take_in(PodFeed(memory()), None).await {
+            Ok(()) => None,
+            Err(error) if error.is_forbidden() && is_namespace_name(namespace) => {
+                survey.visibility = Visibility::Namespaces(vec![namespace.into()]);
+                self.take_in(PodFeed(memory()), Some(namespace)).await?;
+                Some(namespace)
+            }
+            Err(error) => return Err(error),
+        };
+        for (what, kind) in [("replicasets", OwnerKind::ReplicaSet), ("jobs", OwnerKind::Job)] {
+            let listed = self.take_in(OwnerFeed(memory(), kind), within).await;
+            survey.unless_forbidden(what, listed)?;
+        }
+        let listed = self.take_in(CronJobFeed(memory()), within).await;
+        survey.unless_forbidden("cronjobs", listed)?;
+        for events in [Events::PodWarnings, Events::Pulled, Events::FailedCreate] {
+            let listed = self.take_in(EventFeed(memory(), events), within).await;
+            survey.unless_forbidden("events", listed)?;
+        }
+        let listed = self.take_in(self.nodes.feed(memory()), None).await;
+        survey.unless_forbidden("nodes", listed)?;
+        // Modes of namespaces only; that they are missing is no loss to who asks of pods.
+        match self.take_in(self.namespaces.feed(), None).await {
+            Err(error) if !error.is_forbidden() => return Err(error),
+            _ => {}
+        }
+        Ok(survey)
+    }
+
+    async fn take_in(
+        &self,
+        mut feed: impl Feed,
+        namespace: Option<&str>,
+    ) -> Result<(), ClusterError> {
+        let listed = watch::list_within(&self.connection, &mut feed, self.tuning, namespace).await;
+        listed.map_err(ClusterError::List)
+    }
+
+    /// Answers the four questions about an image, a digest, a repository or a registry.
+    pub fn report(
+        &self,
+        subject: &ReportTarget,
+        visibility: &Visibility,
+        now: Timestamp,
+    ) -> Report {
+        let freshness = self.freshness_now()();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.report(subject, visibility, now)
+    }
+
+    /// The uppermost controller that is known of an object, as kind, namespace and name.
+    pub fn owner_of(&self, object: [&str; 3]) -> [String; 3] {
+        self.memory.lock().index.owner_of(object)
+    }
+
+    /// The controllers whose pods were refused within the last hour, in namespaces that may be
+    /// told of; the latest first.
+    pub fn refusals(&self, visibility: &Visibility, now: Timestamp) -> Vec<Refusal> {
+        let freshness = self.freshness_now()();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.refusals(visibility, now)
+    }
 }
 
 /// Reads one object by name as JSON; nothing if it does not exist. `collection` is the group's

@@ -6,6 +6,7 @@
 //! lists.
 
 mod address;
+mod fences;
 mod pods;
 
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use super::client::Connection;
 use super::get::{CacheEntry, Fetched, Named, get_text};
 use super::shapes::Page;
-use crate::history::{PodTrouble, RegistryService, ServiceState};
+use crate::history::{Fence, PodTrouble, RegistryService, ServiceState};
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;
 
@@ -70,6 +71,18 @@ impl Neighbours {
             Fetched::Found(service) => Some(service),
             Fetched::Missing | Fetched::Unavailable => None,
         }
+    }
+
+    /// The network policies that select the pods behind a Service; nothing if they could not be read
+    /// in time.
+    pub(super) async fn fences(
+        &self,
+        namespace: &str,
+        service: &str,
+        deadline: Instant,
+    ) -> Option<Vec<Fence>> {
+        let ask = fences::of_service(&self.client, namespace, service);
+        tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 
     /// What is wrong with the pods of a Job, as far as one of them says.

@@ -46,7 +46,9 @@ impl Cluster {
     /// Whether what is known may be believed, for tasks that outlive a borrow.
     pub(super) fn freshness_now(&self) -> impl Fn() -> Freshness + Send + use<> {
         let (watches, recalling) = (self.progress.clone(), Arc::clone(&self.recalling));
+        let surveyed = Arc::clone(&self.surveyed);
         move || match progress::freshness(&watches) {
+            _ if surveyed.load(Ordering::Acquire) => Freshness::Current,
             Freshness::Current if recalling.load(Ordering::Acquire) => Freshness::Learning,
             freshness => freshness,
         }

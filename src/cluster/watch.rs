@@ -229,6 +229,34 @@ pub(super) async fn list<F: Feed>(
     Ok(version)
 }
 
+/// The same once and for a single namespace if one is given, without a watch to follow.
+pub(super) async fn list_within<F: Feed>(
+    connection: &Connection,
+    feed: &mut F,
+    tuning: WatchTuning,
+    namespace: Option<&str>,
+) -> Result<(), WatchError> {
+    let source = feed.source();
+    let path = match (namespace, source.path.rsplit_once('/')) {
+        (Some(namespace), Some((group, resource))) => {
+            format!("{group}/namespaces/{namespace}/{resource}")
+        }
+        _ => source.path.to_owned(),
+    };
+    let pages = Pages::of(connection, &path, fields(feed), tuning);
+    let mut pages = pages.metadata_only(source.metadata_only);
+    feed.list_begins();
+    while let Some(objects) = pages.next().await? {
+        for object in objects {
+            if let Err(error) = feed.listed(object.get()) {
+                undecodable(source.path, &error);
+            }
+        }
+    }
+    feed.list_ends();
+    Ok(())
+}
+
 /// The objects that are wanted, where not all are.
 fn fields(feed: &impl Feed) -> Option<String> {
     let by_name = feed.name().map(|name| format!("metadata.name={name}"));

@@ -83,6 +83,17 @@ pub enum MatchRule {
     HubFallback,
 }
 
+/// What keeps an entry from matching an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It is for another host.
+    Host,
+    /// It is for another port of this host.
+    Port,
+    /// It is for other paths of this host.
+    Path,
+}
+
 /// An entry that matches an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Match<'a> {
@@ -187,6 +198,24 @@ impl Keyring {
         self.entries.iter().any(|entry| entry.disputed && entry.fits(target.as_ref()))
     }
 
+    /// The entries that do not match an image, each with what keeps it from matching; in the order
+    /// in which the kubelet looks at them.
+    pub fn mismatches(&self, image: &ImageReference) -> Vec<(&CredentialSource, Mismatch)> {
+        let target = Pattern::of_key(image.name().as_bytes(), Brackets::Ipv6Only);
+        let apart = |entry: &Entry| match (&entry.pattern, &target) {
+            _ if entry.fits(target.as_ref()) => None,
+            (Some(pattern), Some(target)) => Some(pattern.mismatch(target)),
+            _ => Some(Mismatch::Host),
+        };
+        let matched = self.explain(image).map(|found| found.credential.source());
+        let matched: Vec<*const CredentialSource> = matched.map(std::ptr::from_ref).collect();
+        self.entries
+            .iter()
+            .filter(|entry| !matched.contains(&std::ptr::from_ref(entry.credential.source())))
+            .filter_map(|entry| Some((entry.credential.source(), apart(entry)?)))
+            .collect()
+    }
+
     /// Entries whose key is no URL; the kubelet drops them and logs it on the node.
     pub fn dropped(&self) -> impl Iterator<Item = &CredentialSource> {
         self.dropped.iter().map(|source| &**source)
@@ -247,6 +276,18 @@ impl Pattern {
         let (name, port) = go_url::split_host_port(&host);
         let labels = name.split(|b| *b == b'.').map(<[u8]>::to_vec).collect();
         Some(Self { labels, port: port.to_vec(), path })
+    }
+
+    /// What is in the way where it does not match.
+    fn mismatch(&self, target: &Self) -> Mismatch {
+        let pairs = || self.labels.iter().zip(&target.labels);
+        let host = self.labels.len() == target.labels.len()
+            && pairs().all(|(glob, label)| go_glob::matches(glob, label));
+        match (host, self.port == target.port) {
+            (false, _) => Mismatch::Host,
+            (true, false) => Mismatch::Port,
+            (true, true) => Mismatch::Path,
+        }
     }
 
     fn matches(&self, target: &Self) -> bool {

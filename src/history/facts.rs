@@ -134,6 +134,8 @@ pub struct RegistryHealth {
     pub failing: u32,
     /// The cause that most of the failing ones share, if one does.
     pub main_cause: Option<Cause>,
+    /// Containers that freshly pulled from it in the last ten minutes, in the whole cluster.
+    pub recent_pulls: u32,
     /// Whether the registry as a whole is in trouble: an outage or a login problem, not a fault
     /// of one image.
     pub in_trouble: bool,
@@ -143,4 +145,26 @@ pub struct RegistryHealth {
     /// Whether its escapes are open again, whatever the policy vouches, because nodes pulled what
     /// repeated look-ups still called missing or forbidden.
     pub escapes_reopened: bool,
+}
+
+/// Failing containers from which on it is said that nodes fail.
+const MANY: u32 = 3;
+
+impl RegistryHealth {
+    /// Why nodes fail to reach this registry, if that is what most of their recent pulls came to:
+    /// at least three containers fail, and four times as many as were pulled.
+    pub fn unreachable_from_nodes(&self) -> Option<Cause> {
+        let cause = self.main_cause?;
+        let reach = matches!(
+            cause,
+            Cause::DnsFailure
+                | Cause::ConnectionRefused
+                | Cause::Timeout
+                | Cause::TlsFailure
+                | Cause::RegistryError
+                | Cause::RateLimited
+        );
+        let most = self.failing >= MANY && self.recent_pulls.saturating_mul(4) <= self.failing;
+        (reach && most).then_some(cause)
+    }
 }

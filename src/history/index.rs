@@ -7,12 +7,14 @@
 
 mod apply;
 mod events;
+mod gone;
 mod images;
 mod in_use;
 mod retention;
 mod interner;
 mod node_logins;
 mod nodes;
+mod numbers;
 mod pods;
 mod query;
 mod record;
@@ -34,6 +36,7 @@ use jiff::Timestamp;
 pub use image_refusals::Refusal;
 pub use images::Rewrite;
 pub use in_use::UsedImage;
+pub use numbers::RegistryCounts;
 pub use registries::{Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
 
@@ -187,6 +190,7 @@ impl HealthIndex {
 
     fn remove_pod(&mut self, slot: pods::Slot, now: Seconds) {
         if let Some(record) = self.take(slot) {
+            self.remember_owner(&record, now);
             self.score.gone(&record.uid, now);
         }
     }

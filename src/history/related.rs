@@ -41,6 +41,26 @@ impl RegistryService {
     }
 }
 
+/// A network policy that selects the pods behind a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Its name; it is in the Service's namespace.
+    pub name: Box<str>,
+    /// Whom it lets in. Where several select a pod, who is let in by one gets in.
+    pub entrance: Entrance,
+}
+
+/// Whom a network policy lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// Nobody.
+    Nobody,
+    /// Those that it names.
+    Some,
+    /// Everybody, at some port at least.
+    Everybody,
+}
+
 /// What is wrong with a pod, as its status says in words of closed lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodTrouble {

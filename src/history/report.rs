@@ -3,7 +3,7 @@
 mod page;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::facts::{Freshness, RegistryHealth, Visibility};
 use super::index::{Trend, TroubleKind};
@@ -47,6 +47,8 @@ pub struct Report {
     pub partial: bool,
     /// Question 1: who runs it.
     pub scope: Scope,
+    /// Whose pods had it and are gone, the latest first.
+    pub remembered: Vec<RememberedLine>,
     /// Question 2: how it fails.
     pub failures: FailurePattern,
     /// Question 3: other tags and digests of the repository, the most recently started first.
@@ -70,12 +72,18 @@ impl Report {
             freshness: freshness.as_str(),
             partial: *visibility != Visibility::Cluster,
             scope: Scope::default(),
+            remembered: Vec::new(),
             failures: FailurePattern::default(),
             tags: Vec::new(),
             last_good: None,
             last_success: None,
             registry: RegistryReport::default(),
         }
+    }
+
+    /// What to do by what was observed alone; nothing where nothing fails.
+    pub fn next_step(&self) -> Option<String> {
+        page::next(self)
     }
 
     /// The report as a page of at most `width` columns, without colours.
@@ -143,6 +151,21 @@ pub struct WorkloadLine {
     pub running: u32,
     /// Those that cannot get it.
     pub failing: u32,
+}
+
+/// A workload whose pods had the image and are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedLine {
+    /// `Deployment`, `Job`, …, or `Pod` for one that nobody owned.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When the last of its pods with the image went.
+    pub last: Timestamp,
+    /// Whether that pod had the image; otherwise it could not get it.
+    pub ran: bool,
 }
 
 /// A name and how many pods it has.

@@ -7,7 +7,7 @@
 
 use super::cause::{escape_list, sentence, tls_words};
 use super::limits::MAX_WARNING;
-use super::stats::FailureStats;
+use super::stats::{FailureStats, NodesFailing};
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::{ImageReference, ReferenceError};
@@ -55,6 +55,8 @@ pub struct Finding<'a> {
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the user may know.
     pub picture: Option<FailureStats>,
+    /// Of an image that can be pulled: that nodes fail to reach its registry.
+    pub nodes_failing: Option<NodesFailing>,
 }
 
 /// A part of a line behind its head. Parts of lower rank are left out first.
@@ -85,6 +87,11 @@ impl Finding<'_> {
             return "the pull policy of this cluster refuses it".to_owned();
         }
         let Some(cause) = self.assessment.cause else {
+            if let Some(nodes) = self.nodes_failing {
+                let host = ImageReference::parse(self.image);
+                let host = host.as_ref().map_or("its registry", ImageReference::host);
+                return nodes.words(&shorten(host, most));
+            }
             let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
             let words = if moves { TAG_MOVES } else { "nothing is known against it" };
             return words.to_owned();

@@ -1,5 +1,7 @@
 //! How an image and its registry fare in this cluster, in a few words with their numbers.
 
+use crate::pull::Cause;
+
 /// Of which namespaces the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatsScope {
@@ -18,6 +20,34 @@ impl StatsScope {
             Self::SomeNamespaces => "in the namespaces you may see",
             Self::OwnNamespace => "in this namespace",
         }
+    }
+}
+
+/// That nodes fail to pull from a registry which answers Pullgate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodesFailing {
+    /// Containers that fail to pull from it.
+    pub failing: u32,
+    /// These, and those that pulled from it in the last minutes.
+    pub recent: u32,
+    /// Why most of them fail.
+    pub cause: Cause,
+}
+
+impl NodesFailing {
+    pub(super) fn words(&self, host: &str) -> String {
+        let why = match self.cause {
+            Cause::TlsFailure => "TLS",
+            Cause::DnsFailure => "DNS",
+            Cause::Timeout => "timeout",
+            Cause::ConnectionRefused => "connection refused",
+            Cause::RateLimited => "429",
+            _ => "server error",
+        };
+        let Self { failing, recent, .. } = self;
+        format!(
+            "pullable, but {failing} of {recent} recent pulls from {host} failed on nodes ({why})"
+        )
     }
 }
 

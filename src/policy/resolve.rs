@@ -153,6 +153,18 @@ impl PullgatePolicy {
         ImageReference::parse(&format!("{registry}/{written}")).ok()
     }
 
+    /// Whether the document itself wants nothing said of this cause.
+    pub fn silences(
+        &self,
+        reference: &ImageReference,
+        namespace: &str,
+        facts: Option<&NamespaceFacts>,
+        cause: Cause,
+    ) -> bool {
+        let scope = PolicyScope::new(Some(reference), namespace, facts);
+        self.spec.action_for(scope, cause) == Some(Action::Allow)
+    }
+
     /// Whether this image is never looked up.
     pub fn skips(&self, reference: &ImageReference) -> bool {
         self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))

@@ -205,7 +205,10 @@ impl HostLimits {
     ) -> Result<Permit, Outcome> {
         self.check(identity)?;
         let turn = tokio::time::timeout(self.load.longest_queue, self.slots.acquire(namespace));
-        let Ok(Some(slot)) = turn.await else {
+        let waits = self.metrics.waits(&self.name);
+        let turn = turn.await;
+        drop(waits);
+        let Ok(Some(slot)) = turn else {
             self.metrics.shed();
             return Err(Outcome::Overloaded);
         };
@@ -282,6 +285,11 @@ impl HostLimits {
         }
         state.budget -= 1.0;
         Some(wait)
+    }
+
+    /// Notes how long the registry took for one look-up.
+    pub(super) fn took(&self, time: Duration) {
+        self.metrics.took(&self.name, time);
     }
 
     /// The registry answered something: it is there.

@@ -202,6 +202,7 @@ impl LookupService {
             deadline: *deadline,
         };
         let spoken = speak(&session).await;
+        host.took(session.began.elapsed());
         drop(pass);
         Ok(spoken)
     }

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::pull::Outcome;
@@ -88,6 +90,29 @@ struct HostLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
 
+/// Seconds; a look-up takes from a few milliseconds up to its own limit.
+const LOOKUP_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How long look-ups take, by registry.
+#[derive(Debug)]
+struct Seconds(Family<HostLabel, Histogram, fn() -> Histogram>);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| Histogram::new(LOOKUP_SECONDS)))
+    }
+}
+
+/// A look-up that waits for its turn at a registry.
+#[derive(Debug)]
+pub(super) struct Waits(Gauge);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The client's metrics.
 #[derive(Debug, Default)]
 pub struct RegistryMetrics {
@@ -98,6 +123,8 @@ pub struct RegistryMetrics {
     /// Without an entry while it is unknown.
     hub_remaining: Family<NoLabels, Gauge>,
     breaker_open: Family<HostLabel, Gauge>,
+    seconds: Seconds,
+    waiting: Family<HostLabel, Gauge>,
     hosts: Mutex<HashSet<Box<str>>>,
 }
 
@@ -129,6 +156,16 @@ impl RegistryMetrics {
             "registry_breaker_open",
             "1 while a registry that cannot be reached is left alone",
             self.breaker_open.clone(),
+        );
+        registry.register(
+            "lookup_duration_seconds",
+            "Time that a registry took for one look-up, without the wait for its turn",
+            self.seconds.0.clone(),
+        );
+        registry.register(
+            "lookups_waiting",
+            "Look-ups that wait for their turn at a registry",
+            self.waiting.clone(),
         );
     }
 
@@ -180,6 +217,19 @@ impl RegistryMetrics {
     pub(super) fn breaker(&self, host: &str, open: bool) {
         let label = HostLabel { registry: self.label_of(host).to_owned() };
         self.breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    pub(super) fn took(&self, host: &str, time: Duration) {
+        let label = HostLabel { registry: self.label_of(host).to_owned() };
+        self.seconds.0.get_or_create(&label).observe(time.as_secs_f64());
+    }
+
+    /// Counts a look-up that waits, until the answer is dropped.
+    pub(super) fn waits(&self, host: &str) -> Waits {
+        let label = HostLabel { registry: self.label_of(host).to_owned() };
+        let gauge = self.waiting.get_or_create_owned(&label);
+        gauge.inc();
+        Waits(gauge)
     }
 
     fn label_of<'a>(&self, host: &'a str) -> &'a str {

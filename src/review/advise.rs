@@ -13,12 +13,12 @@ use futures::join;
 
 use super::visibility::Shown;
 use super::{ImageReview, ReviewContext};
-use crate::advice::{Advice, corrections, fitting_nodes};
+use crate::advice::{Advice, AdviceKind, corrections, fitting_nodes};
 use crate::history::{Freshness, History, RegistryService, Visibility};
 use crate::image::ImageReference;
-use crate::message::{FailureStats, StatsScope};
-use crate::policy::AdviceSettings;
-use crate::pull::{Cause, Content, Outcome};
+use crate::message::{FailureStats, NodesFailing, StatsScope};
+use crate::policy::{AdviceSettings, Reason};
+use crate::pull::{Cause, Content, Outcome, Verdict};
 use proof::Whose;
 
 pub(super) use related::note_mutable_tag;
@@ -37,6 +37,66 @@ struct AdviceContext<'a> {
     history: &'a History,
     /// The Service of the registry, if nobody answers behind it and the user may know.
     service: Option<&'a RegistryService>,
+}
+
+/// Adds what can be proven in time, if there is a way out among it; else nothing.
+pub(super) async fn advise_if_proven(
+    bench: ReviewContext<'_>,
+    review: &mut ImageReview,
+    shown: Shown<'_>,
+) {
+    advise(bench, review, shown, None).await;
+    if !review.advice.iter().any(|advice| is_way_out(advice.kind)) {
+        review.advice.clear();
+    }
+}
+
+/// Whether it was tried, and gets the image.
+const fn is_way_out(kind: AdviceKind) -> bool {
+    matches!(
+        kind,
+        AdviceKind::ImageOnNodes
+            | AdviceKind::OtherSource
+            | AdviceKind::KnownGoodTag
+            | AdviceKind::LastGoodDigest
+            | AdviceKind::NearestTag
+            | AdviceKind::PullSecret
+    )
+}
+
+/// Notes, of an image that can be pulled, that nodes fail to reach its registry, and the way out.
+pub(super) async fn note_nodes_failing(
+    bench: ReviewContext<'_>,
+    review: &mut ImageReview,
+    shown: Shown<'_>,
+) {
+    let settings = bench.subject.policy.spec().advice;
+    let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
+    // Of the cluster as a whole, so that nobody's rights are asked about for nothing.
+    let host = review.reference.as_ref().map(ImageReference::host).unwrap_or_default();
+    let suspicious = bench.sources.health.registry_fails_on_nodes(host, bench.subject.now);
+    let Ok(wanted) = review.reference.clone() else { return };
+    if !settings.enabled || !works || !suspicious || review.ruling.because != Reason::Works {
+        return;
+    }
+    let visibility = shown.await;
+    let history = visible_history(bench, &wanted, &visibility);
+    let Some(cause) = history.registry.unreachable_from_nodes() else { return };
+    let (failing, pulled) = (history.registry.failing, history.registry.recent_pulls);
+    review.nodes_failing = Some(NodesFailing { failing, recent: failing + pulled, cause });
+    let sought = AdviceContext {
+        bench,
+        review,
+        wanted: &wanted,
+        cause,
+        settings,
+        visibility: &visibility,
+        history: &history,
+        service: None,
+    };
+    let mut advice = sought.other_sources().await;
+    advice.extend(sought.keeps_running(true));
+    review.advice = advice;
 }
 
 /// Adds what can be proven in time.

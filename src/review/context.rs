@@ -109,6 +109,7 @@ impl ReviewContext<'_> {
             would_deny,
             seen_here: false,
             picture: None,
+            nodes_failing: None,
         };
         // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
         if elsewhere.is_some() {
@@ -116,10 +117,36 @@ impl ReviewContext<'_> {
         }
         if review.ruling.decision != Decision::Allow {
             advise::advise(context, &mut review, shown, service.as_ref()).await;
-        } else if context.subject.policy.spec().advice.notes_mutable_tags() {
+            return review;
+        }
+        // A template is where the person is: what a controller is told nobody reads.
+        if context.subject.workload.controller.is_some() {
+            return review;
+        }
+        if context.is_worth_a_line(&review) {
+            advise::advise_if_proven(context, &mut review, shown).await;
+            return review;
+        }
+        advise::note_nodes_failing(context, &mut review, shown.clone()).await;
+        let notes_tags = context.subject.policy.spec().advice.notes_mutable_tags();
+        if notes_tags && review.nodes_failing.is_none() {
             advise::note_mutable_tag(context, &mut review, shown).await;
         }
         review
+    }
+
+    /// Whether nothing is said of trouble of our own with the registry, by default and not because
+    /// the policy says so: then a line is worth its while where there is a way out.
+    fn is_worth_a_line(self, review: &ImageReview) -> bool {
+        let (Some(cause), Ok(reference)) = (review.assessment.cause, &review.reference) else {
+            return false;
+        };
+        let ReviewRequest { namespace, policy, .. } = self.subject;
+        let facts = self.sources.cluster.namespace(namespace);
+        review.ruling.because == Reason::CannotTell
+            && matches!(cause, Cause::RateLimited | Cause::TlsFailure | Cause::Timeout)
+            && policy.spec().advice.enabled
+            && !policy.silences(reference, namespace, facts.as_ref(), cause)
     }
 
     /// Looks again before a denial, with secrets read a moment ago and answers of registries no

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 use crate::credential::{Credential, PullSecret};
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
-    RegistryService,
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
+    RegistryService, ReportTarget, Visibility,
 };
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
@@ -157,6 +157,23 @@ pub trait HealthSource: Send + Sync {
     /// namespaces that the user may see. Never waits.
     fn namesakes(&self, _question: &HistoryQuestion<'_>, _now: Timestamp) -> Vec<KnownTag> {
         Vec::new()
+    }
+
+    /// Whether nodes fail to reach this registry, in the whole cluster: a first look that costs
+    /// nothing. Never waits.
+    fn registry_fails_on_nodes(&self, _host: &str, _now: Timestamp) -> bool {
+        false
+    }
+
+    /// What is remembered of a subject, of namespaces that the user may see; nothing where nothing
+    /// may be believed. Never waits.
+    fn memory(
+        &self,
+        _subject: &ReportTarget,
+        _visibility: &Visibility,
+        _now: Timestamp,
+    ) -> Option<Memory> {
+        None
     }
 
     /// The namespaces with pods of these images, then of their repositories and registries; at

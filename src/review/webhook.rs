@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::dry_run::Unmetered;
 use super::{
     AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
-    NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, confirm, mutate,
+    NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, confirm, mutate, recall,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
-use crate::history::Freshness;
+use crate::history::{Freshness, ReportTarget};
 use crate::message::{escape_list, lines};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
 use crate::pull::{Escape, Runtime, Verdict};
@@ -118,6 +118,8 @@ pub enum Skip {
     Unreadable,
     /// No image in it.
     NoImages,
+    /// A dry run that asks what is remembered.
+    Explained,
     /// The mutating webhook was asked, and nothing is to be changed in such an object.
     NothingAsked,
 }
@@ -133,6 +135,7 @@ impl Skip {
             Self::Unchanged => "unchanged",
             Self::Unreadable => "unreadable",
             Self::NoImages => "no_images",
+            Self::Explained => "explained",
             Self::NothingAsked => "nothing_asked",
         }
     }
@@ -157,6 +160,12 @@ impl Reviewer {
             ..ReviewRecord::default()
         };
         let policy = self.policy.load_full();
+        if let Some((workload, asked)) = asked_to_recall(endpoint, &request, &policy) {
+            record.skipped = Some(Skip::Explained);
+            let subject = self.request(&workload, &request, &policy, (now, deadline));
+            let answer = recall::answer(&asked, self.sources(), subject).await;
+            return Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record });
+        }
         let answer = match self.to_judge(endpoint, &request, &policy) {
             Err(skip) => {
                 record.skipped = Some(skip);
@@ -164,18 +173,7 @@ impl Reviewer {
             }
             Ok((workload, mutations)) => {
                 record.name = workload.object.name.to_string();
-                let subject = ReviewRequest {
-                    workload: &workload,
-                    namespace: &request.namespace,
-                    user: &request.user,
-                    policy: &policy,
-                    runtime: self.runtime,
-                    account_applied: workload.is_pod,
-                    patient: false,
-                    rollout: rollout(&request),
-                    now,
-                    deadline,
-                };
+                let subject = self.request(&workload, &request, &policy, (now, deadline));
                 let unmetered = Unmetered(&*self.registry);
                 let mut sources = self.sources();
                 if request.dry_run {
@@ -208,6 +206,28 @@ impl Reviewer {
             }
         };
         Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record })
+    }
+
+    /// What is reviewed, for whom and until when.
+    fn request<'r>(
+        &self,
+        workload: &'r Workload,
+        request: &'r AdmissionRequest<'_>,
+        policy: &'r PullgatePolicy,
+        (now, deadline): (Timestamp, Instant),
+    ) -> ReviewRequest<'r> {
+        ReviewRequest {
+            workload,
+            namespace: &request.namespace,
+            user: &request.user,
+            policy,
+            runtime: self.runtime,
+            account_applied: workload.is_pod,
+            patient: false,
+            rollout: rollout(request),
+            now,
+            deadline,
+        }
     }
 
     /// Hands on what was warned of. Never of a dry run: it has no side effects.
@@ -281,6 +301,20 @@ impl Reviewer {
         };
         if workload.images.is_empty() { Err(Skip::Unchanged) } else { Ok(workload) }
     }
+}
+
+/// What is asked of the memory, if this dry run is there to ask it.
+fn asked_to_recall(
+    endpoint: Endpoint,
+    request: &AdmissionRequest<'_>,
+    policy: &PullgatePolicy,
+) -> Option<(Workload, ReportTarget)> {
+    let asks =
+        endpoint == Endpoint::Validate && request.dry_run && request.operation == Operation::Create;
+    let object = request.object.filter(|_| asks)?;
+    let workload = place_of(request, policy)?.read(object).ok()?;
+    let asked = recall::question(&workload)?;
+    Some((workload, asked))
 }
 
 /// How a workload that is being changed replaces its pods.

@@ -34,6 +34,8 @@ mod lived_test;
 #[cfg(test)]
 mod mutation_test;
 #[cfg(test)]
+mod on_call_test;
+#[cfg(test)]
 mod registry_test;
 #[cfg(test)]
 mod scenes_test;

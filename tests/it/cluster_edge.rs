@@ -1,6 +1,7 @@
 //! The cluster edge against an API server that misbehaves in every way we know of.
 
 mod neighbours;
+mod survey;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

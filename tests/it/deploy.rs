@@ -11,6 +11,7 @@ mod dashboard;
 mod deployed;
 mod examples;
 mod files;
+mod fired;
 mod foreign;
 mod helm;
 mod image;

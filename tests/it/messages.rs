@@ -10,12 +10,13 @@ use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes,
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
-    BuildJob, BuildKind, BuildState, Freshness, KnownTag, PodTrouble, RegistryService, ServiceState,
+    BuildJob, BuildKind, BuildState, Entrance, Fence, Freshness, KnownTag, PodTrouble,
+    RegistryService, ServiceState,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    FailureStats, Finding, MAX_HEAD, MAX_WARNING, StatsScope, escape_words, evidence, fit_warnings,
-    lines, sentence, tls_words,
+    FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, StatsScope, escape_words, evidence,
+    fit_warnings, lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
@@ -92,6 +93,7 @@ fn finding<'a>(
         pods_rewritten: false,
         seen_here: true,
         picture: None,
+        nodes_failing: None,
     }
 }
 
@@ -181,6 +183,10 @@ fn samples() -> Vec<Advice> {
         Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 1, false)).unwrap(),
         Advice::last_digest(&Digest::of_sha256(b"")),
     ];
+    for entrance in [Entrance::Nobody, Entrance::Some, Entrance::Everybody] {
+        let fence = Fence { name: "only-ci".into(), entrance };
+        samples.push(Advice::network_policy("infra", &fence));
+    }
     samples.extend(Nearness::ALL.iter().map(|nearness| {
         let tag = match nearness {
             Nearness::VersionPrefix => "v1.2.3",
@@ -341,6 +347,9 @@ fn tails() -> Vec<String> {
         lines.push(finding(&open, &[], &plain).line());
     }
     let works = Assessment { cause: None, ..assessment(Verdict::Works, Cause::TagNotFound) };
+    let cause = Cause::TlsFailure;
+    let failing = Some(NodesFailing { failing: 5, recent: 5, cause });
+    lines.push(Finding { nodes_failing: failing, ..finding(&works, &[], &plain) }.line());
     let moves = [Advice::tag_moves(&Digest::of_sha256(b""))];
     lines.push(Finding { advice: &moves, ..finding(&works, &[], &plain) }.line());
     let exception = |expired: bool| ExceptionUse {

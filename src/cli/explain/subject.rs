@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use serde_json::value::RawValue;
 
-use crate::cluster::{Connection, read_object};
+use super::object::ChosenObject;
+use crate::cluster::Connection;
 use crate::history::ReportTarget;
 use crate::image::ImageReference;
 use crate::text::clean;
-use crate::workload::{WorkloadKind, built_in_kinds, extract, pod_path};
+use crate::workload::{WorkloadKind, built_in_kinds};
 
 /// Short words for kinds, as kubectl has them.
 const SHORT: &[(&str, &str)] = &[
@@ -56,30 +56,34 @@ impl Target {
         Ok(Self::Known(ReportTarget::Registry(reference.host().into())))
     }
 
-    /// The subjects to report about, with a heading if they belong to an object.
+    /// The subjects to report about, with the object that they belong to if one was named.
     pub(super) async fn resolve(
         self,
         connection: &Connection,
         namespace: &str,
         deadline: Instant,
-    ) -> anyhow::Result<(Option<String>, Vec<ReportTarget>)> {
-        let (kind, name) = match self {
-            Self::Known(subject) => return Ok((None, vec![subject])),
+    ) -> anyhow::Result<(Option<ChosenObject>, Vec<ReportTarget>)> {
+        let read = async |kind: WorkloadKind, name: &str| -> anyhow::Result<Option<ChosenObject>> {
+            ChosenObject::read(connection, &kind, (namespace, name), deadline).await
+        };
+        match self {
+            Self::Known(subject) => Ok((None, vec![subject])),
             Self::Object(kind, name) => {
-                let object = read(connection, &kind, namespace, &name, deadline).await?;
+                let object = read(kind, &name).await?;
                 let object = object.with_context(|| {
                     format!("no {} `{}` in namespace `{namespace}`", kind.kind, clean(&name))
                 })?;
-                return subjects(&kind, namespace, &name, object);
+                Ok(with_subjects(object))
             }
-            Self::PodOrImage(name) => (kind_of("pod"), name),
-        };
-        if let Some(kind) = kind
-            && let Some(object) = read(connection, &kind, namespace, &name, deadline).await?
-        {
-            return subjects(&kind, namespace, &name, object);
+            Self::PodOrImage(name) => {
+                if let Some(kind) = kind_of("pod")
+                    && let Some(object) = read(kind, &name).await?
+                {
+                    return Ok(with_subjects(object));
+                }
+                Ok((None, vec![image(&name)?]))
+            }
         }
-        Ok((None, vec![image(&name)?]))
     }
 }
 
@@ -103,43 +107,16 @@ fn kind_of(word: &str) -> Option<WorkloadKind> {
         .copied()
 }
 
-async fn read(
-    connection: &Connection,
-    kind: &WorkloadKind,
-    namespace: &str,
-    name: &str,
-    deadline: Instant,
-) -> anyhow::Result<Option<String>> {
-    let group = match kind.group {
-        "" => "/api/v1".to_owned(),
-        group => format!("/apis/{group}/v1"),
-    };
-    let collection = (group.as_str(), kind.resource);
-    read_object(connection, collection, namespace, name, deadline)
-        .await
-        .with_context(|| format!("failed to read {} `{}`", kind.kind, clean(name)))
-}
-
-/// The distinct images of an object.
-fn subjects(
-    kind: &WorkloadKind,
-    namespace: &str,
-    name: &str,
-    object: String,
-) -> anyhow::Result<(Option<String>, Vec<ReportTarget>)> {
-    let path = pod_path(kind.group, kind.kind).context("a kind without pods")?;
-    let raw = RawValue::from_string(object).context("the API server sent no JSON")?;
-    let workload = extract(&raw, &path)?;
+/// The object and its distinct images.
+fn with_subjects(object: ChosenObject) -> (Option<ChosenObject>, Vec<ReportTarget>) {
     let mut found: Vec<ReportTarget> = Vec::new();
-    for image in &workload.images {
-        if let Ok(reference) = ImageReference::parse(&image.image) {
-            let subject = ReportTarget::Image(reference);
-            if !found.contains(&subject) {
-                found.push(subject);
-            }
+    for (_, reference) in object.images() {
+        let subject = ReportTarget::Image(reference);
+        if !found.contains(&subject) {
+            found.push(subject);
         }
     }
-    Ok((Some(format!("{} {namespace}/{}", kind.kind, clean(name))), found))
+    (Some(object), found)
 }
 
 #[cfg(test)]

@@ -88,6 +88,19 @@ impl HealthIndex {
         entry.by_webhook |= by_webhook;
     }
 
+    /// The uppermost controller that is known of an object, as kind, namespace and name: the object
+    /// itself where none is.
+    pub fn owner_of(&self, [kind, namespace, name]: [&str; 3]) -> [String; 3] {
+        let find = |text: &str| self.names.find(text);
+        let known = find(kind).zip(find(namespace)).zip(find(name));
+        let Some(((kind_id, namespace_id), name_id)) = known else {
+            return [kind, namespace, name].map(str::to_owned);
+        };
+        let own = Workload { kind: kind_id, namespace: namespace_id, name: name_id };
+        let top = self.workloads.top_of(own);
+        [top.kind, top.namespace, top.name].map(|id| self.text(id).to_owned())
+    }
+
     /// The controllers whose pods were refused within the last hour, in namespaces that may be
     /// told of; the latest first.
     pub fn refusals(&self, visibility: &Visibility, now: Timestamp) -> Vec<Refusal> {

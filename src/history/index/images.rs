@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::gone::Gone;
 use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
@@ -76,6 +77,8 @@ pub(super) struct Image {
     pub(super) failed: Option<(Seconds, Cause)>,
     /// When anything was last heard of it.
     pub(super) heard: Seconds,
+    /// Whose pods had it and are gone.
+    pub(super) gone: Vec<Gone>,
 }
 
 /// What is known of a repository.
@@ -239,6 +242,7 @@ impl Images {
                 started_digest: NONE,
                 failed: None,
                 heard: now,
+                gone: Vec::new(),
             });
         }
         if let Some(Some(entry)) = self.repositories.get_mut(repository as usize) {

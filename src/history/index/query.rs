@@ -260,6 +260,7 @@ impl HealthIndex {
             healthy,
             failing,
             main_cause: registry.main_cause(),
+            recent_pulls: registry.recent_pulls(seconds(now)),
             in_trouble: registry.trouble.is_some(),
             node_login: registry.secretless.show(self.retention(), seconds(now)),
             escapes_reopened: self.score.escapes_reopened(&registry.host, now),

@@ -34,9 +34,13 @@ pub(super) const RECENT: Seconds = 600;
 pub(super) const MAX_LOOKED_AT: usize = 4096;
 /// Samples of the number of failing containers, one a minute.
 const MAX_SAMPLES: usize = 16;
+/// How far back the first sample lies, in seconds.
+pub(super) const SAMPLED: Seconds = 900;
 
 /// The kinds of trouble that a whole registry can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TroubleKind {
     /// It cannot be reached, or answers with errors.
@@ -48,6 +52,15 @@ pub enum TroubleKind {
 }
 
 impl TroubleKind {
+    /// The word in reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Limit => "limit",
+            Self::Login => "login",
+        }
+    }
+
     /// The kind of trouble that a cause is, if it can be one of a whole registry.
     pub(super) const fn of(cause: Cause) -> Option<Self> {
         match cause {
@@ -66,7 +79,7 @@ impl TroubleKind {
 }
 
 /// Where the number of failing containers is going.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trend {
     /// More than a quarter of an hour ago.
@@ -288,6 +301,15 @@ impl Registry {
             self.samples.remove(0);
         }
         self.samples.push((now, self.failing));
+    }
+
+    /// Puts a sample of an earlier time before all others, for who has not watched since.
+    pub(super) fn sampled_before(&mut self, at: Seconds, failing: u32) {
+        if self.samples.first().is_none_or(|(first, _)| at < *first)
+            && self.samples.len() < MAX_SAMPLES
+        {
+            self.samples.insert(0, (at, failing));
+        }
     }
 
     /// Where the number of failing containers is going; nothing before there is enough to compare.

@@ -46,6 +46,15 @@ impl HealthIndex {
         let visible = Visible::new(self, visibility);
         let selection = self.select(subject);
         self.walk(&selection, &visible, &mut report);
+        report.remembered = self.remembered(&selection.images, &visible);
+        report.remembered.retain(|gone| {
+            let mut now = report.scope.workloads.iter();
+            !now.any(|line| {
+                (&line.kind, &line.namespace, &line.name)
+                    == (&gone.kind, &gone.namespace, &gone.name)
+            })
+        });
+        report.remembered.truncate(MAX_LINES);
         for image in selection.images.iter().filter_map(|image| self.images.get(*image)) {
             let at = image.last_success();
             if at > 0 && visibility == &Visibility::Cluster {
@@ -304,7 +313,8 @@ struct Tally {
     namespaces: BTreeMap<Id, u32>,
     nodes: BTreeSet<Id>,
     causes: BTreeMap<Cause, CauseCount>,
-    failing_pods: Vec<String>,
+    /// The first of them by name: the same whatever order they came in.
+    failing_pods: BTreeSet<String>,
     since: Seconds,
 }
 
@@ -350,9 +360,10 @@ impl Tally {
                 self.scope.failing += 1;
                 count.failing += 1;
                 self.since = earlier(self.since, container.at);
-                if self.failing_pods.len() < MAX_PODS {
-                    let name = index.pod_name(pod);
-                    self.failing_pods.push(format!("{}/{name}", index.text(pod.namespace)));
+                let name = index.pod_name(pod);
+                self.failing_pods.insert(format!("{}/{name}", index.text(pod.namespace)));
+                if self.failing_pods.len() > MAX_PODS {
+                    self.failing_pods.pop_last();
                 }
             }
         }
@@ -420,7 +431,7 @@ impl Tally {
             consistent: lines.len() == 1,
             causes: lines,
             since: (self.since > 0).then(|| timestamp(self.since)),
-            pods: self.failing_pods,
+            pods: self.failing_pods.into_iter().collect(),
         };
         report.scope = Scope {
             pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),

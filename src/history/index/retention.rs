@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::interner::{Id, Marks, NONE};
 use super::record::{Seconds, State, seconds};
-use super::registries::{MAX_LOOKED_AT, Spread, TroubleKind};
+use super::registries::{MAX_LOOKED_AT, SAMPLED, Spread, TroubleKind};
 use super::{HealthIndex, pods};
 
 /// How often unused names are swept out, in seconds.
@@ -35,6 +35,33 @@ impl HealthIndex {
             self.refusals.forget_old(now);
             self.sweep();
         }
+    }
+
+    /// Everything was listed once, at a time that stands still: registries are judged, and how many
+    /// failed a quarter of an hour ago is taken from since when each of them fails. What has
+    /// recovered meanwhile is not known then.
+    pub fn settle(&mut self, now: Timestamp) {
+        let then = seconds(now).saturating_sub(SAMPLED);
+        let registries: Vec<Id> = self.images.registries().map(|(id, _)| id).collect();
+        for id in registries {
+            let before = self.failing_since(id, then);
+            if let Some(registry) = self.images.registry_mut(id) {
+                registry.sampled_before(then, before);
+            }
+        }
+        self.tick(now);
+    }
+
+    /// Containers of a registry that fail now and did so at this time already.
+    fn failing_since(&self, id: Id, then: Seconds) -> u32 {
+        let Some(registry) = self.images.registry(id) else { return 0 };
+        let pods = registry.failing_pods.keys().filter_map(|slot| self.pods.get(*slot));
+        let failing = pods.flat_map(|pod| pod.containers.as_slice()).filter(|container| {
+            container.state == State::Failing
+                && container.at <= then
+                && self.images.registry_of(container.image) == Some(id)
+        });
+        u32::try_from(failing.count()).unwrap_or(u32::MAX)
     }
 
     /// Judges the registries in which something changed, each at most once a second.
@@ -155,6 +182,7 @@ impl HealthIndex {
         for (_, image) in self.images.iter() {
             digests.set(image.started_digest);
             image.digests.iter().for_each(|used| digests.set(used.digest));
+            image.gone.iter().for_each(|gone| gone.mark(&mut names));
         }
         self.nodes.ids().for_each(|node| names.set(node));
         self.refusals.mark(&mut names);

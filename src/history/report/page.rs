@@ -81,10 +81,6 @@ pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
         page.gap();
     }
     page.line(if of_registry { "Health" } else { "Registry" }, &statement(&report.registry));
-    if let Some(cause) = report.failures.causes.first().map(|line| line.cause) {
-        page.gap();
-        page.line("Next", &advice(report, cause));
-    }
     page.text
 }
 
@@ -132,6 +128,15 @@ fn scope(page: &mut Page, report: &Report, now: Timestamp) {
         if more > 0 {
             page.line("", &format!("  and {more} more workloads"));
         }
+    }
+    for gone in report.remembered.iter().take(MAX_ROWS) {
+        let kind = gone.kind.to_ascii_lowercase();
+        let did = if gone.ran { "had it" } else { "could not get it" };
+        let ago = ago(gone.last, now);
+        page.line(
+            "",
+            &format!("  {kind}/{} in {}: gone; {did} until {ago}", gone.name, gone.namespace),
+        );
     }
     if scope.nodes_listing > 0 {
         page.line("", &format!("{} listed with it.", count_are(scope.nodes_listing, "node")));
@@ -248,6 +253,12 @@ pub(super) fn statement(report: &RegistryReport) -> String {
         );
     }
     text
+}
+
+/// What to do by what was observed alone; nothing where nothing fails.
+pub(super) fn next(report: &Report) -> Option<String> {
+    let cause = report.failures.causes.first()?.cause;
+    Some(advice(report, cause))
 }
 
 fn advice(report: &Report, cause: Cause) -> String {

@@ -58,10 +58,14 @@ fn a_missing_tag_reads_so() {
 
     Registry    my-registry.io: 2 of 6 containers cannot get their image (33 %),
                 mostly tag_not_found. No sign of trouble with the registry itself.
-
-    Next        use a tag or digest that exists, or push this one;
-                my-registry.io/app:v2.3.0 runs here
     ");
+    let report = cluster().report(&subject, &Visibility::Cluster, at(0));
+    assert_eq!(
+        report.next_step().as_deref(),
+        Some(
+            "use a tag or digest that exists, or push this one; my-registry.io/app:v2.3.0 runs here"
+        )
+    );
 }
 
 #[test]

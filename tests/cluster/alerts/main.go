@@ -1,5 +1,7 @@
-// Reads the groups of a PrometheusRule's spec as Prometheus itself does, and says what is wrong:
-// `alerts FILE`, a file of rules in YAML or JSON.
+// What Prometheus itself makes of a PrometheusRule's spec, a file in YAML or JSON.
+//
+// `alerts FILE` reads it and says what is wrong with it. `alerts FILE ADDRESS NAMESPACE SERVICE`
+// scrapes a target, with these labels as the operator adds them, and prints the alerts that fire.
 package main
 
 import (
@@ -11,8 +13,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: alerts FILE")
+	if len(os.Args) != 2 && len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: alerts FILE [ADDRESS NAMESPACE SERVICE]")
 		os.Exit(2)
 	}
 	_, faults := rulefmt.ParseFile(os.Args[1], false, model.UTF8Validation)
@@ -21,5 +23,12 @@ func main() {
 	}
 	if len(faults) > 0 {
 		os.Exit(1)
+	}
+	if len(os.Args) == 5 {
+		labels := map[string]string{"namespace": os.Args[3], "service": os.Args[4]}
+		if err := fire(os.Args[1], os.Args[2], labels); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }

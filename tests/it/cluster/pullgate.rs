@@ -154,6 +154,11 @@ impl PullgateServer {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Where its admin port is.
+    pub fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.admin)
+    }
+
     /// Status and text of a page of the admin port (`readyz`, `metrics`).
     pub fn admin_page(&self, page: &str) -> Result<(u16, String), String> {
         let url = format!("http://127.0.0.1:{}/{page}", self.admin);

@@ -79,7 +79,11 @@ fn the_way_to_enforcement_names_what_there_is() {
     found.retain(|field| field != "pools");
     found.sort();
     assert_eq!(rows, found);
-    let metrics = read("src/telemetry/metrics.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/telemetry/metrics");
+    let metrics: String = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     for name in page.split('`').filter(|word| word.starts_with("pullgate_")) {
         let name = name.split(['{', ' ']).next().unwrap();
         let registered = name.trim_start_matches("pullgate_").trim_end_matches("_total");

@@ -1,0 +1,279 @@
+//! Everything that is known about one subject, put together: what nodes live with, what the
+//! registry answers now, who was to push the image, what stands in front of the registry.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ask::{Asker, RegistryAnswer};
+use super::object::ChosenObject;
+use super::steps::{self, Steps};
+use super::words;
+use crate::advice::{Advice, AdviceKind, CommandTarget};
+use crate::cluster::{Cluster, Connection, Recalled, RefusedPods, remembered};
+use crate::history::{BuildKind, BuildState, Report, ReportTarget, ServiceState, Visibility};
+use crate::image::ImageReference;
+use crate::review::{ClusterSource as _, Review, SecretsOrigin};
+
+/// Jobs that are told of.
+const MAX_JOBS: usize = 3;
+
+/// What everything is asked of.
+pub(super) struct Sources<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) cluster: &'a Cluster,
+    pub(super) visibility: &'a Visibility,
+    /// Nothing where no registry may be asked.
+    pub(super) asker: Option<&'a Asker>,
+    /// Whether a running `serve` is to be asked.
+    pub(super) recalls: bool,
+    pub(super) namespace: &'a str,
+    pub(super) now: Timestamp,
+    pub(super) deadline: Instant,
+}
+
+/// A report with what stands beside it, and what to do.
+#[derive(Serialize)]
+pub(super) struct Explained {
+    #[serde(flatten)]
+    pub(super) report: Report,
+    /// Who knows of the time before now: `serve`, or nobody and why.
+    pub(super) memory: Origin,
+    /// What is wrong, in one sentence.
+    pub(super) cause: String,
+    /// What to do, in one sentence.
+    pub(super) remedy: String,
+    /// Commands that do it, to be pasted; what only a person knows is in angle brackets.
+    pub(super) commands: Vec<String>,
+    /// Commands that show whether it came about.
+    pub(super) verify: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) registry_now: Option<RegistryAnswer>,
+    /// Pods that were refused at admission.
+    pub(super) refused: Vec<RefusedPods>,
+    pub(super) advice: Vec<Told>,
+}
+
+/// Where the answer comes from.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "snake_case", tag = "from")]
+pub(super) enum Origin {
+    /// A fresh list, and what `serve` remembers.
+    Serve,
+    /// A fresh list alone.
+    List {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// One thing to do or to know.
+#[derive(Clone, Serialize)]
+pub(super) struct Told {
+    pub(super) kind: AdviceKind,
+    value: Box<str>,
+    pub(super) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) command: Option<String>,
+}
+
+impl From<Advice> for Told {
+    fn from(advice: Advice) -> Self {
+        let Advice { kind, value, message, command } = advice;
+        Self { kind, value, message, command }
+    }
+}
+
+/// What a subject is explained with: the object that was named, and what a review of it came to
+/// where its images share one.
+#[derive(Default)]
+pub(super) struct Named<'a> {
+    pub(super) object: Option<&'a ChosenObject>,
+    pub(super) review: Option<&'a Review>,
+}
+
+impl Sources<'_> {
+    /// Reviews the object that was named.
+    pub(super) async fn review(&self, object: &ChosenObject) -> Option<Review> {
+        let place = (&*object.namespace, self.now);
+        let asker = self.asker?;
+        Some(asker.review(self.cluster, self.visibility, &object.workload, place).await)
+    }
+
+    /// Puts everything together about one subject.
+    pub(super) async fn explain(
+        &self,
+        mut report: Report,
+        subject: &ReportTarget,
+        named: Named<'_>,
+    ) -> Explained {
+        let memory = self.recall(&mut report, subject).await;
+        let image = match subject {
+            ReportTarget::Image(image) => Some(image),
+            _ => None,
+        };
+        let (chosen, own_review);
+        let (mut object, mut review) = (named.object, named.review);
+        if let (None, Some(image)) = (object, image) {
+            let found =
+                ChosenObject::with(image, &report, self.connection, self.namespace, self.deadline);
+            let mut found = found.await;
+            // Of the others nobody asks.
+            found.workload.images.retain(|one| {
+                ImageReference::parse(&one.image)
+                    .is_ok_and(|one| one.canonical() == image.canonical())
+            });
+            chosen = found;
+            object = Some(&chosen);
+            own_review = self.review(&chosen).await;
+            review = own_review.as_ref();
+        }
+        let reviewed = review.zip(image).and_then(|(review, image)| {
+            let mut images = review.images.iter();
+            let same = |one: &ImageReference| one.canonical() == image.canonical();
+            let found = images.find(|one| one.reference.as_ref().is_ok_and(same))?;
+            Some((review, found))
+        });
+        let asked_as = object.map(ChosenObject::words).unwrap_or_default();
+        let answer = reviewed.map(|(review, image)| RegistryAnswer::of(review, image, &asked_as));
+        let mut advice: Vec<Advice> =
+            reviewed.map(|(_, image)| image.advice.clone()).unwrap_or_default();
+        advice.extend(self.surroundings(subject, &advice).await);
+        let refused = self.refused(object, image).await;
+        let owner = object.map(|object| self.owner(object));
+        let steps = owner.as_ref().zip(image).zip(object).map(|((owner, image), object)| Steps {
+            target: CommandTarget { kind: &owner[0], namespace: &owner[1], name: &owner[2] },
+            image,
+            containers: steps::containers(object, image),
+            account: match review.map(|review| &review.secrets.origin) {
+                Some(SecretsOrigin::ServiceAccount(account)) => Some(account),
+                _ => None,
+            },
+            named: review.map(|review| review.secrets.names.as_slice()).unwrap_or_default(),
+            previous_runs: self.previous_runs(owner, &report),
+        });
+        let broken = report.scope.failing > 0
+            || !refused.is_empty()
+            || answer.as_ref().is_some_and(|answer| !answer.works());
+        let (commands, verify) = match steps.filter(|_| broken) {
+            Some(steps) => (steps.commands(&advice, &report), steps.verify()),
+            None => (Vec::new(), Vec::new()),
+        };
+        Explained {
+            memory,
+            cause: words::cause(&report, answer.as_ref(), &refused),
+            remedy: words::remedy(&report, answer.as_ref(), &advice, broken),
+            commands,
+            verify,
+            registry_now: answer,
+            refused,
+            advice: advice.into_iter().map(Told::from).collect(),
+            report,
+        }
+    }
+
+    /// Adds what a running `serve` remembers.
+    async fn recall(&self, report: &mut Report, subject: &ReportTarget) -> Origin {
+        if !self.recalls {
+            return Origin::List { why: "it was not asked (--no-memory)" };
+        }
+        match remembered(self.connection, self.namespace, subject, self.deadline).await {
+            Recalled::Memory(memory) => {
+                report.recall(*memory);
+                Origin::Serve
+            }
+            Recalled::Not(why) => Origin::List { why },
+        }
+    }
+
+    /// Whose pods the object is or makes: kind, namespace and name.
+    fn owner(&self, object: &ChosenObject) -> [String; 3] {
+        let own = [&*object.kind, &*object.namespace, &*object.name];
+        match &object.workload.controller {
+            Some(owner) => self.cluster.owner_of([&owner.kind, &object.namespace, &owner.name]),
+            None => self.cluster.owner_of(own),
+        }
+    }
+
+    /// Whether pods of another revision run, so that going back brings them all back.
+    fn previous_runs(&self, [kind, namespace, name]: &[String; 3], report: &Report) -> bool {
+        let object = crate::workload::ObjectRef {
+            api_version: Box::default(),
+            kind: kind.as_str().into(),
+            namespace: namespace.as_str().into(),
+            name: name.as_str().into(),
+        };
+        report.scope.failing > 0
+            && crate::review::HealthSource::running_pods(self.cluster, &object) > 0
+    }
+
+    /// What stands beside the subject and is not told yet: the jobs that were to push it, the
+    /// Service of its registry and who is let in there.
+    async fn surroundings(&self, subject: &ReportTarget, told: &[Advice]) -> Vec<Advice> {
+        let mut found: Vec<Advice> = Vec::new();
+        let told_of = |kind: AdviceKind| told.iter().any(|advice| advice.kind == kind);
+        if let (ReportTarget::Image(image), false) = (subject, told_of(AdviceKind::BuildJob)) {
+            for job in self.cluster.build_jobs(image).iter().take(MAX_JOBS) {
+                let unfinished =
+                    matches!(job.state, BuildState::Failed { .. } | BuildState::Running { .. });
+                let trouble = if unfinished && job.kind == BuildKind::Job {
+                    self.cluster.job_trouble(&job.namespace, &job.name, self.deadline).await
+                } else {
+                    None
+                };
+                found.push(Advice::build_job(job, trouble, self.now));
+            }
+        }
+        let host = match subject {
+            ReportTarget::Image(image) | ReportTarget::Repository(image) => image.host(),
+            ReportTarget::Registry(host) => host,
+            ReportTarget::Digest(_) => return found,
+        };
+        let Some(service) = self.cluster.registry_service(host, self.deadline).await else {
+            return found;
+        };
+        let name = format!("{}/{}", service.namespace, service.name);
+        let describe =
+            format!("kubectl describe service {} -n {}", service.name, service.namespace);
+        if let ServiceState::Ready(ready) = service.state {
+            let message = format!("registry Service `{name}` has {ready} ready endpoints");
+            found.push(Advice::new(AdviceKind::RegistryService, name.as_str(), message));
+        } else if !told_of(AdviceKind::RegistryService) {
+            let down = Advice::registry_service(&service);
+            found.extend(down.map(|down| Advice { command: Some(describe), ..down }));
+        }
+        let fences = self.cluster.fences(&service.namespace, &service.name, self.deadline).await;
+        for fence in fences.unwrap_or_default() {
+            found.push(Advice::network_policy(&service.namespace, &fence));
+        }
+        found
+    }
+
+    /// Pods that were refused: those of the object, or those whose refusal names the image.
+    async fn refused(
+        &self,
+        object: Option<&ChosenObject>,
+        image: Option<&ImageReference>,
+    ) -> Vec<RefusedPods> {
+        let namespace = object.map_or(self.namespace, |object| &object.namespace);
+        let Ok(mut refused) = self.cluster.refused_pods(namespace, self.deadline).await else {
+            return Vec::new();
+        };
+        let owner = object.map(|object| self.owner(object));
+        refused.retain(|pods| {
+            let own = owner.as_ref().is_some_and(|[kind, namespace, name]| {
+                (&pods.kind, &pods.namespace, &pods.name) == (kind, namespace, name)
+            });
+            let named = image.is_some_and(|image| {
+                let names = [image.to_string(), image.canonical()];
+                names.iter().any(|name| pods.message.contains(&format!("image {name}:")))
+            });
+            own || named
+        });
+        for pods in &mut refused {
+            pods.message = words::refusal(&pods.message);
+        }
+        refused
+    }
+}

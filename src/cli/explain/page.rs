@@ -1,0 +1,100 @@
+//! An explanation as a page: cause and remedy first, then what they stand on.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::joined::{Explained, Origin};
+use crate::advice::AdviceKind;
+use crate::history::how_long_ago;
+
+/// Width of the labels on the left, as in a report.
+const LABEL: usize = 12;
+
+impl Explained {
+    /// The page, of at most `width` columns except for what is to be copied.
+    pub(super) fn to_page(&self, now: Timestamp, width: usize) -> String {
+        let report = self.report.to_page(now, width);
+        let (head, rest) = report.split_once("\n\n").unwrap_or((&report, ""));
+        let mut page = format!("{head}\n");
+        lines(&mut page, "Cause", &self.cause, width);
+        lines(&mut page, "Remedy", &self.remedy, width);
+        copied(&mut page, "Do", &self.commands);
+        copied(&mut page, "Verify", &self.verify);
+        if !rest.is_empty() {
+            let _ = write!(page, "\n{rest}");
+        }
+        for refused in &self.refused {
+            page.push('\n');
+            let ago = refused.last.map(|at| format!(", last {}", how_long_ago(at, now)));
+            let kind = refused.kind.to_ascii_lowercase();
+            let words = format!(
+                "pods of {kind}/{} {} times{}: {}",
+                refused.name,
+                refused.times,
+                ago.unwrap_or_default(),
+                refused.message
+            );
+            lines(&mut page, "Refused", &words, width);
+        }
+        self.registry_now(&mut page, width);
+        for told in &self.advice {
+            let label = match told.kind {
+                AdviceKind::RegistryService => "Service",
+                AdviceKind::NetworkPolicy => "Network",
+                AdviceKind::BuildJob => "Build",
+                _ => "Advice",
+            };
+            page.push('\n');
+            lines(&mut page, label, &told.message, width);
+        }
+        let known = match self.memory {
+            Origin::Serve => "now, and what pullgate serve remembers".to_owned(),
+            Origin::List { why } => {
+                format!("now; pullgate serve was not heard of the time before: {why}")
+            }
+        };
+        page.push('\n');
+        lines(&mut page, "Known of", &known, width);
+        page
+    }
+
+    fn registry_now(&self, page: &mut String, width: usize) {
+        let Some(answer) = &self.registry_now else { return };
+        page.push('\n');
+        lines(page, "Asked now", &format!("{}.", answer.message), width);
+        lines(page, "Secrets", &answer.secrets, width);
+        for tried in &answer.tried {
+            let key =
+                if tried.key.is_empty() { String::new() } else { format!(", key `{}`", tried.key) };
+            lines(page, "", &format!("{}{key}: {}", tried.from, tried.words), width);
+        }
+        for note in &answer.not_tried {
+            lines(page, "", note, width);
+        }
+    }
+}
+
+/// Commands behind a label, never broken.
+fn copied(page: &mut String, label: &str, commands: &[String]) {
+    for (nth, command) in commands.iter().enumerate() {
+        let label = if nth == 0 { label } else { "" };
+        let _ = writeln!(page, "{label:<LABEL$}{command}");
+    }
+}
+
+/// Words behind a label, broken between words.
+fn lines(page: &mut String, label: &str, words: &str, width: usize) {
+    let room = width.saturating_sub(LABEL).max(20);
+    let (mut label, mut row) = (label, String::new());
+    for word in words.split_inclusive(' ') {
+        if !row.is_empty() && row.chars().count() + word.trim_end().chars().count() > room {
+            let _ = writeln!(page, "{label:<LABEL$}{}", row.trim_end());
+            label = "";
+            row.clear();
+        }
+        row.push_str(word);
+    }
+    let line = format!("{label:<LABEL$}{row}");
+    let _ = writeln!(page, "{}", line.trim_end());
+}

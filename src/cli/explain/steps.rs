@@ -1,0 +1,125 @@
+//! What to do, as commands: for the object that has the image, by what was proven.
+
+use super::object::ChosenObject;
+use crate::advice::{Advice, AdviceKind, CommandTarget, add_to_service_account, login_command};
+use crate::history::Report;
+use crate::image::ImageReference;
+use crate::pull::Cause;
+
+/// What commands are made for.
+pub(super) struct Steps<'a> {
+    pub(super) target: CommandTarget<'a>,
+    pub(super) image: &'a ImageReference,
+    /// The containers that have the image.
+    pub(super) containers: Vec<Box<str>>,
+    /// The ServiceAccount whose pull secrets count, if they do.
+    pub(super) account: Option<&'a str>,
+    /// The pull secrets that are named already.
+    pub(super) named: &'a [Box<str>],
+    /// Whether pods of another revision run.
+    pub(super) previous_runs: bool,
+}
+
+/// The containers of an object that have this image.
+pub(super) fn containers(object: &ChosenObject, image: &ImageReference) -> Vec<Box<str>> {
+    let named = object.images().filter(|(_, named)| named.canonical() == image.canonical());
+    named.map(|(container, _)| container.container.clone()).collect()
+}
+
+impl Steps<'_> {
+    /// The commands, the best way first.
+    pub(super) fn commands(&self, advice: &[Advice], report: &Report) -> Vec<String> {
+        let mut commands: Vec<String> = Vec::new();
+        let mut other_image = false;
+        let mut helped = false;
+        for advice in advice {
+            let own = match advice.kind {
+                AdviceKind::KnownGoodTag
+                | AdviceKind::LastGoodDigest
+                | AdviceKind::NearestTag
+                | AdviceKind::NearestRepository
+                | AdviceKind::OtherSource
+                | AdviceKind::CorrectName
+                    if !other_image =>
+                {
+                    let found = self.set_image(&self.named_image(advice));
+                    other_image = !found.is_empty();
+                    found
+                }
+                AdviceKind::PullSecret => self.use_secret(&advice.value),
+                AdviceKind::PullPolicy | AdviceKind::ImageOnNodes => {
+                    let containers = self.containers.iter();
+                    containers
+                        .filter_map(|name| self.target.set_pull_policy(name, &advice.value))
+                        .collect()
+                }
+                _ => advice.command.clone().into_iter().collect(),
+            };
+            helped |= !own.is_empty();
+            commands.extend(own);
+        }
+        if self.previous_runs {
+            commands.extend(self.target.undo());
+        }
+        if !helped && wants_login(report) {
+            commands.extend(login_command(self.target.namespace, self.image.host()));
+        }
+        let mut seen = Vec::new();
+        commands.retain(|command| {
+            let new = !seen.contains(command);
+            seen.push(command.clone());
+            new
+        });
+        commands
+    }
+
+    /// The commands that show whether it came about.
+    pub(super) fn verify(&self) -> Vec<String> {
+        let CommandTarget { kind, namespace, name } = self.target;
+        let mut commands: Vec<String> = self.target.verify().into_iter().collect();
+        if !commands.is_empty() {
+            let kind = kind.to_ascii_lowercase();
+            commands.push(format!("pullgate explain {kind}/{name} -n {namespace}"));
+        }
+        commands
+    }
+
+    /// The image that an advice speaks of, whole.
+    fn named_image(&self, advice: &Advice) -> String {
+        let name = self.image.name();
+        match advice.kind {
+            AdviceKind::KnownGoodTag | AdviceKind::NearestTag | AdviceKind::LastGoodDigest => {
+                if advice.value.contains('/') {
+                    advice.value.to_string()
+                } else if advice.value.contains(':') {
+                    format!("{name}@{}", advice.value)
+                } else {
+                    format!("{name}:{}", advice.value)
+                }
+            }
+            _ => advice.value.to_string(),
+        }
+    }
+
+    fn set_image(&self, image: &str) -> Vec<String> {
+        let containers = self.containers.iter();
+        containers.filter_map(|name| self.target.set_image(name, image)).collect()
+    }
+
+    /// Names a pull secret that was tried: at the ServiceAccount if its secrets count, else in the
+    /// template.
+    fn use_secret(&self, secret: &str) -> Vec<String> {
+        let Some(account) = self.account else {
+            return self.target.add_pull_secret(secret).into_iter().collect();
+        };
+        let named = add_to_service_account(account, self.target.namespace, self.named, secret);
+        named.into_iter().chain(self.target.restart()).collect()
+    }
+}
+
+/// Whether pods fail for want of a login.
+fn wants_login(report: &Report) -> bool {
+    report.failures.causes.first().is_some_and(|line| {
+        matches!(line.cause, Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing)
+    })
+}

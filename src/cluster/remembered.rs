@@ -1,0 +1,109 @@
+//! Asks a running `serve` what it remembers, through the API server and with the person's own
+//! rights: by the dry run of an object that its webhook is asked about (`review::recall`).
+
+use std::time::Instant;
+
+use kube::client::Body;
+use serde_json::json;
+
+use super::client::Connection;
+use crate::history::{Memory, ReportTarget};
+use crate::kube_views::is_namespace_name;
+use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recalled {
+    /// What is remembered.
+    Memory(Box<Memory>),
+    /// Nobody was asked, or nobody answered, for this reason.
+    Not(&'static str),
+}
+
+/// Asks about one subject, in a namespace whose objects are reviewed.
+pub async fn remembered(
+    connection: &Connection,
+    namespace: &str,
+    subject: &ReportTarget,
+    deadline: Instant,
+) -> Recalled {
+    let asking = ask(connection, namespace, subject);
+    match tokio::time::timeout_at(deadline.into(), asking).await {
+        Ok(recalled) => recalled,
+        Err(_late) => Recalled::Not("the API server did not answer in time"),
+    }
+}
+
+async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -> Recalled {
+    let (asked, image) = match subject {
+        ReportTarget::Image(image) => (format!("image:{image}"), image.to_string()),
+        ReportTarget::Registry(host) => (format!("registry:{host}"), format!("{host}/any/image")),
+        ReportTarget::Digest(_) | ReportTarget::Repository(_) => {
+            return Recalled::Not("it is asked of images and registries alone");
+        }
+    };
+    if !is_namespace_name(namespace) {
+        return Recalled::Not("the namespace's name is none");
+    }
+    let labels = json!({"app.kubernetes.io/name": "pullgate-explain"});
+    let body = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"generateName": "pullgate-explain-", "namespace": namespace,
+            "annotations": {EXPLAIN_ANNOTATION: asked}},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "explain", "image": image}]}}},
+    });
+    let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?dryRun=All");
+    let request = http::Request::post(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string().into_bytes()));
+    let Ok(request) = request else { return Recalled::Not("the question cannot be written") };
+    let Ok(response) = connection.client().send(request).await else {
+        return Recalled::Not("the API server cannot be reached");
+    };
+    match response.status().as_u16() {
+        200..=299 => {}
+        403 => {
+            return Recalled::Not(
+                "you may not create Deployments in this namespace, not even in a dry run",
+            );
+        }
+        _ => return Recalled::Not("the API server refuses the dry run that asks"),
+    }
+    let warnings = response.headers().get_all(http::header::WARNING).iter();
+    let texts: Vec<String> =
+        warnings.filter_map(|warning| text_of(warning.to_str().ok()?)).collect();
+    match memory_of_warnings(texts.iter().map(String::as_str)) {
+        Some(memory) => Recalled::Memory(Box::new(memory)),
+        None => Recalled::Not("no Pullgate that knows answers for this namespace"),
+    }
+}
+
+/// The text of a `Warning` header: `299 - "text"`, with backslashes before quotation marks and
+/// backslashes.
+fn text_of(header: &str) -> Option<String> {
+    let (_, rest) = header.split_once('"')?;
+    let mut text = String::with_capacity(rest.len());
+    let mut letters = rest.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => return Some(text),
+            '\\' => text.push(letters.next()?),
+            other => text.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_warning() {
+        assert_eq!(text_of(r#"299 - "a \"b\" \\c""#).as_deref(), Some(r#"a "b" \c"#));
+        assert_eq!(text_of("299 - none"), None);
+        assert_eq!(text_of(r#"299 - "cut"#), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Whose pods had an image before they went: a scope that outlives its pods.
+
+use super::HealthIndex;
+use super::interner::{Id, Marks, NONE};
+use super::query::Visible;
+use super::record::{PodName, PodRecord, Seconds, State, timestamp};
+use super::workloads::Workload;
+use crate::history::report::RememberedLine;
+
+/// Workloads that are remembered of one image; the one that went first is forgotten first.
+const MAX: usize = 4;
+
+/// A workload that had an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone {
+    workload: Workload,
+    /// When its last pod with the image went.
+    at: Seconds,
+    /// Whether that pod had the image, or could not get it.
+    ran: bool,
+}
+
+impl Gone {
+    pub(super) fn mark(&self, names: &mut Marks) {
+        names.set(self.workload.kind);
+        names.set(self.workload.namespace);
+        names.set(self.workload.name);
+    }
+}
+
+impl HealthIndex {
+    /// Notes whose a pod was that goes now.
+    pub(super) fn remember_owner(&mut self, pod: &PodRecord, now: Seconds) {
+        let owner = (pod.workload != NONE).then(|| self.workloads.top(pod.workload)).flatten();
+        let workload = match (owner, pod.name) {
+            (Some(workload), _) => workload,
+            (None, PodName::Whole(name)) => {
+                let kind = self.names.intern("Pod", |name: &str| name.into());
+                Workload { kind, namespace: pod.namespace, name }
+            }
+            (None, PodName::Suffix(..)) => return,
+        };
+        for container in pod.containers.as_slice() {
+            let ran = match container.state {
+                State::Running | State::Crashing | State::Done => true,
+                State::Failing => false,
+                State::Waiting => continue,
+            };
+            let Some(image) = self.images.get_mut(container.image) else { continue };
+            image.gone.retain(|known| known.workload != workload);
+            if image.gone.len() >= MAX {
+                image.gone.remove(0);
+            }
+            image.gone.push(Gone { workload, at: now, ran });
+        }
+    }
+
+    /// Whose pods had these images and are gone, the latest first; without those that have pods
+    /// now.
+    pub(super) fn remembered(&self, images: &[Id], visible: &Visible) -> Vec<RememberedLine> {
+        let known = images.iter().filter_map(|image| self.images.get(*image));
+        let mut gone: Vec<Gone> = known
+            .flat_map(|image| image.gone.iter().copied())
+            .filter(|gone| visible.includes(gone.workload.namespace))
+            .collect();
+        gone.sort_by_key(|gone| std::cmp::Reverse(gone.at));
+        let mut lines: Vec<RememberedLine> = Vec::new();
+        for gone in gone {
+            let line = RememberedLine {
+                kind: self.text(gone.workload.kind).to_owned(),
+                namespace: self.text(gone.workload.namespace).to_owned(),
+                name: self.text(gone.workload.name).to_owned(),
+                last: timestamp(gone.at),
+                ran: gone.ran,
+            };
+            let same = |other: &RememberedLine| {
+                (&other.kind, &other.namespace, &other.name)
+                    == (&line.kind, &line.namespace, &line.name)
+            };
+            if !lines.iter().any(same) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+}

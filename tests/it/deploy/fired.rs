@@ -1,0 +1,148 @@
+//! The alerts about what nodes live with, each fired: a real Prometheus scrapes a real `serve` that
+//! watches a real API server, and reads the chart's own rules.
+//!
+//! What a rule waits for (`for`, in minutes) is taken to be over; everything else is as the chart
+//! has it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::chart::render;
+use super::{one, program};
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::images::Image;
+use crate::cluster::pullgate::{self, Proof, PullgateServer};
+use crate::cluster::{nodes, process, skipped};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Prometheus, until it is dropped.
+struct Prometheus {
+    process: Child,
+    lines: mpsc::Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Prometheus {
+    fn start(program: &std::path::Path, rules: &std::path::Path, address: &str) -> Self {
+        let mut command = Command::new(program);
+        command.arg(rules).args([address, "pullgate", "pullgate-metrics"]);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(process.stdout.take().unwrap());
+        let (tell, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { process, lines, heard: Vec::new() }
+    }
+
+    /// Waits until an alert with this name and this text in its labels fires.
+    fn fires(&mut self, alert: &str, labels: &str) {
+        let until = Instant::now() + PATIENCE;
+        let wanted =
+            |line: &String| line.starts_with(&format!("{alert} ")) && line.contains(labels);
+        while !self.heard.iter().any(wanted) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.heard.push(line),
+                Err(why) => panic!("{alert} {labels} does not fire ({why}): {:#?}", self.heard),
+            }
+        }
+    }
+}
+
+/// The chart's rules, with what they wait for taken to be over.
+fn rules(helm: &std::path::Path) -> Value {
+    let objects = render(helm, &["prometheusRule.enabled=true"]).unwrap();
+    let mut spec = one(&objects, "PrometheusRule", "pullgate")["spec"].clone();
+    for rule in spec["groups"][0]["rules"].as_array_mut().unwrap() {
+        rule.as_object_mut().unwrap().remove("for");
+    }
+    spec
+}
+
+#[test]
+fn alerts_about_registries_fire() {
+    let (Some(apiserver), Some(helm), Some(alerts)) =
+        (program("kube-apiserver"), program("helm"), program("alerts"))
+    else {
+        return;
+    };
+    let programs = apiserver.parent().unwrap();
+    if Command::new(&alerts)
+        .output()
+        .is_ok_and(|said| !String::from_utf8_lossy(&said.stderr).contains("ADDRESS"))
+    {
+        skipped("the program `alerts` is of an earlier build (tests/cluster/build.sh)");
+        return;
+    }
+    let cluster = ControlPlane::start(programs).unwrap();
+    pullgate::grant_rights(&cluster);
+    let server = PullgateServer::start(&cluster, None, Proof::PathToken, &[]).unwrap();
+    let folder = process::folder("fired");
+    let file = folder.path().join("rules.json");
+    std::fs::write(&file, rules(&helm).to_string()).unwrap();
+    let mut prometheus = Prometheus::start(&alerts, &file, &server.admin_address());
+    live(&cluster);
+    prometheus.fires("PullgateRegistryFailsForNodes", "registry=\"lost.example\"");
+    prometheus.fires("PullgateRegistryFailsForNodes", "kind=\"outage\"");
+    prometheus.fires("PullgateTlsFailsOnNodes", "registry=\"tls.example\"");
+    prometheus.fires("PullgateCredentialsRejected", "registry=\"login.example\"");
+    let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
+    assert!(quiet("PullgateAbsent") && quiet("PullgateHistoryStale"), "{:#?}", prometheus.heard);
+    let said =
+        prometheus.heard.iter().any(|line| line.contains("cannot speak TLS with tls.example"));
+    assert!(said, "{:#?}", prometheus.heard);
+}
+
+/// Three registries in trouble of three kinds.
+fn live(cluster: &ControlPlane) {
+    for node in ["node-a", "node-b"] {
+        nodes::create_node(cluster, node, "amd64", &[], &[]);
+    }
+    for namespace in ["shop", "bank"] {
+        cluster.namespace_called(namespace, &[]);
+    }
+    let digest = Image::single("amd64", "old").digest().to_owned();
+    pod(cluster, "shop", "old", "login.example/app:1");
+    nodes::play_running(cluster, "shop", "old", "node-a", &digest);
+    let troubles = [
+        ("lost.example", "dial tcp 10.0.0.1:443: connect: connection refused"),
+        (
+            "tls.example",
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        ),
+        ("login.example", "unexpected status from HEAD request: 401 Unauthorized"),
+    ];
+    for (nth, (host, message)) in troubles.into_iter().enumerate() {
+        for at in 0..4 {
+            let namespace = if at % 2 == 0 { "shop" } else { "bank" };
+            let node = if at % 2 == 0 { "node-a" } else { "node-b" };
+            let name = format!("p{nth}{at}");
+            pod(cluster, namespace, &name, &format!("{host}/app{}:1", at % 2));
+            nodes::play_failing(cluster, namespace, &name, node, ("ErrImagePull", message));
+        }
+    }
+}
+
+fn pod(cluster: &ControlPlane, namespace: &str, name: &str, image: &str) {
+    cluster.admin().create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "Always"}]},
+    }));
+}
