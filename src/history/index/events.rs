@@ -117,19 +117,25 @@ impl HealthIndex {
     }
 
     fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds) -> bool {
-        let Some(pod) = self.pods.get(slot) else { return false };
-        let has_it = pod.containers.as_slice().iter().any(|container| {
-            container.image == image
-                && matches!(container.state, State::Running | State::Crashing | State::Done)
-        });
+        let Some(pod) = self.pods.get_mut(slot) else { return false };
+        let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let mut has_it = false;
+        let mut fresh = true;
+        for container in pod.containers.as_mut_slice() {
+            let ran = matches!(container.state, State::Running | State::Crashing | State::Done);
+            if container.image != image || !ran {
+                continue;
+            }
+            has_it = true;
+            // The same event comes again with every list, and a start that asked the registry was
+            // counted with its container.
+            fresh &= at > container.pulled && !(container.always && at <= container.at);
+            container.pulled = container.pulled.max(at);
+        }
         if !has_it {
             return false;
         }
-        let (uid, without_secrets) = (pod.uid, pod.without_secrets);
-        let mut fresh = false;
         if let Some(entry) = self.images.get_mut(image) {
-            // The same event comes again with every list.
-            fresh = at > entry.pulled;
             entry.pulled = entry.pulled.max(at);
             entry.heard = entry.heard.max(at);
         }

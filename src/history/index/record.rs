@@ -42,6 +42,8 @@ pub(super) struct ContainerRecord {
     pub(super) digest: Id,
     /// When it was started, or since when it fails.
     pub(super) at: Seconds,
+    /// When it was last heard to be freshly pulled.
+    pub(super) pulled: Seconds,
     /// Where this pod stands in the image's list.
     pub(super) place: u32,
     /// What it is doing.
@@ -72,6 +74,7 @@ impl ContainerRecord {
             image,
             digest: NONE,
             at,
+            pulled: 0,
             place: 0,
             state,
             cause: NO_CAUSE,
@@ -93,6 +96,7 @@ impl ContainerRecord {
 
     /// Takes over what was known of the same container while it fails on.
     pub(super) fn inherit(&mut self, before: &Self) {
+        self.pulled = before.pulled;
         if self.state == State::Failing && before.state == State::Failing {
             self.hint = before.hint;
             if let Some(cause) = cause_of(before.cause) {

@@ -212,7 +212,8 @@ impl Registry {
 
     /// A node pulled freshly from it.
     pub(super) fn count_pull(&mut self, at: Seconds) {
-        // Starts of long ago come in with the first list: they say nothing of now.
+        // Starts of long ago come in with the first list: they say nothing of now. Windows begin at
+        // times of the clock, so that it is the same in whatever order pulls are heard of.
         if at >= self.window.0 {
             self.roll(at);
             self.window.1 = self.window.1.saturating_add(1);
@@ -226,7 +227,7 @@ impl Registry {
     fn roll(&mut self, now: Seconds) {
         let (start, current, _) = self.window;
         if now >= start.saturating_add(2 * RECENT) {
-            self.window = (now, 0, 0);
+            self.window = (now - now % RECENT, 0, 0);
         } else if now >= start.saturating_add(RECENT) {
             self.window = (start + RECENT, 0, current);
         }

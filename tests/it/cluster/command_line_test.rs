@@ -181,7 +181,9 @@ fn explain_tells_an_administrator_of_the_whole_cluster() {
     let Some(desk) = desk() else { return };
     let page = desk.pullgate(ADMIN, &["explain", &desk.open.image("shop/app:2")]);
     assert_eq!((page.code, &*page.stderr), (0, ""), "{page:?}");
-    for said in ["deployment/bad in shop", "tag_not_found", "shop/app:1 runs", "last good"] {
+    for said in
+        ["deployment/bad in shop", "tag_not_found", "Use `1` (2 pods run it here)", "last good"]
+    {
         assert!(page.stdout.contains(said), "no {said}: {page:?}");
     }
     let image = desk.open.image("shop/app:1");

@@ -176,10 +176,9 @@ fn the_secret_that_works_is_tried_and_the_command_names_it() {
     let patch = line(&page, "Do");
     assert_eq!(
         patch,
-        r#"kubectl patch serviceaccount default -n shop -p '{"imagePullSecrets":[{"name":"registry-login"}]}'"#,
+        r#"kubectl patch deployment/billing -n shop -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"registry-login"}]}}}}'"#,
         "{page}"
     );
-    assert!(page.contains("kubectl rollout restart deployment/billing -n shop"), "{page}");
     assert!(page.contains("without credentials: registry rejects"), "{page}");
     assert!(!page.contains(PULLER.1), "a password is shown: {page}");
     // A key for another host is named, with why it does not match.

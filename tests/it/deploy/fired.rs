@@ -104,7 +104,11 @@ fn alerts_about_registries_fire() {
     prometheus.fires("PullgateTlsFailsOnNodes", "registry=\"tls.example\"");
     prometheus.fires("PullgateCredentialsRejected", "registry=\"login.example\"");
     let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
-    assert!(quiet("PullgateAbsent") && quiet("PullgateHistoryStale"), "{:#?}", prometheus.heard);
+    assert!(
+        quiet("PullgateRegistryDown") && quiet("PullgateCertificateExpires"),
+        "{:#?}",
+        prometheus.heard
+    );
     let said =
         prometheus.heard.iter().any(|line| line.contains("cannot speak TLS with tls.example"));
     assert!(said, "{:#?}", prometheus.heard);
