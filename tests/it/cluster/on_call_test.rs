@@ -170,7 +170,7 @@ fn the_secret_that_works_is_tried_and_the_command_names_it() {
     let image = house.private.image("shop/billing:3");
     let page = house.page(DEVELOPER, &[&image, "-n", "shop"], "registry-login");
     assert!(
-        line(&page, "Remedy").contains("secret `registry-login` here was tried and works"),
+        line(&page, "Remedy").contains("Secret `registry-login` here was tried and works"),
         "{page}"
     );
     let patch = line(&page, "Do");
@@ -179,7 +179,7 @@ fn the_secret_that_works_is_tried_and_the_command_names_it() {
         r#"kubectl patch deployment/billing -n shop -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"registry-login"}]}}}}'"#,
         "{page}"
     );
-    assert!(page.contains("without credentials: registry rejects"), "{page}");
+    assert!(page.contains("without credentials: registry rejects the credentials"), "{page}");
     assert!(!page.contains(PULLER.1), "a password is shown: {page}");
     // A key for another host is named, with why it does not match.
     let elsewhere = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
