@@ -52,9 +52,9 @@ pub use client::{ApiError, ClusterError, Connection, Place};
 pub use list_once::{Survey, read_object};
 pub use policies::{PolicyNews, PolicySource};
 pub use progress::{STALE_AFTER, WatchProgress};
-pub use try_out::{TriedOut, try_out};
 pub use refused::RefusedPods;
 pub use remembered::{Recalled, remembered};
+pub use try_out::{TriedOut, try_out};
 pub use watch::WatchTuning;
 
 use access::Accesses;
