@@ -53,7 +53,7 @@ impl House {
         pullgate::grant_rights(&cluster);
         let server = PullgateServer::start(&cluster, Some(POLICY), Proof::PathToken, &[]).unwrap();
         let folder = process::folder("on-call");
-        let house = Self { server: server, open, private, lost, cluster, folder };
+        let house = Self { server, open, private, lost, cluster, folder };
         house.live();
         house.server.register(&house.cluster, "on-call", LABEL);
         house
