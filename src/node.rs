@@ -18,7 +18,8 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use crate::credential::{
-    CacheScope, CredentialOrigin, DockerConfig, Keyring, Provider, ProviderConfig, ProviderError,
+    CacheScope, Credential, CredentialOrigin, DockerConfig, Keyring, Provider, ProviderConfig,
+    ProviderError,
 };
 use crate::image::ImageReference;
 use crate::review::{NodeCredentialSource, NodeCredentials};
@@ -133,6 +134,11 @@ impl NodeFiles {
             answers: Cache::builder().max_capacity(MAX_ANSWERS).expire_after(KeepAsSaid).build(),
             running: Cache::builder().max_capacity(1000).time_to_idle(exec::TIME_LIMIT * 4).build(),
         })
+    }
+
+    /// The first login of the docker configuration for an image or a mirror's copy of it.
+    pub fn docker_login(&self, image: &ImageReference) -> Option<Credential> {
+        self.config.as_ref()?.lookup(image).into_iter().next()
     }
 
     /// Without any file: nothing is known of the nodes' credentials.

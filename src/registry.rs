@@ -55,8 +55,8 @@ pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
 pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
 pub use options::{
-    CacheLimits, InClusterHosts, LoadLimits, ProxyOptions, RegistryOptions, RegistryPolicy,
-    StepLimits,
+    CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, ProxyOptions, RegistryOptions,
+    RegistryPolicy, StepLimits,
 };
 pub use realm::RealmPair;
 pub use resolver::NameResolver;
@@ -111,6 +111,7 @@ impl RegistryClient {
             ),
             contents: manifest::Contents::new(&options.cache, &options.limits),
             salt: IdentitySalt::new(random),
+            mirror_logins: options.mirror_logins.clone(),
         });
         let tags = TagLists::new(options.cache.clone(), Arc::clone(&metrics));
         Ok(Arc::new_cyclic(|me| Self {

@@ -71,8 +71,8 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
         });
         return Ok(report);
     }
-    let registry = wiring::registry(flags, &policy)?;
     let nodes = wiring::nodes(flags)?;
+    let registry = wiring::registry(flags, &policy, nodes.clone())?;
     let cluster = match context {
         Some(context) => Some(wiring::cluster(context).await?),
         None => None,
@@ -88,7 +88,7 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     let judge = Judge {
         registry: &registry,
         files: &files,
-        nodes: &nodes,
+        nodes: &*nodes,
         logins: &Logins::default(),
         policy: &policy,
         as_enforced: flags.as_enforced,

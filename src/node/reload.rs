@@ -51,6 +51,11 @@ impl FollowedNodeFiles {
         Ok(Self { current: ArcSwap::from_pointee(paths.read()?), paths })
     }
 
+    /// What the files say now.
+    pub fn current(&self) -> Arc<NodeFiles> {
+        self.current.load_full()
+    }
+
     /// Looks at the files every so often; never returns. What plugins have answered is forgotten
     /// with a change.
     pub async fn follow(self: Arc<Self>, every: Duration) {
@@ -86,7 +91,7 @@ impl NodeCredentialSource for FollowedNodeFiles {
         image: &'a ImageReference,
         deadline: Instant,
     ) -> BoxFuture<'a, NodeCredentials> {
-        let current = self.current.load_full();
+        let current = self.current();
         async move { current.node_credentials(image, deadline).await }.boxed()
     }
 }

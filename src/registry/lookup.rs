@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
-use super::options::StepLimits;
+use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
 use super::{auth, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
-use crate::node_config::Route;
+use crate::node_config::{Endpoint, Route};
 use crate::pull::{LookupRequest, Outcome, Purpose, TagList};
 
 /// What one look-up came to.
@@ -31,6 +31,7 @@ pub(super) struct LookupService {
     pub(super) limits: Limits,
     pub(super) contents: Contents,
     pub(super) salt: IdentitySalt,
+    pub(super) mirror_logins: Option<Arc<dyn MirrorLogins>>,
 }
 
 /// What is asked for, why, and on whose behalf.
@@ -83,7 +84,11 @@ impl LookupService {
             return self.ask(request, routes, deadline).await;
         };
         let found = found.clone();
-        let login = node_login(request, route).filter(|_| known.node_login);
+        let at_mirror = self.at_mirror(route).filter(|_| known.node_login);
+        let (route, login) = match &at_mirror {
+            Some((route, login)) => (route, Some(login.clone())),
+            None => (route, node_login(request, route).filter(|_| known.node_login)),
+        };
         let credential = login.as_ref().or(request.credential.as_ref());
         let question = Question::of(request);
         let deeper = self
@@ -112,12 +117,13 @@ impl LookupService {
     ) -> LookupResult {
         let mirror = route.endpoint.is_mirror.then(|| host_of(route));
         let given = request.credential.as_ref();
+        if let Some((route, login)) = self.at_mirror(route) {
+            let outcome = self.ask_with(request, Some(&login), &route, deadline).await;
+            return LookupResult { outcome: at_strangers(outcome), mirror, node_login: true };
+        }
         let Some(login) = node_login(request, route) else {
             let outcome = self.ask_with(request, given, route, deadline).await;
-            // CRI-O looks for a login of the mirror's own name, which nobody gave us.
-            let strange = mirror.is_some() && !route.endpoint.takes_credentials;
-            let outcome =
-                if strange && is_refusal(&outcome) { Outcome::MirrorRefused } else { outcome };
+            let outcome = if is_stranger(route) { at_strangers(outcome) } else { outcome };
             return LookupResult { outcome, mirror, node_login: false };
         };
         let outcome = self.ask_with(request, Some(&login), route, deadline).await;
@@ -128,6 +134,19 @@ impl LookupService {
             }
         }
         LookupResult { outcome, mirror, node_login: true }
+    }
+
+    /// A mirror that does not get the pod's credentials, with the login that the runtime has for
+    /// it by its own name.
+    fn at_mirror(&self, route: &Route) -> Option<(Route, Credential)> {
+        if !is_stranger(route) {
+            return None;
+        }
+        let logins = self.mirror_logins.as_ref()?;
+        let name = format!("{}/{}", host_of(route), route.repository);
+        let login = logins.login(&ImageReference::parse(&name).ok()?)?;
+        let endpoint = Endpoint { takes_credentials: true, ..(*route.endpoint).clone() };
+        Some((Route { endpoint: Arc::new(endpoint), ..route.clone() }, login))
     }
 
     async fn ask_with(
@@ -206,6 +225,17 @@ impl LookupService {
         drop(pass);
         Ok(spoken)
     }
+}
+
+/// Whether it is a mirror that the pod's credentials are kept from.
+fn is_stranger(route: &Route) -> bool {
+    route.endpoint.is_mirror && !route.endpoint.takes_credentials
+}
+
+/// What a mirror's refusal says where its login is the runtime's business: nodes may have another
+/// one, in files that nobody gave us or that are read in another way.
+fn at_strangers(outcome: Outcome) -> Outcome {
+    if is_refusal(&outcome) { Outcome::MirrorRefused } else { outcome }
 }
 
 /// The login of the nodes' runtime for this host, where it counts.

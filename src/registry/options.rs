@@ -8,6 +8,8 @@ use ipnet::IpNet;
 
 use super::realm::RealmPair;
 use super::resolver::NameResolver;
+use crate::credential::Credential;
+use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
 use crate::policy::RegistryBudget;
 
@@ -40,6 +42,17 @@ pub struct RegistryOptions {
     pub user_agent: String,
     /// The way names are resolved; the system's if nothing is given.
     pub resolver: Option<Arc<dyn NameResolver>>,
+    /// The logins of the nodes' runtime for mirrors, by the mirrors' own names.
+    pub mirror_logins: Option<Arc<dyn MirrorLogins>>,
+}
+
+/// The logins that a runtime itself looks up for mirrors that do not get the pod's credentials.
+///
+/// CRI-O finds them in its docker configuration under the mirror's name
+/// (<https://github.com/containers/image/blob/main/docker/docker_image_src.go>).
+pub trait MirrorLogins: Send + Sync {
+    /// The login for this image, whose host and path are the mirror's.
+    fn login(&self, at_mirror: &ImageReference) -> Option<Credential>;
 }
 
 impl Default for RegistryOptions {
@@ -58,6 +71,7 @@ impl Default for RegistryOptions {
             cache: CacheLimits::default(),
             user_agent: concat!("pullgate/", env!("CARGO_PKG_VERSION")).to_owned(),
             resolver: None,
+            mirror_logins: None,
         }
     }
 }

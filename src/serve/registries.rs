@@ -1,7 +1,12 @@
 //! How registries are reached, from flags, policy and environment, for every subcommand alike.
 
+use crate::credential::Credential;
+use crate::image::ImageReference;
+use crate::node::{FollowedNodeFiles, NodeFiles};
 use crate::policy::PullgatePolicy;
-use crate::registry::{InClusterHosts, ProxyOptions, RealmPair, RegistryOptions, RegistryPolicy};
+use crate::registry::{
+    InClusterHosts, MirrorLogins, ProxyOptions, RealmPair, RegistryOptions, RegistryPolicy,
+};
 use crate::serve::RegistrySettings;
 
 /// The options without the nodes' mirrors, which each subcommand loads in its own way.
@@ -39,5 +44,17 @@ pub(super) fn directions(policy: &PullgatePolicy) -> RegistryPolicy {
         in_cluster: InClusterHosts(in_cluster.collect()),
         budgets: spec.registries.budgets.clone(),
         ..RegistryPolicy::default()
+    }
+}
+
+impl MirrorLogins for NodeFiles {
+    fn login(&self, at_mirror: &ImageReference) -> Option<Credential> {
+        self.docker_login(at_mirror)
+    }
+}
+
+impl MirrorLogins for FollowedNodeFiles {
+    fn login(&self, at_mirror: &ImageReference) -> Option<Credential> {
+        self.current().docker_login(at_mirror)
     }
 }

@@ -96,7 +96,10 @@ impl App {
         let mirrors = registry.mirrors.clone().map(hosts_source);
         let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
         let limits = snapshot::limits(&policy, hosts.as_ref());
-        let registry = registry_client(registry, hosts, &policy)?;
+        let runtime = nodes.runtime;
+        let given = GivenFiles { mirrors: mirrors.is_some(), credentials: nodes.has_files() };
+        let nodes = node_files(nodes)?;
+        let registry = registry_client(registry, hosts, &policy, nodes.clone())?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
         let (token_file, callers) = callers(token_file, client_authorities.is_some())?;
         let (serving, authorities, ca_bundle) = match &own {
@@ -123,9 +126,6 @@ impl App {
         let cluster = Arc::new(cluster);
         let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
         let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
-        let runtime = nodes.runtime;
-        let given = GivenFiles { mirrors: mirrors.is_some(), credentials: nodes.has_files() };
-        let nodes = node_files(nodes)?;
         let (sink, concerns) = Concerns::new(&metrics);
         let reviewer = Arc::new(Reviewer {
             registry: registry.clone(),
@@ -416,10 +416,12 @@ fn registry_client(
     settings: RegistrySettings,
     hosts: Option<RegistryHosts>,
     in_force: &PullgatePolicy,
+    nodes: Arc<FollowedNodeFiles>,
 ) -> anyhow::Result<Arc<RegistryClient>> {
     let mut options = registries::options(settings, in_force);
     options.directions = policy::directions(in_force);
     options.hosts = hosts.unwrap_or(options.hosts);
+    options.mirror_logins = Some(nodes);
     Ok(RegistryClient::new(options)?)
 }
 

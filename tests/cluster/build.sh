@@ -41,6 +41,11 @@ bin=$out/bin
 stamps=$out/stamps
 mkdir -p "$bin" "$stamps"
 
+if [[ " $modules " == *" runc "* ]] && ! command -v "${CC:-cc}" >/dev/null; then
+  echo "missing: ${CC:-cc}. runc needs a C compiler; install gcc or clang." >&2
+  exit 2
+fi
+
 # One builder at a time per output folder: two would race for the same files and processors.
 if command -v flock >/dev/null; then
   exec 9>"$out/lock"
@@ -60,6 +65,16 @@ packages() { # folder -> "program=main package" words
       echo "kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver" \
         "kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager" \
         "kubectl=k8s.io/kubernetes/cmd/kubectl" ;;
+    node)
+      echo "kubelet=k8s.io/kubernetes/cmd/kubelet" \
+        "kube-scheduler=k8s.io/kubernetes/cmd/kube-scheduler" ;;
+    containerd)
+      echo "containerd=github.com/containerd/containerd/v2/cmd/containerd" \
+        "containerd-shim-runc-v2=github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2" \
+        "ctr=github.com/containerd/containerd/v2/cmd/ctr" ;;
+    runc)
+      echo "runc=github.com/opencontainers/runc" \
+        "runc-plain=pullgate.dev/tests/cluster/runc/runc-plain" ;;
     etcd) echo "etcd=go.etcd.io/etcd/server/v3" ;;
     registry) echo "registry=github.com/distribution/distribution/v3/cmd/registry" ;;
     ggcr) echo "registry-ggcr=pullgate.dev/tests/cluster/ggcr" ;;
@@ -73,12 +88,19 @@ packages() { # folder -> "program=main package" words
 link_flags() { # folder -> -ldflags; what the program says of its own version
   local v p
   case $1 in
-    kubernetes | kubernetes-*)
+    kubernetes | kubernetes-* | node)
       v=$(pinned k8s.io/kubernetes)
       p=k8s.io/component-base/version
       echo "-s -w -X $p.gitVersion=$v -X $p.gitMajor=1 -X $p.gitMinor=$(cut -d. -f2 <<<"$v")" ;;
+    containerd)
+      v=$(pinned github.com/containerd/containerd/v2)
+      echo "-s -w -X github.com/containerd/containerd/v2/version.Version=$v" ;;
     *) echo "-s -w" ;;
   esac
+}
+
+build_tags() { # folder -> -tags; file systems that need libraries of the distribution are left out
+  case $1 in containerd) echo "no_btrfs,no_devmapper,no_zfs" ;; esac
 }
 
 fingerprint() { # folder -> what the result depends on
@@ -113,13 +135,16 @@ build() { # folder
   (
     cd "$here/$folder"
     flags=$(link_flags "$folder")
+    tags=$(build_tags "$folder")
+    # runc enters the container's namespaces in C, before Go's runtime has started threads.
+    [[ $folder != runc ]] || export CGO_ENABLED=1
     if [[ ${#programs[@]} == 1 ]]; then
-      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -ldflags "$flags" \
+      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -tags "$tags" -ldflags "$flags" \
         -o "$bin/${programs[0]}" "${wanted#*=}"
     else
       # One command for all programs of a module: they share most of their packages.
       # shellcheck disable=SC2046
-      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -ldflags "$flags" \
+      go build -buildvcs=false -mod=readonly -p "$jobs" -trimpath -tags "$tags" -ldflags "$flags" \
         -o "$bin/" $(for word in $wanted; do echo "${word#*=}"; done)
     fi
   ) || failed=$?

@@ -155,3 +155,18 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<T, NotYet>) -> 
         }
     }
 }
+
+/// Ctrl-C, and being asked to end, end everything that was started first.
+pub fn end_on_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _in_runtime = runtime().enter();
+    for (kind, status) in [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143)] {
+        let mut signal = signal(kind).expect("a signal can be listened for");
+        runtime().spawn(async move {
+            signal.recv().await;
+            eprintln!("\nstopping what was started");
+            process::dismiss_guard();
+            std::process::exit(status);
+        });
+    }
+}

@@ -27,7 +27,7 @@ use cluster::stage::Stage;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    end_on_signal();
+    cluster::end_on_signal();
     let code = play(started);
     dismiss_guard();
     code
@@ -99,20 +99,5 @@ fn styled(style: &str, text: &str) -> String {
         format!("\u{1b}[{style}m{text}\u{1b}[0m")
     } else {
         text.to_owned()
-    }
-}
-
-/// Ctrl-C, and being asked to end, end everything that was started first.
-fn end_on_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let _in_runtime = cluster::runtime().enter();
-    for (kind, status) in [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143)] {
-        let mut signal = signal(kind).expect("a signal can be listened for");
-        cluster::runtime().spawn(async move {
-            signal.recv().await;
-            eprintln!("\nstopping what was started");
-            dismiss_guard();
-            std::process::exit(status);
-        });
     }
 }

@@ -54,6 +54,7 @@ fn start() -> Instant {
 pub(super) fn registry(
     flags: &CheckFlags,
     policy: &PullgatePolicy,
+    nodes: Arc<NodeFiles>,
 ) -> anyhow::Result<Arc<dyn ManifestSource>> {
     let settings: RegistrySettings = flags.registry.clone().into();
     let hosts = match settings.mirrors.clone() {
@@ -62,8 +63,12 @@ pub(super) fn registry(
         Some(MirrorFiles::Crio(path)) => HostsSource::Crio(path).load()?,
         None => RegistryHosts::default(),
     };
-    let options =
-        RegistryOptions { contact_loopback: true, hosts, ..registries::options(settings, policy) };
+    let options = RegistryOptions {
+        contact_loopback: true,
+        hosts,
+        mirror_logins: Some(nodes),
+        ..registries::options(settings, policy)
+    };
     Ok(RegistryClient::new(options)?)
 }
 
@@ -75,10 +80,10 @@ pub(super) fn given_files(flags: &CheckFlags) -> GivenFiles {
 }
 
 /// What the nodes hold themselves, as far as their files were given.
-pub(super) fn nodes(flags: &CheckFlags) -> anyhow::Result<NodeFiles> {
+pub(super) fn nodes(flags: &CheckFlags) -> anyhow::Result<Arc<NodeFiles>> {
     let NodeSettings { credential_providers, docker_config, runtime: _ } =
         flags.nodes.clone().into();
     let providers = credential_providers.as_ref();
     let providers = providers.map(|(config, plugins)| (config.as_path(), plugins.as_path()));
-    Ok(NodeFiles::read(docker_config.as_deref(), providers)?)
+    Ok(Arc::new(NodeFiles::read(docker_config.as_deref(), providers)?))
 }

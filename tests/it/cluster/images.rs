@@ -1,6 +1,5 @@
-//! Small OCI images, made here: an empty layer, a configuration that names a platform, a manifest,
-//! and where wanted an index over several of them. Nobody runs them; what matters is what a
-//! registry says of them.
+//! Small OCI images, made here: a layer with one program, a configuration that names a platform, a manifest,
+//! and where wanted an index over several of them. A real node can run those for amd64.
 
 use std::fmt::Write as _;
 
@@ -48,8 +47,7 @@ impl Image {
     /// A lone manifest for Linux on `arch` (`amd64`, `arm64`). Images with different `content`
     /// have different digests.
     pub fn single(arch: &str, content: &str) -> Self {
-        // The end of an empty tar archive.
-        let layer = Blob::new(vec![0; 1024]);
+        let layer = Blob::new(layer());
         let config = Blob::new(to_bytes(&json!({
             "architecture": arch, "os": "linux",
             "config": {"Cmd": ["/app"], "Labels": {"content": content}},
@@ -86,6 +84,48 @@ impl Image {
     pub fn digest(&self) -> &str {
         &self.manifests[self.manifests.len() - 1].1.digest
     }
+}
+
+/// An archive with `/app`, a program that waits for ever.
+fn layer() -> Vec<u8> {
+    let program = waiting_program();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, "app", program.as_slice()).expect("an archive in memory");
+    archive.into_inner().expect("an archive in memory")
+}
+
+/// An ELF program for Linux on amd64 that waits for a signal, again and again.
+fn waiting_program() -> Vec<u8> {
+    // mov eax, 34 (pause); syscall; jmp back to the start
+    const CODE: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
+    const ADDRESS: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let size = HEADERS + CODE.len() as u64;
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut put = |bytes: &[u8]| elf.extend_from_slice(bytes);
+    // Executable, x86-64, version 1, entry, program headers, no sections, flags.
+    put(&2u16.to_le_bytes());
+    put(&62u16.to_le_bytes());
+    put(&1u32.to_le_bytes());
+    put(&(ADDRESS + HEADERS).to_le_bytes());
+    put(&64u64.to_le_bytes());
+    put(&0u64.to_le_bytes());
+    put(&0u32.to_le_bytes());
+    // Sizes and numbers of headers.
+    for number in [64u16, 56, 1, 64, 0, 0] {
+        put(&number.to_le_bytes());
+    }
+    // One segment to load: readable and executable, the whole file.
+    put(&1u32.to_le_bytes());
+    put(&5u32.to_le_bytes());
+    for number in [0, ADDRESS, ADDRESS, size, size, 0x1000] {
+        put(&number.to_le_bytes());
+    }
+    put(&CODE);
+    elf
 }
 
 fn to_bytes(value: &Value) -> Vec<u8> {

@@ -133,6 +133,11 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The file with its output.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -182,7 +187,8 @@ pub fn clean_environment(command: &mut Command, folder: &Path) {
     command.envs(set_here);
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of a log.
+pub fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();

@@ -186,7 +186,7 @@ impl Registry {
     /// # Panics
     /// When the registry refuses it.
     pub fn push(&self, repository: &str, tags: &[&str], image: &Image) {
-        let pushed = runtime().block_on(self.push_all(repository, tags, image));
+        let pushed = runtime().block_on(self.push_async(repository, tags, image));
         pushed.unwrap_or_else(|error| panic!("push of {repository}: {error}"));
     }
 
@@ -218,7 +218,13 @@ impl Registry {
         send(request)
     }
 
-    async fn push_all(&self, repository: &str, tags: &[&str], image: &Image) -> Result<(), String> {
+    /// The same, for those who are not to wait in a runtime; refusals are errors.
+    pub async fn push_async(
+        &self,
+        repository: &str,
+        tags: &[&str],
+        image: &Image,
+    ) -> Result<(), String> {
         for blob in &image.blobs {
             let start = self.url(&format!("/v2/{repository}/blobs/uploads/"));
             let started = self.write_request(Method::POST, &start, repository).send().await;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pullgate::credential::Credential;
 use pullgate::image::ImageReference;
-use pullgate::node_config::{Endpoint, RegistryHosts, parse_registries_yaml};
+use pullgate::node_config::{
+    Endpoint, RegistryHosts, parse_registries_conf, parse_registries_yaml,
+};
 use pullgate::pull::{Content, Detail, ErrorCode, Outcome, TlsFault};
-use pullgate::registry::{HostsError, HostsSource, RegistryClient, RegistryOptions};
+use pullgate::registry::{HostsError, HostsSource, MirrorLogins, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
@@ -125,6 +128,61 @@ async fn a_refusal_of_a_mirror_that_gets_no_credentials_is_doubt() {
     assert_eq!(lookup.outcome, Outcome::MirrorRefused);
     let lookup = look(&asked(true), &image(), None).await;
     assert!(matches!(lookup.outcome, Outcome::TagMissing { code: Some(_) }), "{lookup:?}");
+}
+
+/// The docker configuration of nodes, which knows the mirror by its own name.
+struct KnowsTheMirror {
+    host: String,
+    password: &'static str,
+}
+
+impl MirrorLogins for KnowsTheMirror {
+    fn login(&self, at_mirror: &ImageReference) -> Option<Credential> {
+        let known = at_mirror.host() == self.host && at_mirror.repository() == "copies/a/b";
+        known.then(|| credential("node", self.password))
+    }
+}
+
+/// A mirror of CRI-O is asked with the login that the nodes hold for it, whatever the pod brings; the
+/// pod's own is never shown to it, and a refusal stays doubt.
+#[rstest]
+#[case::that_works("pw", true)]
+#[case::that_is_refused("old", false)]
+#[tokio::test]
+async fn a_mirror_is_asked_with_the_login_that_nodes_hold_for_its_name(
+    #[case] password: &'static str,
+    #[case] works: bool,
+) {
+    let (mirror, origin) = (Scripted::start().await, Scripted::start().await);
+    mirror.access(Access::Basic(vec![user("node", "pw", &["*"])]));
+    mirror.put_image("copies/a/b", "v1", "linux", "amd64");
+    let text = format!(
+        "[[registry]]\nprefix = \"origin.example.com\"\nlocation = \"{}\"\ninsecure = true\n\
+         [[registry.mirror]]\nlocation = \"{}/copies\"\ninsecure = true\n",
+        origin.host(),
+        mirror.host()
+    );
+    let hosts = parse_registries_conf("registries.conf", &text).unwrap();
+    let logins = KnowsTheMirror { host: mirror.host(), password };
+    let options = RegistryOptions {
+        contact_loopback: true,
+        hosts,
+        mirror_logins: Some(Arc::new(logins)),
+        ..RegistryOptions::default()
+    };
+    let client = RegistryClient::new(options).unwrap();
+    for pods in [None, Some(&credential("alice", "of the pod"))] {
+        let lookup = look(&client, &image(), pods).await;
+        if works {
+            assert!(matches!(lookup.outcome, Outcome::Exists(_)), "{lookup:?}");
+            assert_eq!(lookup.mirror.as_deref(), Some(&*mirror.host()));
+            assert!(lookup.node_login);
+        } else {
+            assert_eq!(lookup.outcome, Outcome::MirrorRefused);
+        }
+    }
+    let shown: Vec<_> = mirror.calls().iter().filter_map(Call::proof).collect();
+    assert!(!shown.is_empty() && shown.iter().all(|proof| proof.contains("node")), "{shown:?}");
 }
 
 /// What k3s writes for its nodes: a login of the runtime's own.
