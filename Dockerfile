@@ -24,7 +24,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 # The manifest names them; only the program is built.
 COPY tests/it/main.rs ./tests/it/main.rs
-COPY tests/it/demo.rs ./tests/it/demo.rs
+COPY tests/it/demo.rs tests/it/live.rs ./tests/it/
 COPY benches ./benches
 COPY deploy/image/root.sh ./deploy/image/root.sh
 RUN cargo build --locked --release --bin pullgate \

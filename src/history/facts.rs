@@ -77,6 +77,9 @@ pub struct History {
     pub freshness: Freshness,
     /// The last time that a node pulled or started exactly this reference, anywhere.
     pub last_success: Option<Success>,
+    /// Whether an event of the last minutes says that a node has it. Whoever may write events can
+    /// claim that, so it makes decisions milder and proves nothing.
+    pub claimed_lately: bool,
     /// Tags of the same repository that run, in namespaces that the user may see; the most
     /// recently started first.
     pub known_tags: Vec<KnownTag>,

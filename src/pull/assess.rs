@@ -18,7 +18,8 @@ use crate::workload::{Eligible, ImagePullPolicy, Node};
 pub struct HistoryFacts {
     /// A node pulled or started this very reference a short while ago.
     pub recent_success: bool,
-    /// This reference ran here at some time: it may still be on a node's disk.
+    /// This reference ran here at some time, or a node said lately that it has it: it may be on a
+    /// node's disk.
     pub seen_here: bool,
     /// The registry as a whole is in trouble here.
     pub registry_in_trouble: bool,

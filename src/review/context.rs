@@ -341,7 +341,7 @@ impl ReviewContext<'_> {
         });
         HistoryFacts {
             recent_success: recent,
-            seen_here: history.last_success.is_some(),
+            seen_here: history.last_success.is_some() || history.claimed_lately,
             registry_in_trouble: history.registry.in_trouble,
             node_login: history.registry.node_login,
             escapes_reopened: history.registry.escapes_reopened,

@@ -309,8 +309,7 @@ pub(super) fn check(config: Config) -> anyhow::Result<()> {
         policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
     let hosts = registry.mirrors.clone().map(hosts_source);
     let hosts = hosts.as_ref().map(HostsSource::load).transpose()?;
-    registry_client(registry, hosts, &policy)?;
-    node_files(nodes)?;
+    registry_client(registry, hosts, &policy, node_files(nodes)?)?;
     Ok(())
 }
 

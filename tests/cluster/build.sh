@@ -12,6 +12,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${1:-$root/target/cluster}
+# `node`, `containerd` and `runc` are for `make live` and built by it.
 # `helm` renders the chart in `make test`; the demo needs it not and says so here.
 modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts definitions}
 

@@ -164,7 +164,7 @@ pub fn end_on_signal() {
         let mut signal = signal(kind).expect("a signal can be listened for");
         runtime().spawn(async move {
             signal.recv().await;
-            eprintln!("\nstopping what was started");
+            let _ = writeln!(std::io::stderr().lock(), "\nstopping what was started");
             process::dismiss_guard();
             std::process::exit(status);
         });

@@ -2,7 +2,8 @@
 //!
 //! An event counts only together with its pod: who may write events could otherwise claim pulls
 //! that never were. "Successfully pulled" counts once that pod has the image; a failure only
-//! gives a name to one that the status shows.
+//! gives a name to one that the status shows. For some minutes, though, it may be true of a pod that
+//! nobody saw: nodes list an image later than they have it, and pods end in the meantime.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,6 +15,13 @@ use crate::failure::classify;
 use crate::kube_views::EventView;
 use crate::pull::Cause;
 
+/// What the kubelet says of an image that it need not pull
+/// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/image_manager.go>).
+const PRESENT: &str = "already present on machine";
+/// How long an event may be ahead of what a node lists: a kubelet looks at its images every 30 s
+/// (`pkg/kubelet/images/image_gc_manager.go`) and reports them with its next status, by default within
+/// 10 s, at most every few minutes.
+pub(super) const LISTED_WITHIN: Seconds = 300;
 /// Most facts that wait for their pod.
 const MAX_PENDING: usize = 4096;
 
@@ -22,6 +30,8 @@ const MAX_PENDING: usize = 4096;
 pub(super) enum Fact {
     /// It was freshly pulled then.
     Pulled(Seconds),
+    /// The node had it already.
+    Present(Seconds),
     /// It could not be pulled.
     Failed(Cause),
 }
@@ -78,6 +88,9 @@ impl HealthIndex {
             "Pulled" if event.message.starts_with("Successfully pulled image") => {
                 Fact::Pulled(event.at().map_or(now, seconds).min(now))
             }
+            "Pulled" if event.message.contains(PRESENT) => {
+                Fact::Present(event.at().map_or(now, seconds).min(now))
+            }
             "Failed" | "InspectFailed" => {
                 let cause = classify(Some(&event.reason), &event.message).cause;
                 if matches!(cause, Cause::BackOff | Cause::NotAnImageFailure) {
@@ -89,12 +102,13 @@ impl HealthIndex {
         };
         let Some(name) = quoted(&event.message) else { return };
         let image = self.images.intern(name, now);
-        if self.images.get(image).is_none() {
-            return;
+        let Some(entry) = self.images.get_mut(image) else { return };
+        if let Fact::Pulled(at) | Fact::Present(at) = fact {
+            entry.claimed = entry.claimed.max(at);
         }
         let uid = uid_bytes(&event.involved_object.uid);
         let used = self.pods.slot(&uid).is_some_and(|slot| self.apply_fact(slot, image, fact, now));
-        if !used {
+        if !used && !matches!(fact, Fact::Present(_)) {
             self.pending.add(uid, image, fact);
         }
     }
@@ -112,6 +126,7 @@ impl HealthIndex {
     fn apply_fact(&mut self, slot: Slot, image: Id, fact: Fact, now: Seconds) -> bool {
         match fact {
             Fact::Pulled(at) => self.apply_pull(slot, image, at),
+            Fact::Present(_) => true,
             Fact::Failed(cause) => self.apply_hint(slot, image, cause, now),
         }
     }

@@ -71,6 +71,8 @@ pub(super) struct Image {
     pub(super) started: Seconds,
     /// When a node last pulled it freshly.
     pub(super) pulled: Seconds,
+    /// When an event last said that a node has it, of a pod that did not show it (any more).
+    pub(super) claimed: Seconds,
     /// The digest at the last start.
     pub(super) started_digest: Id,
     /// When it was last seen to fail, and why.
@@ -239,6 +241,7 @@ impl Images {
                 failing: 0,
                 started: 0,
                 pulled: 0,
+                claimed: 0,
                 started_digest: NONE,
                 failed: None,
                 heard: now,

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::HealthIndex;
+use super::events::LISTED_WITHIN;
 use super::images::{Image, Space};
 use super::interner::Id;
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
@@ -38,6 +39,8 @@ impl HealthIndex {
         let image = found.and_then(|image| self.images.get(image));
         if let (Some(id), Some(image)) = (found, image) {
             history.last_success = self.success(image);
+            let lately = seconds(now).saturating_sub(LISTED_WITHIN);
+            history.claimed_lately = image.claimed > 0 && image.claimed >= lately;
             history.failures = failures(image, &visible);
             if !history.failures.is_empty() {
                 history.failing_workloads = self.failing_workloads(id, &visible);

@@ -293,6 +293,29 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
     assert_eq!(later.node_login, NodeLogin::Unseen);
 }
 
+/// A pod that ended before Pullgate began to look leaves nothing but its event, and the node's list
+/// of images comes later.
+#[rstest]
+#[case::pulled("Successfully pulled image \"my-registry.io/app:1\" in 12ms", true)]
+#[case::present("Container image \"my-registry.io/app:1\" already present on machine", true)]
+#[case::another("Successfully pulled image \"my-registry.io/app:2\" in 12ms", false)]
+#[case::no_pull("Pulled image \"my-registry.io/app:1\" by hand", false)]
+fn an_event_of_a_pod_that_nobody_saw_leaves_a_few_minutes_of_doubt(
+    #[case] message: &str,
+    #[case] claimed: bool,
+) {
+    let image = "my-registry.io/app:1";
+    let gone = pod(1, image, What::Runs(0));
+    let mut index = index(&[]);
+    index.apply_event(&gone.event("Pulled", message, 0), at(1));
+    let history = ask(&index, image, &Visibility::Cluster);
+    assert_eq!((history.claimed_lately, history.last_success), (claimed, None));
+    let reference = ImageReference::parse(image).unwrap();
+    let visibility = &Visibility::Cluster;
+    let question = HistoryQuestion { reference: &reference, namespace: "shop", visibility };
+    assert!(!index.history(&question, at(6)).claimed_lately);
+}
+
 #[test]
 fn a_pull_of_what_anybody_may_read_proves_no_login() {
     let pulled = |n: u32, image: &'static str| {

@@ -20,15 +20,15 @@ use super::token_server::{ISSUER, SERVICE, TokenServer};
 use super::{free_port, runtime, wait_until};
 
 /// A user of the registries that ask who one is: name, password, its bcrypt hash.
-pub type RegistryUser = (&'static str, &'static str, &'static str);
+pub type RegistryUser<'a> = (&'a str, &'a str, &'a str);
 /// The user of pull secrets that work.
-pub const PULLER: RegistryUser = (
+pub const PULLER: RegistryUser<'static> = (
     "shop-puller",
     "shop-pull-password",
     "$2a$04$G/gawHTDq7O1pAwbKrhpj.DHH5KHMzNClo3FZTrB2hgKvE0hGQOGy",
 );
 /// Another one.
-pub const OTHER: RegistryUser = (
+pub const OTHER: RegistryUser<'static> = (
     "other-puller",
     "other-pull-password",
     "$2a$04$sDmtOwYx.DoI.7.lxwky.eLgIzwByqeTQY73lClIHrWp3f8BnDG4C",
@@ -162,7 +162,7 @@ impl Registry {
     }
 
     /// A docker configuration (`.dockerconfigjson`) with which `user` logs in here.
-    pub fn docker_config(&self, user: RegistryUser) -> String {
+    pub fn docker_config(&self, user: RegistryUser<'_>) -> String {
         let auth = STANDARD.encode(format!("{}:{}", user.0, user.1));
         json!({"auths": {self.host(): {"auth": auth}}}).to_string()
     }
@@ -172,7 +172,7 @@ impl Registry {
         &self,
         name: &str,
         namespace: &str,
-        user: RegistryUser,
+        user: RegistryUser<'_>,
     ) -> serde_json::Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
@@ -206,7 +206,7 @@ impl Registry {
         &self,
         repository: &str,
         tag: &str,
-        user: Option<RegistryUser>,
+        user: Option<RegistryUser<'_>>,
     ) -> Result<(StatusCode, String, String), String> {
         let url = self.url(&format!("/v2/{repository}/manifests/{tag}"));
         let accept = "application/vnd.oci.image.manifest.v1+json, \

@@ -48,7 +48,7 @@ pub enum Kind {
     NoSecret,
     /// A private image with a pull secret that works.
     RightSecret,
-    /// A private image with the secret of somebody else's registry user that does not exist.
+    /// A private image with a pull secret whose password is wrong.
     WrongSecret,
     /// A pull secret that is made three seconds later.
     LateSecret,
@@ -294,7 +294,9 @@ impl Pair {
         let registry = registries.of(self.kind);
         let config = match secret {
             Secret::Works => registry.docker_config(PULLER),
-            Secret::Refused => registry.docker_config((OTHER.0, "no longer the password", "")),
+            // Each its own: after three refused logins with one, Pullgate does not try it again
+            // within the minute, and cannot tell.
+            Secret::Refused => registry.docker_config((OTHER.0, &self.name, "")),
             Secret::Broken => {
                 json!({"auths": {registry.host(): {"auth": "not base64!"}}}).to_string()
             }
