@@ -6,13 +6,17 @@ use proptest::prelude::*;
 use pullgate::history::{Freshness, Success};
 use pullgate::policy::Decision;
 use pullgate::pull::{ErrorCode, NetworkFault, Outcome, Verdict};
-use pullgate::review::NodeCredentials;
+use pullgate::review::{ImageReview, NodeCredentials};
 use serde_json::json;
 
 use crate::review::fakes::{World, exists, index, node, secret};
-use crate::review::run;
+use crate::review::{run, run_update};
 
 const IMAGE: &str = "reg.example.com/team/app:1";
+const BY_DIGEST: &str = "reg.example.com/team/app@sha256:\
+    4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945";
+/// The image of a container beside a volume; anybody may have it.
+const BESIDE: &str = "reg.example.com/team/beside:1";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum OnNode {
@@ -53,6 +57,23 @@ struct Truth {
     list_full: bool,
     /// Whether a Deployment is asked about whose pods somebody else gives another image.
     rewritten: bool,
+    /// Whether the image is named by its digest; a node then lists it under another tag too.
+    by_digest: bool,
+    /// Whether it is the image of a volume and not of a container.
+    in_volume: bool,
+    /// What the same object was before, if it is not new.
+    before: Option<Before>,
+}
+
+/// What a changed object was before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Before {
+    /// It named the same image and pulled it in the same way: what runs is not pulled again.
+    TheSame,
+    /// It named another tag of the repository.
+    AnotherTag,
+    /// It had one pull secret more.
+    MoreSecrets,
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -87,6 +108,11 @@ fn truth() -> impl Strategy<Value = Truth> {
         proptest::option::weighted(0.2, outcome()),
         any::<[bool; 2]>(),
         prop::bool::weighted(0.1),
+        any::<[bool; 2]>(),
+        proptest::option::weighted(
+            0.3,
+            prop_oneof![Just(Before::TheSame), Just(Before::AnotherTag), Just(Before::MoreSecrets)],
+        ),
     );
     let vouched = any::<[bool; 5]>();
     (nodes, pod, vouched).prop_map(|(nodes, pod, vouched)| Truth {
@@ -102,6 +128,9 @@ fn truth() -> impl Strategy<Value = Truth> {
         forgotten: pod.5[0],
         list_full: pod.5[1],
         rewritten: pod.6,
+        by_digest: pod.7[0],
+        in_volume: pod.7[1],
+        before: pod.8,
         answer_elsewhere: nodes.4,
         built_for: nodes.5,
         pool_at_zero: nodes.6,
@@ -119,7 +148,7 @@ impl Truth {
     fn node_succeeds(&self) -> bool {
         let fits = self.built_for == "linux/amd64" || Some(self.built_for) == self.pool_at_zero;
         let gets = |outcome: &Outcome| fits && matches!(outcome, Outcome::Exists(_));
-        if self.rewritten {
+        if self.rewritten || self.before == Some(Before::TheSame) {
             return true;
         }
         let on_disk = self.on_node != OnNode::No;
@@ -158,21 +187,30 @@ impl Truth {
             Outcome::Exists(_) => index(&[self.built_for]),
             other => other.clone(),
         };
-        let mut world = World::enforcing().answer(IMAGE, "", answered(&self.anonymous));
+        let image = self.image();
+        let mut world = World::enforcing().answer(image, "", answered(&self.anonymous)).answer(
+            BESIDE,
+            "",
+            exists(),
+        );
         for (index, outcome) in self.pod_credentials.iter().enumerate() {
             let name = format!("s{index}");
-            world = world.answer(IMAGE, &name, answered(outcome)).secret(secret(
-                &name,
-                "reg.example.com",
-                &name,
-            ));
+            world = world
+                .answer(image, &name, answered(outcome))
+                .answer(BESIDE, &name, exists())
+                .secret(secret(&name, "reg.example.com", &name));
         }
         let mut node = node("n", "linux/amd64");
         node.kubelet = self.kubelet.into();
         if self.list_full {
             node.listed_images = 50;
         } else if self.on_node != OnNode::No {
-            node.images = vec![IMAGE.into()];
+            // containerd keeps an image that was pulled by its tag under its digest as well.
+            node.images = if self.by_digest {
+                vec!["reg.example.com/team/app:0".into(), BY_DIGEST.into()]
+            } else {
+                vec![IMAGE.into()]
+            };
         }
         world.rewritten = Some(self.rewritten);
         // Who is answered 404 for what others may have is not shown the repository either.
@@ -193,20 +231,45 @@ impl Truth {
         world
     }
 
-    fn pod(&self) -> serde_json::Value {
-        let mut secrets: Vec<_> =
-            (0..self.pod_credentials.len()).map(|n| json!({"name": format!("s{n}")})).collect();
-        if self.missing_secret || self.late_secret.is_some() {
-            secrets.insert(0, json!({"name": "not-there"}));
-        }
-        let spec = json!({"imagePullSecrets": secrets, "containers": [
-            {"name": "c", "image": IMAGE, "imagePullPolicy": self.pull_policy}]});
+    fn image(&self) -> &'static str {
+        if self.by_digest { BY_DIGEST } else { IMAGE }
+    }
+
+    /// The object with this image and these pull secrets.
+    fn object(&self, image: &str, secrets: &[serde_json::Value]) -> serde_json::Value {
+        let spec = if self.in_volume {
+            json!({"imagePullSecrets": secrets, "containers": [{"name": "c", "image": BESIDE}],
+                "volumes": [{"name": "v", "image":
+                    {"reference": image, "pullPolicy": self.pull_policy}}]})
+        } else {
+            json!({"imagePullSecrets": secrets, "containers": [
+                {"name": "c", "image": image, "imagePullPolicy": self.pull_policy}]})
+        };
         if self.rewritten {
             return json!({"apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": {"name": "d", "namespace": "shop"}, "spec": {"template": {"spec": spec}}});
         }
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
             "spec": spec})
+    }
+
+    /// The object as it was before, if it was there, and as it is asked about.
+    fn objects(&self) -> (Option<serde_json::Value>, serde_json::Value) {
+        let mut secrets: Vec<_> =
+            (0..self.pod_credentials.len()).map(|n| json!({"name": format!("s{n}")})).collect();
+        if self.missing_secret || self.late_secret.is_some() {
+            secrets.insert(0, json!({"name": "not-there"}));
+        }
+        let now = self.object(self.image(), &secrets);
+        let old = self.before.map(|before| match before {
+            Before::TheSame => now.clone(),
+            Before::AnotherTag => self.object("reg.example.com/team/app:before", &secrets),
+            Before::MoreSecrets => {
+                secrets.push(json!({"name": "one-more"}));
+                self.object(self.image(), &secrets)
+            }
+        });
+        (old, now)
     }
 }
 
@@ -221,8 +284,20 @@ proptest! {
     #[test]
     fn what_a_node_could_have_pulled_is_never_denied(truth in truth()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let review = runtime.block_on(run(&truth.world(), truth.pod(), &truth.policy()));
-        let assessment = &review.images[0].assessment;
+        let (world, policy) = (truth.world(), truth.policy());
+        let (old, new) = truth.objects();
+        let review = match &old {
+            Some(old) => runtime.block_on(run_update(&world, [old, &new], &policy)),
+            None => runtime.block_on(run(&world, new, &policy)),
+        };
+        let is_it = |review: &&ImageReview| &*review.places[0].image == truth.image();
+        let Some(judged) = review.images.iter().find(is_it) else {
+            // Nothing is said of what is not pulled.
+            prop_assert_eq!(truth.before, Some(Before::TheSame));
+            prop_assert_ne!(review.decision, Decision::Deny);
+            return Ok(());
+        };
+        let assessment = &judged.assessment;
         if truth.node_succeeds() {
             prop_assert_ne!(review.decision, Decision::Deny, "{:?}", assessment);
             prop_assert!(truth.rewritten || !assessment.may_deny(), "{:?}", assessment);

@@ -49,7 +49,26 @@ pub async fn run_as(
     username: &str,
     rollout: Option<Rollout>,
 ) -> Review {
-    let raw = serde_json::value::to_raw_value(&object).unwrap();
+    review_of(world, &object, None, policy, username, rollout).await
+}
+
+/// Of an object that was another one before, as far as it is pulled anew.
+pub async fn run_update(
+    world: &World,
+    [old, new]: [&serde_json::Value; 2],
+    policy: &str,
+) -> Review {
+    review_of(world, new, Some(old), policy, "ann", None).await
+}
+
+async fn review_of(
+    world: &World,
+    object: &serde_json::Value,
+    old: Option<&serde_json::Value>,
+    policy: &str,
+    username: &str,
+    rollout: Option<Rollout>,
+) -> Review {
     let (group, kind) = match object["apiVersion"].as_str().unwrap().split_once('/') {
         Some((group, _)) => (group, object["kind"].as_str().unwrap()),
         None => ("", object["kind"].as_str().unwrap()),
@@ -57,7 +76,11 @@ pub async fn run_as(
     let built_in = pod_path(group, kind).map(PodPlace::Template);
     let tekton = || TektonKind::ALL.into_iter().find(|known| known.as_str() == kind);
     let place = built_in.or_else(|| tekton().map(PodPlace::Tekton)).unwrap();
-    let workload = place.read(&raw).unwrap();
+    let read = |object| place.read(&serde_json::value::to_raw_value(object).unwrap()).unwrap();
+    let workload = match old {
+        Some(old) => read(object).pulled_anew(&read(old)),
+        None => read(object),
+    };
     let policy = if policy.is_empty() {
         PullgatePolicy::default()
     } else {
