@@ -12,7 +12,9 @@ mod feeds;
 mod get;
 mod namespaces;
 mod related;
+mod mirror_sets;
 mod rewriters;
+mod runtime_classes;
 mod nodes;
 mod pages;
 mod policies;
@@ -46,7 +48,7 @@ use crate::review::{
 };
 use crate::telemetry::Metrics;
 use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node, ObjectRef};
+use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
 pub use list_once::{Survey, read_object};
@@ -64,6 +66,7 @@ use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
 use rewriters::Rewriters;
+use runtime_classes::RuntimeClasses;
 use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
@@ -83,6 +86,7 @@ pub struct Cluster {
     accesses: Accesses,
     neighbours: Neighbours,
     rewriters: Rewriters,
+    runtime_classes: RuntimeClasses,
     events: EventWriter,
     memory: SharedIndex,
     seen_pods: SeenPods,
@@ -128,6 +132,7 @@ impl Cluster {
             accesses: Accesses::new(&connection, metrics),
             neighbours: Neighbours::new(&connection, metrics),
             rewriters: Rewriters::new(&connection, metrics),
+            runtime_classes: RuntimeClasses::new(&connection, metrics),
             events: EventWriter::new(&connection, metrics),
             connection,
             tuning,
@@ -225,6 +230,11 @@ impl Cluster {
             .collect()
     }
 
+    /// The kinds of `OpenShift`'s objects that give nodes mirrors, as far as there are any.
+    pub async fn mirror_sets(&self) -> Vec<&'static str> {
+        mirror_sets::found(self.connection.client()).await
+    }
+
     /// Which of these programs runs here, given as part of a repository's path with a name for it.
     pub fn running_programs(&self, programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
         self.memory.lock().index.running_programs(programs)
@@ -304,6 +314,14 @@ impl ClusterSource for Cluster {
 
     fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
         Box::pin(self.rewriters.exist(deadline))
+    }
+
+    fn runtime_class<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<RuntimeClass>> {
+        Box::pin(self.runtime_classes.get(name, deadline))
     }
 
     fn registry_service<'a>(

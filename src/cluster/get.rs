@@ -155,7 +155,24 @@ pub(super) async fn get_text(
     resource: &'static str,
     name: &str,
 ) -> Fetched<String> {
-    let path = format!("/api/v1/namespaces/{namespace}/{resource}");
+    get_at(client, format!("/api/v1/namespaces/{namespace}/{resource}"), resource, name).await
+}
+
+/// The same, of an object that belongs to no namespace, below this path.
+pub(super) async fn get_cluster_text(
+    client: kube::Client,
+    path: &'static str,
+    name: &str,
+) -> Fetched<String> {
+    get_at(client, path.to_owned(), path, name).await
+}
+
+async fn get_at(
+    client: kube::Client,
+    path: String,
+    resource: &'static str,
+    name: &str,
+) -> Fetched<String> {
     let request = kube::core::Request::new(path).get(name, &kube::api::GetParams::default());
     let Ok(request) = request else { return Fetched::Unavailable };
     match client.request_text(request).await {

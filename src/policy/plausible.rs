@@ -61,11 +61,12 @@ const SIGNS: &[Sign] = &[
 ];
 
 /// What speaks against the policy's words about nodes, a sentence each. `sharing` names the
-/// programs of [`IMAGE_SHARING`] that run.
+/// programs of [`IMAGE_SHARING`] that run, `mirror_sets` the kinds of objects that give nodes mirrors.
 pub fn contradictions(
     spec: &PullgatePolicySpec,
     nodes: &[Node],
     sharing: &[&'static str],
+    mirror_sets: &[&'static str],
 ) -> Vec<String> {
     let said = &spec.nodes;
     let (mirrors, credentials) = (said.mirrors == Vouch::None, said.credentials == Vouch::None);
@@ -90,6 +91,10 @@ pub fn contradictions(
             )
         };
         found.extend(sharing.iter().map(mirror));
+        let set = |kind| {
+            format!("spec.nodes.mirrors: `none`, but there is an {kind}, which gives nodes mirrors")
+        };
+        found.extend(mirror_sets.iter().map(set));
     }
     found.extend(platforms(spec, nodes));
     found.extend(full_lists(spec, nodes));
@@ -162,11 +167,20 @@ mod tests {
     }
 
     fn found(nodes: &str, known: &[Node], sharing: &[&'static str]) -> Vec<String> {
+        found_beside(nodes, known, sharing, &[])
+    }
+
+    fn found_beside(
+        nodes: &str,
+        known: &[Node],
+        sharing: &[&'static str],
+        mirror_sets: &[&'static str],
+    ) -> Vec<String> {
         let text = format!(
             "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: p}}\nspec: {{nodes: {{{nodes}}}}}\n"
         );
         let policy = PullgatePolicy::parse(&text, "p").unwrap();
-        contradictions(policy.spec(), known, sharing)
+        contradictions(policy.spec(), known, sharing, mirror_sets)
     }
 
     const ALL: &str =
@@ -192,6 +206,14 @@ mod tests {
         let gke = node(&[], "v1.34.4-gke.1000", "linux/arm64");
         assert!(found("mirrors: unknown", std::slice::from_ref(&gke), &["Spegel"]).is_empty());
         assert_eq!(found("mirrors: none", &[], &["Spegel"]).len(), 1);
+        let sets = &["ImageDigestMirrorSet"];
+        assert!(found_beside("mirrors: unknown", &[], &[], sets).is_empty());
+        assert_eq!(
+            found_beside("mirrors: none", &[], &[], sets),
+            [
+                "spec.nodes.mirrors: `none`, but there is an ImageDigestMirrorSet, which gives nodes mirrors"
+            ]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
     Attempt, Detail, LookupRequest, Outcome, RepositoryAccess, Runtime, SecretsState, Vouch,
 };
-use crate::workload::{ContainerImage, ImagePullPolicy};
+use crate::workload::{ContainerImage, ImagePullPolicy, Workload};
 
 /// The kubelet tries every credential that matches, and so do we, as long as there is time; more
 /// than these nobody has.
@@ -125,6 +125,19 @@ pub(super) enum Reading {
     Kept,
     /// A denial stands on it: it is read anew.
     Now,
+}
+
+/// The workload as its pods will be placed, where its template names a `RuntimeClass`; pods have
+/// it by the time that they come here.
+pub(super) async fn with_runtime_class(
+    sources: Sources<'_>,
+    request: ReviewRequest<'_>,
+) -> Option<Workload> {
+    let workload = request.workload;
+    let name = workload.placement.runtime_class().filter(|_| !workload.is_pod)?;
+    let class = sources.cluster.runtime_class(name, request.deadline).await?;
+    let placement = workload.placement.with_runtime_class(&class);
+    Some(Workload { placement, ..workload.clone() })
 }
 
 /// Reads the pull secrets as the kubelet would: the pod's own list, else its ServiceAccount's.

@@ -17,7 +17,7 @@ use crate::history::{
 use crate::image::ImageReference;
 use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
 use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node, ObjectRef, Workload};
+use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
 pub trait ManifestSource: Send + Sync {
@@ -95,6 +95,15 @@ pub trait ClusterSource: Send + Sync {
     /// rewriters; nothing if that could not be found out in time.
     fn pods_are_rewritten(&self, _deadline: Instant) -> BoxFuture<'_, Option<bool>> {
         Box::pin(std::future::ready(Some(false)))
+    }
+
+    /// A `RuntimeClass`; nothing if there is none of this name, or if it could not be read in time.
+    fn runtime_class<'a>(
+        &'a self,
+        _name: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Option<RuntimeClass>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// The Service of this cluster that the host of an image name leads to; nothing if it leads

@@ -27,7 +27,8 @@ pub(super) async fn watch(
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(nodes) = cluster.nodes() else { continue };
         let sharing = cluster.running_programs(IMAGE_SHARING);
-        let now = contradictions(policy.load().spec(), &nodes, &sharing);
+        let mirror_sets = cluster.mirror_sets().await;
+        let now = contradictions(policy.load().spec(), &nodes, &sharing, &mirror_sets);
         let before = found.load();
         for new in now.iter().filter(|one| !before.contains(one)) {
             tracing::warn!("the policy may be wrong about the nodes: {new}");

@@ -49,6 +49,14 @@ impl Needs {
         }
     }
 
+    /// Adds what a `RuntimeClass` costs beside the containers.
+    pub(super) fn add_overhead(&mut self, overhead: &[(Box<str>, Option<Quantity>)]) {
+        for (name, amount) in overhead {
+            let entry = self.resources.entry(name.clone()).or_insert(Some(Quantity::default()));
+            *entry = entry.zip(*amount).map(|(sum, more)| sum.plus(more));
+        }
+    }
+
     /// Whether none of these nodes, even if it were empty, would surely do.
     pub(super) fn exceed(&self, nodes: &[&Node]) -> bool {
         let enough = |node: &&Node| {

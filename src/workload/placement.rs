@@ -6,6 +6,7 @@
 
 use super::needs::Needs;
 use super::node::{Node, Taint, TaintEffect};
+use super::runtime_class::RuntimeClass;
 use super::view::{PodSpecView, RequirementView, TermView, TolerationView, text};
 
 /// What an object says about where its pods may land.
@@ -18,6 +19,7 @@ pub struct Placement {
     tolerations: Vec<Toleration>,
     gated: bool,
     os: Box<str>,
+    runtime_class: Box<str>,
     needs: Needs,
     not_yet_known: bool,
 }
@@ -64,7 +66,7 @@ enum Operator {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Toleration {
+pub(super) struct Toleration {
     key: Box<str>,
     exists: bool,
     value: Box<str>,
@@ -120,6 +122,7 @@ impl Placement {
             tolerations: spec.tolerations.iter().flatten().map(Toleration::of).collect(),
             gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             os: text(spec.os.as_ref().and_then(|os| os.name.as_ref())),
+            runtime_class: text(spec.runtime_class_name.as_ref()),
             needs: Needs::of(spec),
             not_yet_known: false,
         }
@@ -138,6 +141,22 @@ impl Placement {
         narrowed.selector.retain(|(own, _)| **own != *key);
         narrowed.selector.push((key.into(), value.into()));
         narrowed
+    }
+
+    /// The name of the `RuntimeClass`, if there is one.
+    pub fn runtime_class(&self) -> Option<&str> {
+        Some(&*self.runtime_class).filter(|name| !name.is_empty())
+    }
+
+    /// With what its `RuntimeClass` adds, as the API server adds it to pods. A selector that
+    /// contradicts the pod's own leaves no node: such a pod is refused.
+    #[must_use]
+    pub fn with_runtime_class(&self, class: &RuntimeClass) -> Self {
+        let mut merged = self.clone();
+        merged.selector.extend(class.selector.iter().cloned());
+        merged.tolerations.extend(class.tolerations.iter().cloned());
+        merged.needs.add_overhead(&class.overhead);
+        merged
     }
 
     /// Whether a node with this label may be selected.
@@ -274,7 +293,7 @@ impl Requirement {
 }
 
 impl Toleration {
-    fn of(view: &TolerationView<'_>) -> Self {
+    pub(super) fn of(view: &TolerationView<'_>) -> Self {
         let effect = text(view.effect.as_ref());
         let operator = text(view.operator.as_ref());
         Self {

@@ -27,7 +27,7 @@ pub(super) fn text(field: Option<&Text<'_>>) -> Box<str> {
     field.map(Text::boxed).unwrap_or_default()
 }
 
-type Seq<T> = Option<Vec<T>>;
+pub(super) type Seq<T> = Option<Vec<T>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -458,6 +458,51 @@ async fn who_else_changes_pods_is_found_out(
     assert_eq!(refused.cluster().0.pods_are_rewritten(soon()).await, None);
 }
 
+/// A server of plain Kubernetes knows none of the kinds; one that may not be asked says so.
+#[rstest::rstest]
+#[case::none(404, &[])]
+#[case::not_allowed(403, &[])]
+#[case::there(200, &["ImageDigestMirrorSet"])]
+#[tokio::test]
+async fn objects_that_give_nodes_mirrors_are_found(
+    #[case] status: u16,
+    #[case] expected: &'static [&'static str],
+) {
+    let stub = Stub::start(move |seen| match &*seen.path {
+        "/apis/config.openshift.io/v1/imagedigestmirrorsets" if status == 200 => {
+            Reply::Json(json!({"metadata": {}, "items": [{"metadata": {"name": "hub"}}]}))
+        }
+        "/apis/config.openshift.io/v1/imagetagmirrorsets" if status == 200 => {
+            Reply::Json(json!({"metadata": {}, "items": []}))
+        }
+        _ => Reply::Status(if status == 200 { 404 } else { status }),
+    })
+    .await;
+    assert_eq!(stub.cluster().0.mirror_sets().await, expected);
+}
+
+/// It is asked for once, whoever asks; what is not there adds nothing.
+#[tokio::test]
+async fn a_runtime_class_is_read_by_name() {
+    let stub =
+        Stub::start(|seen| match seen.path.strip_prefix("/apis/node.k8s.io/v1/runtimeclasses/") {
+            Some("sandboxed") => Reply::Json(json!({
+                "metadata": {"name": "sandboxed"}, "handler": "sandboxed",
+                "overhead": {"podFixed": {"cpu": "250m", "memory": 1}},
+                "scheduling": {"nodeSelector": {"pool": "sandboxes"},
+                    "tolerations": [{"key": "sandboxes", "operator": "Exists"}]},
+            })),
+            _ => Reply::Status(404),
+        })
+        .await;
+    let (cluster, _) = stub.cluster();
+    let class = cluster.runtime_class("sandboxed", soon()).await.unwrap();
+    assert_eq!(cluster.runtime_class("sandboxed", soon()).await, Some(class));
+    assert_eq!(cluster.runtime_class("other", soon()).await, None);
+    assert_eq!(cluster.runtime_class("no/name", soon()).await, None);
+    assert_eq!(stub.count(|_| true), 2);
+}
+
 fn rule(resource: &str) -> Value {
     json!({"operations": ["CREATE"], "apiGroups": [""], "resources": [resource]})
 }

@@ -70,5 +70,7 @@ label_values! {
         Event = "event",
         /// Mutating webhooks and policies of others.
         Rewriters = "mutatingwebhookconfiguration",
+        /// A `RuntimeClass`.
+        RuntimeClass = "runtimeclass",
     }
 }

@@ -202,6 +202,13 @@ pub fn grant_rights(cluster: &ControlPlane) {
                 &["mutatingwebhookconfigurations", "mutatingadmissionpolicies"],
                 &["list"],
             ),
+            rule(&["node.k8s.io"], &["runtimeclasses"], &["get"]),
+            rule(
+                &["config.openshift.io"],
+                &["imagedigestmirrorsets", "imagetagmirrorsets"],
+                &["list"],
+            ),
+            rule(&["operator.openshift.io"], &["imagecontentsourcepolicies"], &["list"]),
         ],
     }));
     cluster.admin().create(&json!({

@@ -21,7 +21,7 @@ use pullgate::review::{
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts, Sources,
 };
 use pullgate::user::UserInfo;
-use pullgate::workload::{NamespaceFacts, Node, ObjectRef};
+use pullgate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 /// Everything a review asks, from tables.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of a table")]
@@ -79,6 +79,8 @@ pub struct World {
     pub repeated: Mutex<Vec<(String, String)>>,
     /// Whether webhooks of others change pods; nothing if that is unknown.
     pub rewritten: Option<bool>,
+    /// The `RuntimeClass`es by name.
+    pub runtime_classes: BTreeMap<String, RuntimeClass>,
     /// Whether repositories are hidden from those who ask.
     pub hides: bool,
     /// The account, once it is read past everything that is kept.
@@ -232,6 +234,14 @@ impl NodeCredentialSource for World {
 }
 
 impl ClusterSource for World {
+    fn runtime_class<'a>(
+        &'a self,
+        name: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, Option<RuntimeClass>> {
+        async { self.runtime_classes.get(name).cloned() }.boxed()
+    }
+
     fn pull_secret<'a>(
         &'a self,
         _: &'a str,

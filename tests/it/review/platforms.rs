@@ -4,12 +4,12 @@
 use pullgate::image::Platform;
 use pullgate::policy::Decision;
 use pullgate::pull::{Cause, Escape, Verdict};
-use pullgate::workload::{Node, Quantity, Taint, TaintEffect};
+use pullgate::workload::{Node, Quantity, RuntimeClass, Taint, TaintEffect};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::fakes::{World, index, missing, node};
-use super::{VOUCHED, pod, run};
+use super::{VOUCHED, deployment, pod, run};
 
 const APP: &str = "reg.example.com/app:1";
 
@@ -73,6 +73,36 @@ async fn accelerators_that_a_node_has_can_be_had() {
     let nodes = vec![with_allocatable("nvidia.com/gpu", "8")];
     let object = asking_for(&json!({"limits": {"nvidia.com/gpu": "1"}}));
     assert_eq!(decided(nodes, object, VOUCHED).await, (Decision::Deny, false));
+}
+
+/// The API server adds to pods what their class says; a template has only its name.
+#[rstest]
+#[case::without_one(Value::Null, false, Verdict::Works)]
+#[case::selects_amd64(json!({"nodeSelector": {"kubernetes.io/arch": "amd64"}}), false, Verdict::Fails)]
+#[case::selects_arm64(json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}}), false, Verdict::Works)]
+#[case::keeps_away(json!({}), true, Verdict::Fails)]
+#[case::tolerates(json!({"tolerations": [{"key": "os", "operator": "Exists"}]}), true, Verdict::Works)]
+#[tokio::test]
+async fn a_template_goes_where_its_runtime_class_does(
+    #[case] scheduling: Value,
+    #[case] is_tainted: bool,
+    #[case] expected: Verdict,
+) {
+    let mut world = World::enforcing().answer(APP, "", index(&["linux/arm64"]));
+    let arm = node("other", "linux/arm64");
+    let arm = if is_tainted { tainted("os", arm) } else { arm };
+    world.nodes = Some(vec![node("n", "linux/amd64"), arm]);
+    if !scheduling.is_null() {
+        let class = json!({"handler": "kata", "scheduling": scheduling}).to_string();
+        world.runtime_classes.insert("kata".into(), RuntimeClass::parse(&class).unwrap());
+    }
+    let mut object = deployment(APP);
+    object["spec"]["template"]["spec"]["runtimeClassName"] = json!("kata");
+    let review = run(&world, object, VOUCHED).await;
+    let assessment = &review.images[0].assessment;
+    assert_eq!(assessment.verdict, expected, "{assessment:?}");
+    // A class may bring nodes of its own, so its pods are never denied for a platform.
+    assert!(!assessment.may_deny(), "{assessment:?}");
 }
 
 fn tainted(key: &str, other: Node) -> Node {
