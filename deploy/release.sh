@@ -4,6 +4,7 @@
 #   pullgate-VERSION-linux-ARCH.tar.gz   program, completions, man pages, license
 #   pullgate-chart-VERSION.tgz           the Helm chart
 #   pullgate-VERSION.cdx.json            what the program is made of (CycloneDX)
+#   pullgate-VERSION-krew.yaml           the manifest with which krew installs `kubectl pullgate`
 #   SHA256SUMS                           of all of them
 #
 # The same commit and toolchain give the same bytes, wherever it runs: paths of the builder are taken
@@ -23,6 +24,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 version=$(sed -nE 's/^version = "(.*)"$/\1/p' Cargo.toml | head -n1)
+repository=$(sed -nE 's/^repository = "(.*)"$/\1/p' Cargo.toml | head -n1)
 out=${out:-$root/target/release-$version}
 commit=$(git describe --always --dirty --abbrev=40 --match '' 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
@@ -52,6 +54,20 @@ archive() { # program, architecture, a program that runs here
   "$3" man --directory "$folder/man"
   pack "$out/$name.tar.gz" "$name"
   echo "  $name.tar.gz"
+  cat >>"$work/krew" <<EOF
+    - selector:
+        matchLabels:
+          os: linux
+          arch: $2
+      uri: $repository/releases/download/v$version/$name.tar.gz
+      sha256: $(sha256sum "$out/$name.tar.gz" | cut -d ' ' -f 1)
+      bin: pullgate
+      files:
+        - from: $name/pullgate
+          to: .
+        - from: $name/LICENSE
+          to: .
+EOF
 }
 
 built() { # target -> its program
@@ -83,6 +99,12 @@ fi
 cp -R deploy/chart/pullgate "$work/pullgate"
 pack "$out/pullgate-chart-$version.tgz" pullgate
 echo "  pullgate-chart-$version.tgz"
+
+{
+  sed -e "s|@VERSION@|v$version|" -e "s|@REPOSITORY@|$repository|" deploy/krew.yaml.in
+  cat "$work/krew"
+} >"$out/pullgate-$version-krew.yaml"
+echo "  pullgate-$version-krew.yaml"
 
 bom=$(PATH="$root/target/tools/bin:$PATH" command -v cargo-cyclonedx || true)
 if [[ -n $bom ]]; then

@@ -6,7 +6,9 @@
 mod check;
 mod context;
 mod explain;
+mod lock;
 mod output;
+mod pin;
 mod shell;
 mod try_webhook;
 mod version;
@@ -20,6 +22,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::serve::{self, ServeFlags};
 use check::CheckFlags;
 use explain::ExplainFlags;
+use lock::LockFlags;
+use pin::PinFlags;
 use try_webhook::TryWebhookFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
@@ -39,6 +43,8 @@ enum Command {
     Check(Box<CheckFlags>),
     Explain(Box<ExplainFlags>),
     TryWebhook(Box<TryWebhookFlags>),
+    Lock(Box<LockFlags>),
+    Pin(Box<PinFlags>),
     Completions(shell::CompletionFlags),
     Man(shell::ManFlags),
     /// Say which Pullgate this is
@@ -75,6 +81,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(flags) => on_runtime(check::run(*flags)),
         Command::Explain(flags) => on_runtime(explain::run(*flags)),
         Command::TryWebhook(flags) => on_runtime(try_webhook::run(*flags)),
+        Command::Lock(flags) => on_runtime(lock::run(*flags)),
+        Command::Pin(flags) => on_runtime(pin::run(*flags)),
     }
 }
 

@@ -52,7 +52,7 @@ use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
 pub use list_once::{Survey, read_object};
-pub use policies::{PolicyNews, PolicySource};
+pub use policies::{ListedPolicy, PolicyNews, PolicySource, list_policies};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use refused::RefusedPods;
 pub use remembered::{Recalled, remembered};

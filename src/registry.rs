@@ -13,6 +13,7 @@ mod address;
 mod cache;
 mod challenge;
 mod classify;
+mod deadline;
 mod decode;
 mod error;
 mod session;
@@ -78,6 +79,8 @@ pub struct RegistryClient {
     /// Itself, for what goes on in the background.
     me: Weak<Self>,
     repeats: Arc<Semaphore>,
+    /// Whether nobody is turned away.
+    patient: bool,
     desk: Arc<LookupService>,
     answers: Answers,
     tags: TagLists,
@@ -113,10 +116,11 @@ impl RegistryClient {
             salt: IdentitySalt::new(random),
             mirror_logins: options.mirror_logins.clone(),
         });
-        let tags = TagLists::new(options.cache.clone(), Arc::clone(&metrics));
+        let tags = TagLists::new(options.cache.clone(), options.load.patient, Arc::clone(&metrics));
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             repeats: Arc::new(Semaphore::new(MOST_REPEATS)),
+            patient: options.load.patient,
             desk,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags,
@@ -234,15 +238,19 @@ impl ManifestSource for RegistryClient {
     }
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
-        let (Some(client), Ok(slot)) =
-            (self.me.upgrade(), Arc::clone(&self.repeats).try_acquire_owned())
-        else {
+        let slot = Arc::clone(&self.repeats).try_acquire_owned().ok();
+        let Some(client) = self.me.upgrade().filter(|_| slot.is_some() || self.patient) else {
             return Box::pin(std::future::ready(()));
         };
+        let repeats = Arc::clone(&self.repeats);
         let task = tokio::spawn(async move {
-            let _slot = slot;
+            let _slot = match slot {
+                Some(slot) => Some(slot),
+                None => repeats.acquire_owned().await.ok(),
+            };
             tokio::time::sleep(REFUSALS_APART).await;
-            let deadline = tokio::time::Instant::now() + client.limits.whole;
+            let whole = client.limits.whole.max(client.directions.load().whole);
+            let deadline = tokio::time::Instant::now() + whole;
             // Whoever asked in the meantime has asked for all.
             let max_age = Some(REFUSALS_APART / 2);
             client.look(LookupRequest { max_age, ..request }, deadline.into()).await;

@@ -3,40 +3,52 @@
 //! Everything is read and understood before any registry is asked; then objects are judged side by
 //! side, and reported in the order of the files.
 
+mod baseline;
 mod credentials;
 mod document;
 mod flags;
+mod given;
 mod images;
 mod input;
 mod judge;
 mod login;
 mod manifest;
+mod observed;
+mod policy;
 mod reading;
+mod recall;
+mod render;
+mod runner;
 mod source;
 mod stream;
 mod timed;
 mod wiring;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Context;
 use futures::StreamExt;
 use jiff::Timestamp;
 
 use super::context::KubeContext;
+use super::lock::LockFile;
 use super::output::say;
-use super::output::{self, CheckReport};
-use crate::policy::{PullgatePolicy, listed_words};
+use super::output::{self, CheckReport, Progress};
 
-pub(super) use flags::CheckFlags;
+use crate::pull::Detail;
+use crate::review::ClusterSource;
+pub(super) use flags::{CheckFlags, SubjectFlags};
+use given::GivenSecrets;
 use judge::Judge;
 use login::Logins;
+use observed::Observed;
 use reading::Reading;
 use source::FileSource;
 use timed::TimedSource;
 
-/// Objects that are judged at a time.
-const AT_ONCE: usize = 16;
+/// Objects that are judged at a time: enough to keep many registries busy, each of which has a limit
+/// of its own.
+const AT_ONCE: usize = 256;
 
 /// Runs the check. The exit code is that of the whole command.
 pub(super) async fn run(flags: CheckFlags) -> ExitCode {
@@ -56,14 +68,51 @@ pub(super) async fn run(flags: CheckFlags) -> ExitCode {
 
 async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     output::check_requests(&flags.output)?;
-    let policy = policy(flags)?;
-    let context = wiring::context(flags)?;
+    let locked = flags.locked.as_deref().map(LockFile::read).transpose()?;
+    let wish = Wish {
+        as_enforced: flags.as_enforced,
+        explain_credentials: flags.explain_credentials,
+        ..Wish::default()
+    };
+    let mut report = judged(&flags.subjects, wish).await?;
+    report.fail_on = flags.fail_on;
+    if let Some(locked) = locked {
+        locked.compare(&mut report);
+    }
+    match &flags.baseline {
+        Some(path) if flags.write_baseline => baseline::write(&mut report, path)?,
+        Some(path) => baseline::compare(&mut report, path)?,
+        None => {}
+    }
+    Ok(report)
+}
+
+/// What a subcommand wants to know of the images.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wish {
+    /// Decide as if every namespace were in mode `enforce`.
+    pub(super) as_enforced: bool,
+    /// Which credentials were tried.
+    pub(super) explain_credentials: bool,
+    /// What they are built for, also where no node is known to compare it with.
+    pub(super) platforms: bool,
+}
+
+/// Reads everything that was named and judges it.
+pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<CheckReport> {
+    let context = wiring::context(asked)?;
     let of_context = context.as_ref().and_then(KubeContext::namespace);
-    let namespace = flags.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
-    let Reading { mut manifests, unread } = reading::read(flags, &policy, &namespace)?;
+    let namespace = asked.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
+    let connection = match context {
+        Some(context) => Some(context.connect().await?),
+        None => None,
+    };
+    let policy::Chosen { policy, score } =
+        policy::read(asked, connection.as_ref(), wiring::patience()).await?;
+    let Reading { mut manifests, unread } = reading::read(asked, &policy, &namespace)?;
     let mut subjects = std::mem::take(&mut manifests.workloads);
-    subjects.extend(flags.image.iter().map(|image| images::alone(flags, image, &namespace)));
-    let mut report = CheckReport { unread, fail_on: flags.fail_on, ..CheckReport::default() };
+    subjects.extend(asked.image.iter().map(|image| images::alone(asked, image, &namespace)));
+    let mut report = CheckReport { unread, ..CheckReport::default() };
     if subjects.is_empty() {
         say(match report.unread.len() {
             0 => "no object with images in what was read",
@@ -71,37 +120,61 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
         });
         return Ok(report);
     }
-    let nodes = wiring::nodes(flags)?;
-    let registry = wiring::registry(flags, &policy, nodes.clone())?;
-    let cluster = match context {
-        Some(context) => Some(wiring::cluster(context).await?),
-        None => None,
+    let nodes = wiring::nodes(asked)?;
+    let registry = wiring::registry(asked, &policy, nodes.clone())?;
+    let given = GivenSecrets::read(&asked.pull_secret_file)?;
+    let now = now();
+    let (cluster, observed) = match &connection {
+        Some(connection) => {
+            let wiring::OfCluster { source, survey } =
+                wiring::cluster(connection, &namespace, now).await?;
+            let observed = survey.map(|survey| Observed::new(source.clone(), survey, score));
+            (Some(source as Arc<dyn ClusterSource>), observed)
+        }
+        None => (None, None),
     };
     let files = FileSource::new(
         manifests,
+        given,
         cluster,
-        &flags.platform,
-        flags.nodes.runtime,
-        flags.as_enforced,
+        observed,
+        &asked.platform,
+        asked.nodes.runtime,
+        wish.as_enforced,
     );
-    let registry = TimedSource::new(&*registry);
+    let least = if wish.platforms { Detail::Platforms } else { Detail::Presence };
+    let registry = TimedSource::new(&*registry, least);
     let judge = Judge {
         registry: &registry,
         files: &files,
         nodes: &*nodes,
         logins: &Logins::default(),
+        login: asked.login,
         policy: &policy,
-        as_enforced: flags.as_enforced,
-        runtime: flags.nodes.runtime,
-        timeout: flags.timeout,
-        explain_credentials: flags.explain_credentials,
-        now: now(),
+        as_enforced: wish.as_enforced,
+        runtime: asked.nodes.runtime,
+        explain_credentials: wish.explain_credentials,
+        now,
     };
-    let judged: Vec<_> = futures::stream::iter(subjects.iter().enumerate())
-        .map(|(index, subject)| judge.object(index, subject))
-        .buffered(AT_ONCE)
+    let mut progress = Progress::of(subjects.len());
+    let mut judged: Vec<_> = futures::stream::iter(subjects.iter().enumerate())
+        .map(async |(index, subject)| (index, judge.object(index, subject).await))
+        .buffer_unordered(AT_ONCE)
+        .inspect(|_| progress.step())
         .collect()
         .await;
+    drop(progress);
+    judged.sort_by_key(|(index, _)| *index);
+    let mut judged: Vec<_> = judged.into_iter().map(|(_, entries)| entries).collect();
+    if let (Some(connection), Some(observed), false) =
+        (&connection, files.observed(), asked.no_memory)
+    {
+        for index in recall::recall(connection, observed, &subjects, &judged).await {
+            if let (Some(entries), Some(subject)) = (judged.get_mut(index), subjects.get(index)) {
+                *entries = judge.object(index, subject).await;
+            }
+        }
+    }
     report.images = judged.into_iter().flatten().collect();
     Ok(report)
 }
@@ -109,16 +182,4 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
 fn now() -> Timestamp {
     Timestamp::now()
-}
-
-fn policy(flags: &CheckFlags) -> anyhow::Result<PullgatePolicy> {
-    let Some(path) = &flags.policy else { return Ok(PullgatePolicy::default()) };
-    let origin = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| origin.clone())?;
-    let policy = PullgatePolicy::parse(&text, &origin)?;
-    let (policy, without_files) = policy.without_files(wiring::given_files(flags));
-    if !without_files.is_empty() {
-        say(listed_words(&without_files));
-    }
-    Ok(policy)
 }

@@ -11,6 +11,7 @@ mod place;
 mod rule;
 mod sarif;
 mod severity;
+mod terminal;
 mod text;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub(super) use format::{OutputRequest, check_requests, write_reports};
 pub(super) use place::{InputError, Place, Position};
 pub(super) use severity::FailOn;
 use severity::Severity;
+pub(super) use terminal::Progress;
 
 /// The kind of what `--image` names, in reports.
 pub(super) const IMAGE_KIND: &str = "Image";
@@ -53,6 +55,8 @@ pub(super) struct CheckReport {
     pub(super) unread: Vec<InputError>,
     /// From which result on the check fails.
     pub(super) fail_on: FailOn,
+    /// Whether it was compared with a baseline.
+    pub(super) has_baseline: bool,
 }
 
 /// One image at one place.
@@ -74,6 +78,22 @@ pub(super) struct ImageEntry {
     pub(super) image: Box<str>,
     /// What was found of it.
     pub(super) finding: Arc<ImageFinding>,
+    /// Whether the same was found when the baseline was written.
+    pub(super) known: bool,
+    /// How it differs from the lock file, if it does.
+    pub(super) lock: Option<LockFault>,
+}
+
+/// How an image that works differs from the lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LockFault {
+    /// Its tag stands for something else now.
+    Moved {
+        /// What the file says.
+        locked: Box<str>,
+    },
+    /// It is not in the file.
+    Missing,
 }
 
 /// What was found of an image, shared by its places.
@@ -95,6 +115,8 @@ pub(super) struct ImageFinding {
     pub(super) decision: Decision,
     /// Whether it was not looked at because the policy says so.
     pub(super) skipped: bool,
+    /// Whether an exception of the policy lets it through.
+    pub(super) excepted: bool,
     /// Which credentials matched and what each got, if asked for.
     pub(super) credentials: Option<CredentialReport>,
     /// What was learned of the image itself.
@@ -116,8 +138,32 @@ pub(super) struct PullFacts {
 
 impl ImageEntry {
     /// What is found of it, beginning with its name.
-    fn line(&self) -> String {
-        format!("image {}: {}", clean(&self.image), self.finding.message)
+    pub(super) fn line(&self) -> String {
+        format!("image {}: {}", clean(&self.image), self.words())
+    }
+
+    /// What is found of it, without its name.
+    fn words(&self) -> String {
+        let known = if self.known { "; known from the baseline" } else { "" };
+        let lock = match &self.lock {
+            Some(LockFault::Moved { locked }) => format!(
+                "its tag has moved since it was locked as {locked}; `pullgate lock` takes the new one; "
+            ),
+            Some(LockFault::Missing) => {
+                "it is not in the lock file; `pullgate lock` adds it; ".to_owned()
+            }
+            None => String::new(),
+        };
+        format!("{lock}{}{known}", self.finding.message)
+    }
+
+    /// The verdict in the words of reports.
+    fn verdict_words(&self) -> &'static str {
+        match &self.lock {
+            Some(LockFault::Moved { .. }) => "moved",
+            Some(LockFault::Missing) => "not locked",
+            None => self.finding.verdict_words(),
+        }
     }
 
     /// Whether it is an image that was named by itself.
@@ -126,13 +172,13 @@ impl ImageEntry {
     }
 
     /// The object in words: `Deployment shop/cart`, or the image that was named by itself.
-    fn object_title(&self) -> String {
+    pub(super) fn object_title(&self) -> String {
         let ObjectRef { kind, namespace, name, .. } = &self.object;
         if self.is_alone() { clean(name) } else { clean(&format!("{kind} {namespace}/{name}")) }
     }
 
     /// What of the object it is the image of, in words: `init container migrate`.
-    fn container_words(&self) -> String {
+    pub(super) fn container_words(&self) -> String {
         let kind = match self.kind {
             ContainerKind::Init => "init container",
             ContainerKind::Regular => "container",
@@ -149,6 +195,11 @@ impl ImageEntry {
         } else {
             format!("{}, {}", self.object_title(), self.container_words().trim_end())
         }
+    }
+
+    /// The word for what is wrong with it, if anything is.
+    pub(super) fn rule(&self) -> &'static str {
+        rule::rule_id(self)
     }
 
     /// The file that it stands in.
@@ -241,17 +292,19 @@ pub(super) struct Summary {
     pub(super) warn: usize,
     pub(super) deny: usize,
     pub(super) unread: usize,
+    pub(super) known: usize,
+    pub(super) unlocked: usize,
 }
 
 impl CheckReport {
-    /// How much a report is to make of this finding.
-    fn severity(&self, finding: &ImageFinding) -> Severity {
-        self.fail_on.severity(finding)
+    /// How much a report is to make of this entry.
+    fn severity(&self, entry: &ImageEntry) -> Severity {
+        self.fail_on.severity(entry)
     }
 
     /// Whether anything is at or above what the person wants to fail on.
     pub(super) fn fails(&self) -> bool {
-        self.images.iter().any(|entry| self.fail_on.counts(&entry.finding))
+        self.images.iter().any(|entry| self.fail_on.counts(entry))
     }
 
     /// The counts.
@@ -262,6 +315,8 @@ impl CheckReport {
         for entry in &self.images {
             summary.objects += usize::from(last != Some(entry.object_index));
             last = Some(entry.object_index);
+            summary.known += usize::from(entry.known);
+            summary.unlocked += usize::from(entry.lock.is_some());
             match entry.finding.verdict {
                 Verdict::Works => summary.works += 1,
                 Verdict::Fails => summary.fails += 1,
@@ -280,7 +335,9 @@ impl CheckReport {
 impl Summary {
     /// The counts in words, as the last line of a report.
     fn words(self) -> String {
-        let Self { objects, images, works, fails, cannot_tell, deny, unread, .. } = self;
+        let Self {
+            objects, images, works, fails, cannot_tell, deny, unread, known, unlocked, ..
+        } = self;
         let mut words = format!(
             "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
             count(images, "image"),
@@ -290,6 +347,14 @@ impl Summary {
         );
         if deny > 0 {
             let _ = fmt::Write::write_fmt(&mut words, format_args!("; {deny} would be denied"));
+        }
+        if unlocked > 0 {
+            let unlocked = format_args!("; {unlocked} not as in the lock file");
+            let _ = fmt::Write::write_fmt(&mut words, unlocked);
+        }
+        if known > 0 {
+            let known = format_args!("; {known} known from the baseline");
+            let _ = fmt::Write::write_fmt(&mut words, known);
         }
         if unread > 0 {
             let read = format_args!("; {} could not be read", count(unread, "input"));

@@ -1,11 +1,15 @@
 //! The one `PullgatePolicy` object of this cluster that counts: watched by name, and its status
-//! written. What it says is read here; whether it is put in force is decided elsewhere.
+//! written. What it says is read here; whether it is put in force is decided elsewhere. Who does not
+//! stay to watch lists them all once.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::CALL_TIME;
@@ -17,6 +21,8 @@ use crate::telemetry::Metrics;
 
 /// Where the objects are.
 const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
+/// Objects that are listed; there is one in force.
+const MOST_LISTED: u32 = 50;
 
 /// What was last heard of the object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -177,4 +183,47 @@ impl Feed for PolicyFeed {
         self.tell(PolicyNews::Missing);
         Ok(())
     }
+}
+
+/// One object of a list.
+#[derive(Debug)]
+pub struct ListedPolicy {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it says, or what is wrong with it.
+    pub read: Result<PullgatePolicy, PolicyError>,
+    /// Its status: only that of a policy which a running Pullgate follows has conditions.
+    pub status: PullgatePolicyStatus,
+}
+
+#[derive(Deserialize)]
+struct ListWire {
+    #[serde(default)]
+    items: Vec<Box<RawValue>>,
+}
+
+/// Lists the policies of a cluster once; nothing if its API server does not know the kind.
+pub async fn list_policies(
+    connection: &Connection,
+    deadline: Instant,
+) -> Result<Option<Vec<ListedPolicy>>, ClusterError> {
+    let fault = |error| ClusterError::Get(ApiError::of(error));
+    let request = Request::new(PATH)
+        .list(&ListParams::default().limit(MOST_LISTED))
+        .map_err(|error| fault(kube::Error::BuildRequest(error)))?;
+    let asking = connection.client().request_text(request);
+    let text = match tokio::time::timeout_at(deadline.into(), asking).await {
+        Err(_late) => return Err(ClusterError::Late),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),
+        Ok(answer) => answer.map_err(fault)?,
+    };
+    let list: ListWire =
+        serde_json::from_str(&text).map_err(|error| fault(kube::Error::SerdeError(error)))?;
+    let policies = list.items.iter().filter_map(|item| {
+        let wire: Wire = serde_json::from_str(item.get()).ok()?;
+        let name = wire.metadata.name;
+        let read = PullgatePolicy::parse(item.get(), &format!("PullgatePolicy {name}"));
+        Some(ListedPolicy { name, read, status: wire.status })
+    });
+    Ok(Some(policies.collect()))
 }

@@ -71,6 +71,11 @@ pub struct StatusFacts {
 }
 
 impl PullgatePolicyStatus {
+    /// Whether a running Pullgate follows the document, whether or not it could be put in force.
+    pub fn is_followed(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.kind == IN_FORCE)
+    }
+
     /// What is to be written about a document. `before` is what is written now; the time of a
     /// condition changes with its status.
     #[must_use]

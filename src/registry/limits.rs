@@ -246,26 +246,29 @@ impl HostLimits {
         }
     }
 
-    /// Takes one request out of the budget, and waits until it may be sent. Who asks for advice
-    /// does not wait: what is left is for verdicts.
-    pub(super) async fn spend(&self, purpose: Purpose, deadline: Instant) -> Result<(), Outcome> {
+    /// Takes one request out of the budget, and waits until it may be sent; how long that put the
+    /// deadline off. Who asks for advice does not wait: what is left is for verdicts. Who is patient
+    /// waits for whatever it is, and the time in our own queue says nothing about the registry.
+    pub(super) async fn spend(
+        &self,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Duration, Outcome> {
         let now = Instant::now();
         let patience = match purpose {
+            _ if self.load.patient => self.load.longest_queue,
             Purpose::Verdict => deadline.saturating_duration_since(now),
             Purpose::Advice => Duration::ZERO,
         };
-        let wait = self.reserve(now, patience);
-        match wait {
-            Some(wait) if wait.is_zero() => Ok(()),
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            None => {
-                self.metrics.shed();
-                Err(Outcome::Overloaded)
-            }
+        let Some(wait) = self.reserve(now, patience) else {
+            self.metrics.shed();
+            return Err(Outcome::Overloaded);
+        };
+        if wait.is_zero() {
+            return Ok(Duration::ZERO);
         }
+        tokio::time::sleep(wait).await;
+        Ok(if self.load.patient { now.elapsed() } else { Duration::ZERO })
     }
 
     /// How long until the next request may be sent; nothing if that is too long.
@@ -409,6 +412,18 @@ mod tests {
     fn spent(host: &HostLimits) -> u32 {
         let now = Instant::now();
         (0..3000).find(|_| host.reserve(now, Duration::ZERO).is_none()).unwrap_or(3000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_patient_waits_as_long_as_it_takes() {
+        let shared = Arc::new(ArcSwap::from_pointee(RegistryPolicy::default()));
+        let few = LoadLimits { requests_per_second: 1, request_burst: 1, ..LoadLimits::patient() };
+        let host = Limits::new(few, shared, Arc::default()).host("r.example.com");
+        let deadline = Instant::now() + Duration::from_millis(10);
+        let asking = (0..60).map(|_| host.spend(Purpose::Advice, deadline));
+        let waited = futures::future::try_join_all(asking).await.unwrap();
+        assert_eq!(waited[0], Duration::ZERO);
+        assert!(waited[59] >= Duration::from_secs(59), "{:?}", waited[59]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
@@ -218,7 +219,7 @@ impl LookupService {
             secret,
             purpose,
             began: Instant::now(),
-            deadline: *deadline,
+            deadline: Deadline::at(*deadline),
         };
         let spoken = speak(&session).await;
         host.took(session.began.elapsed());

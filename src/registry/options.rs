@@ -178,6 +178,9 @@ pub struct LoadLimits {
     pub breaker_longest: Duration,
     /// The longest `Retry-After` that is honoured.
     pub longest_retry_after: Duration,
+    /// Whether whoever asks waits for a turn, however long that takes, instead of being turned away:
+    /// the command line has all the time that it needs, and no one else waits for it.
+    pub patient: bool,
 }
 
 impl Default for LoadLimits {
@@ -193,9 +196,27 @@ impl Default for LoadLimits {
             breaker_first: Duration::from_secs(2),
             breaker_longest: Duration::from_secs(60),
             longest_retry_after: Duration::from_secs(600),
+            patient: false,
         }
     }
 }
+
+impl LoadLimits {
+    /// For a program that asks for itself alone: registries are asked no faster, and nobody is
+    /// turned away.
+    pub fn patient() -> Self {
+        Self {
+            lookups: usize::MAX,
+            waiting_per_registry: usize::MAX,
+            longest_queue: LONGEST_WAIT,
+            patient: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// How long those wait who have time: a day.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone)]
@@ -218,6 +239,15 @@ pub struct CacheLimits {
     pub unreachable_longest: Duration,
     /// Everything else that is not ours.
     pub odd: Duration,
+}
+
+impl CacheLimits {
+    /// For a program that asks once and ends: equal questions are asked once, however long it runs.
+    /// What may pass is asked again as ever.
+    pub fn for_one_run() -> Self {
+        let whole = Duration::from_secs(24 * 3600);
+        Self { by_digest: whole, by_tag: whole, negative: whole, ..Self::default() }
+    }
 }
 
 impl Default for CacheLimits {

@@ -12,6 +12,7 @@ use url::Url;
 use super::auth::Secret;
 use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
+use super::deadline::Deadline;
 use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
 use super::logins::Logins;
@@ -57,7 +58,7 @@ pub(super) struct Session<'a> {
     pub(super) secret: Option<Secret>,
     pub(super) purpose: Purpose,
     pub(super) began: Instant,
-    pub(super) deadline: Instant,
+    pub(super) deadline: Deadline,
 }
 
 /// What came of a request, redirects and challenges behind it.
@@ -279,7 +280,7 @@ impl Session<'_> {
                 lane: self.token_lane(challenge, url, home),
                 family,
             };
-            let token = self.means.tokens.obtain(key, application, self.deadline).await;
+            let token = self.means.tokens.obtain(key, application, self.deadline.get()).await;
             if let Err(Outcome::Throttled { retry_after }) = &token {
                 self.host.throttled(self.identity, *retry_after);
             }
@@ -336,18 +337,18 @@ impl Session<'_> {
         if let Some(value) = &proving.header {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        self.host.spend(self.purpose, self.deadline).await?;
+        self.deadline.put_off(self.host.spend(self.purpose, self.deadline.get()).await?);
         self.means.metrics.request(kind);
         let login = match (home, proving.proof) {
             (true, AuthUsed::Basic) => {
                 let key = (origin(&self.endpoint.url), self.identity);
-                Some(self.means.logins.begin(key, self.deadline).await?)
+                Some(self.means.logins.begin(key, self.deadline.get()).await?)
             }
             _ => None,
         };
         let lane = self.lane(home);
         let request = Outgoing { method: method.clone(), url, headers, form: None };
-        let sent = self.means.transport.send(&lane, request, self.deadline).await;
+        let sent = self.means.transport.send(&lane, request, self.deadline.get()).await;
         if let (Some(login), Ok(answer)) = (login, &sent) {
             match answer.status {
                 StatusCode::UNAUTHORIZED => login.refused(),

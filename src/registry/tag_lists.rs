@@ -29,6 +29,8 @@ pub(super) struct TagLists {
     kept: Cache<Key, Entry>,
     limits: CacheLimits,
     under_way: Arc<Semaphore>,
+    /// Whether those beyond wait, and are not turned away.
+    patient: bool,
     metrics: Arc<RegistryMetrics>,
 }
 
@@ -63,7 +65,7 @@ impl Entry {
 }
 
 impl TagLists {
-    pub(super) fn new(limits: CacheLimits, metrics: Arc<RegistryMetrics>) -> Self {
+    pub(super) fn new(limits: CacheLimits, patient: bool, metrics: Arc<RegistryMetrics>) -> Self {
         let weigh = |_: &Key, entry: &Entry| {
             let tags = entry.listed.as_ref().map_or(0, |list| list.tags.len());
             u32::try_from(1 + tags / 100).unwrap_or(u32::MAX)
@@ -76,6 +78,7 @@ impl TagLists {
                 .build(),
             limits,
             under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+            patient,
             metrics,
         }
     }
@@ -100,9 +103,14 @@ impl TagLists {
         let failures = earlier.map_or(0, |entry| entry.failures);
         let (kept, limits) = (self.kept.clone(), self.limits.clone());
         let (under_way, metrics) = (Arc::clone(&self.under_way), Arc::clone(&self.metrics));
+        let patient = self.patient;
         let task = tokio::spawn(async move {
             let read = async {
-                let listed = if let Ok(_slot) = under_way.try_acquire() {
+                let slot = match under_way.try_acquire() {
+                    Err(_) if patient => under_way.acquire().await.ok(),
+                    slot => slot.ok(),
+                };
+                let listed = if let Some(_slot) = slot {
                     read.await
                 } else {
                     metrics.shed();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real control plane for the cluster tests and the demo from Go modules:
-# kube-apiserver, kube-controller-manager, kubectl, etcd, registries, helm. And takes definitions of
+# kube-apiserver, kube-controller-manager, kubectl, etcd, registries, helm, actionlint. And takes definitions of
 # kinds that are no part of Kubernetes out of the modules that they come in.
 #
 #   tests/cluster/build.sh [OUTPUT_FOLDER]      default: target/cluster
@@ -14,7 +14,7 @@ root=$(cd "$here/../.." && pwd)
 out=${1:-$root/target/cluster}
 # `node`, `containerd` and `runc` are for `make live` and built by it.
 # `helm` renders the chart in `make test`; the demo needs it not and says so here.
-modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts definitions}
+modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts actionlint definitions}
 
 # --- what is needed ------------------------------------------------------------------------
 need_minor=26
@@ -81,6 +81,7 @@ packages() { # folder -> "program=main package" words
     ggcr) echo "registry-ggcr=pullgate.dev/tests/cluster/ggcr" ;;
     distribution2) echo "registry-v2=pullgate.dev/tests/cluster/distribution2" ;;
     alerts) echo "alerts=pullgate.dev/tests/cluster/alerts" ;;
+    actionlint) echo "actionlint=github.com/rhysd/actionlint/cmd/actionlint" ;;
     helm) echo "helm=helm.sh/helm/v4/cmd/helm" ;;
     *) echo "unknown module $1" >&2; return 1 ;;
   esac

@@ -2,12 +2,18 @@
 //! loopback.
 
 mod bad_input;
+mod baseline;
 mod credentials;
 pub mod formats;
 mod inputs;
 mod json;
+mod lock;
+mod many;
+mod private;
 mod registry;
+mod render;
 pub mod run;
 mod schema;
 mod shell;
+mod terminal;
 mod text;

@@ -24,6 +24,8 @@ pub mod webhook;
 #[cfg(test)]
 mod command_line_test;
 #[cfg(test)]
+mod check_cluster_test;
+#[cfg(test)]
 mod advice_test;
 #[cfg(test)]
 mod control_plane_test;

@@ -34,6 +34,7 @@ async fn scene(tag: &str) -> Scene {
         .file("chart/Chart.yaml", "name: chart\n")
         .file("overlays/prod/kustomization.yaml", "resources: [../../k8s/web.yaml]\n")
         .file("images/images.txt", &format!("REGISTRY/shop/web:{tag}\n"))
+        .file("config.json", "{\"auths\": {\"REGISTRY\": {\"auth\": \"cm9ib3Q6aGlkZGVuLXdvcmQ=\"}}}")
         .file("bin/helm", "#!/bin/sh\n[ \"$1\" = template ] && [ -f \"$2/Chart.yaml\" ] && cat k8s/web.yaml\n")
         .file(
             "bin/kubectl",
@@ -315,4 +316,40 @@ fn the_version_is_the_same_everywhere() {
     ] {
         assert!(text(file).contains(&format!("{words}{version}")), "{file}");
     }
+}
+
+/// The action as a workflow of its users has it, and that workflow, under the forge's own linter as
+/// far as there is one: actionlint reads the action that a step uses.
+#[test]
+fn the_action_and_its_recipe_pass_the_linter() {
+    let programs = match crate::cluster::programs() {
+        Ok(programs) => programs,
+        Err(reason) => return crate::cluster::skipped(&reason),
+    };
+    let page = text("docs/pipelines.md");
+    let recipe = blocks(&page, "yaml").remove(0);
+    let used = format!("pullgate/pullgate@v{}", env!("CARGO_PKG_VERSION"));
+    assert!(recipe.contains(&used));
+    let lint = |recipe: &str, action: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join(".github/workflows")).unwrap();
+        std::fs::create_dir(folder.path().join(".git")).unwrap();
+        let workflow = recipe.replace(&used, "./");
+        std::fs::write(folder.path().join(".github/workflows/images.yml"), workflow).unwrap();
+        std::fs::write(folder.path().join("action.yml"), action).unwrap();
+        let output = std::process::Command::new(programs.join("actionlint"))
+            .args(["-no-color", "-oneline"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.success(), said(&output))
+    };
+    let action = text("action.yml");
+    let (fine, words) = lint(&recipe, &action);
+    assert!(fine, "{words}");
+    // It would say so if an input or the form of the action were wrong.
+    let (fine, words) = lint(&recipe.replace("files:", "filez:"), &action);
+    assert!(!fine && words.contains("input \"filez\" is not defined"), "{words}");
+    let (fine, words) = lint(&recipe, &action.replace("using: composite", "using: compozite"));
+    assert!(!fine && words.contains("invalid runner name"), "{words}");
 }

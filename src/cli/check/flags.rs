@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::given::SecretFile;
+use crate::cli::lock::LOCK_FILE;
 use crate::cli::output::{FailOn, OutputRequest};
 use crate::image::Platform;
 use crate::serve::{NodeFlags, RegistryFlags};
@@ -13,8 +15,10 @@ use crate::serve::{NodeFlags, RegistryFlags};
 const ABOUT: &str = "\
 Checks whether nodes will be able to pull the images of Kubernetes objects in files.
 
-It needs no cluster and touches none unless --kubeconfig or --context is given; it then reads \
-what is missing in the files by name (Secrets, ServiceAccounts), and lists Nodes and Namespaces.
+It needs no cluster and touches none unless --kubeconfig or --context is given. It then decides as \
+admission there would: by the cluster's PullgatePolicy, unless --policy is given, and with its \
+Namespaces, Nodes and what is seen of images in its pods and events, each as far as you may list \
+it; what is missing in the files is read by name (Secrets, ServiceAccounts).
 
 Each image is looked up with the credentials that the kubelet would use: the pod's \
 imagePullSecrets, else those of its ServiceAccount, read from the same files first and then from \
@@ -22,30 +26,37 @@ the cluster. A Secret that is in neither makes the verdict `cannot tell` unless 
 pulled without it. A ServiceAccount that is in neither is taken to have no pull secrets; if the \
 registry then wants a login, the verdict is `cannot tell`, too.
 
-Your own login (DOCKER_CONFIG or ~/.docker/config.json, with credsStore and credHelpers) is not \
-what nodes use. For objects it is only mentioned where it would work and the pod's credentials do \
-not. For --image without a pull secret it is used when the registry asks for credentials, and the report \
-says so.
+Your own login, or that of the runner (DOCKER_CONFIG or ~/.docker/config.json, with credsStore and \
+credHelpers), is not what nodes use. Where the pods' credentials leave it open it is asked, too: a tag \
+that it proves missing is missing for everybody, and fails; what it can pull stays `cannot tell` \
+until the pull secret is given (--pull-secret-file, --kubeconfig). For --image without a pull secret \
+it decides, and the report says so. --login runner judges everything by it, --login secrets never \
+asks it.
 
-A Helm chart or a kustomization is not rendered: render it, and give the result on standard input. \
+A Helm chart or a kustomization is not rendered unless --render is given: render it, and give the \
+result on standard input. \
 Beside the kinds that make pods, images are known in the fields of many custom resources.
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged: usage, or \
 input that cannot be read. Everything that can be read is judged and reported all the same.";
 
-/// Flags of `pullgate check`.
+/// What is judged, and with what: the flags that every subcommand has which judges images.
 #[derive(Debug, Clone, Args)]
 #[command(
-    about = "Check whether nodes will be able to pull the images in files",
-    long_about = ABOUT,
     group = clap::ArgGroup::new("subjects").required(true).multiple(true),
-    group = clap::ArgGroup::new("images").multiple(true)
+    group = clap::ArgGroup::new("images").multiple(true),
+    group = clap::ArgGroup::new("clusters").multiple(true)
 )]
-pub struct CheckFlags {
+pub struct SubjectFlags {
     /// File or directory with YAML or JSON, or `-` for standard input (repeatable; directories
     /// are searched for *.yaml, *.yml and *.json)
     #[arg(short, long, value_name = "FILE|DIR|-", group = "subjects", num_args = 1..)]
     pub filename: Vec<PathBuf>,
+
+    /// Render the Helm charts and kustomizations that are named or found, with `helm` and with
+    /// `kustomize` or `kubectl` from the PATH
+    #[arg(long)]
+    pub render: bool,
 
     /// An image to check by itself (repeatable)
     #[arg(long, value_name = "REF", groups = ["subjects", "images"], num_args = 1..)]
@@ -60,6 +71,15 @@ pub struct CheckFlags {
     #[arg(long, value_name = "NAME", requires = "images")]
     pub pull_secret: Vec<String>,
 
+    /// A docker configuration with the login of a pull secret that is in neither the files nor the
+    /// cluster; without a name, of every such secret (repeatable)
+    #[arg(long, value_name = "[[NAMESPACE/]NAME=]FILE")]
+    pub pull_secret_file: Vec<SecretFile>,
+
+    /// Whose logins are used
+    #[arg(long, value_enum, default_value_t)]
+    pub login: LoginUse,
+
     /// The ServiceAccount for images by themselves
     #[arg(long, value_name = "NAME", requires = "images", default_value = "default")]
     pub service_account: String,
@@ -68,9 +88,66 @@ pub struct CheckFlags {
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// A PullgatePolicy document; without it the default policy
+    /// A PullgatePolicy document; without it the cluster's, or else the default policy
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+
+    /// Name of the PullgatePolicy object of the cluster that counts, where there are several and
+    /// none of them, or more than one, is in force
+    #[arg(long, value_name = "NAME", conflicts_with = "policy", requires = "clusters")]
+    pub policy_from_cluster: Option<String>,
+
+    /// Kubeconfig of a cluster to read from
+    #[arg(long, value_name = "FILE", group = "clusters")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig (alone: of KUBECONFIG or ~/.kube/config)
+    #[arg(long, value_name = "NAME", group = "clusters")]
+    pub context: Option<String>,
+
+    /// Do not ask a running `pullgate serve` for what it remembers of images that would fail
+    #[arg(long, requires = "clusters")]
+    pub no_memory: bool,
+
+    /// Platform of the nodes, such as linux/arm64 (repeatable; instead of the cluster's)
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub platform: Vec<Platform>,
+
+    /// How long one look-up may take, such as 20s, without the time that it waits for its turn
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub registry: RegistryFlags,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub nodes: NodeFlags,
+}
+
+/// Whose logins registries are asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LoginUse {
+    /// The pods' pull secrets; where they leave it open, your own login may prove an image missing
+    #[default]
+    Both,
+    /// The pods' pull secrets alone, as nodes do
+    Secrets,
+    /// Your own login alone: whether images are there, not whether nodes may have them
+    Runner,
+}
+
+/// Flags of `pullgate check`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    about = "Check whether nodes will be able to pull the images in files",
+    long_about = ABOUT
+)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub subjects: SubjectFlags,
 
     /// Decide as if every namespace were in mode `enforce`
     #[arg(long)]
@@ -98,29 +175,19 @@ pub struct CheckFlags {
     #[arg(long)]
     pub explain_credentials: bool,
 
-    /// Kubeconfig of a cluster to read from
+    /// A file with faults that are known: they are reported, and the check fails on others alone
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    pub baseline: Option<PathBuf>,
 
-    /// Context of the kubeconfig (alone: of KUBECONFIG or ~/.kube/config)
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    /// Fail where a tag no longer stands for what the lock file says, and for images that are not in
+    /// it; `pullgate lock` writes one [default file: pullgate.lock]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+        default_missing_value = LOCK_FILE)]
+    pub locked: Option<PathBuf>,
 
-    /// Platform of the nodes, such as linux/arm64 (repeatable; instead of the cluster's)
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
-    pub platform: Vec<Platform>,
-
-    /// How long the look-ups for one object may take, such as 20s
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
-    pub timeout: Duration,
-
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub registry: RegistryFlags,
-
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub nodes: NodeFlags,
+    /// Write the faults that are found now into the baseline, instead of failing on them
+    #[arg(long, requires = "baseline")]
+    pub write_baseline: bool,
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
@@ -171,10 +238,10 @@ mod tests {
             "-n=shop",
         ])
         .unwrap();
-        assert_eq!(flags.filename, ["a", "b", "-"].map(PathBuf::from));
-        assert_eq!(flags.image, ["x", "y"]);
-        assert_eq!(flags.timeout, Duration::from_secs(90));
-        assert_eq!(flags.nodes.runtime, Some(Runtime::Containerd(2, 1, None)));
+        assert_eq!(flags.subjects.filename, ["a", "b", "-"].map(PathBuf::from));
+        assert_eq!(flags.subjects.image, ["x", "y"]);
+        assert_eq!(flags.subjects.timeout, Duration::from_secs(90));
+        assert_eq!(flags.subjects.nodes.runtime, Some(Runtime::Containerd(2, 1, None)));
         assert_eq!(flags.fail_on, FailOn::CannotTell);
         let outputs: Vec<String> = flags.output.iter().map(ToString::to_string).collect();
         assert_eq!(outputs, ["json", "sarif=a=b.sarif"]);

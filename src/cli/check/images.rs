@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::CheckFlags;
+use super::SubjectFlags;
 use super::manifest::Found;
 use crate::cli::output::{IMAGE_KIND, InputError, Position};
 use crate::workload::{
@@ -13,7 +13,7 @@ use crate::workload::{
 const MAX_IMAGES: usize = 100_000;
 
 /// An image by itself, as a pod of that namespace would have it.
-pub(super) fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
+pub(super) fn alone(flags: &SubjectFlags, image: &str, namespace: &str) -> Found {
     let workload = Workload {
         object: ObjectRef { kind: IMAGE_KIND.into(), name: image.into(), ..ObjectRef::default() },
         uid: Box::default(),
@@ -37,7 +37,7 @@ pub(super) fn alone(flags: &CheckFlags, image: &str, namespace: &str) -> Found {
 
 /// The images of a list: one or more on a line; what stands behind a `#` is a comment.
 pub(super) fn listed(
-    flags: &CheckFlags,
+    flags: &SubjectFlags,
     namespace: &str,
     file: &str,
     content: &[u8],

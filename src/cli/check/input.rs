@@ -19,9 +19,10 @@ const ENDINGS: &[&str] = &["yaml", "yml", "json"];
 /// The name of standard input on the command line.
 const STDIN: &str = "-";
 /// The file that makes a directory a Helm chart.
-const CHART: &str = "Chart.yaml";
+pub(super) const CHART: &str = "Chart.yaml";
 /// The files that make a directory a kustomization.
-const KUSTOMIZATIONS: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(super) const KUSTOMIZATIONS: &[&str] =
+    &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// In a file of such a name: Flux's object, which is no kustomization.
 const FLUX: &str = "kustomize.toolkit.fluxcd.io";
 
@@ -51,6 +52,8 @@ pub(super) struct Inputs {
     pub(super) faults: Vec<InputError>,
     /// What was passed over.
     pub(super) unrendered: Vec<Unrendered>,
+    /// What was named and is nothing before it is rendered.
+    pub(super) waiting: Vec<InputError>,
 }
 
 impl Unrendered {
@@ -160,13 +163,15 @@ pub(super) fn inputs(named: &[PathBuf]) -> Inputs {
         let (files, unrendered) = (found.files.len(), found.unrendered.len());
         found.walk(path, 0, false);
         if found.files.len() == files {
-            let problem = match found.unrendered.get(unrendered) {
-                Some(first) => {
-                    format!("nothing here is checked before it is rendered: {}", first.command())
-                }
-                None => "no file named *.yaml, *.yml or *.json in this directory".to_owned(),
-            };
-            found.faults.push(fault(path.display().to_string(), problem));
+            let shown = path.display().to_string();
+            if let Some(first) = found.unrendered.get(unrendered) {
+                let problem =
+                    format!("nothing here is checked before it is rendered: {}", first.command());
+                found.waiting.push(fault(shown, problem));
+            } else {
+                let problem = "no file named *.yaml, *.yml or *.json in this directory";
+                found.faults.push(fault(shown, problem));
+            }
         }
     }
     if found.files.len() > MAX_FILES {
@@ -277,7 +282,7 @@ mod tests {
         assert_eq!(found.unrendered, passed_over);
         let alone = inputs(&[root.join("app")]);
         assert!(alone.files.is_empty());
-        assert!(alone.faults[0].to_string().contains("helm template "), "{alone:?}");
+        assert!(alone.waiting[0].to_string().contains("helm template "), "{alone:?}");
         assert_eq!(chart_of(&root.join("app/templates/x.yaml")), Some(&*root.join("app")));
         assert_eq!(chart_of(&root.join("a.yaml")), None);
     }

@@ -3,23 +3,28 @@
 //! Added are two cautions of working on files alone: a login that the registry wants may be in a
 //! ServiceAccount or Secret that nobody showed us, and the person's own login is not the nodes'.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::credentials::{self, Own};
+use super::flags::LoginUse;
 use super::login::{Login, Logins};
 use super::manifest::Found;
-use super::source::{AsUser, FileSource};
+use super::runner::{WithLogin, WithoutSecrets, without_secrets};
+use super::source::FileSource;
 use super::timed::TimedSource;
 use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding, Place, Position, PullFacts};
-use crate::credential::{Credential, CredentialOrigin};
+use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
-use crate::pull::{Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict};
+use crate::pull::{
+    Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict, is_about_access,
+};
 use crate::review::{
-    ImageReview, ManifestSource, NodeCredentialSource, Review, ReviewRequest, SecretsOrigin,
-    Sources, review,
+    ClusterSource, ImageReview, ManifestSource as _, NodeCredentialSource, Review, ReviewRequest,
+    SecretsOrigin, Sources, review,
 };
 use crate::text::clean;
 use crate::user::UserInfo;
@@ -31,29 +36,46 @@ pub(super) struct Judge<'a> {
     pub(super) files: &'a FileSource,
     pub(super) nodes: &'a dyn NodeCredentialSource,
     pub(super) logins: &'a Logins,
+    pub(super) login: LoginUse,
     pub(super) policy: &'a PullgatePolicy,
     pub(super) as_enforced: bool,
     pub(super) runtime: Option<Runtime>,
-    pub(super) timeout: Duration,
     pub(super) explain_credentials: bool,
     pub(super) now: Timestamp,
 }
 
+/// Until when an object is waited for: longer than anything takes that it waits for.
+const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
+
 /// What the person's own login came to for one image.
+#[derive(Default)]
 struct OwnLogin {
-    credential: Credential,
-    outcome: Outcome,
+    /// What it got, if there is one.
+    outcome: Option<Outcome>,
+    /// Why it was not tried, if there may be one.
+    note: Option<String>,
+    /// Whether the verdict is what it found.
+    decided: bool,
 }
 
 impl Judge<'_> {
-    /// Judges one object. `deadline` counts for all its images together.
+    /// Judges one object. Every question to the outside has a limit of its own, which does not
+    /// count while it waits for its turn.
     pub(super) async fn object(&self, index: usize, found: &Found) -> Vec<ImageEntry> {
-        let deadline = start() + self.timeout;
+        let deadline = start() + NO_HURRY;
         let namespace = &*found.namespace;
         let policy = self.policy_for(namespace);
         let user = UserInfo::default();
+        let by_login = self.login == LoginUse::Runner;
+        let workload = if by_login {
+            Cow::Owned(without_secrets(&found.workload))
+        } else {
+            Cow::Borrowed(&found.workload)
+        };
+        let no_secrets = WithoutSecrets(self.files);
+        let cluster: &dyn ClusterSource = if by_login { &no_secrets } else { self.files };
         let subject = ReviewRequest {
-            workload: &found.workload,
+            workload: &workload,
             namespace,
             user: &user,
             policy: &policy,
@@ -65,44 +87,44 @@ impl Judge<'_> {
             now: self.now,
             deadline,
         };
-        let alone = found.is_alone();
-        let mut review = review(self.sources(self.registry), subject).await;
+        let mut review = review(self.sources(cluster, self.nodes), subject).await;
+        let alone = by_login || (found.is_alone() && review.secrets.names.is_empty());
+        let with_login = WithLogin { nodes: self.nodes, logins: self.logins };
+        let mut again: Option<Review> = None;
         let mut entries = Vec::new();
         for at in 0..review.images.len() {
-            let mut own = None;
-            let mut own_note = None;
-            if wants_login(&review.images[at]) {
-                (own, own_note) = self.own_login(&review.images[at], deadline).await;
+            let mut own = OwnLogin::default();
+            if self.login != LoginUse::Secrets && lacks_login(&review.images[at]) {
+                own = self.own_login(&review.images[at], deadline).await;
             }
-            let by_own_login = match &own {
-                Some(own) if alone && names_no_secret(&review) => {
-                    let registry =
-                        AsUser { registry: self.registry, login: own.credential.clone() };
-                    let again = crate::review::review(self.sources(&registry), subject).await;
-                    take_over(&mut review, again, at, &own.credential)
+            if own.outcome.as_ref().is_some_and(|outcome| alone || is_missing(outcome)) {
+                if again.is_none() {
+                    let sources = self.sources(cluster, &with_login);
+                    again = Some(crate::review::review(sources, subject).await);
                 }
-                _ => false,
-            };
-            let finding = self.finding(&mut review, at, namespace, own, own_note, by_own_login);
+                let again = again.as_mut().and_then(|again| again.images.get_mut(at));
+                if let Some(again) = again.filter(|again| alone || is_proven_missing(again)) {
+                    std::mem::swap(&mut review.images[at], again);
+                    own.decided = true;
+                }
+            }
+            let finding = self.finding(&mut review, at, namespace, own);
             place(&mut entries, index, found, &review.images[at], finding);
         }
         entries.sort_by_key(|(order, _)| *order);
         entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    fn sources<'s>(&'s self, registry: &'s dyn ManifestSource) -> Sources<'s> {
-        Sources {
-            registry,
-            cluster: self.files,
-            nodes: self.nodes,
-            health: self.files,
-            access: self.files,
-        }
+    fn sources<'s>(
+        &'s self,
+        cluster: &'s dyn ClusterSource,
+        nodes: &'s dyn NodeCredentialSource,
+    ) -> Sources<'s> {
+        Sources { registry: self.registry, cluster, nodes, health: self.files, access: self.files }
     }
 
     /// Whoever checks files wants to know, also where the policy is off.
     fn policy_for(&self, namespace: &str) -> PullgatePolicy {
-        use crate::review::ClusterSource as _;
         if self.as_enforced {
             return self.policy.in_mode(Mode::Enforce);
         }
@@ -114,29 +136,27 @@ impl Judge<'_> {
     }
 
     /// What the person's own login gets, or why it could not be tried.
-    async fn own_login(
-        &self,
-        image: &ImageReview,
-        deadline: Instant,
-    ) -> (Option<OwnLogin>, Option<String>) {
-        let Ok(reference) = &image.reference else { return (None, None) };
+    async fn own_login(&self, image: &ImageReview, deadline: Instant) -> OwnLogin {
+        let mut own = OwnLogin::default();
+        let Ok(reference) = &image.reference else { return own };
         let credential = match self.logins.of(reference.host()).await {
             Login::Found(credential) => credential,
-            Login::None => return (None, None),
+            Login::None => return own,
             Login::Failed(why) => {
-                return (None, Some(format!("your own login was not tried: {why}")));
+                own.note = Some(format!("your own login was not tried: {why}"));
+                return own;
             }
         };
         let request = LookupRequest {
             reference: reference.clone(),
-            credential: Some(credential.clone()),
+            credential: Some(credential),
             detail: Detail::Presence,
             max_age: None,
             purpose: Purpose::Verdict,
             namespace: Box::default(),
         };
-        let outcome = self.registry.look_up(request, deadline).await.outcome;
-        (Some(OwnLogin { credential, outcome }), None)
+        own.outcome = Some(self.registry.look_up(request, deadline).await.outcome);
+        own
     }
 
     fn finding(
@@ -144,12 +164,11 @@ impl Judge<'_> {
         review: &mut Review,
         at: usize,
         namespace: &str,
-        own: Option<OwnLogin>,
-        own_note: Option<String>,
-        by_own_login: bool,
+        own: OwnLogin,
     ) -> ImageFinding {
         let mut tails = Vec::new();
-        let doubt = self.doubt(review, at, namespace);
+        let by_own_login = own.decided;
+        let doubt = self.doubt(review, at, namespace, &own);
         if let Some(doubt) = doubt.filter(|_| !by_own_login) {
             tails.push(doubt);
         }
@@ -164,23 +183,23 @@ impl Judge<'_> {
                 command: advice.command.clone(),
             })
             .collect();
-        let works_for_own =
-            own.as_ref().is_some_and(|own| matches!(own.outcome, Outcome::Exists(_)));
-        if works_for_own {
-            let message = if by_own_login {
-                "only your own login was used: nodes need a pull secret for it"
-            } else {
-                "your own login can pull it, so it exists: nodes need a pull secret for it"
+        if matches!(own.outcome, Some(Outcome::Exists(_))) {
+            let message = match (by_own_login, self.login) {
+                (true, LoginUse::Runner) => None,
+                (true, _) => Some("only your own login was used: nodes need a pull secret for it"),
+                (false, _) => Some(
+                    "your own login can pull it, so it exists: nodes need a pull secret for it",
+                ),
             };
-            tails.push(message.to_owned());
-            advice.push(AdviceEntry {
+            tails.extend(message.map(str::to_owned));
+            advice.extend(message.map(|message| AdviceEntry {
                 kind: "own_login",
                 value: String::new(),
                 message: message.to_owned(),
                 command: None,
-            });
+            }));
         }
-        tails.extend(own_note);
+        tails.extend(own.note);
         let skipped = match image.ruling.because {
             Reason::RegistrySkipped => Some("not looked up: the policy skips it"),
             Reason::ModeOff => Some("not looked up: the policy is off for it"),
@@ -200,9 +219,10 @@ impl Judge<'_> {
             advice,
             decision: if pods_denied { Decision::Deny } else { image.ruling.decision },
             skipped: skipped.is_some(),
+            excepted: image.ruling.because == Reason::Exception,
             pull: self.pull_facts(image),
             credentials: self.explain_credentials.then(|| {
-                let own = own.map(|own| Own { outcome: own.outcome, decided: by_own_login });
+                let own = own.outcome.map(|outcome| Own { outcome, decided: by_own_login });
                 credentials::explain(self.files, namespace, &review.secrets, image, own)
             }),
         }
@@ -232,31 +252,45 @@ impl Judge<'_> {
         facts
     }
 
-    /// What was not to be seen and may yet bring the login that the registry wants.
-    fn doubt(&self, review: &Review, at: usize, namespace: &str) -> Option<String> {
-        if !wants_login(&review.images[at]) {
+    /// What was not to be seen and may yet bring the login that the registry wants, and how to give
+    /// it.
+    fn doubt(&self, review: &Review, at: usize, namespace: &str, own: &OwnLogin) -> Option<String> {
+        if !lacks_login(&review.images[at]) {
             return None;
+        }
+        if self.login == LoginUse::Runner {
+            let words = match &own.outcome {
+                Some(_) => "your own login cannot see it either",
+                None => "you have no login for this registry",
+            };
+            return Some(words.to_owned());
         }
         let absent: Vec<_> = review
             .secrets
             .names
             .iter()
             .filter(|name| self.files.is_absent(namespace, name))
-            .map(|name| format!("`{}`", clean(name)))
+            .map(|name| clean(name))
             .collect();
-        if !absent.is_empty() {
+        if let Some(first) = absent.first() {
+            let named: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
             let (noun, verb) =
                 if absent.len() == 1 { ("secret", "is") } else { ("secrets", "are") };
-            return Some(format!("pull {noun} {} {verb} not in these files", absent.join(", ")));
+            return Some(format!(
+                "pull {noun} {} {verb} not in these files: give it with --pull-secret-file \
+                 {first}=FILE, or the cluster with --kubeconfig",
+                named.join(", ")
+            ));
         }
         match &review.secrets.origin {
             SecretsOrigin::ServiceAccount(account) if self.files.is_assumed(namespace, account) => {
                 let account = clean(account);
                 Some(format!(
-                    "ServiceAccount `{account}` is not in these files and may bring a pull secret"
+                    "ServiceAccount `{account}` is not in these files and may bring a pull secret: \
+                     give it with --pull-secret-file FILE, or the cluster with --kubeconfig"
                 ))
             }
-            SecretsOrigin::NotYetKnown => {
+            SecretsOrigin::NotYetKnown if is_about_access(review.images[at].assessment.cause) => {
                 Some("which account and pull secrets it gets is decided when it runs".to_owned())
             }
             _ => None,
@@ -269,27 +303,28 @@ fn start() -> Instant {
     Instant::now()
 }
 
-/// Whether the registry refuses those who ask, so that a login might help.
-fn wants_login(image: &ImageReview) -> bool {
-    image.assessment.verdict != Verdict::Works
-        && matches!(
-            image.assessment.cause,
-            Some(Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing)
-        )
+/// Whether the registry said to somebody who may see the repository that it is not there.
+fn is_proven_missing(image: &ImageReview) -> bool {
+    image.assessment.verdict == Verdict::Fails && is_about_absence(image.assessment.cause)
 }
 
-fn names_no_secret(review: &Review) -> bool {
-    review.secrets.names.is_empty()
-}
-
-/// Puts what the person's own login found in the place of what nobody's found.
-fn take_over(review: &mut Review, again: Review, at: usize, login: &Credential) -> bool {
-    let Some(mut image) = again.images.into_iter().nth(at) else { return false };
-    for attempt in &mut image.attempts {
-        attempt.source = Some(login.source().clone());
+/// Whether a login that was not tried might tell more: the registry refuses those who ask, or says
+/// that it is not there to those who may not see it.
+fn lacks_login(image: &ImageReview) -> bool {
+    let cause = image.assessment.cause;
+    match image.assessment.verdict {
+        Verdict::Works => false,
+        Verdict::Fails => is_about_access(cause),
+        Verdict::CannotTell => is_about_access(cause) || is_about_absence(cause),
     }
-    review.images[at] = image;
-    true
+}
+
+const fn is_about_absence(cause: Option<Cause>) -> bool {
+    matches!(cause, Some(Cause::TagNotFound | Cause::RepositoryNotFound))
+}
+
+const fn is_missing(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::TagMissing { .. } | Outcome::RepositoryMissing { .. })
 }
 
 /// The words about an image, without its name, which stands beside them.
@@ -336,6 +371,8 @@ fn place(
                 kind: place.kind,
                 image: place.image.clone(),
                 finding: finding.clone(),
+                known: false,
+                lock: None,
             },
         ));
     }

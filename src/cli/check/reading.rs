@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use super::CheckFlags;
+use super::SubjectFlags;
 use super::images;
 use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
+use super::render::{self, Rendered};
 use super::stream;
 use crate::cli::output::{InputError, Position, say};
 use crate::policy::PullgatePolicy;
@@ -37,7 +38,7 @@ struct Faults {
 
 /// Reads every file, and tells what cannot be read and what was passed over.
 pub(super) fn read(
-    flags: &CheckFlags,
+    flags: &SubjectFlags,
     policy: &PullgatePolicy,
     namespace: &str,
 ) -> anyhow::Result<Reading> {
@@ -53,6 +54,9 @@ pub(super) fn read(
     let inputs = input::inputs(&flags.filename);
     let mut manifests = Manifests::default();
     let mut faults = Faults { errors: inputs.faults, ..Faults::default() };
+    if !flags.render {
+        faults.errors.extend(inputs.waiting);
+    }
     for input in &inputs.files {
         file(&reader, &mut manifests, &mut faults, input);
     }
@@ -65,7 +69,13 @@ pub(super) fn read(
             Err(error) => faults.errors.push(error),
         }
     }
-    passed_over(&inputs.unrendered);
+    if flags.render {
+        for one in render::all(&inputs.unrendered) {
+            rendered(&reader, &mut manifests, &mut faults, one);
+        }
+    } else {
+        passed_over(&inputs.unrendered);
+    }
     if manifests.passed_over > 0 {
         let count = manifests.passed_over;
         say(format_args!("passed over {count} documents that are no objects of Kubernetes"));
@@ -96,6 +106,34 @@ fn file(reader: &Reader<'_>, manifests: &mut Manifests, faults: &mut Faults, inp
         faults.templates.push((name, input::render_chart(chart)));
     } else {
         faults.errors.extend(errors);
+    }
+}
+
+/// Reads what a program has rendered. Its lines are those of no file, so none is told.
+fn rendered(
+    reader: &Reader<'_>,
+    manifests: &mut Manifests,
+    faults: &mut Faults,
+    Rendered { file, output }: Rendered,
+) {
+    let bytes = match output {
+        Ok(bytes) => bytes,
+        Err(error) => return faults.errors.push(error),
+    };
+    let name: Arc<str> = file.into();
+    let before = manifests.workloads.len();
+    stream::documents(&name, &bytes, &mut |document| {
+        let read = document.map_err(|unreadable| unreadable.error);
+        let read = read.and_then(|tree| reader.add(manifests, &name, &tree, true));
+        let fault = read.err().map(|error| {
+            let problem =
+                format!("of what was rendered, line {}: {}", error.at.line, error.problem);
+            InputError::new(&name, Position::UNKNOWN, problem)
+        });
+        faults.errors.extend(fault);
+    });
+    for found in manifests.workloads.iter_mut().skip(before) {
+        found.places.fill(Position::UNKNOWN);
     }
 }
 

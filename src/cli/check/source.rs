@@ -7,22 +7,27 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::given::GivenSecrets;
 use super::manifest::{Key, Manifests};
-use crate::credential::Credential;
-use crate::history::{BuildJob, Freshness, History, HistoryQuestion, PodTrouble, RegistryService};
+use super::observed::Observed;
+use crate::history::{
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, RegistryService,
+};
 use crate::image::{ImageReference, Platform};
-use crate::pull::{Lookup, LookupRequest, Outcome, Runtime, TagList};
+use crate::pull::Runtime;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, SecretAnswer, SeenPod,
-    ServiceAccountAnswer,
+    AccessSource, ClusterSource, HealthSource, SecretAnswer, SeenPod, ServiceAccountAnswer,
+    ServiceAccountFacts,
 };
 use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node};
+use crate::workload::{NamespaceFacts, Node, ObjectRef};
 
 /// Files, and behind them a cluster if one was named.
 pub(super) struct FileSource {
     manifests: Manifests,
+    given: GivenSecrets,
     cluster: Option<Arc<dyn ClusterSource>>,
+    observed: Option<Observed>,
     nodes: Option<Arc<Vec<Node>>>,
     every_namespace_known: bool,
 }
@@ -32,7 +37,9 @@ impl FileSource {
     /// that is nowhere to be seen is taken for one without labels.
     pub(super) fn new(
         manifests: Manifests,
+        given: GivenSecrets,
         cluster: Option<Arc<dyn ClusterSource>>,
+        observed: Option<Observed>,
         platforms: &[Platform],
         runtime: Option<Runtime>,
         every_namespace_known: bool,
@@ -43,17 +50,27 @@ impl FileSource {
             let runtime = version(runtime);
             Some(Arc::new(platforms.iter().map(|platform| node(platform, &runtime)).collect()))
         };
-        Self { manifests, cluster, nodes, every_namespace_known }
+        Self { manifests, given, cluster, observed, nodes, every_namespace_known }
+    }
+
+    /// What is seen in the cluster, if there is one.
+    pub(super) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
     }
 
     /// Whether nothing is known of this ServiceAccount, so that it was taken to have no secrets.
     pub(super) fn is_assumed(&self, namespace: &str, account: &str) -> bool {
-        self.cluster.is_none() && !self.manifests.accounts.contains_key(&key(namespace, account))
+        self.cluster.is_none()
+            && self.given.stand_in().is_none()
+            && !self.manifests.accounts.contains_key(&key(namespace, account))
     }
 
     /// Whether nothing is known of this Secret.
     pub(super) fn is_absent(&self, namespace: &str, secret: &str) -> bool {
-        self.cluster.is_none() && !self.manifests.secrets.contains_key(&key(namespace, secret))
+        self.cluster.is_none()
+            && self.given.stand_in().is_none()
+            && self.given.named(namespace, secret).is_none()
+            && !self.manifests.secrets.contains_key(&key(namespace, secret))
     }
 }
 
@@ -102,14 +119,26 @@ impl ClusterSource for FileSource {
         name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, SecretAnswer> {
-        if let Some(secret) = self.manifests.secrets.get(&key(namespace, name)) {
+        let known = self.given.named(namespace, name);
+        let known = known.or_else(|| self.manifests.secrets.get(&key(namespace, name)));
+        if let Some(secret) = known {
             let answer = SecretAnswer::Found(secret.clone());
             return async { answer }.boxed();
         }
-        match &self.cluster {
-            Some(cluster) => cluster.pull_secret(namespace, name, deadline),
-            None => async { SecretAnswer::Unavailable }.boxed(),
+        let stand_in = self.given.stand_in();
+        async move {
+            let answer = match &self.cluster {
+                Some(cluster) => cluster.pull_secret(namespace, name, deadline).await,
+                None => SecretAnswer::Unavailable,
+            };
+            match (answer, stand_in) {
+                (SecretAnswer::Missing | SecretAnswer::Unavailable, Some(secret)) => {
+                    SecretAnswer::Found(secret.clone())
+                }
+                (answer, _) => answer,
+            }
         }
+        .boxed()
     }
 
     fn service_account<'a>(
@@ -122,9 +151,15 @@ impl ClusterSource for FileSource {
             let answer = ServiceAccountAnswer::Found(facts.clone());
             return async { answer }.boxed();
         }
-        match &self.cluster {
-            Some(cluster) => cluster.service_account(namespace, name, deadline),
-            None => async { ServiceAccountAnswer::NotInFiles }.boxed(),
+        match (&self.cluster, self.given.stand_in()) {
+            (Some(cluster), _) => cluster.service_account(namespace, name, deadline),
+            // It may bring a secret, and this is what it would be.
+            (None, Some(secret)) => {
+                let pull_secrets = vec![secret.name().into()];
+                let facts = ServiceAccountFacts { pull_secrets, ..ServiceAccountFacts::default() };
+                async { ServiceAccountAnswer::Found(facts) }.boxed()
+            }
+            (None, None) => async { ServiceAccountAnswer::NotInFiles }.boxed(),
         }
     }
 
@@ -174,14 +209,31 @@ impl ClusterSource for FileSource {
     }
 }
 
-/// Files have no history.
+/// Files have no history; that of a cluster is what is seen there now.
 impl HealthSource for FileSource {
     fn freshness(&self) -> Freshness {
-        Freshness::Absent
+        self.observed.as_ref().map_or(Freshness::Absent, |_| Freshness::Current)
     }
 
-    fn history(&self, _: &HistoryQuestion<'_>, _: Timestamp) -> History {
-        History { freshness: Freshness::Absent, ..History::default() }
+    fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
+        match &self.observed {
+            Some(observed) => observed.history(question, now),
+            None => History { freshness: Freshness::Absent, ..History::default() },
+        }
+    }
+
+    fn namesakes(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> Vec<KnownTag> {
+        let observed = self.observed.as_ref();
+        observed.map(|observed| observed.namesakes(question, now)).unwrap_or_default()
+    }
+
+    fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
+        let observed = self.observed.as_ref();
+        observed.map(|observed| observed.namespaces_of(images, most)).unwrap_or_default()
+    }
+
+    fn running_pods(&self, workload: &ObjectRef) -> u32 {
+        self.observed.as_ref().map_or(0, |observed| observed.running_pods(workload))
     }
 
     /// The pull secrets in the files may well be the ones that are missing.
@@ -200,15 +252,16 @@ impl HealthSource for FileSource {
     }
 }
 
-/// Who has the files may be shown what is in them.
+/// Who has the files may be shown what is in them, and what they may list of a cluster.
 impl AccessSource for FileSource {
     fn may_list_pods<'a>(
         &'a self,
         _: &'a UserInfo,
-        _: Option<&'a str>,
+        namespace: Option<&'a str>,
         _: Instant,
     ) -> BoxFuture<'a, bool> {
-        async { true }.boxed()
+        let may = self.observed.as_ref().is_none_or(|observed| observed.may_show(namespace));
+        async move { may }.boxed()
     }
 
     fn may_read_secret<'a>(
@@ -219,31 +272,5 @@ impl AccessSource for FileSource {
         _: Instant,
     ) -> BoxFuture<'a, bool> {
         async { true }.boxed()
-    }
-}
-
-/// Registries, asked with the person's own login whatever the pod's credentials are.
-pub(super) struct AsUser<'a> {
-    pub(super) registry: &'a dyn ManifestSource,
-    pub(super) login: Credential,
-}
-
-impl ManifestSource for AsUser<'_> {
-    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
-        let request = LookupRequest { credential: Some(self.login.clone()), ..request };
-        self.registry.look_up(request, deadline)
-    }
-
-    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
-        self.registry.completed(short)
-    }
-
-    fn tags(
-        &self,
-        repository: &ImageReference,
-        _: Option<&Credential>,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.registry.tags(repository, Some(&self.login), deadline)
     }
 }

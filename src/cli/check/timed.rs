@@ -9,18 +9,20 @@ use futures::future::BoxFuture;
 
 use crate::credential::Credential;
 use crate::image::ImageReference;
-use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{Detail, Lookup, LookupRequest, Outcome, TagList};
 use crate::review::ManifestSource;
 
 /// Passes every question on, and keeps the longest wait for each image.
 pub(super) struct TimedSource<'a> {
     registry: &'a dyn ManifestSource,
+    /// What is read of every image.
+    least: Detail,
     waits: Mutex<HashMap<String, Duration>>,
 }
 
 impl<'a> TimedSource<'a> {
-    pub(super) fn new(registry: &'a dyn ManifestSource) -> Self {
-        Self { registry, waits: Mutex::default() }
+    pub(super) fn new(registry: &'a dyn ManifestSource, least: Detail) -> Self {
+        Self { registry, least, waits: Mutex::default() }
     }
 
     /// The longest wait for this image; nothing if it was not asked for.
@@ -33,6 +35,7 @@ impl<'a> TimedSource<'a> {
 impl ManifestSource for TimedSource<'_> {
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
         let name = request.reference.canonical();
+        let request = LookupRequest { detail: request.detail.max(self.least), ..request };
         async move {
             let start = now();
             let lookup = self.registry.look_up(request, deadline).await;

@@ -3,28 +3,36 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::CheckFlags;
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use super::SubjectFlags;
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
-use crate::cluster::{Cluster, WatchTuning};
+use crate::cluster::{Cluster, Connection, Survey, WatchTuning};
+use crate::history::Visibility;
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
-use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
-use crate::review::{ClusterSource, ManifestSource};
+use crate::registry::{CacheLimits, HostsSource, LoadLimits, RegistryClient};
+use crate::review::ManifestSource;
 use crate::serve::registries;
 use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings};
 use crate::telemetry::Metrics;
-use anyhow::Context as _;
+use crate::text::clean;
 
 /// How long the lists of nodes and namespaces may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long everything may take that tells what is seen in the cluster.
+const SURVEY: Duration = Duration::from_secs(120);
 
 const NOT_LISTED: &str = "you may not list nodes or namespaces there: platforms are not compared, \
                           and modes of namespaces are not known";
+const NO_PODS: &str =
+    "you may not list pods there: what is seen of images in the cluster does not count";
 
 /// The context that was named, if one was: no kubeconfig is touched otherwise.
-pub(super) fn context(flags: &CheckFlags) -> anyhow::Result<Option<KubeContext>> {
+pub(super) fn context(flags: &SubjectFlags) -> anyhow::Result<Option<KubeContext>> {
     let (path, context) = (flags.kubeconfig.clone(), flags.context.clone());
     if path.is_none() && context.is_none() {
         return Ok(None);
@@ -32,16 +40,47 @@ pub(super) fn context(flags: &CheckFlags) -> anyhow::Result<Option<KubeContext>>
     KubeContext::read(path, context).map(Some)
 }
 
-/// Connects, and lists nodes and namespaces. Who may not list them goes on without.
-pub(super) async fn cluster(context: KubeContext) -> anyhow::Result<Arc<dyn ClusterSource>> {
-    let connection = context.connect().await?;
-    let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
-    match cluster.list_once(start() + PATIENCE).await {
+/// A cluster to read from.
+pub(super) struct OfCluster {
+    pub(super) source: Arc<Cluster>,
+    /// What is seen of images there, if pods may be listed.
+    pub(super) survey: Option<Survey>,
+}
+
+/// Lists nodes and namespaces, and what is seen of images. Who may not list something goes on
+/// without it.
+pub(super) async fn cluster(
+    connection: &Connection,
+    namespace: &str,
+    now: Timestamp,
+) -> anyhow::Result<OfCluster> {
+    let tuning = WatchTuning::default();
+    let cluster = Cluster::new(connection.clone(), tuning, &Arc::new(Metrics::new()));
+    match cluster.list_once(patience()).await {
         Ok(()) => {}
         Err(error) if error.is_forbidden() => say(NOT_LISTED),
         Err(error) => return Err(error).context("failed to read from the cluster"),
     }
-    Ok(Arc::new(cluster))
+    let survey = match cluster.survey(namespace, now, start() + SURVEY).await {
+        Ok(survey) => Some(survey),
+        Err(error) if error.is_forbidden() => {
+            say(NO_PODS);
+            None
+        }
+        Err(error) => return Err(error).context("failed to list the cluster's pods"),
+    };
+    if let Some(Survey { visibility: Visibility::Namespaces(_), .. }) = &survey {
+        let namespace = clean(namespace);
+        say(format_args!(
+            "you may not list pods of all namespaces: what is seen of images in `{namespace}` counts"
+        ));
+    }
+    Ok(OfCluster { source: Arc::new(cluster), survey })
+}
+
+/// Until when one list is waited for.
+pub(super) fn patience() -> Instant {
+    start() + PATIENCE
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
@@ -52,7 +91,7 @@ fn start() -> Instant {
 /// The registries, as the flags say that they are reached. A person checks for themselves, so
 /// loopback is open; metadata services never are.
 pub(super) fn registry(
-    flags: &CheckFlags,
+    flags: &SubjectFlags,
     policy: &PullgatePolicy,
     nodes: Arc<NodeFiles>,
 ) -> anyhow::Result<Arc<dyn ManifestSource>> {
@@ -63,24 +102,27 @@ pub(super) fn registry(
         Some(MirrorFiles::Crio(path)) => HostsSource::Crio(path).load()?,
         None => RegistryHosts::default(),
     };
-    let options = RegistryOptions {
-        contact_loopback: true,
-        hosts,
-        mirror_logins: Some(nodes),
-        ..registries::options(settings, policy)
-    };
+    let mut options = registries::options(settings, policy);
+    options.contact_loopback = true;
+    options.hosts = hosts;
+    options.mirror_logins = Some(nodes);
+    options.load = LoadLimits::patient();
+    options.cache = CacheLimits::for_one_run();
+    // One look-up may take so long; who waits for it waits for its turn as well.
+    options.limits.whole = flags.timeout;
+    options.directions.whole = options.load.longest_queue;
     Ok(RegistryClient::new(options)?)
 }
 
 /// Which files of the nodes were given.
-pub(super) fn given_files(flags: &CheckFlags) -> GivenFiles {
+pub(super) fn given_files(flags: &SubjectFlags) -> GivenFiles {
     let registry: RegistrySettings = flags.registry.clone().into();
     let nodes: NodeSettings = flags.nodes.clone().into();
     GivenFiles { mirrors: registry.mirrors.is_some(), credentials: nodes.has_files() }
 }
 
 /// What the nodes hold themselves, as far as their files were given.
-pub(super) fn nodes(flags: &CheckFlags) -> anyhow::Result<Arc<NodeFiles>> {
+pub(super) fn nodes(flags: &SubjectFlags) -> anyhow::Result<Arc<NodeFiles>> {
     let NodeSettings { credential_providers, docker_config, runtime: _ } =
         flags.nodes.clone().into();
     let providers = credential_providers.as_ref();

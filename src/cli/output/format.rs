@@ -7,24 +7,30 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 
-use super::{CheckReport, github, gitlab, json, junit, markdown, print, sarif, text};
+use super::{CheckReport, github, gitlab, json, junit, markdown, print, sarif, terminal, text};
 
 /// A format: its word on the command line, and how a report is written in it.
 struct Format {
     word: &'static str,
     render: fn(&CheckReport) -> serde_json::Result<String>,
+    /// How it is written on a terminal, if it is another way.
+    painted: Option<fn(&CheckReport) -> String>,
 }
 
 /// Every format. A new one is a line here, a line in the help of `--output`, and a module that
 /// makes text of a [`CheckReport`].
 const FORMATS: &[Format] = &[
-    Format { word: "text", render: |report| Ok(text::check_report(report)) },
-    Format { word: "json", render: json::check_report },
-    Format { word: "sarif", render: sarif::check_report },
-    Format { word: "junit", render: |report| Ok(junit::check_report(report)) },
-    Format { word: "github", render: |report| Ok(github::check_report(report)) },
-    Format { word: "gitlab", render: gitlab::check_report },
-    Format { word: "markdown", render: |report| Ok(markdown::check_report(report)) },
+    Format {
+        word: "text",
+        render: |report| Ok(text::check_report(report)),
+        painted: Some(text::painted),
+    },
+    Format { word: "json", render: json::check_report, painted: None },
+    Format { word: "sarif", render: sarif::check_report, painted: None },
+    Format { word: "junit", render: |report| Ok(junit::check_report(report)), painted: None },
+    Format { word: "github", render: |report| Ok(github::check_report(report)), painted: None },
+    Format { word: "gitlab", render: gitlab::check_report, painted: None },
+    Format { word: "markdown", render: |report| Ok(markdown::check_report(report)), painted: None },
 ];
 
 /// The first one, for whoever asks for none.
@@ -102,7 +108,12 @@ pub(in crate::cli) fn write_reports(
 
 impl OutputRequest {
     fn write(&self, report: &CheckReport) -> anyhow::Result<()> {
-        let text = (self.format.render)(report).context("failed to write the report")?;
+        let painted =
+            self.format.painted.filter(|_| self.file.is_none() && terminal::has_colours());
+        let text = match painted {
+            Some(painted) => painted(report),
+            None => (self.format.render)(report).context("failed to write the report")?,
+        };
         match &self.file {
             None => print(&text).context("failed to write the report"),
             Some(file) => std::fs::write(file, text)

@@ -15,7 +15,7 @@ pub(super) fn check_report(report: &CheckReport) -> String {
     let mut text = String::new();
     let mut rest = Vec::new();
     for entry in &report.images {
-        let command = match report.severity(&entry.finding) {
+        let command = match report.severity(entry) {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Note => "notice",
@@ -46,8 +46,7 @@ pub(super) fn check_report(report: &CheckReport) -> String {
 
 fn annotation(command: &str, entry: &ImageEntry) -> String {
     let mut properties = entry.file().map(|file| place(file, entry.position())).unwrap_or_default();
-    properties
-        .push(format!("title={}", property(&format!("pullgate: {}", rule_id(&entry.finding)))));
+    properties.push(format!("title={}", property(&format!("pullgate: {}", rule_id(entry)))));
     let message = format!("{} ({})", entry.line(), entry.subject_words());
     format!("::{command} {}::{}", properties.join(","), data(&message))
 }
@@ -63,7 +62,7 @@ fn place(file: &str, at: Position) -> Vec<String> {
 fn plain(entry: &ImageEntry) -> String {
     let words = entry.finding.pull.words();
     let facts = if words.is_empty() { String::new() } else { format!(" ({words})") };
-    let verdict = entry.finding.verdict_words();
+    let verdict = entry.verdict_words();
     let (image, subject) = (clean(&entry.image), entry.subject_words());
     harmless(&format!("{verdict}  {image}  {subject}{facts}"))
 }

@@ -34,7 +34,7 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
         .images
         .iter()
         .filter_map(|entry| {
-            let severity = word(report.severity(&entry.finding))?;
+            let severity = word(report.severity(entry))?;
             Some(issue(entry, severity, fingerprints.next(entry)))
         })
         .collect();
@@ -62,7 +62,7 @@ fn issue(entry: &ImageEntry, severity: &'static str, fingerprint: String) -> Iss
     let path = entry.file().unwrap_or(&entry.image);
     Issue {
         description: format!("{} ({})", entry.line(), entry.subject_words()),
-        check_name: format!("pullgate/{}", rule_id(&entry.finding)),
+        check_name: format!("pullgate/{}", rule_id(entry)),
         fingerprint,
         severity,
         location: Location::new(path, entry.position()),

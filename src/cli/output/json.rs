@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{CheckReport, ImageEntry};
+use super::{CheckReport, ImageEntry, LockFault};
 use crate::image::Digest;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
@@ -45,6 +45,9 @@ struct ImageBody<'a> {
     message: String,
     advice: Vec<AdviceBody<'a>>,
     decision: &'static str,
+    known: bool,
+    lock: Option<&'static str>,
+    locked_digest: Option<&'a str>,
     digest: Option<&'a str>,
     platforms: Vec<String>,
     pulled_with: Option<String>,
@@ -178,6 +181,15 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
             })
             .collect(),
         decision: decision_word(finding.decision),
+        known: entry.known,
+        lock: entry.lock.as_ref().map(|fault| match fault {
+            LockFault::Moved { .. } => "moved",
+            LockFault::Missing => "missing",
+        }),
+        locked_digest: match &entry.lock {
+            Some(LockFault::Moved { locked }) => Some(&**locked),
+            Some(LockFault::Missing) | None => None,
+        },
         digest: finding.pull.digest.as_ref().map(Digest::as_str),
         platforms: finding.pull.platforms.iter().map(|one| clean(&one.to_string())).collect(),
         pulled_with: finding.pull.pulled_with.as_deref().map(clean),

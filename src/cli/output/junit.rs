@@ -31,7 +31,7 @@ pub(super) fn check_report(report: &CheckReport) -> String {
         let mut cases = String::new();
         let mut counts = Counts::default();
         for entry in entries {
-            case(&mut cases, &mut counts, entry, report.severity(&entry.finding));
+            case(&mut cases, &mut counts, entry, report.severity(entry));
         }
         let name = entries.first().map_or(NO_FILE, suite_name);
         let _ =
@@ -105,7 +105,7 @@ fn case(text: &mut String, counts: &mut Counts, entry: &ImageEntry, severity: Se
     let message = escaped(&entry.line());
     if severity == Severity::Error {
         counts.failures += 1;
-        let kind = rule_id(finding);
+        let kind = rule_id(entry);
         let _ = writeln!(
             text,
             "      <failure type=\"{kind}\" message=\"{message}\">{message}</failure>"

@@ -17,7 +17,7 @@ const MAX_UNREAD: usize = 20;
 pub(super) fn check_report(report: &CheckReport) -> String {
     let mut text = format!("### Pullgate: {}\n", escaped(&report.summary().words()));
     let (rest, told): (Vec<&ImageEntry>, Vec<&ImageEntry>) =
-        report.images.iter().partition(|entry| report.severity(&entry.finding) == Severity::None);
+        report.images.iter().partition(|entry| report.severity(entry) == Severity::None);
     let mut room = MAX_ROWS;
     if !report.unread.is_empty() {
         text.push_str("\nCould not be read:\n\n");
@@ -63,11 +63,11 @@ fn rows(
 }
 
 fn problem(report: &CheckReport, entry: &ImageEntry) -> String {
-    let word = match (report.severity(&entry.finding), entry.finding.verdict_words()) {
+    let word = match (report.severity(entry), entry.verdict_words()) {
         (Severity::Error, word) => format!("**{}**", capitalised(word)),
         (_, word) => word.to_owned(),
     };
-    let mut why = escaped(&entry.finding.message);
+    let mut why = escaped(&entry.words());
     for command in entry.finding.advice.iter().filter_map(|advice| advice.command.as_ref()) {
         let _ = write!(why, "<br>{}", code(command));
     }
@@ -76,7 +76,7 @@ fn problem(report: &CheckReport, entry: &ImageEntry) -> String {
 
 fn success(entry: &ImageEntry) -> String {
     let facts = escaped(&entry.finding.pull.words());
-    let word = entry.finding.verdict_words();
+    let word = entry.verdict_words();
     format!("| {word} | {} | {} | {facts} |\n", code(&entry.image), place(entry))
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ImageEntry, ImageFinding, InputError};
+use super::{ImageEntry, InputError, LockFault};
 use crate::failure::{Classified, next_step};
 use crate::image::Digest;
 use crate::message::{evidence, sentence};
@@ -13,6 +13,11 @@ use crate::pull::{Cause, Verdict};
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/messages.md");
 /// The rule of an image that could be pulled and that the policy refuses.
 const REFUSED: &str = "refused_by_policy";
+
+/// The rule of a tag that stands for something else than the lock file says.
+const MOVED: &str = "tag_moved";
+/// The rule of an image that the lock file does not have.
+const NOT_LOCKED: &str = "not_locked";
 
 /// The name under which input that cannot be read is reported; it is no finding.
 pub(super) const UNREADABLE: &str = "unreadable_input";
@@ -41,6 +46,20 @@ pub(super) fn rules() -> Vec<Rule> {
         next_step: "use an image that the policy allows, or ask the platform team for an exception",
         is_transient: false,
     });
+    rules.push(Rule {
+        id: MOVED,
+        summary: "The tag stands for another image than the lock file says".to_owned(),
+        evidence: "the digest that the registry has for the tag, and that of the lock file",
+        next_step: "look at what has changed and run `pullgate lock`, or pin the digest",
+        is_transient: false,
+    });
+    rules.push(Rule {
+        id: NOT_LOCKED,
+        summary: "The image is not in the lock file".to_owned(),
+        evidence: "the lock file",
+        next_step: "run `pullgate lock`",
+        is_transient: false,
+    });
     rules
 }
 
@@ -64,16 +83,25 @@ fn of_cause(cause: Cause) -> Rule {
 impl Rule {
     /// The page that says more.
     pub(super) fn link(&self) -> String {
-        if self.id == REFUSED {
-            return format!("{}/blob/main/docs/policy.md", env!("CARGO_PKG_REPOSITORY"));
+        let page = match self.id {
+            REFUSED => Some("policy.md"),
+            MOVED | NOT_LOCKED => Some("pipelines.md"),
+            _ => None,
+        };
+        if let Some(page) = page {
+            return format!("{}/blob/main/docs/{page}", env!("CARGO_PKG_REPOSITORY"));
         }
         format!("{DOCS}#{}", self.id)
     }
 }
 
-/// The rule of a finding that is no success.
-pub(super) fn rule_id(finding: &ImageFinding) -> &'static str {
-    finding.cause.map_or(REFUSED, Cause::as_str)
+/// The rule of an entry that is no success.
+pub(super) fn rule_id(entry: &ImageEntry) -> &'static str {
+    match &entry.lock {
+        Some(LockFault::Moved { .. }) => MOVED,
+        Some(LockFault::Missing) => NOT_LOCKED,
+        None => entry.finding.cause.map_or(REFUSED, Cause::as_str),
+    }
 }
 
 /// The text with a capital in front.
@@ -101,7 +129,7 @@ impl Fingerprints {
             &object.name,
             &entry.container_words(),
             &entry.image,
-            rule_id(&entry.finding),
+            rule_id(entry),
         ];
         self.unique(parts.join("\0"))
     }

@@ -27,8 +27,12 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
         .images
         .iter()
         .filter_map(|entry| {
-            let level = level(report.severity(&entry.finding))?;
-            Some(result(entry, level, &rules, &fingerprints.next(entry)))
+            let level = level(report.severity(entry))?;
+            let mut result = result(entry, level, &rules, &fingerprints.next(entry));
+            if report.has_baseline {
+                result["baselineState"] = if entry.known { "unchanged" } else { "new" }.into();
+            }
+            Some(result)
         })
         .collect();
     let body = json!({
@@ -84,7 +88,7 @@ fn rule(rule: &Rule) -> Value {
 }
 
 fn result(entry: &ImageEntry, level: &str, rules: &[Rule], fingerprint: &str) -> Value {
-    let id = rule_id(&entry.finding);
+    let id = rule_id(entry);
     // What GitHub compares runs by; it would make its own of the lines of the file.
     let line_hash = format!("{}:1", fingerprint.get(..16).unwrap_or_default());
     json!({
@@ -176,6 +180,7 @@ fn facts(entry: &ImageEntry) -> Value {
         "verdict": finding.verdict,
         "cause": finding.cause,
         "decision": decision_word(finding.decision),
+        "known": entry.known,
         "escapes": finding.escapes,
         "reference": finding.reference,
         "digest": pull.digest.as_ref().map(ToString::to_string),

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::ImageFinding;
+use super::ImageEntry;
 use crate::policy::Decision;
 use crate::pull::Verdict;
 
@@ -32,21 +32,30 @@ pub(super) enum Severity {
 }
 
 impl FailOn {
-    /// Whether this finding makes the exit code 1.
-    pub(super) fn counts(self, finding: &ImageFinding) -> bool {
+    /// Whether this entry makes the exit code 1. What an exception is for does not, as at admission,
+    /// nor what is in the baseline.
+    pub(super) fn counts(self, entry: &ImageEntry) -> bool {
+        let finding = &entry.finding;
+        if entry.known {
+            return false;
+        }
         finding.decision == Decision::Deny
+            || entry.lock.is_some()
             || match finding.verdict {
+                _ if finding.excepted => false,
                 Verdict::Fails => self != Self::Deny,
                 Verdict::CannotTell => self == Self::CannotTell && !finding.skipped,
                 Verdict::Works => false,
             }
     }
 
-    /// What is to be made of this finding.
-    pub(super) fn severity(self, finding: &ImageFinding) -> Severity {
-        if self.counts(finding) {
+    /// What is to be made of this entry.
+    pub(super) fn severity(self, entry: &ImageEntry) -> Severity {
+        let finding = &entry.finding;
+        let fails = finding.verdict == Verdict::Fails && !finding.excepted;
+        if self.counts(entry) {
             Severity::Error
-        } else if finding.decision == Decision::Warn || finding.verdict == Verdict::Fails {
+        } else if !entry.known && (finding.decision == Decision::Warn || fails) {
             Severity::Warning
         } else if finding.skipped || (finding.verdict == Verdict::Works && finding.cause.is_none())
         {

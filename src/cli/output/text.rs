@@ -1,10 +1,11 @@
-//! The report for people: grouped by object, problems in detail, a summary in the last line. No
-//! colours, and at most [`WIDTH`] columns where words allow it.
+//! The report for people: grouped by object, problems in detail, a summary in the last line, at most
+//! [`WIDTH`] columns where words allow it. Colours only on a terminal.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{CheckReport, CredentialReport, ImageEntry, ImageFinding};
+use super::terminal::Paint;
+use super::{CheckReport, CredentialReport, ImageEntry};
 use crate::policy::Decision;
 use crate::pull::Verdict;
 use crate::text::clean;
@@ -16,16 +17,25 @@ const INDENT: usize = 10;
 
 /// The whole report. Objects without problems are only counted, unless credentials are explained.
 pub(super) fn check_report(report: &CheckReport) -> String {
+    written(report, |_, text| text.to_owned())
+}
+
+/// The same in colours.
+pub(super) fn painted(report: &CheckReport) -> String {
+    written(report, Paint::on)
+}
+
+fn written(report: &CheckReport, paint: fn(Paint, &str) -> String) -> String {
     let mut text = String::new();
     for object in report.images.chunk_by(|a, b| a.object_index == b.object_index) {
         let told: Vec<&[ImageEntry]> = object
-            .chunk_by(|a, b| Arc::ptr_eq(&a.finding, &b.finding))
-            .filter(|places| places.first().is_some_and(|entry| is_told(&entry.finding)))
+            .chunk_by(|a, b| Arc::ptr_eq(&a.finding, &b.finding) && a.known == b.known)
+            .filter(|places| places.first().is_some_and(is_told))
             .collect();
         if let (Some(first), false) = (object.first(), told.is_empty()) {
-            header(&mut text, first);
+            header(&mut text, first, paint);
             for places in told {
-                image(&mut text, places);
+                image(&mut text, places, paint);
             }
             text.push('\n');
         }
@@ -35,29 +45,32 @@ pub(super) fn check_report(report: &CheckReport) -> String {
     text
 }
 
-fn is_told(finding: &ImageFinding) -> bool {
-    finding.verdict != Verdict::Works
+fn is_told(entry: &ImageEntry) -> bool {
+    let finding = &entry.finding;
+    entry.lock.is_some()
+        || finding.verdict != Verdict::Works
         || finding.cause.is_some()
         || finding.decision != Decision::Allow
         || finding.credentials.is_some()
         || !finding.advice.is_empty()
 }
 
-fn header(text: &mut String, entry: &ImageEntry) {
-    let name = entry.object_title();
+fn header(text: &mut String, entry: &ImageEntry, paint: fn(Paint, &str) -> String) {
+    let name = paint(Paint::Bold, &entry.object_title());
     let place = entry.file().map(|file| format!(" ({})", clean(file)));
     let _ = writeln!(text, "{name}{}", place.unwrap_or_default());
 }
 
 /// One image of an object, with every container that has it.
-fn image(text: &mut String, places: &[ImageEntry]) {
+fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> String) {
     let Some(entry) = places.first() else { return };
     let finding = &entry.finding;
-    let word = match finding.verdict {
-        Verdict::Works => "works",
-        Verdict::Fails => "FAILS",
-        Verdict::CannotTell if finding.skipped => "skipped",
-        Verdict::CannotTell => "unclear",
+    let (word, colour) = match finding.verdict {
+        Verdict::Works if entry.lock.is_some() => ("LOCK", Paint::Red),
+        Verdict::Works => ("works", Paint::Green),
+        Verdict::Fails => ("FAILS", Paint::Red),
+        Verdict::CannotTell if finding.skipped => ("skipped", Paint::Yellow),
+        Verdict::CannotTell => ("unclear", Paint::Yellow),
     };
     let mut head = Vec::new();
     if !entry.is_alone() {
@@ -68,17 +81,23 @@ fn image(text: &mut String, places: &[ImageEntry]) {
     if line > 0 {
         head.push(format!("line {line}"));
     }
-    head.extend(finding.cause.map(|cause| cause.as_str().to_owned()));
+    if entry.lock.is_some() || finding.cause.is_some() {
+        head.push(entry.rule().to_owned());
+    }
     match finding.decision {
         Decision::Deny => head.push("would be denied".to_owned()),
         Decision::Allow | Decision::Warn => {}
     }
-    let head = format!("  {word:<8}{}", head.join("  "));
-    let _ = writeln!(text, "{}", head.trim_end());
+    if entry.known {
+        head.push("known".to_owned());
+    }
+    let head = format!("{word:<8}{}", head.join("  "));
+    let rest = head.trim_end().strip_prefix(word).unwrap_or_default();
+    let _ = writeln!(text, "  {}{rest}", paint(colour, word));
     if !entry.is_alone() {
         let _ = writeln!(text, "{:INDENT$}{}", "", clean(&entry.image));
     }
-    wrap(text, &finding.message, INDENT, 0);
+    wrap(text, &entry.words(), INDENT, 0);
     // Whole, to be copied.
     for command in finding.advice.iter().filter_map(|advice| advice.command.as_ref()) {
         let _ = writeln!(text, "{:INDENT$}$ {}", "", clean(command));

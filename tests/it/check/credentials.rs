@@ -3,7 +3,7 @@
 use super::registry::PASSWORD;
 use super::run::{Scene, deployment, pull_secret, words};
 
-fn with_secrets(names: &str) -> String {
+pub fn with_secrets(names: &str) -> String {
     deployment("app", "REGISTRY/team/app:1.0").replace(
         "      containers:",
         &format!("      imagePullSecrets: [{names}]\n      containers:"),
@@ -97,7 +97,7 @@ async fn a_broken_secret_is_the_end_of_every_pull() {
 }
 
 /// The person's own docker configuration.
-fn own_login() -> String {
+pub fn own_login() -> String {
     use base64::Engine as _;
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("robot:{PASSWORD}"));
     format!("{{\"auths\": {{\"REGISTRY\": {{\"auth\": \"{auth}\"}}}}}}")

@@ -39,7 +39,7 @@ async fn one_entry_for_each_place() {
                     checked without credentials; may still work if nodes have a mirror, their own \
                     credentials, the image or another network",
                 "advice": [],
-                "decision": "warn",
+                "decision": "warn", "known": false, "lock": null, "lockedDigest": null,
                 "digest": null,
                 "platforms": [],
                 "pulledWith": null,

@@ -37,6 +37,9 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         "/v2/shop/web/manifests/1.0" | "/v2/team/app/manifests/1.0" => {
             ("application/vnd.oci.image.manifest.v1+json", MANIFEST)
         }
+        path if path == format!("/v2/shop/web/manifests/{}", digest(MANIFEST.as_bytes())) => {
+            ("application/vnd.oci.image.manifest.v1+json", MANIFEST)
+        }
         path if path == "/v2/multi/arm/manifests/1"
             || path == format!("/v2/multi/arm/manifests/{}", digest(INDEX.as_bytes())) =>
         {

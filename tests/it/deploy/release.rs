@@ -84,6 +84,8 @@ fn a_release_is_the_same_bytes_twice_and_complete() {
     // The other architecture is there, or it is said why it is not.
     assert!(said.contains("linux/arm64: not") || said.contains("linux/amd64: not"), "{said}");
 
+    krew_finds_the_program(&one, version);
+
     // The chart in it is the chart.
     let chart = format!("pullgate-chart-{version}.tgz");
     let files = unpacked(&one.join(&chart));
@@ -122,4 +124,33 @@ fn a_release_is_the_same_bytes_twice_and_complete() {
         };
         assert!(locked.iter().any(same), "{component} is not in Cargo.lock");
     }
+}
+
+/// What krew's own check of a manifest asks for, and that what it names is in the archive.
+fn krew_finds_the_program(release: &Path, version: &str) {
+    let manifest = std::fs::read_to_string(release.join(format!("pullgate-{version}-krew.yaml")));
+    let manifest: Value = serde_saphyr::from_str(&manifest.unwrap()).unwrap();
+    assert_eq!(manifest["apiVersion"], "krew.googlecontainertools.github.com/v1alpha2");
+    assert_eq!(manifest["kind"], "Plugin");
+    assert_eq!(manifest["metadata"]["name"], "pullgate");
+    let spec = &manifest["spec"];
+    assert_eq!(spec["version"], format!("v{version}"));
+    assert!(spec["shortDescription"].as_str().unwrap().len() < 50);
+    assert!(!spec["description"].as_str().unwrap().is_empty());
+    let platform = &spec["platforms"][0];
+    assert_eq!(platform["selector"]["matchLabels"]["os"], "linux");
+    let uri = platform["uri"].as_str().unwrap();
+    let (place, name) = uri.rsplit_once('/').unwrap();
+    assert!(place.ends_with(&format!("/releases/download/v{version}")), "{uri}");
+    let bytes = std::fs::read(release.join(name)).unwrap();
+    let digest = ::pullgate::image::Digest::of_sha256(&bytes).to_string();
+    assert_eq!(format!("sha256:{}", platform["sha256"].as_str().unwrap()), digest);
+    let packed = unpacked(&release.join(name));
+    let files = platform["files"].as_array().unwrap();
+    for file in files {
+        assert!(packed.contains_key(file["from"].as_str().unwrap()), "{file}");
+        assert_eq!(file["to"], ".");
+    }
+    let bin = format!("/{}", platform["bin"].as_str().unwrap());
+    assert!(files.iter().any(|file| file["from"].as_str().unwrap().ends_with(&bin)));
 }

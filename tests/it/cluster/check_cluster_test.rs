@@ -1,0 +1,229 @@
+//! `pullgate check` with a cluster says what admission there would say: by the cluster's policy, its
+//! exceptions, its nodes, and what is seen of images in it.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
+use super::images::Image;
+use super::process::{self, Finished};
+use super::pullgate::{self, Proof, PullgateServer};
+use super::registry::{Access, Registry};
+use super::{PATIENCE, nodes, programs, skipped, wait_until};
+
+const POLICY: &str = include_str!("scenes/vouched.yaml");
+
+const LABEL: (&str, &str) = ("pullgate", "check");
+
+/// A cluster with a shop that enforces, and a registry.
+struct Desk {
+    // The webhook ends before the cluster that calls it.
+    server: Option<PullgateServer>,
+    cluster: ControlPlane,
+    registry: Registry,
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn set_up() -> Option<Self> {
+        let programs = programs().inspect_err(|reason| skipped(reason)).ok()?;
+        let cluster = ControlPlane::start(&programs).unwrap();
+        let registry = Registry::start(&programs, Access::Anonymous).unwrap();
+        registry.push("shop/app", &["1"], &Image::single("amd64", "1"));
+        nodes::create_node(&cluster, "node-a", "amd64", &[], &[]);
+        cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce"), LABEL]);
+        cluster.let_developer_edit("shop");
+        Some(Self { server: None, cluster, registry, folder: process::folder("check") })
+    }
+
+    /// Starts `serve` and lets the API server ask it.
+    fn serve(&mut self) {
+        pullgate::grant_rights(&self.cluster);
+        let server = PullgateServer::start(&self.cluster, Some(POLICY), Proof::PathToken, &[]);
+        let server = self.server.insert(server.unwrap());
+        server.register(&self.cluster, "check", LABEL);
+    }
+
+    fn apply(&self, policy: &str) {
+        let admin = self.cluster.admin();
+        wait_until("the policy is taken", || {
+            let made = admin.run_with(&["apply", "-f", "-"], policy);
+            if made.code == 0 { Ok(()) } else { Err(made.stderr.into()) }
+        })
+        .unwrap();
+    }
+
+    /// Runs the check of a Deployment with this image.
+    fn check(&self, user: User, tag: &str, flags: &[&str]) -> Finished {
+        let deployment = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "asked", "namespace": "shop"},
+            "spec": {"containers": [{"name": "c", "image": self.image(tag)}]}});
+        let file = self.folder.path().join("asked.json");
+        fs::write(&file, deployment.to_string()).unwrap();
+        let mut command = Command::new(pullgate::binary());
+        process::clean_environment(&mut command, self.folder.path());
+        command.env("KUBECONFIG", self.cluster.kubeconfig(user));
+        command.args(["check", "--context", "test", "-f", "asked.json"]).args(flags);
+        command.current_dir(self.folder.path());
+        process::run(&mut command, "", PATIENCE * 2)
+    }
+
+    fn image(&self, tag: &str) -> String {
+        self.registry.image(&format!("shop/app:{tag}"))
+    }
+
+    /// What is decided about it.
+    fn decision(&self, tag: &str) -> (i32, Value) {
+        let said = self.check(ADMIN, tag, &["-o", "json", "--fail-on", "deny"]);
+        let report: Value =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+        (said.code, report["images"][0]["decision"].clone())
+    }
+
+    /// What was pulled a moment ago is gone, from the cluster and from the registry.
+    fn forget_workload(&self) {
+        self.registry.untag("shop/app", "1");
+        let admin = self.cluster.admin();
+        admin
+            .run(&[
+                "delete",
+                "deployment",
+                "good",
+                "-n",
+                "shop",
+                "--cascade=foreground",
+                "--wait=false",
+            ])
+            .ok()
+            .unwrap();
+        let pods = ["delete", "pods", "--all", "-n", "shop", "--force", "--grace-period=0"];
+        admin.run(&pods).ok().unwrap();
+        admin.run(&["delete", "events", "--all", "-n", "shop"]).ok().unwrap();
+    }
+
+    fn run_workload(&self) {
+        let image = self.image("1");
+        self.cluster.admin().create(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "good", "namespace": "shop"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "good"}},
+                "template": {
+                    "metadata": {"labels": {"app": "good"}},
+                    "spec": {"containers": [{"name": "good", "image": image}]},
+                },
+            },
+        }));
+        let pods = nodes::wait_for_pods(&self.cluster, "shop", "app=good", 1);
+        let digest = Image::single("amd64", "1").digest().to_owned();
+        nodes::play_running(&self.cluster, "shop", &pods[0], "node-a", &digest);
+    }
+}
+
+#[test]
+fn check_says_what_admission_in_the_cluster_would_say() {
+    let Some(desk) = Desk::set_up() else { return };
+    let none = desk.check(ADMIN, "9", &["--fail-on", "deny"]);
+    assert_eq!(none.code, 0, "{none:?}");
+    assert!(none.stderr.contains("there is no PullgatePolicy in the cluster"), "{none:?}");
+
+    let definition = ::pullgate::policy::custom_resource_definition().to_string();
+    desk.apply(&definition);
+    desk.apply(POLICY);
+    assert_eq!(desk.decision("9"), (1, json!("deny")), "the cluster's policy vouches");
+    let own = desk.folder.path().join("own.yaml");
+    let milder = POLICY.replace("mirrors: none", "mirrors: unknown");
+    fs::write(&own, milder).unwrap();
+    let flags = ["--policy", "own.yaml", "--fail-on", "deny", "--no-memory"];
+    let of_file = desk.check(ADMIN, "9", &flags);
+    assert_eq!((of_file.code, &*of_file.stderr), (0, ""), "one that is given wins: {of_file:?}");
+
+    // An exception in the cluster counts.
+    let excepted = format!(
+        "{POLICY}  exceptions:\n  - {{name: move, owner: shop team, reason: it moves, \
+         expires: \"2999-01-01\", match: {{images: [\"{}/shop/*\"]}}}}\n",
+        desk.registry.host()
+    );
+    desk.apply(&excepted);
+    assert_eq!(desk.decision("9"), (0, json!("allow")));
+    let said = desk.check(ADMIN, "9", &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stdout.contains("by exception `move` of shop team"), "{said:?}");
+    desk.apply(POLICY);
+
+    // What runs here is offered instead, and what was pulled here a moment ago is no failure.
+    desk.run_workload();
+    let said = desk.check(ADMIN, "9", &[]);
+    assert!(said.stdout.contains("use `1` (1 pod runs it here)"), "{said:?}");
+    desk.registry.untag("shop/app", "1");
+    assert_eq!(desk.decision("1"), (0, json!("warn")), "a pull in this cluster beats a look-up");
+
+    // Whose rights end at a namespace is told what does not count.
+    let developer = desk.check(DEVELOPER, "9", &["-n", "shop"]);
+    for words in [
+        "you may not list nodes or namespaces there",
+        "you may not list the cluster's PullgatePolicy objects",
+        "what is seen of images in `shop` counts",
+    ] {
+        assert!(developer.stderr.contains(words), "no {words}: {developer:?}");
+    }
+    assert_eq!(developer.code, 1, "{developer:?}");
+
+    // Of several policies the one that a running Pullgate follows counts, or the one that is named.
+    desk.apply(&POLICY.replace("name: default", "name: site"));
+    desk.apply(
+        &POLICY.replace("name: default", "name: mild").replace("mirrors: none", "mirrors: unknown"),
+    );
+    desk.cluster.admin().run(&["delete", "pullgatepolicy", "default"]).ok().unwrap();
+    let several = desk.check(ADMIN, "9", &[]);
+    assert_eq!(several.code, 2, "{several:?}");
+    assert!(several.stderr.contains("name one with --policy-from-cluster"), "{several:?}");
+    let flags = ["--fail-on", "deny", "--policy-from-cluster"];
+    assert_eq!(desk.check(ADMIN, "9", &[&flags[..], &["site"]].concat()).code, 1);
+    assert_eq!(desk.check(ADMIN, "9", &[&flags[..], &["mild"]].concat()).code, 0);
+    let status = json!({"status": {"conditions": [{"type": "InForce", "status": "True"}]}});
+    let patch = ["patch", "pullgatepolicy", "site", "--subresource=status", "--type=merge", "-p"];
+    desk.cluster.admin().run(&[&patch[..], &[&status.to_string()]].concat()).ok().unwrap();
+    assert_eq!(desk.check(ADMIN, "9", &["--fail-on", "deny"]).code, 1);
+}
+
+/// What ran here an hour ago may still be on a node; a list made now does not know of it.
+#[test]
+fn check_asks_a_running_serve_for_what_it_remembers() {
+    let Some(mut desk) = Desk::set_up() else { return };
+    desk.serve();
+    desk.run_workload();
+    let file = desk.folder.path().join("own.yaml");
+    fs::write(&file, POLICY).unwrap();
+    let asked = |user, flags: &[&str]| {
+        let all = ["--policy", "own.yaml", "--fail-on", "deny"];
+        desk.check(user, "1", &[&all[..], flags].concat())
+    };
+    // Until it has seen the pod run there is nothing to remember.
+    let server = desk.server.as_ref().unwrap();
+    wait_until("serve has seen it", || {
+        let page = server.admin_page("metrics")?.1;
+        let mut lines = page.lines();
+        let pods = lines.find_map(|line| line.strip_prefix("pullgate_index_pods "));
+        if pods == Some("1") { Ok(()) } else { Err(format!("{pods:?}").into()) }
+    })
+    .unwrap();
+    desk.forget_workload();
+    let alone = asked(ADMIN, &["--no-memory"]);
+    assert_eq!((alone.code, &*alone.stderr), (1, ""), "a list made now knows nothing: {alone:?}");
+    wait_until("serve remembers", || {
+        let said = asked(ADMIN, &[]);
+        if said.code == 0 { Ok(()) } else { Err(format!("{said:?}").into()) }
+    })
+    .unwrap();
+    // Where nobody answers that is said.
+    drop(desk.server.take());
+    let nobody = desk.check(ADMIN, "1", &["--policy", "own.yaml", "--fail-on", "deny"]);
+    assert_eq!(nobody.code, 1, "{nobody:?}");
+    assert!(
+        nobody.stderr.contains("what a running pullgate serve remembers does not count"),
+        "{nobody:?}"
+    );
+}
