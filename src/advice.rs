@@ -10,6 +10,7 @@ mod nearest;
 mod related;
 mod nodes;
 mod platform;
+mod repository;
 mod secret;
 mod tag;
 mod version;
@@ -20,7 +21,8 @@ pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
-pub use secret::{SecretFault, create_command, fix_secret, login_command};
+pub use repository::misspelt;
+pub use secret::{SecretFault, create_command, fix_secret, login_command, secret_expires};
 pub use tag::{rank_known_tags, rank_namesakes};
 
 /// One thing to do, proven before it is said.
@@ -79,6 +81,8 @@ kinds! {
     PullSecret = "pull_secret";
     /// A pull secret that the pod names and that is of no use, and how to mend it.
     FixSecret = "mend_secret";
+    /// A pull secret whose login works now and expires soon.
+    SecretExpires = "secret_expires";
     /// Another place that has the image and answers.
     OtherSource = "other_source";
     /// A pull policy under which the nodes would pull it.

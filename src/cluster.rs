@@ -16,11 +16,13 @@ mod mirror_sets;
 mod rewriters;
 mod runtime_classes;
 mod nodes;
+mod owners;
 mod pages;
 mod policies;
 mod refused;
 mod remembered;
 mod progress;
+mod secret_names;
 mod secrets;
 mod seen_pods;
 mod service_accounts;
@@ -52,6 +54,7 @@ use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
 pub use list_once::{Survey, read_object};
+pub use owners::FailingPod;
 pub use policies::{ListedPolicy, PolicyNews, PolicySource, list_policies};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use refused::RefusedPods;
@@ -67,6 +70,7 @@ use nodes::Nodes;
 use related::Neighbours;
 use rewriters::Rewriters;
 use runtime_classes::RuntimeClasses;
+use secret_names::SecretNames;
 use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
@@ -82,6 +86,7 @@ pub struct Cluster {
     nodes: Arc<Nodes>,
     namespaces: Arc<Namespaces>,
     secrets: Secrets,
+    secret_names: SecretNames,
     service_accounts: ServiceAccounts,
     accesses: Accesses,
     neighbours: Neighbours,
@@ -128,6 +133,7 @@ impl Cluster {
         });
         Self {
             secrets: Secrets::new(&connection, metrics),
+            secret_names: SecretNames::new(&connection, metrics),
             service_accounts: ServiceAccounts::new(&connection, metrics),
             accesses: Accesses::new(&connection, metrics),
             neighbours: Neighbours::new(&connection, metrics),
@@ -240,6 +246,16 @@ impl Cluster {
         self.memory.lock().index.running_programs(programs)
     }
 
+    /// Whether containers run images of this registry.
+    pub fn runs_images_of(&self, host: &str) -> bool {
+        self.memory
+            .lock()
+            .index
+            .registry_counts()
+            .iter()
+            .any(|one| one.healthy > 0 && *one.host == *crate::image::registry_of_host(host))
+    }
+
     /// The next image that pods got without a pull secret and of which it is not known whether
     /// anybody may have it.
     pub fn next_secretless(&self, now: Timestamp) -> Option<ImageReference> {
@@ -275,6 +291,14 @@ impl ClusterSource for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, SecretAnswer> {
         Box::pin(self.secrets.get(namespace, name, deadline))
+    }
+
+    fn list_pull_secrets<'a>(
+        &'a self,
+        namespace: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Box<str>>> {
+        Box::pin(self.secret_names.of(namespace, deadline))
     }
 
     fn service_account<'a>(
@@ -341,6 +365,10 @@ impl ClusterSource for Cluster {
         self.memory.lock().builds.of(image)
     }
 
+    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        self.memory.lock().builds.of_other_tags(image)
+    }
+
     fn job_trouble<'a>(
         &'a self,
         namespace: &'a str,
@@ -368,6 +396,17 @@ impl HealthSource for Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.namesakes(question)
+    }
+
+    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.repositories_beside(question)
+    }
+
+    fn runs_from(&self, host: &str, now: Timestamp) -> bool {
+        self.memory.lock().index.registry_health(host, now).healthy > 0
     }
 
     fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {

@@ -6,6 +6,7 @@
 //! reads a Secret from the API or speaks to a registry, and no secret is in any `Debug`.
 
 mod docker_config;
+mod expiry;
 mod go_base64;
 mod go_glob;
 mod go_json;
@@ -18,6 +19,7 @@ mod secret;
 use crate::text::escaped;
 
 pub use docker_config::{ConfigError, DockerConfig};
+pub use expiry::Expiry;
 pub use identity::{
     Credential, CredentialIdentity, CredentialOrigin, CredentialSource, IdentitySalt, Password,
 };

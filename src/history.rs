@@ -18,8 +18,8 @@ pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
 pub use index::{
-    HealthIndex, IndexSize, Limits, OwnerKind, Refusal, RegistryCounts, Rewrite, Snapshot,
-    SnapshotError, Trend, TroubleKind, UsedImage,
+    FailingWorkload, HealthIndex, IndexSize, Limits, OwnerKind, Refusal, RegistryCounts, Rewrite,
+    Snapshot, SnapshotError, Trend, TroubleKind, UsedImage,
 };
 pub use memory::{Memory, MemoryTag};
 pub use related::{

@@ -6,6 +6,7 @@
 //! and every way in which a node could still succeed is carried along as an escape.
 
 mod assess;
+mod blind;
 mod cause;
 mod content;
 mod escapes;
@@ -17,6 +18,7 @@ pub use assess::{
     Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
     assess, is_about_access, meaning, on_every_node,
 };
+pub use blind::{BlindReason, BlindSpot};
 pub use cause::Cause;
 pub use escapes::{NodeLogin, Vouch, Vouches};
 pub use outcome::{

@@ -10,7 +10,9 @@
 )]
 
 mod address;
+mod blind;
 mod cache;
+mod catalog;
 mod challenge;
 mod classify;
 mod deadline;
@@ -65,7 +67,9 @@ pub use resolver::NameResolver;
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
-use crate::pull::{Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList};
+use crate::pull::{
+    BlindReason, BlindSpot, Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList,
+};
 use crate::review::ManifestSource;
 use cache::{AnswerRequest, Answers, Key};
 use lookup::LookupService;
@@ -89,6 +93,7 @@ pub struct RegistryClient {
     salt: IdentitySalt,
     limits: StepLimits,
     metrics: Arc<RegistryMetrics>,
+    blind: Arc<blind::BlindSpots>,
 }
 
 impl RegistryClient {
@@ -129,6 +134,7 @@ impl RegistryClient {
             salt: IdentitySalt::new(random),
             limits: options.limits,
             metrics,
+            blind: Arc::default(),
         }))
     }
 
@@ -167,6 +173,11 @@ impl RegistryClient {
         self.desk.limits.status(&lookup::host_of(&route))
     }
 
+    /// The registries of which nothing could be seen lately. Nodes may well reach them.
+    pub fn blind_spots(&self) -> Vec<BlindSpot> {
+        self.blind.all()
+    }
+
     /// The metrics, to be registered once.
     pub fn metrics(&self) -> &Arc<RegistryMetrics> {
         &self.metrics
@@ -191,6 +202,7 @@ impl RegistryClient {
         let hosts = self.hosts.load_full();
         let until = tokio::time::Instant::now() + self.directions.load().whole;
         let whole = self.limits.whole;
+        let blind = Arc::clone(&self.blind);
         let ask = move |known| {
             let look = async move {
                 let reference = &request.reference;
@@ -199,12 +211,40 @@ impl RegistryClient {
                 let deadline = tokio::time::Instant::now() + whole;
                 match known {
                     Some(known) => desk.deepen(&request, &routes, known, deadline).await,
-                    None => desk.ask(&request, &routes, deadline).await,
+                    None => {
+                        let heard = desk.ask(&request, &routes, deadline).await;
+                        blind.note(reference.host(), &heard.outcome);
+                        heard
+                    }
                 }
             };
             look.boxed()
         };
         self.answers.get(key, wanted, until.min(deadline.into()), ask).await
+    }
+
+    async fn list_repositories(
+        &self,
+        image: ImageReference,
+        credential: Option<Credential>,
+        deadline: Instant,
+    ) -> Result<Arc<TagList>, Outcome> {
+        let key = Key {
+            // No repository has such a name: kept apart from the lists of tags.
+            reference: format!("{}/_catalog", image.host()).into(),
+            by_digest: false,
+            identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
+        };
+        let hosts = self.hosts.load_full();
+        let (desk, limits) = (Arc::clone(&self.desk), self.limits.clone());
+        let read = async move {
+            let route = hosts
+                .routes(image.host(), image.repository(), false)
+                .pop()
+                .ok_or(Outcome::NoHost)?;
+            desk.list_repositories(&image, credential.as_ref(), &route, &limits).await
+        };
+        self.tags.get(key, deadline.into(), read.boxed()).await
     }
 
     async fn list_tags(
@@ -261,11 +301,24 @@ impl ManifestSource for RegistryClient {
         })
     }
 
+    fn blind_reason(&self, host: &str) -> Option<BlindReason> {
+        self.blind.reason(host)
+    }
+
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
         let full = self.hosts.load().full_name(short.short_name()?)?;
         let tag = short.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = short.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
         ImageReference::parse(&format!("{full}{tag}{digest}")).ok()
+    }
+
+    fn repositories(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        Box::pin(self.list_repositories(image.clone(), credential.cloned(), deadline))
     }
 
     fn tags(

@@ -9,6 +9,7 @@ mod confirm;
 mod context;
 mod dry_run;
 mod audit;
+mod blindness;
 mod event;
 mod gather;
 mod mutate;
@@ -36,6 +37,7 @@ use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
 pub use audit::{ImageUse, audit_pace, still_there};
+pub use blindness::BlindnessTold;
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use event::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Reading;

@@ -4,6 +4,9 @@
 //! before ends the process, and whoever started it starts it again.
 
 mod audit;
+mod blind;
+mod expiries;
+mod failing;
 mod events;
 mod config;
 mod flags;

@@ -9,4 +9,5 @@ mod metrics;
 pub use logging::{LogFormat, LogLevel, init};
 pub use metrics::{
     ApiCall, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers, Rejection,
+    SecretEnd,
 };

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::secret::is_plain;
 use super::{Advice, AdviceKind};
 use crate::history::{
     BuildJob, BuildKind, BuildState, Entrance, Fence, PodTrouble, RegistryService, ServiceState,
@@ -10,6 +11,9 @@ use crate::history::{
 };
 use crate::image::Digest;
 use crate::workload::Rollout;
+
+/// Letters of a CronJob's name in that of a Job made of it: a Job's name has 63.
+const MAX_CRON: usize = 52;
 
 impl Advice {
     /// The Service behind which nobody answers; nothing about one that has ready endpoints.
@@ -46,7 +50,7 @@ impl Advice {
 
     /// The job that was to push the image.
     pub fn build_job(job: &BuildJob, trouble: Option<PodTrouble>, now: Timestamp) -> Self {
-        let BuildJob { kind, namespace, name, pushes, state } = job;
+        let BuildJob { kind, namespace, name, pushes, state, cron_job: _ } = job;
         let name = format!("{namespace}/{name}");
         let what = match kind {
             BuildKind::Job => "build job",
@@ -81,7 +85,26 @@ impl Advice {
             }
             BuildState::Ran { at } => format!("last ran {}", how_long_ago(*at, now)),
         };
-        Self::new(AdviceKind::BuildJob, &*name, format!("{what} `{name}` {that} {how}"))
+        let advice =
+            Self::new(AdviceKind::BuildJob, &*name, format!("{what} `{name}` {that} {how}"));
+        Self { command: again(job), ..advice }
+    }
+
+    /// The job that pushes another tag of the repository.
+    pub fn builds_other_tag(job: &BuildJob, built: &str, wanted: &str) -> Self {
+        let what = match job.kind {
+            BuildKind::Job => "build job",
+            BuildKind::CronJob => "build CronJob",
+        };
+        let name = format!("{}/{}", job.namespace, job.name);
+        let message = format!("{what} `{name}` pushes `{built}`, and not `{wanted}`");
+        Self::new(AdviceKind::BuildJob, name, message)
+    }
+
+    /// Nobody pushes to this repository of a registry inside the cluster.
+    pub fn nobody_builds() -> Self {
+        let message = "no Job or CronJob that you may see pushes to this repository";
+        Self::new(AdviceKind::BuildJob, "", message)
     }
 
     /// What becomes of the pods of the previous revision; nothing if none run.
@@ -117,6 +140,36 @@ impl Advice {
         let message = format!("with IfNotPresent nodes keep older images: pin `@{digest}`");
         Self::new(AdviceKind::MutableTag, digest.as_str(), message)
     }
+}
+
+/// The command that runs a build again, where it is needed and that is to be done by one.
+fn again(job: &BuildJob) -> Option<String> {
+    let BuildJob { kind, namespace, name, state, cron_job, .. } = job;
+    let from_cron = |cron: &str| {
+        let new: String = cron.chars().take(MAX_CRON).collect();
+        format!(
+            "kubectl create job {}-again --from=cronjob/{cron} -n {namespace}",
+            new.trim_end_matches(['-', '.'])
+        )
+    };
+    let plain = [&**namespace, &**name].into_iter().chain(cron_job.as_deref()).all(is_plain);
+    let command = match (kind, state) {
+        (_, BuildState::Running { .. } | BuildState::Completed { .. }) => return None,
+        (BuildKind::CronJob, _) => from_cron(name),
+        (BuildKind::Job, BuildState::NeverRun { suspended: true }) => format!(
+            "kubectl patch job {name} -n {namespace} -p '{{\"spec\":{{\"suspend\":false}}}}'"
+        ),
+        (BuildKind::Job, BuildState::NeverRun { suspended: false }) => return None,
+        (BuildKind::Job, _) => match cron_job {
+            Some(cron) => from_cron(cron),
+            // A Job is run once: it is made anew, without what its controller wrote into it.
+            None => format!(
+                "kubectl get job {name} -n {namespace} -o json | jq 'del(.spec.selector, \
+                 .spec.template.metadata.labels)' | kubectl replace --force -f -"
+            ),
+        },
+    };
+    plain.then_some(command)
 }
 
 /// What is wrong with a pod, in words that continue a line.

@@ -88,6 +88,16 @@ pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String>
     })
 }
 
+/// A pull secret whose login works now and expires soon.
+pub fn secret_expires(name: &str, minutes: i64) -> Advice {
+    let time = match minutes {
+        ..90 => format!("{} min", minutes.max(0)),
+        _ => format!("{} h", (minutes + 30) / 60),
+    };
+    let message = format!("the login in secret `{name}` expires in {time}: renew it");
+    Advice::new(AdviceKind::SecretExpires, name, message)
+}
+
 /// Whether a name may stand in a command as it is.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);

@@ -241,7 +241,11 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
                 reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
             let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
             let score = published.map(|score| score::page(&score, now)).unwrap_or_default();
-            heading + &pages.join("\n") + &score
+            let blind = match subjects.as_slice() {
+                [ReportTarget::Registry(host)] => score::blind(&connection, host, deadline).await,
+                _ => None,
+            };
+            heading + &pages.join("\n") + &blind.unwrap_or_default() + &score
         }
     };
     output::print(&text).context("failed to write the answer")

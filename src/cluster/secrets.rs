@@ -69,10 +69,33 @@ fn answer(fetched: Fetched<PullSecret>) -> SecretAnswer {
 /// No `Debug`: it holds what must not be shown.
 #[derive(Deserialize)]
 struct SecretWire {
+    #[serde(default)]
+    metadata: MetaWire,
     #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
     data: Option<BTreeMap<String, ByteString>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct MetaWire {
+    creation_timestamp: Option<jiff::Timestamp>,
+    managed_fields: Vec<ManagedWire>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ManagedWire {
+    time: Option<jiff::Timestamp>,
+}
+
+impl MetaWire {
+    /// When it was last written: tokens are renewed in place.
+    fn written(&self) -> Option<jiff::Timestamp> {
+        let last = self.managed_fields.iter().filter_map(|field| field.time).max();
+        last.max(self.creation_timestamp)
+    }
 }
 
 async fn read(
@@ -91,7 +114,9 @@ async fn read(
         tracing::warn!("the API server sent a Secret that could not be read");
         return CacheEntry::unavailable();
     };
+    let written = wire.metadata.written();
     let secret = PullSecret::new(&name, &wire.kind, &wire.data.unwrap_or_default());
+    let secret = secret.created_at(written);
     let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
     CacheEntry { answer: Fetched::Found(secret), bytes, lifetime: LIFETIME }
 }

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::docker_config::{ConfigError, DockerConfig};
+use super::expiry::Expiry;
 use super::go_url::{self, Brackets, Parsed};
 use super::identity::{Credential, CredentialOrigin, CredentialSource};
 use super::secret::{PullSecret, SecretProblem};
@@ -61,6 +64,8 @@ pub struct Keyring {
     entries: Vec<Entry>,
     dropped: Vec<Arc<CredentialSource>>,
     ignored: Vec<IgnoredSecret>,
+    /// When each secret was made.
+    created: Vec<(Arc<str>, Timestamp)>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,6 +113,7 @@ impl Keyring {
     pub fn from_secrets(secrets: &[PullSecret]) -> Result<Self, KeyringError> {
         let mut keyring = Self::default();
         for secret in secrets {
+            keyring.created.extend(secret.created().map(|at| (secret.shared_name(), at)));
             match secret.read() {
                 Ok(config) => {
                     keyring.add(&config, &CredentialOrigin::Secret(secret.shared_name()));
@@ -196,6 +202,23 @@ impl Keyring {
     pub fn is_disputed(&self, image: &ImageReference) -> bool {
         let target = Pattern::of_key(image.name().as_bytes(), Brackets::Anything);
         self.entries.iter().any(|entry| entry.disputed && entry.fits(target.as_ref()))
+    }
+
+    /// When a login of this keyring expires, as far as that can be known.
+    pub fn expiry(&self, credential: &Credential) -> Option<Expiry> {
+        let created = match &credential.source().origin {
+            CredentialOrigin::Secret(name) => {
+                self.created.iter().find(|(known, _)| known == name).map(|(_, at)| *at)
+            }
+            _ => None,
+        };
+        credential.expires(created)
+    }
+
+    /// Every login with a known end, by the key that it stands behind.
+    pub fn expiries(&self) -> impl Iterator<Item = (&CredentialSource, Expiry)> {
+        let credentials = self.entries.iter().map(|entry| &entry.credential);
+        credentials.filter_map(|one| Some((one.source(), self.expiry(one)?)))
     }
 
     /// The entries that do not match an image, each with what keeps it from matching; in the order

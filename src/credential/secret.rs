@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
@@ -24,9 +25,21 @@ pub struct PullSecret {
     name: Arc<str>,
     kind: Arc<str>,
     data: Option<Arc<[u8]>>,
+    created: Option<Timestamp>,
 }
 
 impl PullSecret {
+    /// The same, with when it was made or last written.
+    #[must_use]
+    pub fn created_at(self, created: Option<Timestamp>) -> Self {
+        Self { created, ..self }
+    }
+
+    /// When it was made or last written, where that is known.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
     /// A secret of this name, type and data.
     pub fn new(name: &str, kind: &str, data: &BTreeMap<String, ByteString>) -> Self {
         let value = key_of(kind).and_then(|key| data.get(key));
@@ -34,12 +47,18 @@ impl PullSecret {
             name: name.into(),
             kind: kind.into(),
             data: value.map(|value| value.0.as_slice().into()),
+            created: None,
         }
     }
 
     /// A secret of type `kubernetes.io/dockerconfigjson` with this content.
     pub fn docker_config_json(name: &str, content: &[u8]) -> Self {
-        Self { name: name.into(), kind: CONFIG_JSON_TYPE.into(), data: Some(content.into()) }
+        Self {
+            name: name.into(),
+            kind: CONFIG_JSON_TYPE.into(),
+            data: Some(content.into()),
+            created: None,
+        }
     }
 
     /// Its name.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::related::{BuildJob, BuildKind, BuildState};
 use crate::image::ImageReference;
+use crate::kube_views::controller;
 use destinations::{Destination, destinations};
 pub use view::JobView;
 
@@ -35,6 +36,7 @@ struct BuildRecord {
     destinations: Vec<Destination>,
     state: BuildState,
     created: Timestamp,
+    cron_job: Option<Box<str>>,
     /// Whether the list that is being read has shown it.
     seen: bool,
 }
@@ -68,6 +70,9 @@ impl Builds {
             destinations,
             state: job.state(kind),
             created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            cron_job: controller(&job.metadata)
+                .filter(|owner| owner.kind == "CronJob")
+                .map(|owner| owner.name.as_str().into()),
             seen: true,
         };
         self.jobs.insert(key, kept);
@@ -84,18 +89,38 @@ impl Builds {
     /// those that only name it, Jobs before CronJobs, the youngest first.
     pub fn of(&self, image: &ImageReference) -> Vec<BuildJob> {
         let wanted = image.canonical();
-        let mut found: Vec<(Timestamp, BuildJob)> = self
+        self.found(|named| *named == *wanted).into_iter().map(|(job, _)| job).collect()
+    }
+
+    /// The jobs that push another tag of this image's repository, each with that tag; in the same
+    /// order.
+    pub fn of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        let wanted = image.canonical();
+        let other = |named: &str| {
+            let tag = named.strip_prefix(image.name()).and_then(|rest| rest.strip_prefix(':'));
+            *named != *wanted && tag.is_some()
+        };
+        let found = self.found(other).into_iter().filter(|(job, _)| job.pushes);
+        let tag = |named: Box<str>| named.rsplit_once(':').map(|(_, tag)| tag.into());
+        found.filter_map(|(job, named)| Some((job, tag(named)?))).collect()
+    }
+
+    /// The jobs with a destination that is wanted, and the first such destination.
+    fn found(&self, wanted: impl Fn(&str) -> bool) -> Vec<(BuildJob, Box<str>)> {
+        let mut found: Vec<(Timestamp, BuildJob, Box<str>)> = self
             .jobs
             .iter()
             .filter_map(|((kind, namespace, name), kept)| {
-                let named = kept.destinations.iter().filter(|one| *one.image == *wanted);
-                let pushes = named.map(|one| one.pushed).max()?;
-                let (kind, state) = (*kind, kept.state);
+                let named = || kept.destinations.iter().filter(|one| wanted(&one.image));
+                let pushes = named().map(|one| one.pushed).max()?;
+                let image = named().find(|one| one.pushed == pushes)?.image.clone();
+                let (kind, state, cron_job) = (*kind, kept.state, kept.cron_job.clone());
                 let (namespace, name) = (namespace.clone(), name.clone());
-                Some((kept.created, BuildJob { kind, namespace, name, pushes, state }))
+                let job = BuildJob { kind, namespace, name, pushes, state, cron_job };
+                Some((kept.created, job, image))
             })
             .collect();
-        found.sort_by(|(one_created, one), (two_created, two)| {
+        found.sort_by(|(one_created, one, _), (two_created, two, _)| {
             (two.pushes, one.kind, two_created, &one.namespace, &one.name).cmp(&(
                 one.pushes,
                 two.kind,
@@ -104,7 +129,7 @@ impl Builds {
                 &two.name,
             ))
         });
-        found.into_iter().map(|(_, job)| job).take(MAX_TOLD).collect()
+        found.into_iter().map(|(_, job, image)| (job, image)).take(MAX_TOLD).collect()
     }
 
     /// How many jobs are kept.
@@ -172,6 +197,13 @@ mod tests {
         let since = "2026-01-03T00:00:00Z".parse().ok();
         assert_eq!(told[0].state, BuildState::Running { since, failed: 0 });
         assert!(builds.of(&image("reg.example.com/app:3")).is_empty());
+        let others = builds.of_other_tags(&image("reg.example.com/app:3"));
+        let others: Vec<_> = others.iter().map(|(job, tag)| (&*job.name, &**tag)).collect();
+        assert_eq!(
+            others,
+            [("other", "2"), ("new", "1"), ("old", "1")],
+            "and not who only says so"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod apply;
 mod events;
+mod failing;
 mod gone;
 mod images;
 mod in_use;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use failing::FailingWorkload;
 pub use image_refusals::Refusal;
 pub use images::Rewrite;
 pub use in_use::UsedImage;

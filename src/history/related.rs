@@ -91,6 +91,8 @@ pub struct BuildJob {
     pub pushes: bool,
     /// How far it is.
     pub state: BuildState,
+    /// The CronJob that made this Job, if one did.
+    pub cron_job: Option<Box<str>>,
 }
 
 /// The kinds that build.

@@ -92,6 +92,9 @@ impl Finding<'_> {
                 let host = host.as_ref().map_or("its registry", ImageReference::host);
                 return nodes.words(&shorten(host, most));
             }
+            if self.advice.iter().any(|advice| advice.kind == AdviceKind::SecretExpires) {
+                return "can be pulled now, but not for long".to_owned();
+            }
             let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
             let words = if moves { TAG_MOVES } else { "nothing is known against it" };
             return words.to_owned();

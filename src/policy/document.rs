@@ -442,6 +442,10 @@ pub struct AdviceSettings {
     pub tags: bool,
     /// Whether pull secrets of the object's own namespace are.
     pub pull_secrets: bool,
+    /// Whether pull secrets that nobody names yet are looked for in the object's own namespace, by
+    /// listing its Secrets of a pull secret's type, names alone. Pullgate needs the right to list
+    /// Secrets for it, which the chart gives where this is set.
+    pub list_secrets: bool,
     /// Whether tags that move are noted, also where everything can be pulled: `latest` under
     /// `IfNotPresent`, and tags under which pods have different images at once.
     pub mutable_tags: bool,
@@ -458,7 +462,14 @@ impl AdviceSettings {
 
 impl Default for AdviceSettings {
     fn default() -> Self {
-        Self { enabled: true, tags: true, pull_secrets: true, mutable_tags: false, events: false }
+        Self {
+            enabled: true,
+            tags: true,
+            pull_secrets: true,
+            list_secrets: false,
+            mutable_tags: false,
+            events: false,
+        }
     }
 }
 

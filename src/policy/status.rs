@@ -16,6 +16,7 @@ pub struct PullgatePolicyStatus {
     /// `InForce`: `True`, or `False` with what is wrong; the old document then stays in force.
     /// `FilesGiven`: `False` where the document says `listed` of files that Pullgate was not given.
     /// `Plausible`: `False` where the cluster shows otherwise than the document says of its nodes.
+    /// `Sighted`: `False` where Pullgate cannot look into a registry that nodes use, with the reason.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How Pullgate's verdicts compare with what the nodes then did, per registry.
@@ -52,6 +53,7 @@ pub struct Condition {
 const IN_FORCE: &str = "InForce";
 const FILES_GIVEN: &str = "FilesGiven";
 const PLAUSIBLE: &str = "Plausible";
+const SIGHTED: &str = "Sighted";
 /// The longest message of a condition.
 const LONGEST: usize = 1024;
 
@@ -66,6 +68,8 @@ pub struct StatusFacts {
     pub listed_without_files: Vec<String>,
     /// What speaks against the document's words about nodes.
     pub contradictions: Vec<String>,
+    /// Registries that nodes use and Pullgate cannot look into, with the reason and what changes it.
+    pub blind: Vec<String>,
     /// How verdicts compare with what the nodes then did.
     pub score: Vec<RegistryScoreSummary>,
 }
@@ -80,7 +84,8 @@ impl PullgatePolicyStatus {
     /// condition changes with its status.
     #[must_use]
     pub fn about(facts: StatusFacts, before: &Self, now: jiff::Timestamp) -> Self {
-        let StatusFacts { generation, fault, listed_without_files, contradictions, score } = facts;
+        let StatusFacts { generation, fault, listed_without_files, contradictions, blind, score } =
+            facts;
         let seconds = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
         let condition = |kind: &str, reason: [&str; 2], problem: Option<String>, fine: &str| {
             let status = if problem.is_none() { "True" } else { "False" };
@@ -113,9 +118,15 @@ impl PullgatePolicyStatus {
             (!contradictions.is_empty()).then(|| contradictions.join("; ")),
             "nothing that the cluster shows speaks against what is said of its nodes",
         );
+        let sighted = condition(
+            SIGHTED,
+            ["EveryRegistry", "CannotLook"],
+            (!blind.is_empty()).then(|| blind.join("; ")),
+            "Pullgate can look into every registry that nodes use",
+        );
         Self {
             observed_generation: generation,
-            conditions: vec![in_force, given, plausible],
+            conditions: vec![in_force, given, plausible, sighted],
             score,
         }
     }
@@ -169,7 +180,7 @@ mod tests {
             ..StatusFacts::default()
         };
         let status = PullgatePolicyStatus::about(facts, &PullgatePolicyStatus::default(), at(1));
-        let [in_force, given, _] = &*status.conditions else { panic!("{status:?}") };
+        let [in_force, given, ..] = &*status.conditions else { panic!("{status:?}") };
         assert_eq!((&*in_force.kind, &*in_force.status), ("InForce", "True"));
         assert_eq!((&*given.kind, &*given.status), ("FilesGiven", "False"));
         assert!(given.message.starts_with("spec.nodes.mirrors: `listed` counts as `unknown`"));

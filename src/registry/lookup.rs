@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
-use super::{auth, tags};
+use super::{auth, catalog, tags};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::{Endpoint, Route};
@@ -183,6 +183,22 @@ impl LookupService {
         let mut deadline = Instant::now() + limits.whole;
         self.with_session(question, credential, route, &mut deadline, async |session| {
             tags::list(session, repository, limits).await.map(Arc::new)
+        })
+        .await?
+    }
+
+    /// The repositories of a registry.
+    pub(super) async fn list_repositories(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+        route: &Route,
+        limits: &StepLimits,
+    ) -> Result<Arc<TagList>, Outcome> {
+        let question = Question { reference: image, purpose: Purpose::Advice, namespace: "" };
+        let mut deadline = Instant::now() + limits.whole;
+        self.with_session(question, credential, route, &mut deadline, async |session| {
+            catalog::list(session, limits).await.map(Arc::new)
         })
         .await?
     }

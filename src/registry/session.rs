@@ -114,6 +114,11 @@ impl SessionContext {
 impl Session<'_> {
     /// The address of something in the repository: `manifests/…`, `blobs/…`, `tags/list`.
     pub(super) fn url(&self, rest: &str) -> Result<Url, Outcome> {
+        self.root(&format!("{}/{rest}", self.repository))
+    }
+
+    /// The address of something of the registry as a whole, such as its catalogue.
+    pub(super) fn root(&self, rest: &str) -> Result<Url, Outcome> {
         let mut url = self.endpoint.url.clone();
         let plain = origin(&url);
         if self.endpoint.falls_back_to_http
@@ -121,7 +126,7 @@ impl Session<'_> {
         {
             to_plain(&mut url)?;
         }
-        let path = format!("{}/{}/{rest}", url.path().trim_end_matches('/'), self.repository);
+        let path = format!("{}/{rest}", url.path().trim_end_matches('/'));
         url.set_path(&path);
         if self.endpoint.told_registry && self.endpoint.is_mirror {
             url.query_pairs_mut().append_pair("ns", self.registry);

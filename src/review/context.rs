@@ -12,6 +12,8 @@ use futures::future::{BoxFuture, Shared, join_all};
 use super::gather::Gathered;
 use super::visibility::Shown;
 use super::{ImageReview, PodSecrets, ReviewRequest, SeenPod, Sources, advise};
+use crate::advice::{Advice, secret_expires};
+use crate::credential::CredentialOrigin;
 use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
@@ -127,12 +129,31 @@ impl ReviewContext<'_> {
             advise::advise_if_proven(context, &mut review, shown).await;
             return review;
         }
+        if let Some(advice) = context.expires_soon(&review) {
+            review.advice.push(advice);
+            return review;
+        }
         advise::note_nodes_failing(context, &mut review, shown.clone()).await;
         let notes_tags = context.subject.policy.spec().advice.notes_mutable_tags();
         if notes_tags && review.nodes_failing.is_none() {
             advise::note_mutable_tag(context, &mut review, shown).await;
         }
         review
+    }
+
+    /// The pull secret that got the image, if its login expires within a day.
+    fn expires_soon(self, review: &ImageReview) -> Option<Advice> {
+        let keyring = self.secrets.keyring.as_ref().ok()?;
+        let reference = review.reference.as_ref().ok()?;
+        let works =
+            review.ruling.because == Reason::Works && self.subject.policy.spec().advice.enabled;
+        let decisive = review.assessment.decisive.filter(|_| works)?;
+        let source = review.attempts.get(decisive)?.source.as_ref()?;
+        let used = keyring.lookup(reference).into_iter().find(|one| *one.source() == *source)?;
+        let end = keyring.expiry(&used)?;
+        let left = end.at.duration_since(self.subject.now);
+        let CredentialOrigin::Secret(name) = &source.origin else { return None };
+        end.is_near(self.subject.now).then(|| secret_expires(name, left.as_mins()))
     }
 
     /// Whether nothing is said of trouble of our own with the registry, by default and not because

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::ManifestSource;
 use crate::credential::Credential;
 use crate::image::ImageReference;
-use crate::pull::{Detail, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
 
 /// Registries, asked without reading manifests where each costs a pull.
 pub(super) struct Unmetered<'a>(pub(super) &'a dyn ManifestSource);
@@ -27,6 +27,19 @@ impl ManifestSource for Unmetered<'_> {
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
         self.0.completed(short)
+    }
+
+    fn repositories(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        self.0.repositories(image, credential, deadline)
+    }
+
+    fn blind_reason(&self, host: &str) -> Option<BlindReason> {
+        self.0.blind_reason(host)
     }
 
     fn tags(

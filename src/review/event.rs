@@ -9,13 +9,17 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
-use crate::policy::Decision;
+use crate::message::sentence;
+use crate::policy::{Decision, Mode};
+use crate::pull::{Cause, Verdict};
 use crate::text::{clean, shorten};
 use crate::user::UserInfo;
 use crate::workload::{ObjectRef, Workload};
 
 /// Characters of a message; events.k8s.io/v1 takes no more in a note.
 const MAX_MESSAGE: usize = 1024;
+/// As in the webhook: nothing is said of a cluster's own parts.
+const NEVER_JUDGED: &str = "kube-system";
 /// A ServiceAccount that nobody can trust by name: it has none.
 const NOBODY: &str = "system:serviceaccount:";
 
@@ -41,7 +45,7 @@ pub struct WorkloadEvent {
     pub about: ObjectRef,
     /// The uid of what it is about.
     pub uid: Box<str>,
-    /// `ImagePullDenied` or `ImagePullWarning`.
+    /// `ImagePullDenied`, `ImagePullWarning` or `ImagePullFailing`.
     pub reason: &'static str,
     /// The words.
     pub message: String,
@@ -99,6 +103,51 @@ impl Reviewer {
         deadline: Instant,
     ) -> Option<WorkloadEvent> {
         let (about, uid) = concern.about()?;
+        let (decision, words) = self.words_for_readers(concern, now, deadline).await?;
+        let reason = match decision {
+            Decision::Allow => return None,
+            Decision::Warn => "ImagePullWarning",
+            Decision::Deny => "ImagePullDenied",
+        };
+        let message = shorten(&words.join(" | "), MAX_MESSAGE);
+        Some(WorkloadEvent { about, uid, reason, message })
+    }
+
+    /// What an Event says of pods that fail to pull on the nodes; nothing if the policy does not
+    /// want Events. `concern` is one of these pods, `cause` what the nodes say.
+    pub async fn failing_event(
+        &self,
+        concern: &EventRequest,
+        (about, uid): (ObjectRef, Box<str>),
+        cause: Cause,
+        (now, deadline): (Timestamp, Instant),
+    ) -> Option<WorkloadEvent> {
+        let facts = self.cluster.namespace(&concern.namespace);
+        let mode = self.policy.load().mode(&concern.namespace, facts.as_ref()).mode;
+        if mode == Mode::Off || &*concern.namespace == NEVER_JUDGED {
+            return None;
+        }
+        let (_, words) = self.words_for_readers(concern, now, deadline).await?;
+        let nodes = sentence(cause, Verdict::Fails);
+        let message = if words.is_empty() {
+            let images = concern.workload.images.iter().map(|image| clean(&image.image));
+            let images: Vec<String> = images.collect();
+            format!("nodes fail to pull {}: {nodes}", images.join(", "))
+        } else {
+            format!("nodes fail to pull ({nodes}): {}", words.join(" | "))
+        };
+        let message = shorten(&message, MAX_MESSAGE);
+        Some(WorkloadEvent { about, uid, reason: "ImagePullFailing", message })
+    }
+
+    /// What a review of it says to whoever may read the Events of its namespace; nothing if the
+    /// policy does not want Events.
+    async fn words_for_readers(
+        &self,
+        concern: &EventRequest,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Option<(Decision, Vec<String>)> {
         let policy = self.policy.load_full();
         if !policy.spec().advice.events {
             return None;
@@ -126,12 +175,6 @@ impl Reviewer {
                 format!("image {}: {}", clean(finding.image), finding.words())
             })
             .collect();
-        let reason = match review.decision {
-            Decision::Allow => return None,
-            Decision::Warn => "ImagePullWarning",
-            Decision::Deny => "ImagePullDenied",
-        };
-        let message = shorten(&words.join(" | "), MAX_MESSAGE);
-        Some(WorkloadEvent { about, uid, reason, message })
+        Some((review.decision, words))
     }
 }

@@ -15,7 +15,7 @@ use crate::history::{
     RegistryService, ReportTarget, Visibility,
 };
 use crate::image::ImageReference;
-use crate::pull::{Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Lookup, LookupRequest, Outcome, TagList};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
@@ -31,10 +31,26 @@ pub trait ManifestSource: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// Why nothing at all of this registry could be seen lately, if that is so.
+    fn blind_reason(&self, _host: &str) -> Option<BlindReason> {
+        None
+    }
+
     /// What the nodes' files make of a name without a registry, where CRI-O completes it; nothing
     /// where they say nothing.
     fn completed(&self, _short: &ImageReference) -> Option<ImageReference> {
         None
+    }
+
+    /// The repositories of the reference's registry, where it has a catalogue that this credential
+    /// may read; for hints only, and nothing of it is said that the user did not nearly write.
+    fn repositories(
+        &self,
+        _image: &ImageReference,
+        _credential: Option<&Credential>,
+        _deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        Box::pin(std::future::ready(Err(Outcome::NoHost)))
     }
 
     /// The tags of the reference's repository, for hints only; failing never changes a verdict.
@@ -55,6 +71,16 @@ pub trait ClusterSource: Send + Sync {
         name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, SecretAnswer>;
+
+    /// The names of the Secrets of a namespace that are pull secrets by their type, the youngest
+    /// first; their contents are not asked for. None where they may not be listed, or not in time.
+    fn list_pull_secrets<'a>(
+        &'a self,
+        _namespace: &'a str,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Vec<Box<str>>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// A ServiceAccount by name.
     fn service_account<'a>(
@@ -124,6 +150,12 @@ pub trait ClusterSource: Send + Sync {
         Vec::new()
     }
 
+    /// The jobs that push another tag of this image's repository, each with that tag. Never waits.
+    /// Whether the user may hear of them is the caller's to see to.
+    fn builds_of_other_tags(&self, _image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        Vec::new()
+    }
+
     /// What is wrong with the pods of a Job, as far as one of them says.
     fn job_trouble<'a>(
         &'a self,
@@ -168,6 +200,11 @@ pub trait HealthSource: Send + Sync {
         Vec::new()
     }
 
+    /// Whether containers run images of this registry here: nodes can pull from it. Never waits.
+    fn runs_from(&self, _host: &str, _now: Timestamp) -> bool {
+        false
+    }
+
     /// Whether nodes fail to reach this registry, in the whole cluster: a first look that costs
     /// nothing. Never waits.
     fn registry_fails_on_nodes(&self, _host: &str, _now: Timestamp) -> bool {
@@ -183,6 +220,12 @@ pub trait HealthSource: Send + Sync {
         _now: Timestamp,
     ) -> Option<Memory> {
         None
+    }
+
+    /// The repositories of the same registry of which something runs here, in namespaces that the
+    /// user may see. Never waits.
+    fn repositories_beside(&self, _question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        Vec::new()
     }
 
     /// The namespaces with pods of these images, then of their repositories and registries; at

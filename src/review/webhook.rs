@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::dry_run::Unmetered;
 use super::{
-    AccessSource, ClusterSource, EventQueue, EventRequest, HealthSource, ManifestSource,
-    NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, confirm, mutate, recall,
+    AccessSource, BlindnessTold, ClusterSource, EventQueue, EventRequest, HealthSource,
+    ManifestSource, NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, blindness,
+    confirm, mutate, recall,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::{Freshness, ReportTarget};
@@ -50,6 +51,8 @@ pub struct Reviewer {
     pub runtime: Option<Runtime>,
     /// Where what was warned of goes to become an Event, if the policy wants that.
     pub concerns: Option<Arc<dyn EventQueue>>,
+    /// Who was told of registries that cannot be looked into.
+    pub blindness: BlindnessTold,
 }
 
 /// The answer to one review, and what is recorded of it.
@@ -197,7 +200,13 @@ impl Reviewer {
                     let patch = mutate::patch(sources, subject, pod, &review, &mutations).await;
                     Answer { patch, ..Answer::default() }
                 } else {
-                    let answer = answer(&review, policy.name());
+                    let mut answer = answer(&review, policy.name());
+                    answer.warnings.extend(blindness::lines(
+                        &self.blindness,
+                        sources,
+                        &subject,
+                        &review,
+                    ));
                     if review.decision != Decision::Allow {
                         self.concern(&request, &policy, workload);
                     }

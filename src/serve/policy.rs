@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::blind::Spots;
 use super::plausible::Found;
 use super::wiring::told;
 use crate::cluster::{Cluster, PolicyNews, PolicySource};
@@ -14,6 +15,7 @@ use crate::history::RegistryScoreSummary;
 use crate::policy::{
     GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, StatusFacts, listed_words,
 };
+use crate::pull::BlindSpot;
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::registries;
 use crate::server::WatchedFiles;
@@ -81,7 +83,7 @@ pub(super) async fn follow_file(
 pub(super) async fn follow_cluster(
     source: PolicySource,
     in_force: ActivePolicy,
-    contradictions: Found,
+    (contradictions, blind): (Found, Spots),
     mut leads: Option<watch::Receiver<bool>>,
     score: impl Fn() -> Vec<RegistryScoreSummary> + Send,
 ) {
@@ -93,6 +95,7 @@ pub(super) async fn follow_cluster(
         in_force,
         metrics,
         contradictions,
+        blind,
         last: None,
         taken: false,
         without_files: Vec::new(),
@@ -154,6 +157,8 @@ struct Object {
     without_files: Vec<String>,
     /// What speaks against its words about nodes.
     contradictions: Found,
+    /// Registries that nodes use and that cannot be looked into.
+    blind: Spots,
 }
 
 impl Object {
@@ -242,6 +247,7 @@ impl Writing {
             fault: object.fault(),
             listed_without_files: object.without_files.clone(),
             contradictions: object.contradictions.load().to_vec(),
+            blind: object.blind.load().iter().map(BlindSpot::sentence).collect(),
             score,
         };
         let wanted = PullgatePolicyStatus::about(facts, &before, today);

@@ -19,12 +19,13 @@ use super::plausible;
 use super::policy::{self, ActivePolicy};
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
+use super::{blind, expiries, failing};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{HostsSource, RegistryClient};
-use crate::review::Reviewer;
+use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
 use crate::serve::{
     CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, PolicyPlace, RegistrySettings,
@@ -137,6 +138,7 @@ impl App {
             own_namespace,
             runtime,
             concerns: Some(Arc::new(sink)),
+            blindness: BlindnessTold::default(),
         });
         let bind = async |address| {
             Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
@@ -187,7 +189,8 @@ impl App {
     fn knowledge(
         &self,
         found: &plausible::Found,
-    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 4] {
+        spots: &blind::Spots,
+    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 6] {
         let (cluster, reviewer) = (&self.cluster, &self.reviewer);
         let policy = || Arc::clone(&reviewer.policy);
         let retention = snapshot::follow_retention(cluster.clone(), policy());
@@ -195,11 +198,16 @@ impl App {
         let (metrics, found) = (self.metrics.clone(), found.clone());
         let plausible = plausible::watch(cluster.clone(), policy(), metrics, found);
         let score = snapshot::keep_score(cluster.clone(), reviewer.clone());
+        let (registry, metrics) = (self.registry.clone(), self.metrics.clone());
+        let expiries = expiries::watch(cluster.clone(), self.metrics.clone());
+        let blind = blind::watch(cluster.clone(), registry, metrics, spots.clone());
         [
             ("retention", Box::pin(retention)),
             ("node logins", Box::pin(logins)),
             ("policy's plausibility", Box::pin(plausible)),
             ("score", Box::pin(score)),
+            ("blind spots", Box::pin(blind)),
+            ("ends of pull secrets", Box::pin(expiries)),
         ]
     }
 
@@ -223,12 +231,15 @@ impl App {
             forever(name, watch);
         }
         let found = plausible::Found::default();
-        for (name, task) in self.knowledge(&found) {
+        let spots = blind::Spots::default();
+        for (name, task) in self.knowledge(&found, &spots) {
             forever(name, task);
         }
         let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
         let telling = events::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
         forever("events", Box::pin(telling));
+        let failing = failing::tell(self.cluster.clone(), self.reviewer.clone(), leads.clone());
+        forever("failing workloads", Box::pin(failing));
         let scored = self.cluster;
         if let Some(memory) = self.memory {
             forever("snapshot", Box::pin(memory.keep()));
@@ -262,9 +273,13 @@ impl App {
             forever("policy watch", Box::pin(source.watch(WatchTuning::default())));
             forever(
                 "policy",
-                Box::pin(policy::follow_cluster(source, in_force, found, self.leads, move || {
-                    policy::score(&scored)
-                })),
+                Box::pin(policy::follow_cluster(
+                    source,
+                    in_force,
+                    (found, spots),
+                    self.leads,
+                    move || policy::score(&scored),
+                )),
             );
         }
         if let (Some(audit), Some(leads)) = (audit, leads) {

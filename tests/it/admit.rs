@@ -35,6 +35,7 @@ fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
         own_namespace: Some("pullgate".into()),
         runtime: None,
         concerns: None,
+        blindness: pullgate::review::BlindnessTold::default(),
     }
 }
 

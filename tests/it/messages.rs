@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pullgate::advice::{Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, fix_secret};
+use pullgate::advice::{
+    Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, fix_secret, secret_expires,
+};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
@@ -187,6 +189,9 @@ fn samples() -> Vec<Advice> {
         let fence = Fence { name: "only-ci".into(), entrance };
         samples.push(Advice::network_policy("infra", &fence));
     }
+    samples.push(Advice::meant_repository(&image("registry.example.com/shop/app:1.2.3")));
+    samples.push(Advice::nobody_builds());
+    samples.push(secret_expires("regcred", 5 * 60));
     samples.extend(Nearness::ALL.iter().map(|nearness| {
         let tag = match nearness {
             Nearness::VersionPrefix => "v1.2.3",
@@ -247,7 +252,11 @@ fn neighbours() -> Vec<Advice> {
     let at = Some(now - Duration::from_secs(720));
     let job = |kind, pushes, state, trouble| {
         let (namespace, name) = ("ci".into(), "build-app".into());
-        Advice::build_job(&BuildJob { kind, namespace, name, pushes, state }, trouble, now)
+        Advice::build_job(
+            &BuildJob { kind, namespace, name, pushes, state, cron_job: None },
+            trouble,
+            now,
+        )
     };
     let failed = BuildState::Failed { at, too_long: false };
     samples.push(job(BuildKind::Job, true, failed, None));

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use crate::credential::Credential;
 use crate::image::ImageReference;
-use crate::pull::{Detail, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
 use crate::review::ManifestSource;
 
 /// Passes every question on, and keeps the longest wait for each image.
@@ -54,6 +54,19 @@ impl ManifestSource for TimedSource<'_> {
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
         self.registry.completed(short)
+    }
+
+    fn repositories(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        self.registry.repositories(image, credential, deadline)
+    }
+
+    fn blind_reason(&self, host: &str) -> Option<BlindReason> {
+        self.registry.blind_reason(host)
     }
 
     fn tags(

@@ -35,7 +35,7 @@ const MAX_KEYS: usize = 8;
 /// Everything is said, whatever the policy of the cluster keeps silent about.
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\n\
     metadata: {name: explain}\n\
-    spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true}}\n";
+    spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true, listSecrets: true}}\n";
 
 /// What registries are asked with.
 pub(super) struct Asker {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::cluster::Connection;
 use crate::history::RegistryScoreSummary;
-use crate::policy::PullgatePolicySpec;
+use crate::policy::{Condition, PullgatePolicySpec};
 
 const PATH: &str = "/apis/pullgate.dev/v1alpha1/pullgatepolicies";
 /// Objects that are read; there is one in force.
@@ -41,6 +41,7 @@ pub(super) struct PublishedMeta {
 #[serde(default)]
 pub(super) struct PublishedStatus {
     pub(super) score: Vec<RegistryScoreSummary>,
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// The objects of a cluster, as far as the person may read them.

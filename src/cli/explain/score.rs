@@ -15,6 +15,20 @@ use crate::text::clean;
 /// Words of a status are shown to so many characters.
 const MAX_WORD: usize = 32;
 
+/// What is published of registries that Pullgate cannot look into, if this one is among them.
+pub(super) async fn blind(
+    connection: &Connection,
+    host: &str,
+    deadline: Instant,
+) -> Option<String> {
+    let policies = published::read(connection, deadline).await.ok()?;
+    let mut conditions = policies.into_iter().flat_map(|policy| policy.status.conditions);
+    let found = conditions.find(|one| one.kind == "Sighted" && one.status == "False")?;
+    let own = |part: &&str| part.starts_with(&format!("{host}: "));
+    let part = found.message.split("; ").find(own)?.to_owned();
+    Some(format!("\nBlind       Pullgate cannot look into {}\n", clean(&part)))
+}
+
 /// The published score of a registry; nothing if there is none, or the person may not read it.
 pub(super) async fn read(
     connection: &Connection,

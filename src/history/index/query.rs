@@ -101,6 +101,27 @@ impl HealthIndex {
         tags
     }
 
+    /// The repositories of the wanted image's registry of which something runs, in namespaces that
+    /// the user may see.
+    pub fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        if self.freshness != Freshness::Current {
+            return Vec::new();
+        }
+        let visible = Visible::new(self, question.visibility);
+        let host = question.reference.host();
+        let mut found: Vec<Box<str>> = self
+            .images
+            .iter()
+            .map(|(_, image)| image)
+            .filter(|image| image.running > 0 && image.reference.host() == host)
+            .filter(|image| visible.spaces(image).any(|space| space.running > 0))
+            .map(|image| image.reference.repository().into())
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// How many workloads, or pods without one, cannot get this image.
     fn failing_workloads(&self, id: Id, visible: &Visible) -> u32 {
         let Some(image) = self.images.get(id) else { return 0 };

@@ -95,7 +95,29 @@ impl AdviceContext<'_> {
                 (None, Some(advice))
             };
         }
-        (None, None)
+        (None, self.other_builds().await)
+    }
+
+    /// Who pushes another tag of the repository; that nobody does, where the registry is one of this
+    /// cluster, the whole repository is missing, and the user may see who would.
+    async fn other_builds(self) -> Option<Advice> {
+        let cluster = self.bench.sources.cluster;
+        let others = cluster.builds_of_other_tags(self.wanted);
+        let others: Vec<_> = others
+            .into_iter()
+            .filter(|(job, _)| self.visibility.includes(&job.namespace))
+            .collect();
+        if let (Some((job, built)), Some(wanted)) = (others.first(), self.wanted.tag()) {
+            return Some(Advice::builds_other_tag(job, built, wanted));
+        }
+        let missing = self.cause == Cause::RepositoryNotFound;
+        let all = *self.visibility == Visibility::Cluster;
+        if !missing || !all || !others.is_empty() {
+            return None;
+        }
+        let deadline = self.bench.subject.deadline;
+        cluster.registry_service(self.wanted.host(), deadline).await?;
+        Some(Advice::nobody_builds())
     }
 
     /// What becomes of the pods that run already.

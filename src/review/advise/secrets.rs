@@ -66,6 +66,11 @@ impl AdviceContext<'_> {
             let default = self.account(DEFAULT_ACCOUNT).await;
             names.extend(default.map(|account| account.pull_secrets).unwrap_or_default());
         }
+        if self.settings.list_secrets {
+            let subject = bench.subject;
+            let cluster = bench.sources.cluster;
+            names.extend(cluster.list_pull_secrets(subject.namespace, subject.deadline).await);
+        }
         let mut candidates: Vec<Box<str>> = Vec::new();
         for name in names {
             if !bench.secrets.names.contains(&name) && !candidates.contains(&name) {

@@ -7,9 +7,11 @@ use futures::join;
 
 use super::AdviceContext;
 use super::proof::{MAX_TRIES, Whose};
-use crate::advice::{Advice, Nearness, nearest_tags, rank_known_tags, rank_namesakes, spellings};
+use crate::advice::{
+    Advice, Nearness, misspelt, nearest_tags, rank_known_tags, rank_namesakes, spellings,
+};
 use crate::credential::Credential;
-use crate::history::KnownTag;
+use crate::history::{HistoryQuestion, KnownTag};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Outcome};
 
@@ -32,14 +34,20 @@ impl AdviceContext<'_> {
             Cause::TagNotFound => {
                 let (known, digest, near) =
                     join!(self.known_tag(), self.last_digest(), self.near_tags());
-                in_order(known, digest, near)
+                let found = in_order(known, digest, near);
+                // Some registries say of a repository that they do not have that the tag is missing.
+                if !found.is_empty() || !self.history.known_tags.is_empty() {
+                    return found;
+                }
+                self.meant_repository().await.into_iter().collect()
             }
             Cause::PlatformMismatch => {
                 let (known, digest) = join!(self.known_tag(), self.last_digest());
                 in_order(known, digest, Vec::new())
             }
             Cause::RepositoryNotFound | Cause::AccessDeniedOrMissing => {
-                self.namesake().await.into_iter().collect()
+                let (meant, namesake) = join!(self.meant_repository(), self.namesake());
+                meant.into_iter().chain(namesake).collect()
             }
             _ => Vec::new(),
         }
@@ -136,6 +144,31 @@ impl AdviceContext<'_> {
             }),
         };
         self.bench.own_credentials(self.wanted).into_iter().find(let_in)
+    }
+
+    /// A repository of the same registry whose name is nearly the one that was written: of those
+    /// that run here, then of those that the registry lists to the pod's own credentials.
+    async fn meant_repository(self) -> Option<Advice> {
+        let bench = self.bench;
+        let question = HistoryQuestion {
+            reference: self.wanted,
+            namespace: bench.subject.namespace,
+            visibility: self.visibility,
+        };
+        let here = bench.sources.health.repositories_beside(&question);
+        let near = misspelt(self.wanted, here.iter().map(|name| &**name));
+        if let Some((meant, _)) = bench.first_proven(&near, |image| image, Whose::Kubelet).await {
+            return Some(Advice::meant_repository(meant));
+        }
+        let credential = bench.own_credentials(self.wanted).into_iter().next()?;
+        let deadline = bench.subject.deadline;
+        let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
+        let registry = bench.sources.registry;
+        let asked = bench.as_asked(self.wanted);
+        let listed = registry.repositories(&asked, credential.as_ref(), until).await.ok()?;
+        let near = misspelt(self.wanted, listed.tags.iter().map(|name| &**name));
+        let (meant, _) = bench.first_proven(&near, |image| image, Whose::Pod).await?;
+        Some(Advice::meant_repository(meant))
     }
 
     /// An image of the same name that runs here from another repository.

@@ -55,6 +55,17 @@ struct TroubleLabels {
     kind: &'static str,
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabels {
+    secret_namespace: String,
+    registry: String,
+    life: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    registry: String,
+    reason: &'static str,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RegistryLabels {
     registry: String,
 }
@@ -67,6 +78,8 @@ pub(super) struct NodeMetrics {
     healthy: Replaced<RegistryLabels>,
     trouble: Replaced<TroubleLabels>,
     last_pull: Replaced<RegistryLabels>,
+    blind: Replaced<ReasonLabels>,
+    secrets: Replaced<SecretLabels>,
 }
 
 impl NodeMetrics {
@@ -97,10 +110,61 @@ impl NodeMetrics {
             "When a node last pulled freshly from the registry, as Unix time",
             self.last_pull.family.clone(),
         );
+        r.register(
+            "registry_blind",
+            "1 for each registry that nodes use and Pullgate cannot look into, by reason",
+            self.blind.family.clone(),
+        );
+        r.register(
+            "pull_secret_expires_timestamp_seconds",
+            "When the first login of a pull secret in use expires, as far as it can be known, as Unix time",
+            self.secrets.family.clone(),
+        );
     }
 }
 
+/// The end of a login of a pull secret in use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretEnd {
+    /// When, in Unix seconds.
+    pub at: i64,
+    /// The secret's namespace.
+    pub namespace: Box<str>,
+    /// The registry that the login is for.
+    pub registry: Box<str>,
+    /// Whether it lives for two days at most, so that a machine renews it.
+    pub short_lived: bool,
+}
+
+/// Namespaces and registries with logins of a known end that are told of.
+const MAX_SECRETS: usize = 500;
+
 impl Metrics {
+    /// Notes when the pull secrets in use expire, by namespace and registry, in Unix seconds; those
+    /// that end first are told of.
+    pub fn secrets_expire(&self, mut ends: Vec<SecretEnd>) {
+        ends.sort();
+        let mut first: BTreeMap<(Box<str>, Box<str>, &'static str), i64> = BTreeMap::new();
+        for SecretEnd { at, namespace, registry, short_lived } in ends {
+            let life = if short_lived { "short" } else { "long" };
+            if first.len() < MAX_SECRETS {
+                first.entry((namespace, registry, life)).or_insert(at);
+            }
+        }
+        self.nodes.secrets.put(first.into_iter().map(|((namespace, registry, life), at)| {
+            let (secret_namespace, registry) = (namespace.into(), registry.into());
+            (SecretLabels { secret_namespace, registry, life }, at)
+        }));
+    }
+
+    /// Notes the registries that nodes use and that cannot be looked into, with the reason.
+    pub fn blind<'h>(&self, spots: impl Iterator<Item = (&'h str, &'static str)>) {
+        let spots = spots.take(MAX_REGISTRIES);
+        self.nodes.blind.put(
+            spots.map(|(host, reason)| (ReasonLabels { registry: host.to_owned(), reason }, 1)),
+        );
+    }
+
     /// Notes what nodes live with now. `registries` are all that are known; those with the most
     /// containers keep their names.
     pub fn registries(&self, mut registries: Vec<RegistryNumbers>) {

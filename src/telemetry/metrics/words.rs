@@ -58,6 +58,8 @@ label_values! {
     ApiCall {
         /// A Secret.
         Secret = "secret",
+        /// The names of a namespace's pull secrets.
+        SecretNames = "secret_names",
         /// A ServiceAccount.
         ServiceAccount = "serviceaccount",
         /// A SubjectAccessReview.

@@ -40,7 +40,14 @@ fn down(namespace: &str, state: ServiceState) -> World {
 
 fn build(namespace: &str, state: BuildState) -> BuildJob {
     let (kind, pushes) = (BuildKind::Job, true);
-    BuildJob { kind, namespace: namespace.into(), name: "build-app".into(), pushes, state }
+    BuildJob {
+        kind,
+        namespace: namespace.into(),
+        name: "build-app".into(),
+        pushes,
+        state,
+        cron_job: None,
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::chart::render;
@@ -16,8 +17,10 @@ use super::{one, program};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::images::Image;
 use crate::cluster::pullgate::{self, Proof, PullgateServer};
-use crate::cluster::{nodes, process, skipped};
+use crate::cluster::{nodes, process, skipped, wait_until};
 
+/// A registry at an address that is never contacted.
+const UNSEEN: &str = "169.254.9.9:5000";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Prometheus, until it is dropped.
@@ -99,10 +102,13 @@ fn alerts_about_registries_fire() {
     std::fs::write(&file, rules(&helm).to_string()).unwrap();
     let mut prometheus = Prometheus::start(&alerts, &file, &server.admin_address());
     live(&cluster);
+    look_into(&cluster, &server);
     prometheus.fires("PullgateRegistryFailsForNodes", "registry=\"lost.example\"");
     prometheus.fires("PullgateRegistryFailsForNodes", "kind=\"outage\"");
     prometheus.fires("PullgateTlsFailsOnNodes", "registry=\"tls.example\"");
     prometheus.fires("PullgateCredentialsRejected", "registry=\"login.example\"");
+    prometheus.fires("PullgateBlind", &format!("registry=\"{UNSEEN}\""));
+    prometheus.fires("PullgatePullSecretExpires", "secret_namespace=\"shop\"");
     let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
     assert!(
         quiet("PullgateRegistryDown") && quiet("PullgateCertificateExpires"),
@@ -142,6 +148,42 @@ fn live(cluster: &ControlPlane) {
             nodes::play_failing(cluster, namespace, &name, node, ("ErrImagePull", message));
         }
     }
+}
+
+/// Nodes run images of a registry whose address Pullgate does not contact, with a login that ends
+/// tomorrow; and it is asked about three of them.
+fn look_into(cluster: &ControlPlane, server: &PullgateServer) {
+    let claims = json!({"exp": jiff::Timestamp::now().as_second() + 86_400}).to_string();
+    let body = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
+    let token = format!("eyJhbGciOiJub25lIn0.{body}.c2ln");
+    let auths = json!({"auths": {UNSEEN: {"username": "robot", "password": token}}});
+    let admin = cluster.admin();
+    admin.create(&json!({"apiVersion": "v1", "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson", "metadata": {"name": "login", "namespace": "shop"},
+        "stringData": {".dockerconfigjson": auths.to_string()}}));
+    admin.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sees", "namespace": "shop"},
+        "spec": {"imagePullSecrets": [{"name": "login"}],
+            "containers": [{"name": "c", "image": format!("{UNSEEN}/shop/old:1")}]},
+    }));
+    let digest = Image::single("amd64", "sees").digest().to_owned();
+    nodes::play_running(cluster, "shop", "sees", "node-a", &digest);
+    cluster.namespace_called("asks", &[("pullgate", "fired")]);
+    server.register(cluster, "fired", ("pullgate", "fired"));
+    wait_until("three look-ups", || {
+        for nth in 0..3 {
+            let image = format!("{UNSEEN}/shop/new{nth}:1");
+            let pod = json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "asks", "namespace": "asks"},
+                "spec": {"containers": [{"name": "c", "image": image}]}});
+            let dry = ["create", "--dry-run=server", "-f", "-"];
+            admin.run_with(&dry, &pod.to_string()).ok().map_err(|error| format!("{error:?}"))?;
+        }
+        let (_, page) = server.admin_page("metrics")?;
+        let blind = page.contains("pullgate_registry_blind{");
+        if blind { Ok(()) } else { Err("not blind yet".to_owned().into()) }
+    })
+    .unwrap();
 }
 
 fn pod(cluster: &ControlPlane, namespace: &str, name: &str, image: &str) {

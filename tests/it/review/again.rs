@@ -29,6 +29,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         own_namespace: None,
         runtime: None,
         concerns: None,
+        blindness: pullgate::review::BlindnessTold::default(),
     };
     (world, reviewer)
 }
