@@ -2,6 +2,7 @@
 
 mod again;
 mod denial;
+mod expires;
 mod filled_in;
 mod platforms;
 pub mod fakes;
