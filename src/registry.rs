@@ -209,14 +209,12 @@ impl RegistryClient {
                 let by_digest = reference.digest().is_some();
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
-                match known {
-                    Some(known) => desk.deepen(&request, &routes, known, deadline).await,
-                    None => {
-                        let heard = desk.ask(&request, &routes, deadline).await;
-                        blind.note(reference.host(), &heard.outcome);
-                        heard
-                    }
+                if let Some(known) = known {
+                    return desk.deepen(&request, &routes, known, deadline).await;
                 }
+                let heard = desk.ask(&request, &routes, deadline).await;
+                blind.note(reference.host(), &heard.outcome);
+                heard
             };
             look.boxed()
         };

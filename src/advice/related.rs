@@ -154,12 +154,12 @@ fn again(job: &BuildJob) -> Option<String> {
     };
     let plain = [&**namespace, &**name].into_iter().chain(cron_job.as_deref()).all(is_plain);
     let command = match (kind, state) {
-        (_, BuildState::Running { .. } | BuildState::Completed { .. }) => return None,
+        (_, BuildState::Running { .. } | BuildState::Completed { .. })
+        | (BuildKind::Job, BuildState::NeverRun { suspended: false }) => return None,
         (BuildKind::CronJob, _) => from_cron(name),
         (BuildKind::Job, BuildState::NeverRun { suspended: true }) => format!(
             "kubectl patch job {name} -n {namespace} -p '{{\"spec\":{{\"suspend\":false}}}}'"
         ),
-        (BuildKind::Job, BuildState::NeverRun { suspended: false }) => return None,
         (BuildKind::Job, _) => match cron_job {
             Some(cron) => from_cron(cron),
             // A Job is run once: it is made anew, without what its controller wrote into it.

@@ -29,8 +29,9 @@ pub(super) struct SecretNames {
 
 #[derive(Deserialize)]
 struct ListWire {
+    /// Null where there is none.
     #[serde(default)]
-    items: Vec<ItemWire>,
+    items: Option<Vec<ItemWire>>,
 }
 
 #[derive(Deserialize)]
@@ -86,11 +87,10 @@ async fn of_type(client: &kube::Client, namespace: &str, kind: &str) -> Option<V
     let params = ListParams::default().fields(&format!("type={kind}")).limit(MOST);
     let path = format!("/api/v1/namespaces/{namespace}/secrets");
     let request = Request::new(path).list_metadata(&params).ok()?;
-    match client.request_text(request).await {
-        Ok(text) => serde_json::from_str::<ListWire>(&text).ok().map(|list| list.items),
-        Err(_) => {
-            tracing::warn!("the Secrets of a namespace could not be listed");
-            None
-        }
-    }
+    let Ok(text) = client.request_text(request).await else {
+        tracing::warn!("the Secrets of a namespace could not be listed");
+        return None;
+    };
+    let list = serde_json::from_str::<ListWire>(&text).ok()?;
+    Some(list.items.unwrap_or_default())
 }

@@ -111,6 +111,7 @@ impl fmt::Debug for PullSecret {
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("bytes", &self.data.as_ref().map(|data| data.len()))
+            .field("created", &self.created)
             .finish()
     }
 }

@@ -16,7 +16,10 @@ const MAX_TOLD: usize = 4096;
 
 /// When who was told of what.
 #[derive(Debug, Default)]
-pub struct BlindnessTold(Mutex<HashMap<(Box<str>, Box<str>), Timestamp>>);
+pub struct BlindnessTold(Mutex<HashMap<Place, Timestamp>>);
+
+/// A namespace, and the host of a registry.
+type Place = (Box<str>, Box<str>);
 
 impl BlindnessTold {
     /// Whether it is time to say it (again); then it counts as said.

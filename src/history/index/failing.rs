@@ -36,7 +36,7 @@ impl HealthIndex {
             return Vec::new();
         }
         let then = seconds(now).saturating_sub(at_least);
-        let mut found: BTreeMap<(Box<str>, Box<str>, Box<str>), FailingWorkload> = BTreeMap::new();
+        let mut found: BTreeMap<[Box<str>; 3], FailingWorkload> = BTreeMap::new();
         let registries = self.images.registries();
         let slots = registries.flat_map(|(_, registry)| registry.failing_pods.keys());
         for pod in slots.take(MAX_LOOKED_AT).filter_map(|slot| self.pods.get(*slot)) {
@@ -50,7 +50,7 @@ impl HealthIndex {
                 continue;
             };
             let [kind, namespace, name] = self.who(pod);
-            let key = (kind.clone(), namespace.clone(), name.clone());
+            let key = [kind.clone(), namespace.clone(), name.clone()];
             found.entry(key).or_insert_with(|| FailingWorkload {
                 pod: self.name_of(pod).into(),
                 kind,
