@@ -43,6 +43,8 @@ fn pullgate(arguments: &[&str]) -> String {
 #[rstest]
 #[case("help.txt", &["--help"])]
 #[case("help-serve.txt", &["serve", "--help"])]
+#[case("help-lock.txt", &["lock", "--help"])]
+#[case("help-pin.txt", &["pin", "--help"])]
 #[case("help-check.txt", &["check", "--help"])]
 #[case("help-explain.txt", &["explain", "--help"])]
 #[case("help-try-webhook.txt", &["try-webhook", "--help"])]

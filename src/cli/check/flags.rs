@@ -71,8 +71,9 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "NAME", requires = "images")]
     pub pull_secret: Vec<String>,
 
-    /// A docker configuration with the login of a pull secret that is in neither the files nor the
-    /// cluster; without a name, of every such secret (repeatable)
+    /// A docker configuration with the login of a pull secret: with a name in the place of that
+    /// secret, without one in the place of all that are in neither the files nor the cluster
+    /// (repeatable)
     #[arg(long, value_name = "[[NAMESPACE/]NAME=]FILE")]
     pub pull_secret_file: Vec<SecretFile>,
 
