@@ -9,7 +9,7 @@ use super::control_plane::DEVELOPER;
 use super::nodes::{self, Taint};
 use super::{shared, wait_until};
 
-/// The minor versions of Kubernetes 1 that the README names (`make test-matrix`).
+/// The minor versions of Kubernetes 1 that docs/limits.md names (`make test-matrix`).
 const OLDEST: u32 = 30;
 const NEWEST: u32 = 36;
 

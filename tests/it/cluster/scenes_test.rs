@@ -46,9 +46,9 @@ fn play(name: &str) {
     }
 }
 
-/// The transcript in the README is what the commands really answered. `UPDATE_DOCS=1` writes it.
+/// The transcript in docs/demo.md is what the commands really answered. `UPDATE_DOCS=1` writes it.
 #[test]
-fn the_readme_shows_what_the_demo_shows() {
+fn the_page_shows_what_the_demo_shows() {
     let Some(stage) = stage() else { return };
     let mut transcript = String::from("```console\n");
     for (number, scene) in (1..).zip(SCENES) {
@@ -62,9 +62,9 @@ fn the_readme_shows_what_the_demo_shows() {
         transcript.push('\n');
     }
     let transcript = format!("{}\n```\n", transcript.trim_end());
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once("<!-- demo -->\n").unwrap();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- demo -->\n").unwrap();
     let (shown, after) = rest.split_once("<!-- /demo -->").unwrap();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         let text = format!("{before}<!-- demo -->\n{transcript}<!-- /demo -->{after}");
@@ -72,7 +72,7 @@ fn the_readme_shows_what_the_demo_shows() {
     } else {
         assert!(
             shown == transcript,
-            "the README shows something else; UPDATE_DOCS=1 writes:\n{transcript}"
+            "docs/demo.md shows something else; UPDATE_DOCS=1 writes:\n{transcript}"
         );
     }
 }

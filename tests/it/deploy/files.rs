@@ -218,10 +218,10 @@ fn no_private_key_is_committed() {
     assert_eq!(found, Vec::<String>::new());
 }
 
-/// The tests that the README names for what happens when something fails.
+/// The tests that docs/failures.md names for what happens when something fails.
 fn named_tests() -> Vec<String> {
-    let readme = read("README.md");
-    let table = readme.split("<!-- failures -->").nth(1).unwrap();
+    let page = read("docs/failures.md");
+    let table = page.split("<!-- failures -->").nth(1).unwrap();
     let table = table.split("<!-- /failures -->").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     rows.flat_map(|row| {
@@ -233,7 +233,7 @@ fn named_tests() -> Vec<String> {
 }
 
 #[test]
-fn the_tests_that_the_readme_names_exist() {
+fn the_tests_that_the_table_of_failures_names_exist() {
     let named = named_tests();
     assert!(named.len() >= 9);
     for test in named {
