@@ -13,6 +13,7 @@ mod get;
 mod namespaces;
 mod related;
 mod mirror_sets;
+mod reports;
 mod rewriters;
 mod runtime_classes;
 mod nodes;
@@ -59,6 +60,7 @@ pub use policies::{ListedPolicy, PolicyNews, PolicySource, list_policies};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use refused::RefusedPods;
 pub use remembered::{Recalled, remembered};
+pub use reports::{ReportError, ReportKind, ReportWriter};
 pub use try_out::{TriedOut, try_out};
 pub use watch::WatchTuning;
 

@@ -47,6 +47,7 @@ use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _};
 use ring::rand::SecureRandom as _;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 pub use address::{AddressPolicy, Forbidden};
 pub use challenge::{Challenge, Scheme, parse as parse_challenges};
@@ -71,6 +72,7 @@ use crate::pull::{
     BlindReason, BlindSpot, Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
+use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Key};
 use lookup::LookupService;
 use tag_lists::TagLists;
@@ -204,19 +206,24 @@ impl RegistryClient {
         let whole = self.limits.whole;
         let blind = Arc::clone(&self.blind);
         let ask = move |known| {
+            let span = lookup_span(request.reference.host());
             let look = async move {
                 let reference = &request.reference;
                 let by_digest = reference.digest().is_some();
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
-                if let Some(known) = known {
-                    return desk.deepen(&request, &routes, known, deadline).await;
-                }
-                let heard = desk.ask(&request, &routes, deadline).await;
-                blind.note(reference.host(), &heard.outcome);
-                heard
+                let answered = match known {
+                    Some(known) => desk.deepen(&request, &routes, known, deadline).await,
+                    None => {
+                        let heard = desk.ask(&request, &routes, deadline).await;
+                        blind.note(reference.host(), &heard.outcome);
+                        heard
+                    }
+                };
+                tracing::Span::current().record("outcome", metrics::word(&answered.outcome));
+                answered
             };
-            look.boxed()
+            look.instrument(span).boxed()
         };
         self.answers.get(key, wanted, until.min(deadline.into()), ask).await
     }

@@ -15,19 +15,22 @@ mod plausible;
 mod wiring;
 mod snapshot;
 mod certificates;
+mod collector;
 mod certificate_flags;
 mod policy;
+mod reports;
 pub(crate) mod registries;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry;
+use crate::telemetry::{self, Otlp};
 pub use certificate_flags::{OwnFlags, OwnSettings};
 pub use config::{
     CallerProof, ClusterTarget, Config, ConfigError, MirrorFiles, NodeSettings, PolicyPlace,
@@ -47,15 +50,24 @@ type Ended = (&'static str, anyhow::Result<()>);
 /// that cannot be used. What ends it later is logged, and is a failure of the process.
 pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(flags)?;
-    telemetry::init(config.log_format, config.log_level);
+    let otlp = config.otlp.as_ref().map(|endpoint| {
+        let replica = config.own.as_ref().map_or("pullgate", |own| own.replica.as_str());
+        Otlp::to(endpoint, replica, wiring::clock().0.into()).map(Arc::new)
+    });
+    let otlp = otlp.transpose()?;
+    telemetry::init(config.log_format, config.log_level, otlp.as_deref());
     if config.check_only {
         wiring::check(config)?;
         tracing::info!("a replica could start with these flags and files");
         return Ok(ExitCode::SUCCESS);
     }
     let lame_duck = config.lame_duck;
-    let house = App::build(config).await?;
-    Ok(match serve(house, lame_duck).await {
+    let house = App::build(config, otlp.clone()).await?;
+    let served = serve(house, lame_duck).await;
+    if let Some(otlp) = otlp {
+        let _ended = tokio::task::spawn_blocking(move || otlp.end()).await;
+    }
+    Ok(match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopping");

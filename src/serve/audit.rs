@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::reports::Reports;
 use crate::cluster::Cluster;
 use crate::pull::Cause;
 use crate::review::{ImageUse, ProbeResult, Reviewer, audit_pace, still_there};
@@ -36,6 +37,8 @@ pub(super) struct Audit {
     pub(super) cluster: Arc<Cluster>,
     pub(super) reviewer: Arc<Reviewer>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where findings go besides, if they do.
+    pub(super) reports: Option<Reports>,
     /// How long a look at all images of one registry takes.
     pub(super) pass: Duration,
 }
@@ -53,6 +56,9 @@ impl Audit {
                 () = self.all() => {}
             }
             self.metrics.forget_pullable();
+            if let Some(reports) = &self.reports {
+                reports.forget();
+            }
         }
     }
 
@@ -96,6 +102,12 @@ impl Audit {
         loop {
             let images = self.images(&registry);
             tally.keep(&images);
+            if let Some(reports) = &self.reports {
+                reports.keep(&registry, |namespace, image| {
+                    let uses = images.get(image).into_iter().flatten();
+                    uses.into_iter().any(|used| &*used.namespace == namespace)
+                });
+            }
             if images.is_empty() {
                 break;
             }
@@ -105,7 +117,7 @@ impl Audit {
             let mut logged = 0;
             for (image, uses) in &images {
                 let (began, _) = clock();
-                let found = self.image(uses).await;
+                let found = self.image(&registry, image, uses).await;
                 if let Some((found, namespace)) = found {
                     let loaded = uses.iter().all(|used| used.loaded);
                     let news = tally.note(image, found, loaded);
@@ -123,8 +135,13 @@ impl Audit {
     }
 
     /// The worst that any use of an image gets, and in which namespace.
-    async fn image<'u>(&self, uses: &'u [ImageUse]) -> Option<(ProbeResult, &'u str)> {
-        let mut worst: Option<(ProbeResult, &str)> = None;
+    async fn image<'u>(
+        &self,
+        registry: &str,
+        image: &str,
+        uses: &'u [ImageUse],
+    ) -> Option<(ProbeResult, &'u str)> {
+        let mut worst: BTreeMap<&str, (ProbeResult, bool)> = BTreeMap::new();
         for used in uses.iter().take(USES) {
             let (began, now) = clock();
             let policy = self.reviewer.policy.load_full();
@@ -133,11 +150,17 @@ impl Audit {
             let look = still_there(sources, &policy, runtime, used, now, began + LOOK);
             let Ok(Some(found)) = tokio::time::timeout(LOOK, look).await else { continue };
             self.metrics.audited();
-            if worst.is_none_or(|(worst, _)| found > worst) {
-                worst = Some((found, &used.namespace));
+            let here = worst.entry(&used.namespace).or_insert((found, used.loaded));
+            here.0 = here.0.max(found);
+        }
+        if let Some(reports) = &self.reports {
+            let (_, now) = clock();
+            for (namespace, (found, loaded)) in &worst {
+                reports.note((registry, namespace, image), *found, *loaded, now);
             }
         }
-        worst
+        let worst = worst.into_iter().max_by_key(|(_, (found, _))| *found);
+        worst.map(|(namespace, (found, _))| (found, namespace))
     }
 }
 

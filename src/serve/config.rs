@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 use super::certificate_flags::OwnSettings;
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+use crate::cluster::ReportKind;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -204,6 +206,10 @@ pub struct Config {
     pub snapshot: Option<PathBuf>,
     /// How long a look at every image in use takes; nothing, if nobody looks.
     pub audit: Option<Duration>,
+    /// In which kind reports about images in use are written, if they are.
+    pub policy_reports: Option<ReportKind>,
+    /// Which collector gets traces and metrics, if any.
+    pub otlp: Option<Url>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -237,6 +243,8 @@ impl TryFrom<ServeFlags> for Config {
             nodes,
             snapshot_file,
             audit_seconds,
+            policy_reports,
+            otlp_endpoint,
             log_format,
             log_level,
             reload_seconds,
@@ -271,6 +279,8 @@ impl TryFrom<ServeFlags> for Config {
             nodes: nodes.into(),
             snapshot: snapshot_file,
             audit: (audit_seconds > 0).then(|| Duration::from_secs(audit_seconds.into())),
+            policy_reports,
+            otlp: otlp_endpoint,
             log_format,
             log_level,
             reload: Duration::from_secs(reload_seconds.into()),
@@ -361,6 +371,8 @@ mod tests {
     #[case::providers_without_plugins(&["--image-credential-provider-config=a"], "--image-credential-provider-bin-dir")]
     #[case::two_policies(&["--policy=a", "--policy-from-cluster=b"], "cannot be used with")]
     #[case::no_name(&["--policy-from-cluster=a b"], "--policy-from-cluster")]
+    #[case::no_collector(&["--otlp-endpoint=collector:4318"], "--otlp-endpoint")]
+    #[case::no_report(&["--policy-reports=yes"], "--policy-reports")]
     #[case::no_runtime(&["--runtime=docker"], "--runtime")]
     #[case::no_address(&["--listen=nowhere"], "--listen")]
     #[case::no_cidr(&["--allow-address=10.0.0.0/99"], "--allow-address")]

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ipnet::IpNet;
+use url::Url;
 
 use super::certificate_flags::OwnFlags;
+use crate::cluster::ReportKind;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -112,6 +114,16 @@ pub struct ServeFlags {
     )]
     pub audit_seconds: u32,
 
+    /// Write a report about the images in use of each namespace, in a kind that report UIs show; the
+    /// leader does, from what it looks at again (see --audit-seconds)
+    #[arg(long, env = "PULLGATE_POLICY_REPORTS", value_name = "GROUP", value_enum)]
+    pub policy_reports: Option<ReportKind>,
+
+    /// OpenTelemetry collector that gets traces and metrics (OTLP over HTTP), such as
+    /// `http://collector.monitoring:4318`
+    #[arg(long, env = "PULLGATE_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub otlp_endpoint: Option<Url>,
+
     /// How log lines are written
     #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -182,6 +194,13 @@ pub struct NodeFlags {
     /// word, if not given)
     #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
     pub runtime: Option<Runtime>,
+}
+
+/// The address of a collector.
+fn collector(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(|url| url.has_host() && url.query().is_none());
+    url.ok_or_else(|| "give an http or https address".to_owned())
 }
 
 /// The name of an object of the cluster.

@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
+use super::collector;
 use super::events::{self, Concerns, Waiting};
 use super::node_logins;
 use super::plausible;
 use super::policy::{self, ActivePolicy};
+use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use super::{blind, expiries, failing};
@@ -35,7 +37,7 @@ use crate::server::{
     AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
     WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Otlp};
 
 /// How often it is looked whether a certificate of our own must be renewed.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
@@ -63,6 +65,8 @@ pub(super) struct App {
     own: Option<(Own, Option<Vec<u8>>)>,
     leads: Option<watch::Receiver<bool>>,
     audit: Option<Duration>,
+    reports: Option<Reports>,
+    otlp: Option<Arc<Otlp>>,
     given: GivenFiles,
     reload: Duration,
     reviews: Bound,
@@ -71,7 +75,7 @@ pub(super) struct App {
 
 impl App {
     /// Builds everything; what cannot be used is named.
-    pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
+    pub(super) async fn build(config: Config, otlp: Option<Arc<Otlp>>) -> anyhow::Result<Self> {
         let Config {
             listen,
             admin_listen,
@@ -84,6 +88,8 @@ impl App {
             nodes,
             snapshot,
             audit,
+            policy_reports,
+            otlp: _,
             log_format: _,
             log_level: _,
             reload,
@@ -122,6 +128,7 @@ impl App {
         let connection = Connection::to(place(target)).await?;
         let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept, &metrics));
         let leads = own.as_ref().map(Own::leads);
+        let reports = policy_reports.map(|kind| Reports::in_cluster(&connection, kind));
         let policy_object = policy_name.map(|name| PolicySource::new(&connection, &name, &metrics));
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
@@ -140,9 +147,6 @@ impl App {
             concerns: Some(Arc::new(sink)),
             blindness: BlindnessTold::default(),
         });
-        let bind = async |address| {
-            Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
-        };
         Ok(Self {
             ca_bundle,
             readiness,
@@ -163,6 +167,8 @@ impl App {
             own: own.map(|own| (own, authorities)),
             leads,
             audit,
+            reports,
+            otlp,
             given,
             reload,
             reviews: bind(listen).await?,
@@ -181,6 +187,7 @@ impl App {
             cluster: self.cluster.clone(),
             reviewer: self.reviewer.clone(),
             metrics: self.metrics.clone(),
+            reports: self.reports.clone(),
             pass,
         })
     }
@@ -259,11 +266,8 @@ impl App {
             forever("self-signed certificate", Box::pin(renew(directory, names)));
         }
         if let Some(file) = self.token_file {
-            let callers = self.callers.clone();
-            forever(
-                "path token",
-                Box::pin(follow_token(file, reload, callers, self.metrics.clone())),
-            );
+            let (callers, metrics) = (self.callers.clone(), self.metrics.clone());
+            forever("path token", Box::pin(follow_token(file, reload, callers, metrics)));
         }
         if let Some(file) = self.policy_file {
             let follow = policy::follow_file(file, reload, in_force.clone(), self.metrics.clone());
@@ -283,7 +287,16 @@ impl App {
             );
         }
         if let (Some(audit), Some(leads)) = (audit, leads) {
+            if let Some(reports) = self.reports {
+                forever("reports", Box::pin(reports.write()));
+            }
             forever("audit", Box::pin(audit.run(leads)));
+        }
+        if let Some(otlp) = self.otlp {
+            forever(
+                "metrics for the collector",
+                Box::pin(collector::send(otlp, self.metrics.clone())),
+            );
         }
         if let Some(mirrors) = self.mirrors {
             forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
@@ -364,6 +377,10 @@ const REVIEW_SERVER: &str = "review server";
 #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock once, at start")]
 pub(super) fn clock() -> (Timestamp, Instant) {
     (Timestamp::now(), Instant::now())
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<Bound> {
+    Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
 }
 
 fn place(target: ClusterTarget) -> Place {

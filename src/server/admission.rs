@@ -19,6 +19,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use super::acceptor::Peer;
 use super::answer::FailOpenAnswer;
@@ -27,7 +28,7 @@ use super::shares::Shares;
 use super::{Readiness, answer, deadline, record};
 use crate::admission::DecodeError;
 use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
-use crate::telemetry::{FailOpenReason, Metrics, Refusal, Rejection};
+use crate::telemetry::{FailOpenReason, Metrics, Refusal, Rejection, review_span};
 
 /// The API server takes objects of up to 3 MiB, and a review may carry two of them.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
@@ -196,6 +197,7 @@ impl AdmissionRoutes {
     /// Reads the review of a proven caller and answers it.
     async fn proven(&self, endpoint: Endpoint, request: Request<Body>) -> Response {
         let (now, arrived) = clock();
+        let span = review_span(word(endpoint), request.headers());
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
@@ -211,11 +213,16 @@ impl AdmissionRoutes {
             Ok(Err(rejection)) => return self.reject(rejection),
             Err(_late) => return self.reject(Rejection::Incomplete),
         };
-        let answer = self.answer(endpoint, body, now, deadline, last_call).await;
+        let answer =
+            self.answer(endpoint, body, now, deadline, last_call).instrument(span.clone()).await;
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
             Answered::Reviewed(outcome) => {
                 record::record(&self.metrics, word(endpoint), &outcome.record, seconds);
+                span.record("uid", &outcome.record.uid);
+                span.record("kind", &outcome.record.kind);
+                span.record("dry_run", outcome.record.dry_run);
+                span.record("decision", record::decision(&outcome.record));
                 answer::json(StatusCode::OK, outcome.body)
             }
             Answered::FailOpenAnswer(unseen, reason) => {
@@ -279,7 +286,7 @@ impl AdmissionRoutes {
                 admit.admit(endpoint, body, now, deadline).await
             }
         };
-        let mut task = tokio::spawn(review);
+        let mut task = tokio::spawn(review.in_current_span());
         match tokio::time::timeout_at(last_call.into(), &mut task).await {
             Ok(Ok(Ok(outcome))) => Answered::Reviewed(Box::new(outcome)),
             Ok(Ok(Err(fault))) => Answered::Unreadable(fault.to_string()),

@@ -7,6 +7,16 @@ use crate::policy::Decision;
 use crate::review::{ReviewRecord, Skip};
 use crate::telemetry::{FailOpenReason, Metrics};
 
+/// The word for what became of a review.
+pub(super) const fn decision(record: &ReviewRecord) -> &'static str {
+    match (record.skipped, record.decision) {
+        (Some(_), _) | (None, None) => "skip",
+        (None, Some(Decision::Allow)) => "allow",
+        (None, Some(Decision::Warn)) => "warn",
+        (None, Some(Decision::Deny)) => "deny",
+    }
+}
+
 /// Records an answered review.
 pub(super) fn record(
     metrics: &Metrics,
@@ -14,12 +24,7 @@ pub(super) fn record(
     record: &ReviewRecord,
     seconds: f64,
 ) {
-    let decision = match (record.skipped, record.decision) {
-        (Some(_), _) | (None, None) => "skip",
-        (None, Some(Decision::Allow)) => "allow",
-        (None, Some(Decision::Warn)) => "warn",
-        (None, Some(Decision::Deny)) => "deny",
-    };
+    let decision = decision(record);
     metrics.review(endpoint, decision, seconds);
     let mut verdicts = String::new();
     for (verdict, cause) in &record.images {

@@ -12,6 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use super::Otlp;
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -48,7 +50,7 @@ impl LogLevel {
 }
 
 /// Starts logging for the whole process and makes panics log lines. The first call wins.
-pub fn init(format: LogFormat, level: LogLevel) {
+pub fn init(format: LogFormat, level: LogLevel, traces: Option<&Otlp>) {
     let heard = Targets::new()
         .with_default(LevelFilter::WARN.min(level.filter()))
         // Its one line of this kind says less than our own about the same call.
@@ -60,7 +62,10 @@ pub fn init(format: LogFormat, level: LogLevel) {
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     // A second call (in tests) finds a subscriber in place and leaves it there.
-    let _already_set = tracing_subscriber::registry().with(lines.with_filter(heard)).try_init();
+    let _already_set = tracing_subscriber::registry()
+        .with(lines.with_filter(heard))
+        .with(traces.map(Otlp::layer))
+        .try_init();
     std::panic::set_hook(Box::new(|panic| {
         // The place only: the message may quote what was being worked on.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

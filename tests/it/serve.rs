@@ -126,6 +126,8 @@ impl Drop for Running {
 
 impl Running {
     async fn start(more: &[&str]) -> Self {
+        // For the client below; whichever test comes first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = folder();
         kubeconfig(folder.path(), &empty_cluster().await);
         std::fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
@@ -256,4 +258,102 @@ async fn a_new_token_and_a_new_policy_are_taken_up_and_bad_ones_are_not() {
     told(r#"file_reloads_total{file="path_token",result="taken"} 1"#).await;
     told(r#"file_reloads_total{file="policy",result="taken"} 1"#).await;
     assert_eq!((running.review(TOKEN).await, running.review(other).await), (200, 200));
+}
+
+/// A collector that takes everything.
+async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<(String, bytes::Bytes)>>>) {
+    let taken: std::sync::Arc<std::sync::Mutex<Vec<(String, bytes::Bytes)>>> =
+        std::sync::Arc::default();
+    let kept = std::sync::Arc::clone(&taken);
+    let app = axum::Router::new().fallback(async move |uri: Uri, body: bytes::Bytes| {
+        kept.lock().unwrap().push((uri.path().to_owned(), body));
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, taken)
+}
+
+#[tokio::test]
+async fn a_collector_gets_a_span_for_each_review_and_look_up_in_the_callers_trace_and_the_metrics()
+{
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use prost::Message as _;
+    let (url, taken) = collector().await;
+    let endpoint = format!("--otlp-endpoint={url}/");
+    let running = Running::start(&[&endpoint, "--allow-address=127.0.0.0/8"]).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let image = format!("{nobody}/a/b:1");
+    let review = serde_json::json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "u-7", "operation": "CREATE", "namespace": "shop",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "userInfo": {"username": "ann"},
+            "object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+                       "spec": {"containers": [{"name": "c", "image": image}]}}}});
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let answer = running
+        .client
+        .post(format!("{}/validate/{TOKEN}?timeout=2s", running.reviews))
+        .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))
+        .body(review.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+
+    let bodies = |path: &str| -> Vec<bytes::Bytes> {
+        let taken = taken.lock().unwrap();
+        taken.iter().filter(|(at, _)| at == path).map(|(_, body)| body.clone()).collect()
+    };
+    let spans = || {
+        let all = bodies("/v1/traces");
+        let all = all.iter().map(|body| ExportTraceServiceRequest::decode(body.clone()).unwrap());
+        all.flat_map(|request| request.resource_spans)
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans)
+            .collect::<Vec<_>>()
+    };
+    let span_of = |name: &str| spans().into_iter().find(|span| span.name == name);
+    running
+        .eventually("both spans", async |_| {
+            span_of("review").is_some() && span_of("look-up").is_some()
+        })
+        .await;
+    let (review, look_up) = (span_of("review").unwrap(), span_of("look-up").unwrap());
+    let hex = |bytes: &[u8]| {
+        use std::fmt::Write as _;
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    assert_eq!(hex(&review.trace_id), trace);
+    assert_eq!(hex(&review.parent_span_id), "b7ad6b7169203331");
+    assert_eq!((&look_up.trace_id, &look_up.parent_span_id), (&review.trace_id, &review.span_id));
+    let attribute = |span: &opentelemetry_proto::tonic::trace::v1::Span, name: &str| {
+        let found = span.attributes.iter().find(|one| one.key == name)?;
+        match found.value.as_ref()?.value.as_ref()? {
+            Value::StringValue(text) => Some(text.clone()),
+            other => Some(format!("{other:?}")),
+        }
+    };
+    let words = |span, name| attribute(span, name).unwrap_or_default();
+    assert_eq!((words(&review, "uid"), words(&review, "decision")), ("u-7".into(), "allow".into()));
+    assert_eq!(words(&look_up, "registry"), nobody.to_string());
+    assert_eq!(words(&look_up, "outcome"), "network");
+    // Names of objects and images are in no span, and neither is the way in.
+    let all = format!("{:?}", spans());
+    assert!(!all.contains("a/b:1") && !all.contains(TOKEN) && !all.contains("ann"), "{all}");
+
+    running.eventually("the metrics", async |_| !bodies("/v1/metrics").is_empty()).await;
+    let metrics = ExportMetricsServiceRequest::decode(bodies("/v1/metrics")[0].clone()).unwrap();
+    let families: Vec<_> = metrics.resource_metrics[0].scope_metrics[0]
+        .metrics
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    assert!(families.contains(&"pullgate_ready") && families.len() > 8, "{families:?}");
 }

@@ -10,7 +10,9 @@ use crate::cluster::registry::{Access, OTHER, PULLER, Registry};
 
 #[test]
 fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
-    let Some(deployed) = Deployed::start(&["audit.seconds=1"]) else { return };
+    let values = ["audit.seconds=1", "policyReports.enabled=true"];
+    let Some(deployed) = Deployed::start(&values) else { return };
+    deployed.apply(&[&report_definition()]);
     let programs = deployed.cluster.programs();
     let open = Registry::start(programs, Access::Anonymous).unwrap();
     let private = Registry::start(programs, Access::Basic).unwrap();
@@ -65,6 +67,28 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
     assert!(!replica.process.output().contains("app:never"), "what never ran is audited");
     assert!(asked > 0 && open.requests().iter().take(asked).all(|one| !one.contains("GET /v2/s")));
 
+    // The same as a report of the namespace.
+    let report = || deployed.kubectl.get(&["policyreport", "-n", "shop", "pullgate"]);
+    let result = |image: &str| {
+        let report = report().ok()?;
+        let results = report["results"].as_array()?.clone();
+        results.into_iter().find(|one| one["properties"]["image"] == image)
+    };
+    eventually("the report", || {
+        let is = |image: String, word: &str| {
+            result(&image).is_some_and(|result| result["result"] == word)
+        };
+        is(open.image("shop/app:1"), "fail")
+            && is(open.image("shop/app:2"), "pass")
+            && is(open.image("lab/tool:1"), "warn")
+            && is(private.image("shop/billing:1"), "pass")
+            && is(private.image("shop/billing:2"), "skip")
+    });
+    let failed = result(&open.image("shop/app:1")).unwrap();
+    assert_eq!((&failed["rule"], &failed["severity"]), (&json!("tag_not_found"), &json!("high")));
+    let summary = json!({"pass": 2, "fail": 1, "warn": 1, "error": 0, "skip": 1});
+    assert_eq!(report().unwrap()["summary"], summary);
+
     deployed.kubectl.run(&["delete", "secret", "-n", "shop", "login"]).ok().unwrap();
     let (user, _, hash) = OTHER;
     deployed.kubectl.create(&private.pull_secret("login", "shop", (user, "wrong", hash)));
@@ -77,8 +101,44 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
         .ok()
         .unwrap();
     replica.until_metric(&line(&open, "tag_not_found", 0));
+    eventually("the report forgets it too", || result(&open.image("shop/app:1")).is_none());
     let output = replica.process.output();
     assert_eq!(output.matches(loaded).count(), 1, "told once");
     assert!(!output.contains("app:never"), "what never ran is audited");
     assert!(!output.contains("wrong"));
+}
+
+/// The definition of `PolicyReport`, as strict as the working group's v1alpha2 about what a result is.
+fn report_definition() -> serde_json::Value {
+    let text = json!({"type": "string"});
+    let count = json!({"type": "integer"});
+    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
+    let times = json!({"nanos": {"type": "integer", "format": "int32"},
+                       "seconds": {"type": "integer", "format": "int64"}});
+    let result = json!({
+        "source": text, "policy": text, "rule": text, "category": text, "message": text,
+        "scored": {"type": "boolean"},
+        "severity": one_of(&["high", "medium", "low"]),
+        "result": one_of(&["pass", "fail", "warn", "error", "skip"]),
+        "properties": {"type": "object", "additionalProperties": text},
+        "timestamp": {"type": "object", "required": ["nanos", "seconds"], "properties": times},
+    });
+    let results = json!({"type": "object", "required": ["policy"], "properties": result});
+    let summary =
+        json!({"pass": count, "fail": count, "warn": count, "error": count, "skip": count});
+    let schema = json!({"type": "object", "properties": {
+        "summary": {"type": "object", "properties": summary},
+        "results": {"type": "array", "items": results}}});
+    let approved = "https://github.com/kubernetes-sigs/wg-policy-prototypes";
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "policyreports.wgpolicyk8s.io",
+                     "annotations": {"api-approved.kubernetes.io": approved}},
+        "spec": {
+            "group": "wgpolicyk8s.io", "scope": "Namespaced",
+            "names": {"kind": "PolicyReport", "plural": "policyreports", "singular": "policyreport"},
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true,
+                          "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
 }

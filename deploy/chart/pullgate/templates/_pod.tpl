@@ -60,6 +60,12 @@ check has `.checks` in its context: the name of the ConfigMap with the policy th
 - --snapshot-file=/var/lib/pullgate/snapshot
 {{- end }}
 - --audit-seconds={{ int .Values.audit.seconds }}
+{{- if .Values.policyReports.enabled }}
+- --policy-reports={{ .Values.policyReports.group }}
+{{- end }}
+{{- with .Values.otlp.endpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
 - --log-format={{ .Values.log.format }}
 - --log-level={{ .Values.log.level }}
 {{- range .Values.extraArgs }}
