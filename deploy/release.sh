@@ -111,7 +111,9 @@ if [[ -n $bom ]]; then
   # Writes beside the manifest; only what the program for Linux is made of.
   PATH="${bom%/*}:$PATH" cargo cyclonedx --quiet --format json --target "$triple" --no-build-deps \
     --spec-version 1.5 --override-filename "pullgate-$version.cdx" >&2
-  mv "pullgate-$version.cdx.json" "$out/"
+  # Where it was built is no matter of what it is made of.
+  sed "s|path+file://$root|path+file:///pullgate|g" "pullgate-$version.cdx.json" >"$out/pullgate-$version.cdx.json"
+  rm "pullgate-$version.cdx.json"
   echo "  pullgate-$version.cdx.json"
 else
   echo "  no SBOM: cargo install --locked --root target/tools cargo-cyclonedx"

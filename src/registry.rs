@@ -212,13 +212,12 @@ impl RegistryClient {
                 let by_digest = reference.digest().is_some();
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
-                let answered = match known {
-                    Some(known) => desk.deepen(&request, &routes, known, deadline).await,
-                    None => {
-                        let heard = desk.ask(&request, &routes, deadline).await;
-                        blind.note(reference.host(), &heard.outcome);
-                        heard
-                    }
+                let answered = if let Some(known) = known {
+                    desk.deepen(&request, &routes, known, deadline).await
+                } else {
+                    let heard = desk.ask(&request, &routes, deadline).await;
+                    blind.note(reference.host(), &heard.outcome);
+                    heard
                 };
                 tracing::Span::current().record("outcome", metrics::word(&answered.outcome));
                 answered

@@ -1,13 +1,36 @@
-//! Sends the metrics to an OpenTelemetry collector, where one is named.
+//! What tells others: the audit with its reports, and the metrics for an OpenTelemetry collector.
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::audit::Audit;
 use super::wiring::clock;
 use crate::telemetry::{METRICS_EVERY, Metrics, Otlp};
 
+/// The tasks that there are to be: the audit where somebody leads, its reports, the metrics.
+pub(super) fn tasks(
+    audit: Option<(Audit, watch::Receiver<bool>)>,
+    otlp: Option<Arc<Otlp>>,
+    metrics: &Arc<Metrics>,
+) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+    let mut tasks: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
+    if let Some((audit, leads)) = audit {
+        if let Some(reports) = audit.reports.clone() {
+            tasks.push(("reports", Box::pin(reports.write())));
+        }
+        tasks.push(("audit", Box::pin(audit.run(leads))));
+    }
+    if let Some(otlp) = otlp {
+        tasks.push(("metrics for the collector", Box::pin(send(otlp, Arc::clone(metrics)))));
+    }
+    tasks
+}
+
 /// Sends the metrics to the collector again and again. Never ends; a collector that is away is told
 /// of once.
-pub(super) async fn send(otlp: Arc<Otlp>, metrics: Arc<Metrics>) {
+async fn send(otlp: Arc<Otlp>, metrics: Arc<Metrics>) {
     let mut away = false;
     let mut tick = tokio::time::interval(METRICS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

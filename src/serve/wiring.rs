@@ -286,17 +286,8 @@ impl App {
                 )),
             );
         }
-        if let (Some(audit), Some(leads)) = (audit, leads) {
-            if let Some(reports) = self.reports {
-                forever("reports", Box::pin(reports.write()));
-            }
-            forever("audit", Box::pin(audit.run(leads)));
-        }
-        if let Some(otlp) = self.otlp {
-            forever(
-                "metrics for the collector",
-                Box::pin(collector::send(otlp, self.metrics.clone())),
-            );
+        for (name, task) in collector::tasks(audit.zip(leads), self.otlp, &self.metrics) {
+            forever(name, task);
         }
         if let Some(mirrors) = self.mirrors {
             forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
