@@ -224,11 +224,13 @@ impl Registry {
         self.pulled = self.pulled.max(at);
     }
 
-    fn roll(&mut self, now: Seconds) {
+    /// Goes on to the window of the newest pull. Pulls alone move it: who judges at another time
+    /// counts the same.
+    fn roll(&mut self, at: Seconds) {
         let (start, current, _) = self.window;
-        if now >= start.saturating_add(2 * RECENT) {
-            self.window = (now - now % RECENT, 0, 0);
-        } else if now >= start.saturating_add(RECENT) {
+        if at >= start.saturating_add(2 * RECENT) {
+            self.window = (at - at % RECENT, 0, 0);
+        } else if at >= start.saturating_add(RECENT) {
             self.window = (start + RECENT, 0, current);
         }
     }
@@ -260,7 +262,6 @@ impl Registry {
     pub(super) fn judge(&mut self, kinds: &[(TroubleKind, Spread)], nodes: usize, now: Seconds) {
         self.changed = false;
         self.judged = now;
-        self.roll(now);
         let pulls = self.recent_pulls(now);
         if let Some(trouble) = self.trouble {
             let stays = kinds.iter().any(|(kind, spread)| {

@@ -65,7 +65,8 @@ fn nothing_more_is_permitted_than_is_used() {
     let replica = deployed
         .replica("pullgate-0", &["--allow-address=127.0.0.0/8", "--cluster-range=10.96.0.0/16"]);
     let endpoint = deployed.endpoint();
-    // A Deployment inherits the pull secrets of its ServiceAccount; who asks is warned, and may
+    // A Deployment inherits the pull secrets of its ServiceAccount, and goes where its
+    // RuntimeClass says; who asks is warned, and may
     // or may not hear of other namespaces.
     let missing = registry.image("shop/app:1");
     let mut review = review_of("shop", &json!({}));
@@ -73,7 +74,8 @@ fn nothing_more_is_permitted_than_is_used() {
     request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
     request["object"] = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "d", "namespace": "shop"},
-        "spec": {"template": {"spec": {"containers": [{"name": "c", "image": missing}]}}}});
+        "spec": {"template": {"spec": {"runtimeClassName": "sandboxed",
+            "containers": [{"name": "c", "image": missing}]}}}});
     let (status, answer) = replica.post(&endpoint, &review).unwrap();
     assert!(status == 200 && answer.contains("warnings"), "{answer}");
     // Registries behind Services that nobody answers for: by name and by address. The range is
