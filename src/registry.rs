@@ -12,7 +12,6 @@
 mod address;
 mod blind;
 mod cache;
-mod catalog;
 mod challenge;
 mod classify;
 mod deadline;
@@ -76,6 +75,7 @@ use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Key};
 use lookup::LookupService;
 use tag_lists::TagLists;
+use tags::Listing;
 
 /// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
 const MOST_REPEATS: usize = 256;
@@ -87,7 +87,7 @@ pub struct RegistryClient {
     repeats: Arc<Semaphore>,
     /// Whether nobody is turned away.
     patient: bool,
-    desk: Arc<LookupService>,
+    lookups: Arc<LookupService>,
     answers: Answers,
     tags: TagLists,
     hosts: ArcSwap<RegistryHosts>,
@@ -107,7 +107,7 @@ impl RegistryClient {
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
         let transport = Arc::new(http::Transport::new(&options, Arc::clone(&directions))?);
         let tokens = token::Tokens::new(&options, Arc::clone(&transport), Arc::clone(&metrics));
-        let desk = Arc::new(LookupService {
+        let lookups = Arc::new(LookupService {
             means: session::SessionContext::new(
                 transport,
                 tokens,
@@ -128,7 +128,7 @@ impl RegistryClient {
             me: me.clone(),
             repeats: Arc::new(Semaphore::new(MOST_REPEATS)),
             patient: options.load.patient,
-            desk,
+            lookups,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags,
             hosts: ArcSwap::from_pointee(options.hosts),
@@ -146,7 +146,7 @@ impl RegistryClient {
         if **self.hosts.load() == hosts {
             return Ok(false);
         }
-        self.desk.means.transport.check_hosts(&hosts, &self.hosts.load())?;
+        self.lookups.means.transport.check_hosts(&hosts, &self.hosts.load())?;
         self.hosts.store(Arc::new(hosts));
         self.answers.forget();
         self.tags.forget();
@@ -163,7 +163,7 @@ impl RegistryClient {
             self.tags.forget();
         }
         if before.budgets != now.budgets {
-            self.desk.limits.rebudget(&before);
+            self.lookups.limits.rebudget(&before);
         }
     }
 
@@ -172,7 +172,7 @@ impl RegistryClient {
     pub fn status(&self, host: &str) -> Option<RegistryStatus> {
         let hosts = self.hosts.load();
         let route = hosts.routes(host, "", false).pop()?;
-        self.desk.limits.status(&lookup::host_of(&route))
+        self.lookups.limits.status(&lookup::host_of(&route))
     }
 
     /// The registries of which nothing could be seen lately. Nodes may well reach them.
@@ -200,7 +200,7 @@ impl RegistryClient {
             max_age: request.max_age,
             namespace: request.namespace.clone(),
         };
-        let desk = Arc::clone(&self.desk);
+        let lookups = Arc::clone(&self.lookups);
         let hosts = self.hosts.load_full();
         let until = tokio::time::Instant::now() + self.directions.load().whole;
         let whole = self.limits.whole;
@@ -213,9 +213,9 @@ impl RegistryClient {
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
                 let answered = if let Some(known) = known {
-                    desk.deepen(&request, &routes, known, deadline).await
+                    lookups.deepen(&request, &routes, known, deadline).await
                 } else {
-                    let heard = desk.ask(&request, &routes, deadline).await;
+                    let heard = lookups.ask(&request, &routes, deadline).await;
                     blind.note(reference.host(), &heard.outcome);
                     heard
                 };
@@ -227,50 +227,31 @@ impl RegistryClient {
         self.answers.get(key, wanted, until.min(deadline.into()), ask).await
     }
 
-    async fn list_repositories(
-        &self,
-        image: ImageReference,
-        credential: Option<Credential>,
-        deadline: Instant,
-    ) -> Result<Arc<TagList>, Outcome> {
-        let key = Key {
-            // No repository has such a name: kept apart from the lists of tags.
-            reference: format!("{}/_catalog", image.host()).into(),
-            by_digest: false,
-            identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
-        };
-        let hosts = self.hosts.load_full();
-        let (desk, limits) = (Arc::clone(&self.desk), self.limits.clone());
-        let read = async move {
-            let route = hosts
-                .routes(image.host(), image.repository(), false)
-                .pop()
-                .ok_or(Outcome::NoHost)?;
-            desk.list_repositories(&image, credential.as_ref(), &route, &limits).await
-        };
-        self.tags.get(key, deadline.into(), read.boxed()).await
-    }
-
-    async fn list_tags(
+    async fn list(
         &self,
         repository: ImageReference,
+        listing: Listing,
         credential: Option<Credential>,
         deadline: Instant,
     ) -> Result<Arc<TagList>, Outcome> {
         let key = Key {
-            reference: repository.name().into(),
+            reference: match listing {
+                Listing::Tags => repository.name().into(),
+                // No repository has such a name: kept apart from the lists of tags.
+                Listing::Repositories => format!("{}/_catalog", repository.host()).into(),
+            },
             by_digest: false,
             identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
         };
         let hosts = self.hosts.load_full();
-        let (desk, limits) = (Arc::clone(&self.desk), self.limits.clone());
+        let (lookups, limits) = (Arc::clone(&self.lookups), self.limits.clone());
         let read = async move {
             // Mirrors seldom list what they do not hold, so the registry itself is asked.
             let route = hosts
                 .routes(repository.host(), repository.repository(), false)
                 .pop()
                 .ok_or(Outcome::NoHost)?;
-            desk.list_tags(&repository, credential.as_ref(), &route, &limits).await
+            lookups.list(&repository, listing, credential.as_ref(), &route, &limits).await
         };
         self.tags.get(key, deadline.into(), read.boxed()).await
     }
@@ -322,7 +303,7 @@ impl ManifestSource for RegistryClient {
         credential: Option<&Credential>,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        Box::pin(self.list_repositories(image.clone(), credential.cloned(), deadline))
+        Box::pin(self.list(image.clone(), Listing::Repositories, credential.cloned(), deadline))
     }
 
     fn tags(
@@ -331,6 +312,6 @@ impl ManifestSource for RegistryClient {
         credential: Option<&Credential>,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        Box::pin(self.list_tags(repository.clone(), credential.cloned(), deadline))
+        Box::pin(self.list(repository.clone(), Listing::Tags, credential.cloned(), deadline))
     }
 }

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use jiff::Timestamp;
 
 use crate::advice::Advice;
@@ -181,8 +181,14 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
             sources.cluster.pods_are_rewritten(request.deadline).await
         }
     };
-    let (secrets, pods_rewritten) =
-        join(gather::secrets(sources, request, Reading::Kept), rewritten).await;
+    let (secrets, pods_rewritten, placed) = join3(
+        gather::secrets(sources, request, Reading::Kept),
+        rewritten,
+        gather::with_runtime_class(sources, request),
+    )
+    .await;
+    let request =
+        ReviewRequest { workload: placed.as_ref().unwrap_or(request.workload), ..request };
     let secrets = Arc::new(secrets);
     // Read once for all images, and only if one of them is to be denied.
     let secrets_now = async { Arc::new(gather::secrets(sources, request, Reading::Now).await) };

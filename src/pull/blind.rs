@@ -43,11 +43,11 @@ reasons! {
     /// A proxy stands between and refuses.
     Proxy = "proxy",
         "the proxy between refuses",
-        "HTTPS_PROXY and NO_PROXY in the chart value env";
+        "HTTPS_PROXY and NO_PROXY in the chart value extraEnv";
     /// It sends logins to a host of others.
     Realm = "realm",
         "it wants credentials on a foreign host",
-        "--token-realm in the chart value extraArgs";
+        "chart value registries.tokenRealms";
     /// Its name does not resolve where Pullgate runs.
     Dns = "dns",
         "its name does not resolve where Pullgate runs",

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::auth;
 use super::deadline::Deadline;
 use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
-use super::{auth, catalog, tags};
+use super::tags::{self, Listing};
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::{Endpoint, Route};
@@ -171,10 +172,11 @@ impl LookupService {
         .unwrap_or_else(|outcome| outcome)
     }
 
-    /// The tags of a repository at one host.
-    pub(super) async fn list_tags(
+    /// The tags of a repository at one host, or all repositories there.
+    pub(super) async fn list(
         &self,
         repository: &ImageReference,
+        listing: Listing,
         credential: Option<&Credential>,
         route: &Route,
         limits: &StepLimits,
@@ -182,23 +184,7 @@ impl LookupService {
         let question = Question { reference: repository, purpose: Purpose::Advice, namespace: "" };
         let mut deadline = Instant::now() + limits.whole;
         self.with_session(question, credential, route, &mut deadline, async |session| {
-            tags::list(session, repository, limits).await.map(Arc::new)
-        })
-        .await?
-    }
-
-    /// The repositories of a registry.
-    pub(super) async fn list_repositories(
-        &self,
-        image: &ImageReference,
-        credential: Option<&Credential>,
-        route: &Route,
-        limits: &StepLimits,
-    ) -> Result<Arc<TagList>, Outcome> {
-        let question = Question { reference: image, purpose: Purpose::Advice, namespace: "" };
-        let mut deadline = Instant::now() + limits.whole;
-        self.with_session(question, credential, route, &mut deadline, async |session| {
-            catalog::list(session, limits).await.map(Arc::new)
+            tags::list(session, repository, listing, limits).await.map(Arc::new)
         })
         .await?
     }

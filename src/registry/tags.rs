@@ -1,4 +1,5 @@
-//! The tags of a repository, for hints only: page by page, within bounds.
+//! Names that a registry lists: the tags of a repository, its repositories. For hints only, page by
+//! page, within bounds.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -11,22 +12,36 @@ use super::session::Session;
 use crate::image::ImageReference;
 use crate::pull::{Outcome, TagList};
 
-/// The most tags that are kept.
-const MAX_TAGS: usize = 20_000;
+/// The most names that are kept.
+const MAX_NAMES: usize = 20_000;
+
+/// Which names are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// The tags of the repository.
+    Tags,
+    /// The repositories of the registry, which most registries keep to themselves.
+    /// <https://distribution.github.io/distribution/spec/api/#listing-repositories>
+    Repositories,
+}
 
 #[derive(Deserialize)]
-struct RawTags {
-    #[serde(default)]
+struct Page {
+    #[serde(default, alias = "repositories")]
     tags: Option<Vec<String>>,
 }
 
-/// Reads the tags; what does not parse as a tag is left out.
+/// Reads the names; what does not parse as a tag is left out of tags.
 pub(super) async fn list(
     session: &Session<'_>,
     repository: &ImageReference,
+    listing: Listing,
     limits: &StepLimits,
 ) -> Result<TagList, Outcome> {
-    let mut url = session.url("tags/list")?;
+    let mut url = match listing {
+        Listing::Tags => session.url("tags/list")?,
+        Listing::Repositories => session.root("_catalog")?,
+    };
     url.query_pairs_mut().append_pair("n", "1000");
     let mut list = TagList { tags: Vec::new(), truncated: false };
     for _ in 0..limits.tag_pages {
@@ -40,15 +55,15 @@ pub(super) async fn list(
             .get(http::header::LINK)
             .and_then(|link| link::next_page(&url, link.as_bytes()));
         let body = reply.answer.body(limits.tag_page_bytes).await?;
-        let page: RawTags =
-            decode::object(&body).ok_or(Outcome::Malformed("the list of tags cannot be read"))?;
-        for tag in page.tags.unwrap_or_default() {
-            if list.tags.len() >= MAX_TAGS {
+        let page: Page =
+            decode::object(&body).ok_or(Outcome::Malformed("the list of names cannot be read"))?;
+        for name in page.tags.unwrap_or_default() {
+            if list.tags.len() >= MAX_NAMES {
                 list.truncated = true;
                 return Ok(list);
             }
-            if repository.with_tag(&tag).is_ok() {
-                list.tags.push(tag.into());
+            if listing == Listing::Repositories || repository.with_tag(&name).is_ok() {
+                list.tags.push(name.into());
             }
         }
         match next {

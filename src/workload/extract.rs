@@ -144,6 +144,28 @@ impl ImagePullPolicy {
 }
 
 impl Workload {
+    /// A pod with this image alone, pulled at every start, of the ServiceAccount `default`.
+    pub fn of_image(image: &str) -> Self {
+        Self {
+            object: ObjectRef::default(),
+            uid: Box::default(),
+            is_pod: true,
+            is_mirror: false,
+            controller: None,
+            annotations: Vec::new(),
+            images: vec![ContainerImage {
+                kind: ContainerKind::Regular,
+                container: Box::default(),
+                image: image.into(),
+                pull_policy: ImagePullPolicy::Always,
+                pointer: Box::default(),
+            }],
+            pull_secrets: Vec::new(),
+            service_account: Some("default".into()),
+            placement: Placement::default(),
+        }
+    }
+
     /// The same as it is in a file, where what Tekton fills in by its own defaults is missing: an
     /// account, pull secrets, constraints.
     #[must_use]

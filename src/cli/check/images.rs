@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::SubjectFlags;
 use super::manifest::Found;
 use crate::cli::output::{IMAGE_KIND, InputError, Position};
-use crate::workload::{
-    ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload,
-};
+use crate::workload::{ObjectRef, Workload};
 
 /// Images in one list.
 const MAX_IMAGES: usize = 100_000;
@@ -16,21 +14,9 @@ const MAX_IMAGES: usize = 100_000;
 pub(super) fn alone(flags: &SubjectFlags, image: &str, namespace: &str) -> Found {
     let workload = Workload {
         object: ObjectRef { kind: IMAGE_KIND.into(), name: image.into(), ..ObjectRef::default() },
-        uid: Box::default(),
-        is_pod: true,
-        is_mirror: false,
-        controller: None,
-        annotations: Vec::new(),
-        images: vec![ContainerImage {
-            kind: ContainerKind::Regular,
-            container: Box::default(),
-            image: image.into(),
-            pull_policy: ImagePullPolicy::Always,
-            pointer: Box::default(),
-        }],
         pull_secrets: flags.pull_secret.iter().map(|name| name.as_str().into()).collect(),
         service_account: Some(flags.service_account.as_str().into()),
-        placement: Placement::default(),
+        ..Workload::of_image(image)
     };
     Found { workload, namespace: namespace.into(), file: None, places: Vec::new() }
 }

@@ -9,13 +9,7 @@ use crate::cluster::{Connection, read_object};
 use crate::history::Report;
 use crate::image::ImageReference;
 use crate::text::clean;
-use crate::workload::{
-    ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Placement, Workload, WorkloadKind,
-    built_in_kinds, extract, pod_path,
-};
-
-/// The ServiceAccount of pods that name none.
-const DEFAULT_ACCOUNT: &str = "default";
+use crate::workload::{ContainerImage, Workload, WorkloadKind, built_in_kinds, extract, pod_path};
 
 /// An object with a pod template, or a pod.
 #[derive(Debug, Clone)]
@@ -78,24 +72,7 @@ impl ChosenObject {
     }
 
     fn alone(image: &ImageReference, namespace: &str) -> Self {
-        let workload = Workload {
-            object: ObjectRef::default(),
-            uid: Box::default(),
-            is_pod: true,
-            is_mirror: false,
-            controller: None,
-            annotations: Vec::new(),
-            images: vec![ContainerImage {
-                kind: ContainerKind::Regular,
-                container: Box::default(),
-                image: image.to_string().into(),
-                pull_policy: ImagePullPolicy::Always,
-                pointer: Box::default(),
-            }],
-            pull_secrets: Vec::new(),
-            service_account: Some(DEFAULT_ACCOUNT.into()),
-            placement: Placement::default(),
-        };
+        let workload = Workload::of_image(&image.to_string());
         Self { kind: "Pod".into(), namespace: namespace.into(), name: String::new(), workload }
     }
 

@@ -245,3 +245,17 @@ fn the_tests_that_the_table_of_failures_names_exist() {
         assert!(attribute.ends_with("test]"), "{test} is no test");
     }
 }
+
+/// Who reads why Pullgate is blind is sent to a value that is there.
+#[test]
+fn what_helps_against_blindness_is_a_value_of_the_chart() {
+    let values: Value = serde_saphyr::from_str(&read("deploy/chart/pullgate/values.yaml")).unwrap();
+    let mut named = 0;
+    for reason in pullgate::pull::BlindReason::ALL {
+        let Some((_, value)) = reason.fix().rsplit_once("chart value ") else { continue };
+        let path = format!("/{}", value.replace('.', "/"));
+        assert!(values.pointer(&path).is_some(), "{reason:?}: {value}");
+        named += 1;
+    }
+    assert!(named >= 6, "{named}");
+}
