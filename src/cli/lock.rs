@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CANNOT_JUDGE;
 use super::check::{SubjectFlags, Wish, judged};
-use super::output::{CheckReport, LockFault, print, say};
+use super::output::{CheckReport, LockFault, count, print, say};
 use crate::image::Digest;
 use crate::policy::API_VERSION;
 use crate::pull::Verdict;
@@ -102,7 +102,7 @@ async fn lock(flags: &LockFlags) -> anyhow::Result<ExitCode> {
     if left_out.len() > MAX_TOLD {
         say(format_args!("and {} more are not locked", left_out.len() - MAX_TOLD));
     }
-    say(format_args!("{shown}: {} images", after.images.len()));
+    say(format_args!("{shown}: {}", count(after.images.len(), "image")));
     Ok(if report.unread.is_empty() {
         ExitCode::from(u8::from(!left_out.is_empty()))
     } else {

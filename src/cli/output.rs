@@ -364,7 +364,8 @@ impl Summary {
     }
 }
 
-fn count(number: usize, thing: &str) -> String {
+/// A number of things in words: `1 image`, `2 images`.
+pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 

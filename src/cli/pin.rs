@@ -18,7 +18,7 @@ use clap::Args;
 
 use super::CANNOT_JUDGE;
 use super::check::{SubjectFlags, Wish, judged};
-use super::output::{CheckReport, ImageEntry, Position, print, say};
+use super::output::{CheckReport, ImageEntry, Position, count, print, say};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
 use crate::text::clean;
@@ -95,8 +95,10 @@ async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {
     }
     let what = match (plan.pinned, flags.write) {
         (0, _) => "nothing to pin".to_owned(),
-        (count, true) => format!("pinned {count} images"),
-        (count, false) => format!("{count} images would be pinned: --write changes the files"),
+        (pinned, true) => format!("pinned {}", count(pinned, "image")),
+        (pinned, false) => {
+            format!("{} would be pinned: --write changes the files", count(pinned, "image"))
+        }
     };
     say(what);
     Ok(if report.unread.is_empty() {

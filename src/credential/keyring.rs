@@ -204,8 +204,13 @@ impl Keyring {
         self.entries.iter().any(|entry| entry.disputed && entry.fits(target.as_ref()))
     }
 
-    /// When a login of this keyring expires, as far as that can be known.
-    pub fn expiry(&self, credential: &Credential) -> Option<Expiry> {
+    /// When the login that stands behind this key expires, as far as that can be known.
+    pub fn expiry_of(&self, source: &CredentialSource) -> Option<Expiry> {
+        let mut credentials = self.entries.iter().map(|entry| &entry.credential);
+        self.expiry(credentials.find(|credential| credential.source() == source)?)
+    }
+
+    fn expiry(&self, credential: &Credential) -> Option<Expiry> {
         let created = match &credential.source().origin {
             CredentialOrigin::Secret(name) => {
                 self.created.iter().find(|(known, _)| known == name).map(|(_, at)| *at)

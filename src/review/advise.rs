@@ -26,7 +26,7 @@ pub(super) use related::note_mutable_tag;
 /// What every kind of advice about one image starts from.
 #[derive(Clone, Copy)]
 struct AdviceContext<'a> {
-    bench: ReviewContext<'a>,
+    context: ReviewContext<'a>,
     review: &'a ImageReview,
     wanted: &'a ImageReference,
     cause: Cause,
@@ -41,11 +41,11 @@ struct AdviceContext<'a> {
 
 /// Adds what can be proven in time, if there is a way out among it; else nothing.
 pub(super) async fn advise_if_proven(
-    bench: ReviewContext<'_>,
+    context: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
 ) {
-    advise(bench, review, shown, None).await;
+    advise(context, review, shown, None).await;
     if !review.advice.iter().any(|advice| is_way_out(advice.kind)) {
         review.advice.clear();
     }
@@ -66,26 +66,28 @@ const fn is_way_out(kind: AdviceKind) -> bool {
 
 /// Notes, of an image that can be pulled, that nodes fail to reach its registry, and the way out.
 pub(super) async fn note_nodes_failing(
-    bench: ReviewContext<'_>,
+    context: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
 ) {
-    let settings = bench.subject.policy.spec().advice;
+    let settings = context.subject.policy.spec().advice;
     let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
-    // Of the cluster as a whole, so that nobody's rights are asked about for nothing.
-    let host = review.reference.as_ref().map(ImageReference::host).unwrap_or_default();
-    let suspicious = bench.sources.health.registry_fails_on_nodes(host, bench.subject.now);
-    let Ok(wanted) = review.reference.clone() else { return };
-    if !settings.enabled || !works || !suspicious || review.ruling.because != Reason::Works {
+    if !settings.enabled || !works || review.ruling.because != Reason::Works {
         return;
     }
+    let Ok(wanted) = &review.reference else { return };
+    // Of the cluster as a whole, so that nobody's rights are asked about for nothing.
+    if !context.sources.health.registry_fails_on_nodes(wanted.host(), context.subject.now) {
+        return;
+    }
+    let wanted = wanted.clone();
     let visibility = shown.await;
-    let history = visible_history(bench, &wanted, &visibility);
+    let history = visible_history(context, &wanted, &visibility);
     let Some(cause) = history.registry.unreachable_from_nodes() else { return };
     let (failing, pulled) = (history.registry.failing, history.registry.recent_pulls);
     review.nodes_failing = Some(NodesFailing { failing, recent: failing + pulled, cause });
     let sought = AdviceContext {
-        bench,
+        context,
         review,
         wanted: &wanted,
         cause,
@@ -101,24 +103,24 @@ pub(super) async fn note_nodes_failing(
 
 /// Adds what can be proven in time.
 pub(super) async fn advise(
-    bench: ReviewContext<'_>,
+    context: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
     service: Option<&RegistryService>,
 ) {
-    let settings = bench.subject.policy.spec().advice;
+    let settings = context.subject.policy.spec().advice;
     let Some(cause) = review.assessment.cause.filter(|_| !review.ruling.refused) else { return };
     let Ok(wanted) = review.reference.clone() else {
         if settings.enabled {
-            review.advice = correct_name(bench, review).await;
+            review.advice = correct_name(context, review).await;
         }
         return;
     };
     let visibility = shown.await;
-    let history = visible_history(bench, &wanted, &visibility);
+    let history = visible_history(context, &wanted, &visibility);
     let ran = history.known_tags.iter().any(|known| known.names(&wanted));
     let sought = AdviceContext {
-        bench,
+        context,
         review,
         wanted: &wanted,
         cause,
@@ -130,7 +132,7 @@ pub(super) async fn advise(
     let advice = sought.advice().await;
     review.advice = advice;
     review.seen_here = ran;
-    review.picture = picture(&history, &visibility, bench.subject.namespace);
+    review.picture = picture(&history, &visibility, context.subject.namespace);
 }
 
 impl AdviceContext<'_> {
@@ -178,13 +180,13 @@ impl AdviceContext<'_> {
             Content::Config(platform) => vec![Some(platform.clone())],
             Content::Unread | Content::Artifact => return None,
         };
-        let nodes = self.bench.sources.cluster.nodes()?;
-        fitting_nodes(&platforms, &self.bench.subject.workload.placement, &nodes)
+        let nodes = self.context.sources.cluster.nodes()?;
+        fitting_nodes(&platforms, &self.context.subject.workload.placement, &nodes)
     }
 
     /// Never pulled, though it could be.
     async fn pull_it(self) -> Option<Advice> {
-        self.bench.prove(self.wanted, Whose::Kubelet).await?;
+        self.context.prove(self.wanted, Whose::Kubelet).await?;
         Some(Advice::pull_it())
     }
 }
@@ -214,18 +216,18 @@ fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<Fail
 
 /// What history may be shown; nothing if it cannot be believed.
 fn visible_history(
-    bench: ReviewContext<'_>,
+    context: ReviewContext<'_>,
     wanted: &ImageReference,
     visibility: &Visibility,
 ) -> History {
-    let history = bench.history(Some(wanted), visibility);
+    let history = context.history(Some(wanted), visibility);
     if history.freshness == Freshness::Current { history } else { History::default() }
 }
 
 /// A name that was most likely meant, made of what was written, that can be pulled.
-async fn correct_name(bench: ReviewContext<'_>, review: &ImageReview) -> Vec<Advice> {
+async fn correct_name(context: ReviewContext<'_>, review: &ImageReview) -> Vec<Advice> {
     let written = review.places.first().map_or("", |place| &place.image);
     let candidates = corrections(written);
-    let proven = bench.first_proven(&candidates, |candidate| candidate, Whose::Kubelet).await;
+    let proven = context.first_proven(&candidates, |candidate| candidate, Whose::Kubelet).await;
     proven.map(|(correct, _)| Advice::correct_name(correct)).into_iter().collect()
 }

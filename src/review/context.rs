@@ -144,13 +144,11 @@ impl ReviewContext<'_> {
     /// The pull secret that got the image, if its login expires within a day.
     fn expires_soon(self, review: &ImageReview) -> Option<Advice> {
         let keyring = self.secrets.keyring.as_ref().ok()?;
-        let reference = review.reference.as_ref().ok()?;
         let works =
             review.ruling.because == Reason::Works && self.subject.policy.spec().advice.enabled;
         let decisive = review.assessment.decisive.filter(|_| works)?;
         let source = review.attempts.get(decisive)?.source.as_ref()?;
-        let used = keyring.lookup(reference).into_iter().find(|one| *one.source() == *source)?;
-        let end = keyring.expiry(&used)?;
+        let end = keyring.expiry_of(source)?;
         let left = end.at.duration_since(self.subject.now);
         let CredentialOrigin::Secret(name) = &source.origin else { return None };
         end.is_near(self.subject.now).then(|| secret_expires(name, left.as_mins()))

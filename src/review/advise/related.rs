@@ -73,20 +73,20 @@ impl AdviceContext<'_> {
         if !missing {
             return (None, None);
         }
-        let bench = self.bench;
-        for job in &bench.sources.cluster.build_jobs(self.wanted) {
+        let context = self.context;
+        for job in &context.sources.cluster.build_jobs(self.wanted) {
             if !self.visibility.includes(&job.namespace) {
                 continue;
             }
             let trouble = match (job.kind, job.state) {
                 (BuildKind::Job, BuildState::Failed { .. } | BuildState::Running { .. }) => {
                     let BuildJob { namespace, name, .. } = job;
-                    let cluster = bench.sources.cluster;
-                    cluster.job_trouble(namespace, name, bench.subject.deadline).await
+                    let cluster = context.sources.cluster;
+                    cluster.job_trouble(namespace, name, context.subject.deadline).await
                 }
                 _ => None,
             };
-            let advice = Advice::build_job(job, trouble, bench.subject.now);
+            let advice = Advice::build_job(job, trouble, context.subject.now);
             let explains =
                 !matches!(job.state, BuildState::Completed { .. } | BuildState::Ran { .. });
             return if explains && job.pushes {
@@ -101,7 +101,7 @@ impl AdviceContext<'_> {
     /// Who pushes another tag of the repository; that nobody does, where the registry is one of this
     /// cluster, the whole repository is missing, and the user may see who would.
     async fn other_builds(self) -> Option<Advice> {
-        let cluster = self.bench.sources.cluster;
+        let cluster = self.context.sources.cluster;
         let others = cluster.builds_of_other_tags(self.wanted);
         let others: Vec<_> = others
             .into_iter()
@@ -115,28 +115,28 @@ impl AdviceContext<'_> {
         if !missing || !all || !others.is_empty() {
             return None;
         }
-        let deadline = self.bench.subject.deadline;
+        let deadline = self.context.subject.deadline;
         cluster.registry_service(self.wanted.host(), deadline).await?;
         Some(Advice::nobody_builds())
     }
 
     /// What becomes of the pods that run already.
     pub(super) fn keeps_running(self, enabled: bool) -> Option<Advice> {
-        let subject = self.bench.subject;
+        let subject = self.context.subject;
         let rollout = subject.rollout.filter(|_| enabled)?;
         if !self.visibility.includes(subject.namespace) {
             return None;
         }
         let mut object = subject.workload.object.clone();
         object.namespace = subject.namespace.into();
-        Advice::keeps_running(self.bench.sources.health.running_pods(&object), rollout)
+        Advice::keeps_running(self.context.sources.health.running_pods(&object), rollout)
     }
 }
 
 /// Notes a tag that moves, of an image that can be pulled: pods have several images under it, or
 /// it is `latest` and nodes do not look again.
 pub(in crate::review) async fn note_mutable_tag(
-    bench: ReviewContext<'_>,
+    context: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
 ) {
@@ -146,14 +146,14 @@ pub(in crate::review) async fn note_mutable_tag(
         return;
     };
     // A template is where the person is.
-    let of_controller = bench.subject.workload.controller.is_some();
+    let of_controller = context.subject.workload.controller.is_some();
     if !works || wanted.digest().is_some() || of_controller {
         return;
     }
     let visibility = shown.await;
     // How many there are is known of the whole cluster only.
     let contents = match &visibility {
-        Visibility::Cluster => visible_history(bench, &wanted, &visibility).contents,
+        Visibility::Cluster => visible_history(context, &wanted, &visibility).contents,
         Visibility::Namespaces(_) => 0,
     };
     let keeps =

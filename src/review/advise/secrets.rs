@@ -20,17 +20,17 @@ impl AdviceContext<'_> {
     /// pull the image.
     pub(super) async fn secret_that_works(self) -> Option<Advice> {
         let helps = self.is_about_access() || self.cause == Cause::RateLimited;
-        let bench = self.bench;
-        if !helps || !self.visibility.includes(bench.subject.namespace) {
+        let context = self.context;
+        if !helps || !self.visibility.includes(context.subject.namespace) {
             return None;
         }
         // Where nobody knows the account, a secret that was proven may be the one it has.
-        let own = bench.subject.workload.service_account.as_ref()?;
+        let own = context.subject.workload.service_account.as_ref()?;
         let account = self.account(own).await;
         let candidates = self.candidates(account.as_ref()).await;
         let logins = self.logins(&candidates).await;
         let tried = join_all(logins.into_iter().take(MAX_TRIES).map(|(name, credential)| async {
-            let proof = bench.prove_with(self.wanted, AskedWith::Only(credential)).await;
+            let proof = context.prove_with(self.wanted, AskedWith::Only(credential)).await;
             proof.map(|_| name)
         }))
         .await;
@@ -44,13 +44,13 @@ impl AdviceContext<'_> {
     /// The first of these secrets whose name the user may know: one that a pod names which they
     /// may list, or one that they may read. At most one is asked about.
     async fn may_be_named(self, works: Vec<Box<str>>) -> Option<Box<str>> {
-        let subject = self.bench.subject;
-        let shown = self.bench.sources.health.pull_secrets_in_use(subject.namespace);
+        let subject = self.context.subject;
+        let shown = self.context.sources.health.pull_secrets_in_use(subject.namespace);
         if let Some(name) = works.iter().find(|name| shown.contains(name)) {
             return Some(name.clone());
         }
         let name = works.into_iter().next()?;
-        let access = self.bench.sources.access;
+        let access = self.context.sources.access;
         let may =
             access.may_read_secret(subject.user, subject.namespace, &name, subject.deadline).await;
         may.then_some(name)
@@ -59,21 +59,21 @@ impl AdviceContext<'_> {
     /// Names to try, the likeliest first: what the pod's own account has, what pods here use most,
     /// what the namespace's default account has.
     async fn candidates(self, account: Option<&ServiceAccountFacts>) -> Vec<Box<str>> {
-        let bench = self.bench;
+        let context = self.context;
         let mut names = account.map(|account| account.pull_secrets.clone()).unwrap_or_default();
-        names.extend(bench.sources.health.pull_secrets_in_use(bench.subject.namespace));
-        if bench.subject.workload.service_account.as_deref() != Some(DEFAULT_ACCOUNT) {
+        names.extend(context.sources.health.pull_secrets_in_use(context.subject.namespace));
+        if context.subject.workload.service_account.as_deref() != Some(DEFAULT_ACCOUNT) {
             let default = self.account(DEFAULT_ACCOUNT).await;
             names.extend(default.map(|account| account.pull_secrets).unwrap_or_default());
         }
         if self.settings.list_secrets {
-            let subject = bench.subject;
-            let cluster = bench.sources.cluster;
+            let subject = context.subject;
+            let cluster = context.sources.cluster;
             names.extend(cluster.list_pull_secrets(subject.namespace, subject.deadline).await);
         }
         let mut candidates: Vec<Box<str>> = Vec::new();
         for name in names {
-            if !bench.secrets.names.contains(&name) && !candidates.contains(&name) {
+            if !context.secrets.names.contains(&name) && !candidates.contains(&name) {
                 candidates.push(name);
             }
         }
@@ -82,8 +82,8 @@ impl AdviceContext<'_> {
     }
 
     async fn account(self, name: &str) -> Option<ServiceAccountFacts> {
-        let subject = self.bench.subject;
-        let cluster = self.bench.sources.cluster;
+        let subject = self.context.subject;
+        let cluster = self.context.sources.cluster;
         match cluster.service_account(subject.namespace, name, subject.deadline).await {
             ServiceAccountAnswer::Found(facts) => Some(facts),
             ServiceAccountAnswer::Missing
@@ -94,8 +94,8 @@ impl AdviceContext<'_> {
 
     /// The first login of each secret that is for this image, read by name, side by side.
     async fn logins(self, names: &[Box<str>]) -> Vec<(Box<str>, Credential)> {
-        let subject = self.bench.subject;
-        let cluster = self.bench.sources.cluster;
+        let subject = self.context.subject;
+        let cluster = self.context.sources.cluster;
         let answers = join_all(
             names.iter().map(|name| cluster.pull_secret(subject.namespace, name, subject.deadline)),
         )
@@ -118,7 +118,7 @@ impl AdviceContext<'_> {
         if self.cause != Cause::BrokenPullSecret && !self.is_about_access() && !missing {
             return Vec::new();
         }
-        let (namespace, host) = (self.bench.subject.namespace, self.wanted.host());
+        let (namespace, host) = (self.context.subject.namespace, self.wanted.host());
         self.faults()
             .into_iter()
             // Registries answer 404, too, to those who may not see: a secret to come matters then.
@@ -128,7 +128,7 @@ impl AdviceContext<'_> {
     }
 
     fn faults(self) -> Vec<(Box<str>, SecretFault)> {
-        let secrets = self.bench.secrets;
+        let secrets = self.context.secrets;
         let Ok(keyring) = &secrets.keyring else {
             let broken = secrets.broken().map(|(name, _)| (name.into(), SecretFault::Malformed));
             return broken.into_iter().collect();

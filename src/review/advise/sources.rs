@@ -24,7 +24,7 @@ impl AdviceContext<'_> {
         if unreachable || missing {
             let policy =
                 self.review.places.first().map_or(ImagePullPolicy::IfNotPresent, |p| p.pull_policy);
-            advice.extend(already_on_nodes(self.wanted, policy, self.bench.eligible));
+            advice.extend(already_on_nodes(self.wanted, policy, self.context.eligible));
         }
         if unreachable {
             advice.extend(self.same_elsewhere().await);
@@ -50,7 +50,7 @@ impl AdviceContext<'_> {
             })
             .collect();
         let (other, proof) = self
-            .bench
+            .context
             .first_proven(&candidates, |known: &&KnownTag| &known.reference, Whose::Kubelet)
             .await?;
         let same_digest = digest.is_some() && proof.digest.as_ref() == digest;
@@ -59,16 +59,16 @@ impl AdviceContext<'_> {
 
     /// Images of the same name elsewhere that the user may be shown.
     pub(super) fn namesakes(self) -> Vec<KnownTag> {
-        let bench = self.bench;
-        let health = bench.sources.health;
+        let context = self.context;
+        let health = context.sources.health;
         if health.freshness() != Freshness::Current {
             return Vec::new();
         }
         let question = HistoryQuestion {
             reference: self.wanted,
-            namespace: bench.subject.namespace,
+            namespace: context.subject.namespace,
             visibility: self.visibility,
         };
-        health.namesakes(&question, bench.subject.now)
+        health.namesakes(&question, context.subject.now)
     }
 }

@@ -62,7 +62,7 @@ impl AdviceContext<'_> {
                 .into_iter()
                 .filter_map(|known| Some((named(known)?, known)))
                 .collect();
-        let proven = self.bench.first_proven(&ranked, |(image, _)| image, Whose::Kubelet).await;
+        let proven = self.context.first_proven(&ranked, |(image, _)| image, Whose::Kubelet).await;
         Advice::known_tag(proven?.0.1)
     }
 
@@ -74,7 +74,7 @@ impl AdviceContext<'_> {
             return None;
         }
         let candidate = self.wanted.with_digest(digest.clone());
-        self.bench.prove(&candidate, Whose::Kubelet).await?;
+        self.context.prove(&candidate, Whose::Kubelet).await?;
         Some(Advice::last_digest(&digest))
     }
 
@@ -85,7 +85,7 @@ impl AdviceContext<'_> {
         };
         let near = self.near_candidates(wanted).await;
         let proofs =
-            join_all(near.iter().map(|near| self.bench.prove(&near.reference, near.whose))).await;
+            join_all(near.iter().map(|near| self.context.prove(&near.reference, near.whose))).await;
         near.iter()
             .zip(proofs)
             .filter(|(_, proof)| proof.is_some())
@@ -101,10 +101,10 @@ impl AdviceContext<'_> {
     async fn near_candidates(self, wanted: &str) -> Vec<Near> {
         let list = match self.lister() {
             Some(credential) => {
-                let deadline = self.bench.subject.deadline;
+                let deadline = self.context.subject.deadline;
                 let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
-                let registry = self.bench.sources.registry;
-                let wanted = self.bench.as_asked(self.wanted);
+                let registry = self.context.sources.registry;
+                let wanted = self.context.as_asked(self.wanted);
                 registry.tags(&wanted, credential.as_ref(), until).await.ok()
             }
             None => None,
@@ -143,31 +143,31 @@ impl AdviceContext<'_> {
                     && matches!(attempt.lookup.outcome, Outcome::TagMissing { .. })
             }),
         };
-        self.bench.own_credentials(self.wanted).into_iter().find(let_in)
+        self.context.own_credentials(self.wanted).into_iter().find(let_in)
     }
 
     /// A repository of the same registry whose name is nearly the one that was written: of those
     /// that run here, then of those that the registry lists to the pod's own credentials.
     async fn meant_repository(self) -> Option<Advice> {
-        let bench = self.bench;
+        let context = self.context;
         let question = HistoryQuestion {
             reference: self.wanted,
-            namespace: bench.subject.namespace,
+            namespace: context.subject.namespace,
             visibility: self.visibility,
         };
-        let here = bench.sources.health.repositories_beside(&question);
+        let here = context.sources.health.repositories_beside(&question);
         let near = misspelt(self.wanted, here.iter().map(|name| &**name));
-        if let Some((meant, _)) = bench.first_proven(&near, |image| image, Whose::Kubelet).await {
+        if let Some((meant, _)) = context.first_proven(&near, |image| image, Whose::Kubelet).await {
             return Some(Advice::meant_repository(meant));
         }
-        let credential = bench.own_credentials(self.wanted).into_iter().next()?;
-        let deadline = bench.subject.deadline;
+        let credential = context.own_credentials(self.wanted).into_iter().next()?;
+        let deadline = context.subject.deadline;
         let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
-        let registry = bench.sources.registry;
-        let asked = bench.as_asked(self.wanted);
+        let registry = context.sources.registry;
+        let asked = context.as_asked(self.wanted);
         let listed = registry.repositories(&asked, credential.as_ref(), until).await.ok()?;
         let near = misspelt(self.wanted, listed.tags.iter().map(|name| &**name));
-        let (meant, _) = bench.first_proven(&near, |image| image, Whose::Pod).await?;
+        let (meant, _) = context.first_proven(&near, |image| image, Whose::Pod).await?;
         Some(Advice::meant_repository(meant))
     }
 
@@ -176,7 +176,7 @@ impl AdviceContext<'_> {
         let known = self.namesakes();
         let ranked = rank_namesakes(self.wanted, &known);
         let (known, _) = self
-            .bench
+            .context
             .first_proven(&ranked, |known: &&KnownTag| &known.reference, Whose::Kubelet)
             .await?;
         Some(Advice::namesake(known))
