@@ -21,7 +21,7 @@ pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
-pub use repository::misspelt;
+pub use repository::{TeamPaths, misspelt, of_same_name};
 pub use secret::{SecretFault, create_command, fix_secret, login_command, secret_expires};
 pub use tag::{rank_known_tags, rank_namesakes};
 

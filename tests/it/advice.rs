@@ -252,7 +252,41 @@ async fn a_missing_repository_is_looked_for_under_other_names() {
     );
     world.namesakes = vec![known("reg.example.com/team/app:1", false)];
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
+    assert_eq!(kinds(&review), [], "another team's");
+    world.beside = vec![("team/web".into(), false)];
+    let review = run(&world, pod("reg.example.com/app:1"), "").await;
+    assert_eq!(kinds(&review), [], "of a namespace that is not the object's own");
+    world.beside = vec![("team/web".into(), true)];
+    let review = run(&world, pod("reg.example.com/app:1"), "").await;
     insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
+}
+
+#[tokio::test]
+async fn another_teams_repository_of_the_same_name_is_not_named() {
+    let nameless =
+        Outcome::RepositoryMissing { code: Some(pullgate::pull::ErrorCode::NameUnknown) };
+    let mut world = ["team-b/app", "team-a/v2/app", "team-a/api"].iter().fold(
+        World::enforcing().answer("reg.example.com/team-a/app:1", "", nameless),
+        |world, there| world.answer(&format!("reg.example.com/{there}:1"), "", exists()),
+    );
+    // Here, and as the registry lists them to the pod.
+    world.beside = vec![("team-b/app".into(), false)];
+    world.catalogue = vec!["team-b/app".into(), "team-a/v2/app".into()];
+    world.namesakes = vec![known("reg.example.com/team-b/app:1", false)];
+    let review = run(&world, pod("reg.example.com/team-a/app:1"), TALKATIVE).await;
+    assert_eq!(kinds(&review), []);
+    world.catalogue.push("team-a/api".into());
+    let review = run(&world, pod("reg.example.com/team-a/app:1"), TALKATIVE).await;
+    let beside = (AdviceKind::NearestRepository, "reg.example.com/team-a/api:1");
+    assert_eq!(kinds(&review), [beside], "spelt nearly so, in the team's own path");
+    world.beside.push(("team-a/v2/app".into(), false));
+    let review = run(&world, pod("reg.example.com/team-a/app:1"), TALKATIVE).await;
+    let below = (AdviceKind::NearestRepository, "reg.example.com/team-a/v2/app:1");
+    assert_eq!(kinds(&review), [below], "the user sees it, and it is the team's");
+    world.may_list = false;
+    world.catalogue.pop();
+    let review = run(&world, pod("reg.example.com/team-a/app:1"), TALKATIVE).await;
+    assert_eq!(kinds(&review), [], "whoever may not see it");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ impl AdviceContext<'_> {
 
     /// The same tag, or the digest that it was known to be, under another name that runs here.
     async fn same_elsewhere(self) -> Option<Advice> {
-        let known = self.namesakes();
+        let known = self.namesakes_of_the_team();
         let ran = self.history.known_tags.iter().find(|known| known.names(self.wanted));
         let digest = ran.and_then(|known| known.digest.as_ref());
         let candidates: Vec<&KnownTag> = rank_namesakes(self.wanted, &known)

@@ -8,10 +8,11 @@ use futures::join;
 use super::AdviceContext;
 use super::proof::{MAX_TRIES, Whose};
 use crate::advice::{
-    Advice, Nearness, misspelt, nearest_tags, rank_known_tags, rank_namesakes, spellings,
+    Advice, Nearness, TeamPaths, misspelt, nearest_tags, of_same_name, rank_known_tags,
+    rank_namesakes, spellings,
 };
 use crate::credential::Credential;
-use crate::history::{HistoryQuestion, KnownTag};
+use crate::history::{HistoryQuestion, KnownTag, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Cause, Outcome};
 
@@ -156,7 +157,10 @@ impl AdviceContext<'_> {
             visibility: self.visibility,
         };
         let here = context.sources.health.repositories_beside(&question);
-        let near = misspelt(self.wanted, here.iter().map(|name| &**name));
+        let own = self.own_repositories();
+        let team = TeamPaths::new(self.wanted, own.iter().map(|name| &**name));
+        let mut near = misspelt(&team, here.iter().map(|name| &**name));
+        near.extend(of_same_name(&team, here.iter().map(|name| &**name)));
         if let Some((meant, _)) = context.first_proven(&near, |image| image, Whose::Kubelet).await {
             return Some(Advice::meant_repository(meant));
         }
@@ -166,14 +170,40 @@ impl AdviceContext<'_> {
         let registry = context.sources.registry;
         let asked = context.as_asked(self.wanted);
         let listed = registry.repositories(&asked, credential.as_ref(), until).await.ok()?;
-        let near = misspelt(self.wanted, listed.tags.iter().map(|name| &**name));
+        let near = misspelt(&team, listed.tags.iter().map(|name| &**name));
         let (meant, _) = context.first_proven(&near, |image| image, Whose::Pod).await?;
         Some(Advice::meant_repository(meant))
     }
 
+    /// The repositories of this registry of which something runs in the object's own namespace, if
+    /// the user may see that.
+    fn own_repositories(self) -> Vec<Box<str>> {
+        let namespace = self.context.subject.namespace;
+        if !self.visibility.includes(namespace) {
+            return Vec::new();
+        }
+        let visibility = Visibility::Namespaces(vec![namespace.into()]);
+        let question =
+            HistoryQuestion { reference: self.wanted, namespace, visibility: &visibility };
+        self.context.sources.health.repositories_beside(&question)
+    }
+
+    /// Images of the same name elsewhere that the user may see: those of the object's own
+    /// namespace, and those that share the team's path.
+    pub(super) fn namesakes_of_the_team(self) -> Vec<KnownTag> {
+        let mut known = self.namesakes();
+        if known.is_empty() {
+            return known;
+        }
+        let own = self.own_repositories();
+        let team = TeamPaths::new(self.wanted, own.iter().map(|name| &**name));
+        known.retain(|one| one.in_namespace || team.includes(one.reference.repository()));
+        known
+    }
+
     /// An image of the same name that runs here from another repository.
     async fn namesake(self) -> Option<Advice> {
-        let known = self.namesakes();
+        let known = self.namesakes_of_the_team();
         let ranked = rank_namesakes(self.wanted, &known);
         let (known, _) = self
             .context

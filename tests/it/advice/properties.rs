@@ -16,7 +16,7 @@ use crate::review::{deployment, run_as};
 
 const CASES: u64 = 5_000;
 const HOST: &str = "reg.example.com";
-const REPOSITORIES: &[&str] = &["app", "team/app", "other/app"];
+const REPOSITORIES: &[&str] = &["app", "team/app", "team/v2/app", "other/app"];
 const TAGS: &[&str] = &[
     "1.0.0",
     "v1.0.0",
@@ -134,6 +134,8 @@ fn scene(dice: &mut Dice) -> Scene {
         let more = history(dice, other);
         world.namesakes.extend(more.into_iter().map(|tag| KnownTag { in_namespace: false, ..tag }));
     }
+    // What is below this path is the team's own.
+    world.beside = vec![("team/web".into(), true)];
     neighbours(dice, &mut world);
     let image = format!("{HOST}/{repository}:{}", dice.pick(TAGS));
     let user = if dice.one_in(3) { ACCOUNT } else { "ann" };
@@ -235,6 +237,7 @@ impl Scene {
                 AdviceKind::NearestRepository | AdviceKind::OtherSource => {
                     assert!(self.serves(value, None), "{value} is not served");
                     assert!(self.visible().contains(value), "{value} comes to light");
+                    assert!(value.contains("/team/"), "{value} is another team's");
                 }
                 AdviceKind::PullSecret => {
                     assert!(self.serves(&self.image, Some(value)), "{value} does not work");

@@ -57,6 +57,11 @@ pub struct World {
     pub annotations: Vec<(Box<str>, Box<str>)>,
     /// Images of the same name elsewhere, in namespaces of others.
     pub namesakes: Vec<KnownTag>,
+    /// Repositories of every registry of which something runs here, and whether in the object's own
+    /// namespace.
+    pub beside: Vec<(Box<str>, bool)>,
+    /// Repositories as every registry lists them to anybody.
+    pub catalogue: Vec<Box<str>>,
     /// Tags as the registry lists them, by repository and secret.
     pub listed: BTreeMap<(String, String), Vec<Box<str>>>,
     /// What CRI-O's list makes of short names.
@@ -210,6 +215,16 @@ impl ManifestSource for World {
         ImageReference::parse(full).unwrap().with_tag(short.tag()?).ok()
     }
 
+    fn repositories(
+        &self,
+        _: &ImageReference,
+        _: Option<&Credential>,
+        _: Instant,
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        let tags = self.catalogue.clone();
+        async { Ok(Arc::new(TagList { tags, truncated: false })) }.boxed()
+    }
+
     fn tags(
         &self,
         repository: &ImageReference,
@@ -344,6 +359,14 @@ impl HealthSource for World {
         } else {
             Vec::new()
         }
+    }
+
+    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        let told = |own: bool| match question.visibility {
+            Visibility::Cluster => true,
+            some @ Visibility::Namespaces(_) => own && some.includes(question.namespace),
+        };
+        self.beside.iter().filter(|(_, own)| told(*own)).map(|(name, _)| name.clone()).collect()
     }
 
     fn namespaces_of(&self, _: &[ImageReference], most: usize) -> Vec<Box<str>> {
