@@ -3,7 +3,7 @@
 
 mod bad_input;
 mod baseline;
-mod credentials;
+pub mod credentials;
 pub mod formats;
 mod inputs;
 mod json;
@@ -13,7 +13,7 @@ mod private;
 mod registry;
 mod render;
 pub mod run;
-mod schema;
+pub mod schema;
 mod shell;
 mod terminal;
 mod text;

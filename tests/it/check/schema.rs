@@ -5,7 +5,18 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 /// Words that restrict nothing.
-const WORDS: &[&str] = &["$schema", "$id", "id", "title", "description", "default", "format"];
+const WORDS: &[&str] = &[
+    "$schema",
+    "$id",
+    "id",
+    "title",
+    "description",
+    "default",
+    "format",
+    "$comment",
+    "examples",
+    "markdownDescription",
+];
 
 /// Everything about a value that its schema does not allow, each with its place.
 pub fn faults(schema: &Value, value: &Value) -> Vec<String> {
@@ -21,6 +32,12 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn value(&mut self, schema: &Value, value: &Value, at: &str) {
+        if let Some(all) = schema.as_bool() {
+            if !all {
+                self.faults.push(format!("{at}: not allowed"));
+            }
+            return;
+        }
         for (word, rule) in schema.as_object().unwrap() {
             if !WORDS.contains(&word.as_str()) {
                 self.word(word, rule, schema, value, at);
@@ -29,24 +46,32 @@ impl Check<'_> {
     }
 
     fn word(&mut self, word: &str, rule: &Value, schema: &Value, value: &Value, at: &str) {
-        let length = value.as_array().map_or(0, Vec::len) as u64;
-        let number = value.as_f64().unwrap_or_default();
         let fine = match word {
-            "definitions" | "additionalProperties" => true,
+            // The second is read with `properties`, the others with `if`.
+            "definitions" | "additionalProperties" | "then" | "else" => true,
             "$ref" => {
                 let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
                 self.value(self.root.pointer(pointer).unwrap(), value, at);
                 true
             }
-            "type" => is_of(rule, value),
-            "enum" => rule.as_array().unwrap().contains(value),
-            "required" => rule
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|key| value.get(key.as_str().unwrap()).is_some()),
-            "properties" => {
-                self.members(rule.as_object().unwrap(), schema, value, at);
+            "allOf" => {
+                for rule in rule.as_array().unwrap() {
+                    self.value(rule, value, at);
+                }
+                true
+            }
+            "if" => {
+                let then = if self.allows(rule, value) { "then" } else { "else" };
+                if let Some(rule) = schema.get(then) {
+                    self.value(rule, value, at);
+                }
+                true
+            }
+            "properties" | "patternProperties" => {
+                // Both at once, for what neither of them names.
+                if word == "properties" || schema.get("properties").is_none() {
+                    self.members(schema, value, at);
+                }
                 true
             }
             "items" => {
@@ -55,46 +80,85 @@ impl Check<'_> {
                 }
                 true
             }
-            "minItems" => !value.is_array() || length >= rule.as_u64().unwrap(),
-            "uniqueItems" => {
-                let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                items.iter().enumerate().all(|(index, item)| !items[..index].contains(item))
-            }
-            "minimum" => !value.is_number() || number >= rule.as_f64().unwrap(),
-            "maximum" => !value.is_number() || number <= rule.as_f64().unwrap(),
-            "pattern" => {
-                let pattern = Regex::new(rule.as_str().unwrap()).unwrap();
-                value.as_str().is_none_or(|text| pattern.is_match(text))
-            }
             "anyOf" => self.matching(rule, value) >= 1,
             "oneOf" => self.matching(rule, value) == 1,
-            _ => panic!("this test does not know `{word}`"),
+            "not" => !self.allows(rule, value),
+            "dependencies" => rule.as_object().unwrap().iter().all(|(key, needs)| {
+                value.get(key).is_none() || has_all(needs.as_array().unwrap(), value)
+            }),
+            _ => restricts(word, rule, value),
         };
         if !fine {
             self.faults.push(format!("{at}: {word}: {value}"));
         }
     }
 
-    fn members(&mut self, rules: &Map<String, Value>, schema: &Value, value: &Value, at: &str) {
+    fn members(&mut self, schema: &Value, value: &Value, at: &str) {
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
         for (key, member) in value.as_object().into_iter().flatten() {
             let at = format!("{at}/{key}");
-            match (rules.get(key), schema.get("additionalProperties")) {
-                (None, Some(Value::Bool(false))) => self.faults.push(format!("{at}: not known")),
-                (Some(rule), _) | (None, Some(rule @ Value::Object(_))) => {
-                    self.value(rule, member, &at);
+            let named = schema.get("properties").and_then(|rules| rules.get(key));
+            let by_pattern = patterns.into_iter().flatten();
+            let by_pattern =
+                by_pattern.filter(|(pattern, _)| Regex::new(pattern).unwrap().is_match(key));
+            let rules: Vec<&Value> =
+                named.into_iter().chain(by_pattern.map(|(_, rule)| rule)).collect();
+            for rule in &rules {
+                self.value(rule, member, &at);
+            }
+            match schema.get("additionalProperties") {
+                Some(Value::Bool(false)) if rules.is_empty() => {
+                    self.faults.push(format!("{at}: not known"));
                 }
-                (None, _) => {}
+                Some(rule @ Value::Object(_)) if rules.is_empty() => self.value(rule, member, &at),
+                _ => {}
             }
         }
     }
 
+    fn allows(&self, rule: &Value, value: &Value) -> bool {
+        let mut faults = Vec::new();
+        Check { root: self.root, faults: &mut faults }.value(rule, value, "");
+        faults.is_empty()
+    }
+
     fn matching(&self, rules: &Value, value: &Value) -> usize {
-        let matches = |rule: &&Value| {
-            let mut faults = Vec::new();
-            Check { root: self.root, faults: &mut faults }.value(rule, value, "");
-            faults.is_empty()
-        };
-        rules.as_array().unwrap().iter().filter(matches).count()
+        rules.as_array().unwrap().iter().filter(|rule| self.allows(rule, value)).count()
+    }
+}
+
+fn has_all(keys: &[Value], value: &Value) -> bool {
+    keys.iter().all(|key| value.get(key.as_str().unwrap()).is_some())
+}
+
+/// The words that look at this value alone.
+fn restricts(word: &str, rule: &Value, value: &Value) -> bool {
+    let limit = || rule.as_u64().unwrap();
+    let length = |value: Option<usize>| value.map(|length| length as u64);
+    let items = length(value.as_array().map(Vec::len));
+    let characters = length(value.as_str().map(|text| text.chars().count()));
+    let members = length(value.as_object().map(Map::len));
+    match word {
+        "type" => is_of(rule, value),
+        "enum" => rule.as_array().unwrap().contains(value),
+        "const" => rule == value,
+        "required" => !value.is_object() || has_all(rule.as_array().unwrap(), value),
+        "minItems" => items.is_none_or(|items| items >= limit()),
+        "maxItems" => items.is_none_or(|items| items <= limit()),
+        "minLength" => characters.is_none_or(|characters| characters >= limit()),
+        "maxLength" => characters.is_none_or(|characters| characters <= limit()),
+        "maxProperties" => members.is_none_or(|members| members <= limit()),
+        "uniqueItems" => {
+            let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            items.iter().enumerate().all(|(index, item)| !items[..index].contains(item))
+        }
+        "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
+        "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
+        "pattern" => {
+            let pattern = Regex::new(rule.as_str().unwrap()).unwrap();
+            value.as_str().is_none_or(|text| pattern.is_match(text))
+        }
+        _ => panic!("this test does not know `{word}`"),
     }
 }
 
@@ -129,4 +193,31 @@ fn faults_are_found() {
         faults(serde_json::json!({"b": [1, 1]})),
         "/b: uniqueItems: [1,1]; : required: {\"b\":[1,1]}"
     );
+}
+
+#[test]
+fn faults_of_conditions_are_found() {
+    let schema = serde_json::json!({
+        "if": {"properties": {"kind": {"const": "a"}}}, "then": {"required": ["a"]},
+        "else": {"allOf": [{"not": {"required": ["a"]}}]},
+        "patternProperties": {"^n": {"maxLength": 2, "minLength": 1}, "^m": {"maxItems": 1}},
+        "additionalProperties": {"type": "string"}, "maxProperties": 3,
+        "dependencies": {"n1": ["n2"]},
+    });
+    let faults = |value: Value| faults(&schema, &value).join("; ");
+    assert_eq!(faults(serde_json::json!({"kind": "a", "a": "", "m": [1]})), "");
+    assert_eq!(faults(serde_json::json!({"kind": "b", "n1": "xx", "n2": "x"})), "");
+    assert_eq!(faults(serde_json::json!({"kind": "a"})), ": required: {\"kind\":\"a\"}");
+    for (wrong, word) in [
+        (serde_json::json!({"kind": "b", "a": ""}), ": not: "),
+        (serde_json::json!({"kind": "b", "n2": "xxx"}), "/n2: maxLength"),
+        (serde_json::json!({"kind": "b", "n2": ""}), "/n2: minLength"),
+        (serde_json::json!({"kind": "b", "m": [1, 2]}), "/m: maxItems"),
+        (serde_json::json!({"kind": "b", "n1": "x"}), ": dependencies"),
+        (serde_json::json!({"kind": "b", "x": 1}), "/x: type"),
+        (serde_json::json!({"kind": "b", "x": "", "y": "", "z": ""}), ": maxProperties"),
+    ] {
+        let found = faults(wrong);
+        assert!(found.starts_with(word) && !found.contains(';'), "{word}: {found}");
+    }
 }

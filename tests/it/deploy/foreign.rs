@@ -4,8 +4,49 @@
 use serde_json::{Value, json};
 
 use super::chart::render;
-use super::program;
+use super::{program, read};
 use crate::cluster::control_plane::ControlPlane;
+
+/// What pipelines of these kinds run, as the projects' definitions want it. Tekton's own webhook is not
+/// there; its definition of a Task has a schema.
+#[test]
+fn the_task_and_the_hook_are_accepted_as_they_stand() {
+    let (Some(apiserver), Some(file)) =
+        (program("kube-apiserver"), program("definitions/tekton.dev_tasks.yaml"))
+    else {
+        return;
+    };
+    let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
+    let kubectl = cluster.admin();
+    kubectl.run(&["apply", "--server-side", "-f", file.to_str().unwrap()]).ok().unwrap();
+    let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    kubectl.run(&established).ok().unwrap();
+    let dry = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let task = read("deploy/pipelines/tekton-task.yaml");
+    let hook = read("deploy/pipelines/argocd-presync.yaml");
+    for (text, created) in [
+        (&task, "task.tekton.dev/pullgate-check created (server dry run)\n"),
+        (
+            &hook,
+            "configmap/pullgate-images created (server dry run)\n\
+             job.batch/pullgate-check created (server dry run)\n",
+        ),
+    ] {
+        let applied = kubectl.run_with(&dry, text);
+        assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{}", applied.stdout);
+        assert_eq!(applied.stdout, created);
+    }
+    // The definitions do check: a field that they do not know, and one of another type, is refused.
+    for (text, right, wrong) in [
+        (&task, "workingDir:", "workingDirectory:"),
+        (&task, "optional: true", "optional: often"),
+        (&hook, "activeDeadlineSeconds:", "activeDeadline:"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let refused = kubectl.run_with(&dry, &text.replace(right, wrong));
+        assert_ne!(refused.code, 0, "{wrong}: {}", refused.stdout);
+    }
+}
 
 const DEFINITIONS: [&str; 4] = [
     "cert-manager.io_certificates",
