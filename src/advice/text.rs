@@ -37,6 +37,12 @@ impl Advice {
         Self::new(AdviceKind::NearestTag, tag, message)
     }
 
+    /// Whether it says no more than which tag to use.
+    pub fn is_tag_to_use(&self) -> bool {
+        let is_tag = matches!(self.kind, AdviceKind::KnownGoodTag | AdviceKind::NearestTag);
+        is_tag && self.message.starts_with("use ")
+    }
+
     /// An image of the same name that runs here from another repository.
     pub fn namesake(known: &KnownTag) -> Self {
         let image = &known.reference;

@@ -5,6 +5,8 @@
 //! registry's. What does not fit whole is left out, least important first: nothing that a person
 //! would copy is ever cut. `docs/messages.md` shows every line.
 
+use std::fmt::Write as _;
+
 use super::cause::{escape_list, sentence, tls_words};
 use super::limits::MAX_WARNING;
 use super::stats::{FailureStats, NodesFailing};
@@ -199,6 +201,32 @@ impl Finding<'_> {
         tls_words(fault.unwrap_or(TlsFault::Handshake))
     }
 
+    /// The advice in words. Tags that would do are one sentence, with the reason for the best of them.
+    fn ways(&self) -> Vec<(AdviceKind, String)> {
+        let others = self.advice.iter().filter(|advice| advice.is_tag_to_use()).skip(1);
+        let mut others: Vec<&str> = others.map(|advice| &*advice.value).collect();
+        let last = others.pop();
+        let mut ways = Vec::new();
+        let mut has_tag = false;
+        for advice in self.advice {
+            let mut words = advice.message.clone();
+            if advice.is_tag_to_use() {
+                if has_tag {
+                    continue;
+                }
+                has_tag = true;
+                for tag in &others {
+                    let _ = write!(words, ", `{tag}`");
+                }
+                if let Some(tag) = last {
+                    let _ = write!(words, " or `{tag}`");
+                }
+            }
+            ways.push((advice.kind, words));
+        }
+        ways
+    }
+
     /// What follows the head, in the order in which it is read.
     fn tails(&self) -> Vec<Tail> {
         let mut tails = Vec::new();
@@ -211,14 +239,14 @@ impl Finding<'_> {
         let alone = self.picture.filter(|_| self.is_of_the_registry());
         say(1, alone.and_then(|picture| picture.failing()));
         say(1, alone.and_then(|picture| picture.rest()));
-        for (index, advice) in self.advice.iter().enumerate() {
+        for (index, (kind, words)) in self.ways().into_iter().enumerate() {
             // The first is the best one; what runs on is worth more than a second way.
-            let rank = match advice.kind {
+            let rank = match kind {
                 _ if index == 0 => 0,
                 AdviceKind::KeepsRunning => 2,
                 _ => 5,
             };
-            say(rank, Some(advice.message.clone()));
+            say(rank, Some(words));
         }
         if !self.ruling.refused {
             say(4, self.looker());

@@ -11,7 +11,7 @@ use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
 use super::stream;
-use crate::cli::output::{InputError, Position, say};
+use crate::cli::output::{InputError, Position, count, say};
 use crate::policy::PullgatePolicy;
 use crate::text::clean;
 
@@ -77,8 +77,10 @@ pub(super) fn read(
         passed_over(&inputs.unrendered);
     }
     if manifests.passed_over > 0 {
-        let count = manifests.passed_over;
-        say(format_args!("passed over {count} documents that are no objects of Kubernetes"));
+        say(format_args!(
+            "passed over {} without an object of Kubernetes",
+            count(manifests.passed_over, "document")
+        ));
     }
     Ok(Reading { manifests, unread: faults.tell() })
 }
