@@ -77,6 +77,13 @@ impl PullgatePolicy {
         policy
     }
 
+    /// The same as it counts for files, where nobody is in a hurry: what it leaves open is noted.
+    #[must_use]
+    pub fn for_files(mut self) -> Self {
+        self.spec.advice.mutable_tags.get_or_insert(true);
+        self
+    }
+
     /// The document's settings.
     pub fn spec(&self) -> &PullgatePolicySpec {
         &self.spec

@@ -29,6 +29,7 @@ use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use format::{OutputRequest, check_requests, write_reports};
 pub(super) use place::{InputError, Place, Position};
+pub(super) use rule::{LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL};
 pub(super) use severity::FailOn;
 use severity::Severity;
 pub(super) use terminal::Progress;
@@ -117,6 +118,8 @@ pub(super) struct ImageFinding {
     pub(super) skipped: bool,
     /// Whether an exception of the policy lets it through.
     pub(super) excepted: bool,
+    /// The rule of what is worth knowing of it although it works.
+    pub(super) noted: Option<&'static str>,
     /// Which credentials matched and what each got, if asked for.
     pub(super) credentials: Option<CredentialReport>,
     /// What was learned of the image itself.

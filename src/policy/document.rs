@@ -447,8 +447,10 @@ pub struct AdviceSettings {
     /// Secrets for it, which the chart gives where this is set.
     pub list_secrets: bool,
     /// Whether tags that move are noted, also where everything can be pulled: `latest` under
-    /// `IfNotPresent`, and tags under which pods have different images at once.
-    pub mutable_tags: bool,
+    /// `IfNotPresent`, and tags under which pods have different images at once. If it is not given,
+    /// `pullgate check` notes them and admission does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutable_tags: Option<bool>,
     /// Whether an Event on the owning workload gives the long form.
     pub events: bool,
 }
@@ -456,7 +458,7 @@ pub struct AdviceSettings {
 impl AdviceSettings {
     /// Whether tags that move are noted.
     pub fn notes_mutable_tags(&self) -> bool {
-        self.enabled && self.mutable_tags
+        self.enabled && self.mutable_tags.unwrap_or(false)
     }
 }
 
@@ -467,7 +469,7 @@ impl Default for AdviceSettings {
             tags: true,
             pull_secrets: true,
             list_secrets: false,
-            mutable_tags: false,
+            mutable_tags: None,
             events: false,
         }
     }

@@ -9,6 +9,7 @@ mod inputs;
 mod json;
 mod lock;
 mod many;
+mod noted;
 mod private;
 mod registry;
 mod render;

@@ -275,9 +275,9 @@ async fn tags_that_would_do_are_named_together() {
         world = world.answer(&format!("reg.example.com/app:{tag}"), "", exists());
     }
     let tags = ["1.1", "1.2", "1.3"].map(Into::into).to_vec();
-    world.listed.insert(("app".to_owned(), String::new()), tags);
+    world.listed.insert(("reg.example.com/app".to_owned(), String::new()), tags);
     let review = run(&world, deployment("reg.example.com/app:1.4"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1.4: tag not found in the registry; use `1.3` (the nearest version), `1.2` or `1.1`; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1.4: tag not found in the registry; use `1.3` (the nearest version) or `1.2`; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]

@@ -16,7 +16,11 @@ use super::manifest::Found;
 use super::runner::{WithLogin, WithoutSecrets, without_secrets};
 use super::source::FileSource;
 use super::timed::TimedSource;
-use crate::cli::output::{AdviceEntry, ImageEntry, ImageFinding, Place, Position, PullFacts};
+use crate::advice::AdviceKind;
+use crate::cli::output::{
+    AdviceEntry, ImageEntry, ImageFinding, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, Place, Position,
+    PullFacts,
+};
 use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
 use crate::pull::{
@@ -219,6 +223,7 @@ impl Judge<'_> {
             advice,
             decision: if pods_denied { Decision::Deny } else { image.ruling.decision },
             skipped: skipped.is_some(),
+            noted: noted(image),
             excepted: image.ruling.because == Reason::Exception,
             pull: self.pull_facts(image),
             credentials: self.explain_credentials.then(|| {
@@ -301,6 +306,21 @@ impl Judge<'_> {
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
 fn start() -> Instant {
     Instant::now()
+}
+
+/// The rule of what is worth knowing of an image that works.
+fn noted(image: &ImageReview) -> Option<&'static str> {
+    if image.assessment.verdict != Verdict::Works || !image.is_noted() {
+        return None;
+    }
+    let has = |kind| image.advice.iter().any(|advice| advice.kind == kind);
+    if image.nodes_failing.is_some() {
+        Some(NODES_FAIL)
+    } else if has(AdviceKind::MutableTag) {
+        Some(MUTABLE_TAG)
+    } else {
+        has(AdviceKind::SecretExpires).then_some(LOGIN_ENDS)
+    }
 }
 
 /// Whether the registry said to somebody who may see the repository that it is not there.

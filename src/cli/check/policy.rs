@@ -47,7 +47,7 @@ pub(super) async fn read(
     };
     let score = of_cluster.as_ref().map(|chosen| chosen.score.clone()).unwrap_or_default();
     let policy = of_file.or(of_cluster.map(|chosen| chosen.policy)).unwrap_or_default();
-    let (policy, without_files) = policy.without_files(wiring::given_files(flags));
+    let (policy, without_files) = policy.for_files().without_files(wiring::given_files(flags));
     if !without_files.is_empty() {
         say(listed_words(&without_files));
     }

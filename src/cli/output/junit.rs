@@ -116,6 +116,7 @@ fn case(text: &mut String, counts: &mut Counts, entry: &ImageEntry, severity: Se
     }
     let words = match severity {
         Severity::Warning => format!("warning: {}", entry.line()),
+        Severity::Note if finding.noted.is_some() => format!("note: {}", entry.line()),
         _ => finding.pull.words(),
     };
     if !words.is_empty() {

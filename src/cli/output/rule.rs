@@ -19,6 +19,13 @@ const MOVED: &str = "tag_moved";
 /// The rule of an image that the lock file does not have.
 const NOT_LOCKED: &str = "not_locked";
 
+/// The rule of a tag that everybody moves, kept on nodes as it once was.
+pub(in crate::cli) const MUTABLE_TAG: &str = "mutable_tag";
+/// The rule of a pull secret that soon gets nothing any more.
+pub(in crate::cli) const LOGIN_ENDS: &str = "pull_secret_expires";
+/// The rule of an image whose registry nodes fail to reach.
+pub(in crate::cli) const NODES_FAIL: &str = "nodes_fail";
+
 /// The name under which input that cannot be read is reported; it is no finding.
 pub(super) const UNREADABLE: &str = "unreadable_input";
 
@@ -60,7 +67,35 @@ pub(super) fn rules() -> Vec<Rule> {
         next_step: "run `pullgate lock`",
         is_transient: false,
     });
+    rules.extend(noted());
     rules
+}
+
+/// Those of images that work.
+fn noted() -> [Rule; 3] {
+    [
+        Rule {
+            id: MUTABLE_TAG,
+            summary: "The tag may mean another image tomorrow".to_owned(),
+            evidence: "the tag and its pull policy, and the images that pods have under it",
+            next_step: "pin the digest (`pullgate pin`), or use a tag that stays",
+            is_transient: true,
+        },
+        Rule {
+            id: LOGIN_ENDS,
+            summary: "The login of the pull secret ends within a day".to_owned(),
+            evidence: "the end that the login names",
+            next_step: "renew the pull secret",
+            is_transient: true,
+        },
+        Rule {
+            id: NODES_FAIL,
+            summary: "Nodes fail to reach the registry".to_owned(),
+            evidence: "what nodes reported of their latest pulls",
+            next_step: "see `pullgate explain --registry HOST`",
+            is_transient: true,
+        },
+    ]
 }
 
 fn of_cause(cause: Cause) -> Rule {
@@ -86,6 +121,7 @@ impl Rule {
         let page = match self.id {
             REFUSED => Some("policy.md"),
             MOVED | NOT_LOCKED => Some("pipelines.md"),
+            MUTABLE_TAG | LOGIN_ENDS | NODES_FAIL => Some("check.md"),
             _ => None,
         };
         if let Some(page) = page {
@@ -100,7 +136,7 @@ pub(super) fn rule_id(entry: &ImageEntry) -> &'static str {
     match &entry.lock {
         Some(LockFault::Moved { .. }) => MOVED,
         Some(LockFault::Missing) => NOT_LOCKED,
-        None => entry.finding.cause.map_or(REFUSED, Cause::as_str),
+        None => entry.finding.cause.map(Cause::as_str).or(entry.finding.noted).unwrap_or(REFUSED),
     }
 }
 

@@ -57,7 +57,10 @@ impl FailOn {
             Severity::Error
         } else if !entry.known && (finding.decision == Decision::Warn || fails) {
             Severity::Warning
-        } else if finding.skipped || (finding.verdict == Verdict::Works && finding.cause.is_none())
+        } else if finding.skipped
+            || (finding.verdict == Verdict::Works
+                && finding.cause.is_none()
+                && finding.noted.is_none())
         {
             Severity::None
         } else {

@@ -81,7 +81,7 @@ fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> Str
     if line > 0 {
         head.push(format!("line {line}"));
     }
-    if entry.lock.is_some() || finding.cause.is_some() {
+    if entry.lock.is_some() || finding.cause.is_some() || finding.noted.is_some() {
         head.push(entry.rule().to_owned());
     }
     match finding.decision {

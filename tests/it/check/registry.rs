@@ -1,4 +1,4 @@
-//! A small registry on loopback: `shop/web:1.0` for everybody, `team/app:1.0` behind a login,
+//! A small registry on loopback: `shop/web:1.0` and `:latest` for everybody, `team/app:1.0` behind a login,
 //! `multi/arm:1` as an index for linux/arm64 alone.
 
 use std::net::SocketAddr;
@@ -34,9 +34,9 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         return refusal(&method, StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
     }
     let (media, body) = match uri.path() {
-        "/v2/shop/web/manifests/1.0" | "/v2/team/app/manifests/1.0" => {
-            ("application/vnd.oci.image.manifest.v1+json", MANIFEST)
-        }
+        "/v2/shop/web/manifests/1.0"
+        | "/v2/shop/web/manifests/latest"
+        | "/v2/team/app/manifests/1.0" => ("application/vnd.oci.image.manifest.v1+json", MANIFEST),
         path if path == format!("/v2/shop/web/manifests/{}", digest(MANIFEST.as_bytes())) => {
             ("application/vnd.oci.image.manifest.v1+json", MANIFEST)
         }

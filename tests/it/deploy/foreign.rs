@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::chart::render;
 use super::{program, read};
 use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::wait_until;
 
 /// What pipelines of these kinds run, as the projects' definitions want it. Tekton's own webhook is not
 /// there; its definition of a Task has a schema.
@@ -20,7 +21,8 @@ fn the_task_and_the_hook_are_accepted_as_they_stand() {
     let kubectl = cluster.admin();
     kubectl.run(&["apply", "--server-side", "-f", file.to_str().unwrap()]).ok().unwrap();
     let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-    kubectl.run(&established).ok().unwrap();
+    // It has no conditions at first, which kubectl takes for an error.
+    wait_until("the definition", || Ok(kubectl.run(&established).ok()?)).unwrap();
     let dry = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
     let task = read("deploy/pipelines/tekton-task.yaml");
     let hook = read("deploy/pipelines/argocd-presync.yaml");
