@@ -455,13 +455,6 @@ pub struct AdviceSettings {
     pub events: bool,
 }
 
-impl AdviceSettings {
-    /// Whether tags that move are noted.
-    pub fn notes_mutable_tags(&self) -> bool {
-        self.enabled && self.mutable_tags.unwrap_or(false)
-    }
-}
-
 impl Default for AdviceSettings {
     fn default() -> Self {
         Self {

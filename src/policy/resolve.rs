@@ -165,6 +165,12 @@ impl PullgatePolicy {
         self.spec.action_for(scope, cause) == Some(Action::Allow)
     }
 
+    /// Whether tags that move are noted.
+    pub fn notes_mutable_tags(&self) -> bool {
+        let advice = &self.spec.advice;
+        advice.enabled && advice.mutable_tags.unwrap_or(false)
+    }
+
     /// Whether this image is never looked up.
     pub fn skips(&self, reference: &ImageReference) -> bool {
         self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))

@@ -134,7 +134,7 @@ impl ReviewContext<'_> {
             return review;
         }
         advise::note_nodes_failing(context, &mut review, shown.clone()).await;
-        let notes_tags = context.subject.policy.spec().advice.notes_mutable_tags();
+        let notes_tags = context.subject.policy.notes_mutable_tags();
         if notes_tags && review.nodes_failing.is_none() {
             advise::note_mutable_tag(context, &mut review, shown).await;
         }
