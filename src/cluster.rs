@@ -42,7 +42,7 @@ use jiff::Timestamp;
 
 use crate::history::{
     BuildJob, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory, OwnerKind,
-    PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility,
+    PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{
@@ -391,6 +391,18 @@ impl HealthSource for Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.history(question, now)
+    }
+
+    fn visible_history(
+        &self,
+        question: &HistoryQuestion<'_>,
+        listed: &[&str],
+        now: Timestamp,
+    ) -> VisibleHistory {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.visible_history(question, listed, now)
     }
 
     fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {

@@ -16,6 +16,7 @@ pub use accuracy::{
 pub use builds::{Builds, JobView};
 pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
+    VisibleHistory,
 };
 pub use index::{
     FailingWorkload, HealthIndex, IndexSize, Limits, OwnerKind, Refusal, RegistryCounts, Rewrite,

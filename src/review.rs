@@ -51,8 +51,8 @@ pub use source::{
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
 };
 pub use webhook::{
-    AdmissionOutcome, Endpoint, REOPENED, ReviewRecord, Reviewer, Skip, denied_under, held_back_by,
-    label_words, learning_words,
+    AdmissionOutcome, Endpoint, HISTORY_HIDDEN, REOPENED, ReviewRecord, Reviewer, Skip,
+    denied_under, held_back_by, label_words, learning_words,
 };
 
 /// Where a review gets its evidence.

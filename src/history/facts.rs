@@ -95,6 +95,16 @@ pub struct History {
     pub registry: RegistryHealth,
 }
 
+/// What of an image's history may count in the answer to somebody who may not see all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VisibleHistory {
+    /// When it last ran in namespaces that the user may see.
+    pub last_success: Option<Timestamp>,
+    /// Whether anything of its registry ran elsewhere, or is on a node without that the user may see
+    /// who ran it. It is the same for all images of the registry.
+    pub elsewhere: bool,
+}
+
 /// A success of a reference in this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Success {

@@ -25,6 +25,7 @@ mod running;
 mod report;
 mod accuracy;
 mod snapshot;
+mod visible;
 mod workloads;
 
 #[cfg(test)]

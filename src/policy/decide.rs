@@ -50,6 +50,9 @@ pub struct DecisionInput<'a> {
     pub untried_login: bool,
     /// Whether the registry as a whole is in trouble.
     pub registry_in_trouble: bool,
+    /// Whether what others run of this registry may speak for the image, and the user may not see
+    /// it. It is the same for all images of the registry.
+    pub history_hidden: bool,
     /// Whether the cluster's history may be believed, or there is none at all (command line).
     pub history_current: bool,
     /// The time.
@@ -106,6 +109,8 @@ pub enum Reason {
     OpenEscapes,
     /// The registry as a whole is in trouble.
     RegistryInTrouble,
+    /// Namespaces that the user may not see use the registry: what they run tells nothing here.
+    HistoryHidden,
     /// The image may still be pushed, or the login for it come.
     Grace,
     /// Somebody else may put another image into the pods of this template.
@@ -138,6 +143,7 @@ impl Reason {
         Self::Learning,
         Self::OpenEscapes,
         Self::RegistryInTrouble,
+        Self::HistoryHidden,
         Self::Grace,
         Self::Rewritten,
         Self::RefusedOnce,
@@ -162,6 +168,7 @@ impl Reason {
             Self::Learning => "learning",
             Self::OpenEscapes => "open_escapes",
             Self::RegistryInTrouble => "registry_in_trouble",
+            Self::HistoryHidden => "history_hidden",
             Self::Grace => "grace",
             Self::Rewritten => "rewritten",
             Self::RefusedOnce => "refused_once",
@@ -319,6 +326,7 @@ impl PullgatePolicy {
             (!matter.history_current, Reason::Learning),
             (!refused && !matter.escapes.is_empty(), Reason::OpenEscapes),
             (!refused && matter.registry_in_trouble, Reason::RegistryInTrouble),
+            (!refused && matter.history_hidden, Reason::HistoryHidden),
             (!refused && self.in_grace(matter, subject), Reason::Grace),
             (!refused && matter.refused_once, Reason::RefusedOnce),
             (self.spec.break_glass.opens(matter.user, matter.annotations), Reason::BreakGlass),

@@ -86,6 +86,8 @@ pub struct Observation<'a> {
     pub repository: RepositoryAccess,
     /// Where the pod may land.
     pub eligible: &'a Eligible<'a>,
+    /// Whether it counts what images nodes list: not for who may not see whose they are.
+    pub images_of_nodes: bool,
     /// The runtime of all nodes, where none is known from the nodes themselves.
     pub runtime: Option<Runtime>,
     /// What the platform team vouches for; asked only where the verdict may deny.
@@ -219,7 +221,9 @@ fn never(seen: &Observation<'_>, reference: &ImageReference) -> Assessment {
 /// Whether every node that the pod may land on lists the image, and none would check credentials
 /// again before using it.
 fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> bool {
-    seen.pull_policy != ImagePullPolicy::Always && on_every_node(seen.eligible, reference)
+    seen.images_of_nodes
+        && seen.pull_policy != ImagePullPolicy::Always
+        && on_every_node(seen.eligible, reference)
 }
 
 /// Whether every node that the pods may land on lists the image, at least one is known, and none

@@ -137,13 +137,15 @@ fn other_nodes_may_take_it(
 
 /// Whether the image may already be on a node, and the node would use it.
 fn may_be_on_node(seen: &Observation<'_>, vouches: &Vouches, cause: Cause) -> bool {
+    let is_listed = seen.images_of_nodes
+        && seen
+            .reference
+            .is_ok_and(|image| seen.eligible.nodes.iter().any(|node| lists(node, image)));
     let ruled_out = vouches.preloaded_images != Vouch::Unknown
         && !seen.lived.seen_here
+        && !is_listed
         // A node that lists no more than it may can have what it does not list.
-        && !seen.eligible.nodes.iter().any(|node| vouches.may_have_more_images(node))
-        && !seen
-            .reference
-            .is_ok_and(|reference| seen.eligible.nodes.iter().any(|node| lists(node, reference)));
+        && !seen.eligible.nodes.iter().any(|node| vouches.may_have_more_images(node));
     // From 1.35 the kubelet reads the secrets even for an image that is there.
     let secrets_first = cause == Cause::BrokenPullSecret
         && !seen.eligible.nodes.is_empty()

@@ -14,14 +14,14 @@ use super::visibility::Shown;
 use super::{ImageReview, PodSecrets, ReviewRequest, SeenPod, Sources, advise};
 use crate::advice::{Advice, secret_expires};
 use crate::credential::CredentialOrigin;
-use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Visibility};
+use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Success, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
     Assessment, Attempt, Cause, HistoryFacts, Observation, Purpose, Softened, Verdict, Vouches,
     assess,
 };
-use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts};
+use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts, Node};
 
 /// A denial is never made from an answer that is older.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -49,6 +49,31 @@ pub(super) type SecretsNow<'a> = Shared<BoxFuture<'a, Arc<PodSecrets>>>;
 pub(super) struct ResolvedName<'a> {
     pub written: &'a Result<ImageReference, ReferenceError>,
     pub elsewhere: Option<&'a ImageReference>,
+}
+
+/// What of this cluster's history counts in the judgement of one image.
+#[derive(Clone, Copy)]
+struct Counting {
+    lived: HistoryFacts,
+    images_of_nodes: bool,
+    history_hidden: bool,
+}
+
+impl Counting {
+    const fn all(lived: HistoryFacts) -> Self {
+        Self { lived, images_of_nodes: true, history_hidden: false }
+    }
+}
+
+/// What one image is weighed by.
+#[derive(Clone, Copy)]
+struct Weighing<'a> {
+    places: &'a [ContainerImage],
+    name: ResolvedName<'a>,
+    gathered: &'a Gathered,
+    history: &'a History,
+    counting: Counting,
+    service_is_down: bool,
 }
 
 /// Everything that is known about one image, and what it came to.
@@ -203,12 +228,83 @@ impl ReviewContext<'_> {
     ) -> Judged {
         let gathered = self.ask(places, name, max_age).await;
         let written = name.written.as_ref().ok();
+        let visibility = shown.clone();
         let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
-        let assessment = self.assess(places, name, &gathered, history, None);
-        let is_down = service.is_some();
-        let ruling = self.decide(name, &assessment, &gathered, history, is_down);
-        let would_deny = self.would_deny(places, name, &assessment, &gathered, history, is_down);
+        let counting = Counting::all(self.lived(history));
+        let mut weighing = Weighing {
+            places,
+            name,
+            gathered: &gathered,
+            history,
+            counting,
+            service_is_down: service.is_some(),
+        };
+        let mut assessment = self.assess(&weighing, None);
+        if let Some(image) = written
+            && self.history_matters(image, &assessment, history)
+            && let Some(counting) = self.counting(image, history, visibility).await
+        {
+            weighing.counting = counting;
+            assessment = self.assess(&weighing, None);
+        }
+        let ruling = self.decide(&weighing, &assessment);
+        let would_deny = self.would_deny(&weighing, &assessment);
         Judged { gathered, service, assessment, would_deny, ruling }
+    }
+
+    /// Whether it makes a difference of whom something is known: an image of which something is, or
+    /// one that may be denied because nothing is.
+    fn history_matters(
+        self,
+        image: &ImageReference,
+        assessment: &Assessment,
+        history: &History,
+    ) -> bool {
+        let found = assessment.verdict == Verdict::Works && assessment.decisive.is_some();
+        let known = history.last_success.is_some()
+            || history.claimed_lately
+            || self.eligible.nodes.iter().any(|node| is_listed(node, &self.as_asked(image)));
+        history.freshness == Freshness::Current
+            && (assessment.may_deny() || known && !(found && assessment.cause.is_none()))
+    }
+
+    /// What counts for a user who may not see everything; nothing if they may. What those are told
+    /// who may list all pods is another matter: controllers may, and their pods are decided by all
+    /// that is known.
+    async fn counting(
+        self,
+        image: &ImageReference,
+        history: &History,
+        shown: Shown<'_>,
+    ) -> Option<Counting> {
+        let ReviewRequest { user, deadline, policy, namespace, .. } = self.subject;
+        let visibility = shown.await;
+        let sees_all = visibility == Visibility::Cluster
+            // Whoever is trusted was asked about already.
+            || (!policy.trusts(user)
+                && self.sources.access.may_list_pods(user, None, deadline).await);
+        if sees_all {
+            return None;
+        }
+        let host = image.host();
+        let nodes = self.eligible.nodes.iter();
+        let listed = nodes.flat_map(|node| &node.images).map(|name| &**name);
+        let of_registry =
+            |name: &&str| name.strip_prefix(host).is_some_and(|rest| rest.starts_with('/'));
+        let listed: Vec<&str> = listed.filter(of_registry).collect();
+        let question = HistoryQuestion { reference: image, namespace, visibility: &visibility };
+        let visible = self.sources.health.visible_history(&question, &listed, self.subject.now);
+        let last_success = visible.last_success;
+        let lived = HistoryFacts {
+            recent_success: last_success.is_some_and(|at| self.is_recent(at)),
+            seen_here: last_success.is_some(),
+            ..self.lived(history)
+        };
+        Some(Counting {
+            lived,
+            images_of_nodes: last_success.is_some(),
+            history_hidden: visible.elsewhere,
+        })
     }
 
     /// Where the policy says that runtimes look for a short name, unless the nodes' own files say
@@ -231,14 +327,8 @@ impl ReviewContext<'_> {
         health.history(&question, self.subject.now)
     }
 
-    fn assess(
-        self,
-        places: &[ContainerImage],
-        name: ResolvedName<'_>,
-        gathered: &Gathered,
-        history: &History,
-        vouches: Option<&Vouches>,
-    ) -> Assessment {
+    fn assess(self, weighing: &Weighing<'_>, vouches: Option<&Vouches>) -> Assessment {
+        let Weighing { places, name, gathered, counting, .. } = *weighing;
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let placement = Some(&workload.placement);
         let facts = self.sources.cluster.namespace(namespace);
@@ -252,59 +342,39 @@ impl ReviewContext<'_> {
             nodes_unclear: gathered.nodes_unclear,
             repository: gathered.repository,
             eligible: self.eligible,
+            images_of_nodes: counting.images_of_nodes,
             runtime: self.subject.runtime,
             vouches: &|| {
                 let ours = || policy.vouches(meant.ok(), namespace, facts.as_ref(), placement);
                 vouches.cloned().unwrap_or_else(ours)
             },
-            lived: self.lived(history),
+            lived: counting.lived,
         });
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
     }
 
-    fn decide(
-        self,
-        name: ResolvedName<'_>,
-        assessment: &Assessment,
-        gathered: &Gathered,
-        history: &History,
-        service_is_down: bool,
-    ) -> Ruling {
+    fn decide(self, weighing: &Weighing<'_>, assessment: &Assessment) -> Ruling {
         let facts = self.sources.cluster.namespace(self.subject.namespace);
-        let meant = name.meant().ok().map(|reference| self.as_asked(reference));
+        let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
         let named = (meant.as_deref(), facts.as_ref());
-        self.subject.policy.judge(&self.input(
-            named,
-            assessment,
-            gathered,
-            history,
-            service_is_down,
-        ))
+        self.subject.policy.judge(&self.input(named, assessment, weighing))
     }
 
     /// Whether it would be denied if everything were vouched for and the namespace enforced.
-    fn would_deny(
-        self,
-        places: &[ContainerImage],
-        name: ResolvedName<'_>,
-        assessment: &Assessment,
-        gathered: &Gathered,
-        history: &History,
-        service_is_down: bool,
-    ) -> bool {
+    fn would_deny(self, weighing: &Weighing<'_>, assessment: &Assessment) -> bool {
         let passes = assessment.cause.is_none_or(Cause::is_transient);
         if passes || assessment.verdict == Verdict::Works {
             return false;
         }
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let facts = self.sources.cluster.namespace(namespace);
-        let meant = name.meant().ok().map(|reference| self.as_asked(reference));
+        let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
         let placement = Some(&workload.placement);
         let vouched = policy.vouches(meant.as_deref(), namespace, facts.as_ref(), placement);
         let known = self.eligible.known.iter().map(|node| &node.platform);
-        let full = self.assess(places, name, gathered, history, Some(&vouched.completed(known)));
+        let full = self.assess(weighing, Some(&vouched.completed(known)));
         let named = (meant.as_deref(), facts.as_ref());
-        policy.would_deny(&self.input(named, &full, gathered, history, service_is_down))
+        policy.would_deny(&self.input(named, &full, weighing))
     }
 
     /// What a policy may look at.
@@ -312,13 +382,12 @@ impl ReviewContext<'_> {
         &self,
         (reference, facts): (Option<&'i ImageReference>, Option<&'i NamespaceFacts>),
         assessment: &'i Assessment,
-        gathered: &Gathered,
-        history: &History,
-        service_is_down: bool,
+        weighing: &Weighing<'_>,
     ) -> DecisionInput<'i>
     where
         Self: 'i,
     {
+        let Weighing { gathered, history, counting, service_is_down, .. } = *weighing;
         let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
         let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
         DecisionInput {
@@ -338,6 +407,7 @@ impl ReviewContext<'_> {
             untried_login: assessment.softened.is_some_and(|why| !why.is_experience()),
             registry_in_trouble: assessment.softened.is_some_and(Softened::is_experience)
                 || service_is_down,
+            history_hidden: counting.history_hidden,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,
         }
@@ -352,20 +422,28 @@ impl ReviewContext<'_> {
         created.or_else(|| health.first_seen(SeenPod::of(workload, self.subject.namespace)))
     }
 
+    fn is_recent(self, at: jiff::Timestamp) -> bool {
+        let window = self.subject.policy.spec().history.window.get();
+        self.subject.now.duration_since(at).unsigned_abs() < window
+    }
+
     /// What history says, if it may be believed; its warnings count even when it is stale.
     fn lived(self, history: &History) -> HistoryFacts {
-        let window = self.subject.policy.spec().history.window.get();
-        let recent = history.last_success.as_ref().is_some_and(|success| {
-            self.subject.now.duration_since(success.at).unsigned_abs() < window
-        });
+        let recent = |success: &Success| self.is_recent(success.at);
         HistoryFacts {
-            recent_success: recent,
+            recent_success: history.last_success.as_ref().is_some_and(recent),
             seen_here: history.last_success.is_some() || history.claimed_lately,
             registry_in_trouble: history.registry.in_trouble,
             node_login: history.registry.node_login,
             escapes_reopened: history.registry.escapes_reopened,
         }
     }
+}
+
+/// Whether a node's own list names this image.
+fn is_listed(node: &Node, image: &ImageReference) -> bool {
+    let wanted = image.canonical();
+    node.images.iter().any(|name| **name == *wanted)
 }
 
 /// A short name that was not found in the policy's default registry may have an alias on a node,

@@ -94,6 +94,7 @@ impl ReviewContext<'_> {
             nodes_unclear: gathered.nodes_unclear,
             repository: if all_tried { RepositoryAccess::NotAsked } else { gathered.repository },
             eligible: self.eligible,
+            images_of_nodes: true,
             runtime: self.subject.runtime,
             vouches: &|| vouches.clone(),
             lived: HistoryFacts::default(),

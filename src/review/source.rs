@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::credential::{Credential, PullSecret};
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
-    RegistryService, ReportTarget, Visibility,
+    RegistryService, ReportTarget, Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::pull::{BlindReason, Lookup, LookupRequest, Outcome, TagList};
@@ -193,6 +193,18 @@ pub trait HealthSource: Send + Sync {
 
     /// A copy of the few entries that the question needs. Never waits.
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History;
+
+    /// What of an image's history may count in the answer to somebody who may not see everything;
+    /// `listed` are names of images of the same registry that nodes list. Never waits. Whoever
+    /// does not know says that there may be something elsewhere.
+    fn visible_history(
+        &self,
+        _question: &HistoryQuestion<'_>,
+        _listed: &[&str],
+        _now: Timestamp,
+    ) -> VisibleHistory {
+        VisibleHistory { last_success: None, elsewhere: true }
+    }
 
     /// Images with the same last name under other repositories or registries that run here, in
     /// namespaces that the user may see. Never waits.

@@ -366,6 +366,9 @@ fn answer(review: &Review, policy: &str) -> Answer {
     if let Some(image) = review.images.iter().find(unheard) {
         warnings.push(learning_words(image.history.freshness).to_owned());
     }
+    if rulings().any(|ruling| ruling.because == Reason::HistoryHidden) {
+        warnings.push(HISTORY_HIDDEN.to_owned());
+    }
     if held_back(true) {
         warnings.push(REOPENED.to_owned());
     }
@@ -410,6 +413,9 @@ pub fn held_back_by(policy: &str, open: &[Escape]) -> Option<String> {
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
 /// recently contradicted look-ups at that registry.
 pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
+/// Said once where a namespace enforces and nothing is denied because others use the registry, whom
+/// the user may not see.
+pub const HISTORY_HIDDEN: &str = "not denied although this namespace enforces: namespaces that you may not see use this registry, and what they pulled may be on the nodes";
 /// Said once where a namespace enforces and nothing is denied because the cluster's history cannot
 /// be believed yet, or any more.
 pub const fn learning_words(freshness: Freshness) -> &'static str {

@@ -34,6 +34,8 @@ mod front_door_test;
 #[cfg(test)]
 mod itself_test;
 #[cfg(test)]
+mod hidden_test;
+#[cfg(test)]
 mod lived_test;
 #[cfg(test)]
 mod mutation_test;

@@ -24,7 +24,9 @@ use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason,
 use pullgate::pull::{
     Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
 };
-use pullgate::review::{REOPENED, denied_under, held_back_by, label_words, learning_words};
+use pullgate::review::{
+    HISTORY_HIDDEN, REOPENED, denied_under, held_back_by, label_words, learning_words,
+};
 use pullgate::workload::{Placement, Rollout};
 
 use crate::review::fakes::node;
@@ -387,7 +389,8 @@ fn tails() -> Vec<String> {
 
 fn answers() -> Vec<String> {
     let held_back = held_back_by("default", Escape::ALL).unwrap();
-    let mut all = vec![held_back, REOPENED.to_owned(), denied_under("default")];
+    let mut all =
+        vec![held_back, REOPENED.to_owned(), HISTORY_HIDDEN.to_owned(), denied_under("default")];
     all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one).to_owned()));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));

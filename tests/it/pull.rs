@@ -76,6 +76,7 @@ impl Case {
             nodes_unclear: self.nodes_unclear,
             repository: self.repository,
             eligible: &Placement::default().eligible(&self.nodes),
+            images_of_nodes: true,
             runtime: None,
             vouches: &|| self.vouches.clone(),
             lived: self.lived,

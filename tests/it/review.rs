@@ -4,6 +4,7 @@ mod again;
 mod denial;
 mod expires;
 mod filled_in;
+mod hidden;
 mod platforms;
 pub mod fakes;
 mod tekton;

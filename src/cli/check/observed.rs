@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::cluster::{Cluster, Survey};
 use crate::history::{
     History, HistoryQuestion, KnownTag, Memory, RegistryScoreSummary, Success, Visibility,
+    VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::HealthSource as _;
@@ -51,6 +52,16 @@ impl Observed {
             }
         }
         history
+    }
+
+    /// What may count of it in the answer to a person who may not see everything.
+    pub(super) fn visible_history(
+        &self,
+        question: &HistoryQuestion<'_>,
+        listed: &[&str],
+        now: Timestamp,
+    ) -> VisibleHistory {
+        self.cluster.visible_history(question, listed, now)
     }
 
     /// Takes in what is remembered of an image; whether that is more than what was listed.

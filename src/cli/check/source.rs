@@ -12,6 +12,7 @@ use super::manifest::{Key, Manifests};
 use super::observed::Observed;
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, RegistryService,
+    VisibleHistory,
 };
 use crate::image::{ImageReference, Platform};
 use crate::pull::Runtime;
@@ -220,6 +221,16 @@ impl HealthSource for FileSource {
             Some(observed) => observed.history(question, now),
             None => History { freshness: Freshness::Absent, ..History::default() },
         }
+    }
+
+    fn visible_history(
+        &self,
+        question: &HistoryQuestion<'_>,
+        listed: &[&str],
+        now: Timestamp,
+    ) -> VisibleHistory {
+        let observed = self.observed.as_ref();
+        observed.map(|observed| observed.visible_history(question, listed, now)).unwrap_or_default()
     }
 
     fn namesakes(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> Vec<KnownTag> {

@@ -8,19 +8,23 @@ use super::workloads::Workload;
 use crate::history::report::RememberedLine;
 
 /// Workloads that are remembered of one image; the one that went first is forgotten first.
-const MAX: usize = 4;
+pub(super) const MAX: usize = 4;
 
 /// A workload that had an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone {
     workload: Workload,
     /// When its last pod with the image went.
-    at: Seconds,
+    pub(super) at: Seconds,
     /// Whether that pod had the image, or could not get it.
-    ran: bool,
+    pub(super) ran: bool,
 }
 
 impl Gone {
+    pub(super) fn namespace(&self) -> Id {
+        self.workload.namespace
+    }
+
     pub(super) fn mark(&self, names: &mut Marks) {
         names.set(self.workload.kind);
         names.set(self.workload.namespace);

@@ -8,19 +8,19 @@ use jiff::Timestamp;
 use super::HealthIndex;
 use super::events::LISTED_WITHIN;
 use super::images::{Image, Space};
-use super::interner::Id;
+use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use super::registries::Registry;
 use crate::history::facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
 };
-use crate::image::ImageReference;
+use crate::image::{Digest, ImageReference};
 use crate::pull::Cause;
 
 /// Images of a repository that are looked at for one answer.
-const MAX_LOOKED_AT: usize = 512;
+pub(super) const MAX_LOOKED_AT: usize = 512;
 /// Pods of an image that are looked at to find out whose they are.
-const MAX_PODS: usize = 2048;
+pub(super) const MAX_PODS: usize = 2048;
 /// Most other tags in one answer.
 const MAX_TAGS: usize = 32;
 /// A start this long after a fresh pull, in seconds, is still that pull's.
@@ -83,7 +83,7 @@ impl HealthIndex {
         let visible = Visible::new(self, question.visibility);
         let namespace = self.names.find(question.namespace);
         let wanted = question.reference;
-        let alike = |image: &&Image| {
+        let alike = |image: &Image| {
             image.running > 0
                 && last_name(&image.reference) == last_name(wanted)
                 && image.reference.name() != wanted.name()
@@ -91,9 +91,8 @@ impl HealthIndex {
         let mut tags: Vec<KnownTag> = self
             .images
             .iter()
-            .map(|(_, image)| image)
-            .filter(alike)
-            .filter_map(|image| self.known_tag(image, &visible, namespace))
+            .filter(|(_, image)| alike(image))
+            .filter_map(|(id, image)| self.known_tag(id, image, &visible, namespace))
             .take(MAX_LOOKED_AT)
             .collect();
         tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
@@ -127,11 +126,12 @@ impl HealthIndex {
         let Some(image) = self.images.get(id) else { return 0 };
         let mut workloads = HashSet::new();
         let mut alone = 0;
-        for pod in image.pods.iter().take(MAX_PODS).filter_map(|slot| self.pods.get(*slot)) {
+        let pods = image.pods.iter().filter_map(|slot| self.pods.get(*slot));
+        for pod in pods.filter(|pod| visible.includes(pod.namespace)).take(MAX_PODS) {
             let fails = |container: &ContainerRecord| {
                 container.state == State::Failing && container.image == id
             };
-            if !visible.includes(pod.namespace) || !pod.containers.as_slice().iter().any(fails) {
+            if !pod.containers.as_slice().iter().any(fails) {
                 continue;
             }
             match self.workloads.top(pod.workload) {
@@ -209,10 +209,10 @@ impl HealthIndex {
         let mut tags: Vec<KnownTag> = images
             .iter()
             .rev()
+            .filter_map(|image| Some((*image, self.images.get(*image)?)))
+            .filter(|(_, image)| image.running > 0)
+            .filter_map(|(id, image)| self.known_tag(id, image, visible, namespace))
             .take(MAX_LOOKED_AT)
-            .filter_map(|image| self.images.get(*image))
-            .filter(|image| image.running > 0)
-            .filter_map(|image| self.known_tag(image, visible, namespace))
             .collect();
         tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
         tags.truncate(MAX_TAGS);
@@ -221,6 +221,7 @@ impl HealthIndex {
 
     fn known_tag(
         &self,
+        id: Id,
         image: &Image,
         visible: &Visible,
         namespace: Option<Id>,
@@ -236,8 +237,23 @@ impl HealthIndex {
             pods,
             in_namespace,
             last_started: timestamp(newest),
-            digest: image.common_digest().and_then(|digest| self.digests.get(digest)).cloned(),
+            digest: self.digest_in(id, image, visible).cloned(),
         })
+    }
+
+    /// The digest that all containers of these namespaces share.
+    fn digest_in(&self, id: Id, image: &Image, visible: &Visible) -> Option<&Digest> {
+        let digest = match visible {
+            Visible::All => image.common_digest(),
+            Visible::Some(_) => {
+                let mut known =
+                    self.visible_containers(image, id, visible).map(|(digest, _)| digest);
+                let mut known = known.by_ref().filter(|digest| *digest != NONE);
+                let first = known.next();
+                first.filter(|first| known.all(|other| other == *first))
+            }
+        };
+        self.digests.get(digest?)
     }
 
     /// Which of these runs here, given as part of a repository's path with a name for it.

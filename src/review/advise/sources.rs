@@ -3,7 +3,7 @@
 use super::AdviceContext;
 use super::proof::Whose;
 use crate::advice::{Advice, already_on_nodes, rank_namesakes};
-use crate::history::{Freshness, HistoryQuestion, KnownTag};
+use crate::history::{Freshness, HistoryQuestion, KnownTag, Visibility};
 use crate::pull::{Attempt, Cause};
 use crate::workload::ImagePullPolicy;
 
@@ -21,7 +21,10 @@ impl AdviceContext<'_> {
         );
         let missing = matches!(self.cause, Cause::TagNotFound | Cause::RepositoryNotFound);
         let mut advice = Vec::new();
-        if unreachable || missing {
+        // Where it is on all nodes somebody runs it, whom not everybody may see.
+        let may_know = *self.visibility == Visibility::Cluster
+            || self.history.known_tags.iter().any(|known| known.names(self.wanted));
+        if may_know && (unreachable || missing) {
             let policy =
                 self.review.places.first().map_or(ImagePullPolicy::IfNotPresent, |p| p.pull_policy);
             advice.extend(already_on_nodes(self.wanted, policy, self.context.eligible));

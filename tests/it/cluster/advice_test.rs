@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::control_plane::{ControlPlane, DEVELOPER};
+use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
 use super::images::Image;
 use super::process;
 use super::pullgate::{self, Proof, PullgateServer};
@@ -99,7 +99,11 @@ impl Desk {
 
     /// What the developer is told on applying this.
     fn apply(&self, object: &Value) -> String {
-        let kubectl = self.cluster.kubectl(DEVELOPER);
+        self.apply_as(DEVELOPER, object)
+    }
+
+    fn apply_as(&self, user: User, object: &Value) -> String {
+        let kubectl = self.cluster.kubectl(user);
         let answer = kubectl.run_with(&["apply", "-f", "-"], &object.to_string());
         assert_eq!(answer.code, 0, "{answer:?}");
         for line in answer.stderr.lines() {
@@ -111,9 +115,13 @@ impl Desk {
 
     /// Applies until these words are said: watches and caches are a moment behind.
     fn told(&self, object: &Value, words: &str) -> String {
+        self.told_to(DEVELOPER, object, words)
+    }
+
+    fn told_to(&self, user: User, object: &Value, words: &str) -> String {
         let told = wait_until("the words", || {
             // A new generation is a new question.
-            let said = self.apply(&touched(object));
+            let said = self.apply_as(user, &touched(object));
             if said.contains(words) { Ok(said) } else { Err(format!("{words}: {said}").into()) }
         });
         told.unwrap()
@@ -121,7 +129,11 @@ impl Desk {
 
     /// Applies until nothing is said.
     fn silent(&self, object: &Value) {
-        let silent = wait_until("silence", || match self.apply(&touched(object)) {
+        self.silent_to(DEVELOPER, object);
+    }
+
+    fn silent_to(&self, user: User, object: &Value) {
+        let silent = wait_until("silence", || match self.apply_as(user, &touched(object)) {
             said if said.is_empty() => Ok(()),
             said => Err(said.into()),
         });
@@ -301,10 +313,12 @@ fn an_image_that_is_on_the_nodes_and_the_pull_policy_that_would_do() {
     let mut object = deployment("on-disk", &image);
     let policy = "/spec/template/spec/containers/0/imagePullPolicy";
     object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always".into();
-    let said = desk.told(&object, "it already: imagePullPolicy ");
+    let said = desk.told_to(ADMIN, &object, "it already: imagePullPolicy ");
+    let said_to_others = desk.told(&object, "pull limit reached");
+    assert!(!said_to_others.contains("already"), "somebody runs it: {said_to_others}");
     let (_, rest) = said.split_once("imagePullPolicy ").unwrap();
     *object.pointer_mut(policy).unwrap() = rest.split(' ').next().unwrap().into();
-    desk.silent(&object);
+    desk.silent_to(ADMIN, &object);
 }
 
 #[test]

@@ -151,6 +151,7 @@ proptest! {
             secret_missing,
             untried_login: false,
             registry_in_trouble,
+            history_hidden: false,
             history_current,
             now,
         };

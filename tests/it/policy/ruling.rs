@@ -52,6 +52,7 @@ impl Scene {
             secret_missing: false,
             untried_login: false,
             registry_in_trouble: false,
+            history_hidden: false,
             history_current: true,
             now: NOW.parse().unwrap(),
         };
@@ -100,6 +101,7 @@ type Change = fn(&mut DecisionInput<'_>);
 )]
 #[case::escape(|m: &mut DecisionInput<'_>| m.escapes = &[Escape::NodeMirror], Decision::Warn, Reason::OpenEscapes)]
 #[case::learning(|m: &mut DecisionInput<'_>| m.history_current = false, Decision::Warn, Reason::Learning)]
+#[case::history_hidden(|m: &mut DecisionInput<'_>| m.history_hidden = true, Decision::Warn, Reason::HistoryHidden)]
 #[case::trouble(|m: &mut DecisionInput<'_>| m.registry_in_trouble = true, Decision::Warn, Reason::RegistryInTrouble)]
 #[case::unknown_namespace(|m: &mut DecisionInput<'_>| m.facts = None, Decision::Warn, Reason::ModeWarn)]
 #[case::workload(|m: &mut DecisionInput<'_>| m.is_pod = false, Decision::Warn, Reason::NotEnforcedHere)]

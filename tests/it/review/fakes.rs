@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
 use pullgate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
-    RecordedVerdict, RegistryService, Visibility,
+    RecordedVerdict, RegistryService, Visibility, VisibleHistory,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{
@@ -351,6 +351,10 @@ impl HealthSource for World {
             known_tags: self.known_tags.iter().filter(told).cloned().collect(),
             ..self.history.clone()
         }
+    }
+
+    fn visible_history(&self, _: &HistoryQuestion<'_>, _: &[&str], _: Timestamp) -> VisibleHistory {
+        VisibleHistory { last_success: None, elsewhere: self.history.last_success.is_some() }
     }
 
     fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {
