@@ -23,6 +23,7 @@ mod policies;
 mod refused;
 mod remembered;
 mod progress;
+mod ranges;
 mod secret_names;
 mod secrets;
 mod seen_pods;
@@ -38,6 +39,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::history::{
@@ -241,6 +243,15 @@ impl Cluster {
     /// The kinds of `OpenShift`'s objects that give nodes mirrors, as far as there are any.
     pub async fn mirror_sets(&self) -> Vec<&'static str> {
         mirror_sets::found(self.connection.client()).await
+    }
+
+    /// The addresses that the cluster gives to its Services and pods, as far as it tells, and
+    /// whether its nodes were known.
+    pub async fn own_ranges(&self) -> (Vec<IpNet>, bool) {
+        let mut ranges = ranges::of_services(self.connection.client()).await;
+        let nodes = self.nodes();
+        ranges.extend(nodes.iter().flat_map(|nodes| ranges::of_pods(nodes)));
+        (ranges, nodes.is_some())
     }
 
     /// Which of these programs runs here, given as part of a repository's path with a name for it.

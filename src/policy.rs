@@ -25,11 +25,12 @@ pub use decide::{Decision, DecisionInput, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
     Lookups, MutationSettings, NodePool, Nodes, NodesOverride, PullgatePolicyObject,
-    PullgatePolicySpec, Registries, RegistryBudget, Rule, Vouch, VouchNetwork, VouchPreloaded,
+    PullgatePolicySpec, Registries, RegistryBudget, Rule, TokenRealm, Vouch, VouchNetwork,
+    VouchPreloaded,
 };
 pub use exception::ExceptionUse;
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
-pub use pattern::{ImagePattern, RegistryHost, RegistryPattern};
+pub use pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};
 pub use plausible::{IMAGE_SHARING, contradictions};
 pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};

@@ -18,7 +18,7 @@ pub use assess::{
     Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
     assess, is_about_access, meaning, on_every_node,
 };
-pub use blind::{BlindReason, BlindSpot};
+pub use blind::{BlindReason, BlindSpot, realm_to_list};
 pub use cause::Cause;
 pub use escapes::{NodeLogin, Vouch, Vouches};
 pub use outcome::{

@@ -44,6 +44,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _};
+use ipnet::IpNet;
 use ring::rand::SecureRandom as _;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -61,7 +62,6 @@ pub use options::{
     CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, ProxyOptions, RegistryOptions,
     RegistryPolicy, StepLimits,
 };
-pub use realm::RealmPair;
 pub use resolver::NameResolver;
 
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
@@ -106,7 +106,12 @@ impl RegistryClient {
         let metrics = Arc::new(RegistryMetrics::default());
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
         let transport = Arc::new(http::Transport::new(&options, Arc::clone(&directions))?);
-        let tokens = token::Tokens::new(&options, Arc::clone(&transport), Arc::clone(&metrics));
+        let tokens = token::Tokens::new(
+            &options,
+            Arc::clone(&transport),
+            Arc::clone(&directions),
+            Arc::clone(&metrics),
+        );
         let lookups = Arc::new(LookupService {
             means: session::SessionContext::new(
                 transport,
@@ -157,14 +162,20 @@ impl RegistryClient {
     pub fn take_directions(&self, directions: RegistryPolicy) {
         let before = self.directions.swap(Arc::new(directions));
         let now = self.directions.load();
-        if before.in_cluster != now.in_cluster {
-            // Answers that an address was forbidden no longer hold.
+        if before.in_cluster != now.in_cluster || before.realms != now.realms {
+            // Answers that an address or a token service was foreign no longer hold.
             self.answers.forget();
             self.tags.forget();
         }
         if before.budgets != now.budgets {
             self.lookups.limits.rebudget(&before);
         }
+    }
+
+    /// Closes these addresses to registries that are not declared to be in the cluster,
+    /// beside the ranges of the options. Kept answers stay: as a rule a node was added.
+    pub fn take_cluster_ranges(&self, ranges: &[IpNet]) {
+        self.lookups.means.transport.close(ranges);
     }
 
     /// What is known of a registry's reachability; nothing if it was not asked recently. The host

@@ -128,6 +128,8 @@ struct SpecWire<'a> {
     taints: Option<Vec<TaintWire<'a>>>,
     #[serde(default)]
     unschedulable: Option<bool>,
+    #[serde(borrow, default, rename = "podCIDRs")]
+    pod_cidrs: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +201,8 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
     let amount = |(name, amount): (&Text<'_>, &Text<'_>)| {
         Some((name.boxed(), Quantity::parse(amount.0.as_ref())?))
     };
+    let pod_cidrs = spec.pod_cidrs.unwrap_or_default();
+    let pod_ranges = pod_cidrs.iter().filter_map(|range| range.0.parse().ok());
     let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default());
     Ok(Node {
         name: wire.metadata.name.boxed(),
@@ -212,6 +216,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         images: names.map(|name| name.boxed()).collect(),
         listed_images,
         allocatable: allocatable.iter().filter_map(amount).collect(),
+        pod_ranges: pod_ranges.collect(),
     })
 }
 
@@ -223,7 +228,8 @@ mod tests {
         format!(
             r#"{{"metadata":{{"name":"{name}","resourceVersion":"5","labels":{{"b":"2","a":"{label}"}},
             "managedFields":[{{"fieldsV1":{{}}}}]}},
-            "spec":{{"unschedulable":true,"taints":[
+            "spec":{{"unschedulable":true,"podCIDR":"10.244.1.0/24",
+            "podCIDRs":["10.244.1.0/24","fd00:1::/64","?"],"taints":[
               {{"key":"k","effect":"NoSchedule"}},{{"key":"p","effect":"PreferNoSchedule"}},
               {{"key":"e","value":"v","effect":"NoExecute","timeAdded":"2026-01-01T00:00:00Z"}}]}},
             "status":{{"nodeInfo":{{"operatingSystem":"linux","architecture":"arm64",
@@ -253,6 +259,8 @@ mod tests {
             [("cpu".into(), amount("1930m")), ("memory".into(), amount("2147483648"))];
         assert_eq!(decoded.allocatable, allocatable);
         assert_eq!(decoded.addresses, ["10.0.0.7".into()]);
+        let ranges: Vec<_> = decoded.pod_ranges.iter().map(ToString::to_string).collect();
+        assert_eq!(ranges, ["10.244.1.0/24", "fd00:1::/64"]);
         let bare = decode(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap();
         assert!(bare.images.is_empty() && bare.labels.is_empty() && !bare.unschedulable);
     }

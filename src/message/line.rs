@@ -14,7 +14,9 @@ use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{ExceptionUse, Reason, Ruling};
-use crate::pull::{Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict};
+use crate::pull::{
+    Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict, realm_to_list,
+};
 use crate::text::{clean, shorten};
 
 /// Image and cause are within so many characters.
@@ -81,6 +83,18 @@ impl Finding<'_> {
             words.push_str(&tail.words);
         }
         clean(&words)
+    }
+
+    /// What to list where the registry wants credentials on a host of others. For those who run
+    /// Pullgate: a registry chose that host.
+    pub fn realm_to_list(&self) -> Option<String> {
+        let registry = ImageReference::parse(self.image).ok()?;
+        let registry = registry.host();
+        let registry = registry.rsplit_once(':').map_or(registry, |(host, _port)| host);
+        self.attempts.iter().find_map(|attempt| match &attempt.lookup.outcome {
+            Outcome::ForeignRealm(realm) => Some(realm_to_list(registry, realm)),
+            _ => None,
+        })
     }
 
     /// The cause in words, with names of at most so many characters.

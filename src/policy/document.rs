@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::causes::{CauseActions, CauseWord};
-use super::pattern::{ImagePattern, RegistryHost, RegistryPattern};
+use super::pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};
 use super::selector::NamespaceSelector;
 use super::status::PullgatePolicyStatus;
 use super::value::{
@@ -376,6 +376,21 @@ pub struct Registries {
     /// How much may be asked of a registry; the first that fits counts.
     #[schemars(length(max = 64))]
     pub budgets: Vec<RegistryBudget>,
+    /// Token services under another domain that a registry's logins may be sent to. What a registry
+    /// wants and is not listed stands in the condition `Sighted`.
+    #[schemars(length(max = 64))]
+    pub token_realms: Vec<TokenRealm>,
+}
+
+/// A registry, and the token service that its logins may be sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct TokenRealm {
+    /// The registry's host, or `*.` and a domain.
+    pub registry: HostName,
+    /// The token service's host, or `*.` and a domain.
+    pub host: HostName,
 }
 
 /// How much may be asked of a registry by one replica.

@@ -159,6 +159,37 @@ text_value!(
     "^[a-z0-9.-]+(:[0-9]+)?$"
 );
 
+/// A host without port, or `*.` and a domain for every host below it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostName(Box<str>);
+
+impl HostName {
+    /// Reads one; nothing for what has a scheme, a port or a path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
+        (!name.is_empty() && name.bytes().all(fits)).then(|| Self(text.into()))
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_value!(
+    HostName,
+    HostName::parse,
+    "a host without port such as `auth.example.com`, or `*.example.com`",
+    "^([*][.])?[a-z0-9.-]+$"
+);
+
 /// Whether the text has the form of the pattern: `*` is any run without `/`, `**` any run.
 /// Linear in memory, and in time at worst the product of both lengths: a pattern is the platform
 /// team's, a text a tenant's, and neither may make a review slow.

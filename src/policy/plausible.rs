@@ -152,17 +152,10 @@ mod tests {
 
     fn node(labels: &[(&str, &str)], kubelet: &str, platform: &str) -> Node {
         Node {
-            name: "n".into(),
-            platform: Platform::parse(platform).unwrap(),
             labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
-            taints: Vec::new(),
-            unschedulable: false,
             runtime: "containerd://2.1.8".into(),
             kubelet: kubelet.into(),
-            addresses: Vec::new(),
-            images: Vec::new(),
-            listed_images: 0,
-            allocatable: Vec::new(),
+            ..Node::new("n", Platform::parse(platform).unwrap())
         }
     }
 

@@ -184,7 +184,7 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::Timeout(_) => (CannotTell, Some(Cause::Timeout)),
         Outcome::CorruptContent => (CannotTell, Some(Cause::CorruptContent)),
         Outcome::ForbiddenAddress => (CannotTell, Some(Cause::ForbiddenAddress)),
-        Outcome::ForeignRealm => (CannotTell, Some(Cause::ForeignRealm)),
+        Outcome::ForeignRealm(_) => (CannotTell, Some(Cause::ForeignRealm)),
         Outcome::NoHost => (CannotTell, Some(Cause::UnknownNodes)),
         Outcome::TooLate => (CannotTell, Some(Cause::TooLate)),
         Outcome::Overloaded => (CannotTell, Some(Cause::Overloaded)),

@@ -1,5 +1,7 @@
 //! Why Pullgate cannot look into a registry at all, which nodes may well reach.
 
+use std::net::IpAddr;
+
 use super::{NetworkFault, Outcome, Step, TlsFault};
 
 /// Declares [`BlindReason`] with its words, in one table.
@@ -47,7 +49,7 @@ reasons! {
     /// It sends logins to a host of others.
     Realm = "realm",
         "it wants credentials on a foreign host",
-        "chart value registries.tokenRealms";
+        "registries.tokenRealms in the policy";
     /// Its name does not resolve where Pullgate runs.
     Dns = "dns",
         "its name does not resolve where Pullgate runs",
@@ -59,7 +61,7 @@ reasons! {
     /// It cannot be reached from where Pullgate runs.
     Egress = "egress",
         "it cannot be reached from where Pullgate runs",
-        "chart value networkPolicy.egressPorts";
+        "chart value networkPolicy.extraEgressPorts";
 }
 
 impl BlindReason {
@@ -72,7 +74,7 @@ impl BlindReason {
             Outcome::Network(NetworkFault::Proxy) => Some(Self::Proxy),
             Outcome::Network(NetworkFault::Dns) => Some(Self::Dns),
             Outcome::Network(_) | Outcome::Timeout(Step::Connect) => Some(Self::Egress),
-            Outcome::ForeignRealm => Some(Self::Realm),
+            Outcome::ForeignRealm(_) => Some(Self::Realm),
             Outcome::ForbiddenAddress => Some(Self::Address),
             _ => None,
         }
@@ -86,6 +88,9 @@ pub struct BlindSpot {
     pub host: Box<str>,
     /// Why.
     pub reason: BlindReason,
+    /// The host where it wants credentials, if that is why: for those who run Pullgate, since a
+    /// registry chose it.
+    pub realm: Option<Box<str>>,
 }
 
 impl BlindSpot {
@@ -94,4 +99,26 @@ impl BlindSpot {
         let (words, fix) = (self.reason.words(), self.reason.fix());
         format!("{}: {words} ({fix})", self.host)
     }
+
+    /// The same for those who run Pullgate, with the very pair that the policy has to list.
+    pub fn sentence_for_operators(&self) -> String {
+        let Some(realm) = &self.realm else { return self.sentence() };
+        let registry = self.host.rsplit_once(':').map_or(&*self.host, |(host, _port)| host);
+        format!("{}: {}", self.host, realm_to_list(registry, realm))
+    }
+}
+
+/// What to list so that a registry's logins may be sent to its token service on another host.
+pub fn realm_to_list(registry: &str, realm: &str) -> String {
+    let is_address = |host: &str| host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+    if is_address(registry) || is_address(realm) {
+        return format!(
+            "it wants credentials on {realm} (only names can be listed, not addresses)"
+        );
+    }
+    format!(
+        "it wants credentials on {realm} (if that is its own token service, list {{registry: \
+         {registry}, host: {realm}}} in registries.tokenRealms of the policy, or give \
+         --token-realm {registry}={realm})"
+    )
 }

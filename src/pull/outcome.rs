@@ -125,8 +125,8 @@ pub enum Outcome {
     CorruptContent,
     /// The address is one that is never contacted.
     ForbiddenAddress,
-    /// The registry asks for credentials on a host that they do not belong to.
-    ForeignRealm,
+    /// The registry asks for credentials on a host that they do not belong to: that host.
+    ForeignRealm(Box<str>),
     /// The mirror configuration lists no host that serves this reference.
     NoHost,
     /// The caller's deadline came first; the look-up goes on in the background.

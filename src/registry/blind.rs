@@ -12,7 +12,15 @@ const TIMES: u32 = 3;
 
 /// What became of the last look-ups, by host.
 #[derive(Debug, Default)]
-pub(super) struct BlindSpots(Mutex<HashMap<Box<str>, (BlindReason, u32)>>);
+pub(super) struct BlindSpots(Mutex<HashMap<Box<str>, Seen>>);
+
+/// Why nothing was seen of one registry, and how many times in a row.
+#[derive(Debug)]
+struct Seen {
+    reason: BlindReason,
+    realm: Option<Box<str>>,
+    times: u32,
+}
 
 impl BlindSpots {
     /// Takes in what one look-up came to.
@@ -30,19 +38,27 @@ impl BlindSpots {
             hosts.remove(host);
             return;
         };
+        let realm = match outcome {
+            Outcome::ForeignRealm(realm) => Some(realm.clone()),
+            _ => None,
+        };
         if let Some(known) = hosts.get_mut(host) {
-            *known = (reason, known.1.saturating_add(1));
+            *known = Seen { reason, realm, times: known.times.saturating_add(1) };
         } else if hosts.len() < MAX_HOSTS {
-            hosts.insert(host.into(), (reason, 1));
+            hosts.insert(host.into(), Seen { reason, realm, times: 1 });
         }
     }
 
     /// Those of which nothing was seen several times in a row.
     pub(super) fn all(&self) -> Vec<BlindSpot> {
         let hosts = self.lock();
-        let blind = hosts.iter().filter(|(_, (_, times))| *times >= TIMES);
+        let blind = hosts.iter().filter(|(_, seen)| seen.times >= TIMES);
         let mut blind: Vec<BlindSpot> = blind
-            .map(|(host, (reason, _))| BlindSpot { host: host.clone(), reason: *reason })
+            .map(|(host, seen)| BlindSpot {
+                host: host.clone(),
+                reason: seen.reason,
+                realm: seen.realm.clone(),
+            })
             .collect();
         blind.sort_by(|a, b| a.host.cmp(&b.host));
         blind
@@ -50,11 +66,12 @@ impl BlindSpots {
 
     /// Why nothing of this registry was seen several times in a row.
     pub(super) fn reason(&self, host: &str) -> Option<BlindReason> {
-        let (reason, times) = *self.lock().get(host)?;
-        (times >= TIMES).then_some(reason)
+        let hosts = self.lock();
+        let seen = hosts.get(host)?;
+        (seen.times >= TIMES).then_some(seen.reason)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, (BlindReason, u32)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Seen>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper_util::client::proxy::matcher::Matcher;
+use ipnet::IpNet;
 use tokio::time::Instant;
 use url::{Host, Url};
 
@@ -60,7 +61,9 @@ type Clients = HashMap<(ConnectionKey, Option<Box<str>>), (reqwest::Client, Inst
 /// Everything that sends.
 pub(super) struct Transport {
     base: TlsBase,
-    policy: Arc<AddressPolicy>,
+    policy: Arc<ArcSwap<AddressPolicy>>,
+    /// The cluster's ranges that whoever runs Pullgate gave.
+    cluster_ranges: Vec<IpNet>,
     directions: Arc<ArcSwap<RegistryPolicy>>,
     names: Arc<dyn NameResolver>,
     proxies: Matcher,
@@ -89,11 +92,12 @@ impl Transport {
         }
         let transport = Self {
             base: TlsBase::load(&options.ca_files)?,
-            policy: Arc::new(AddressPolicy {
+            policy: Arc::new(ArcSwap::from_pointee(AddressPolicy {
                 allow: options.allow.clone(),
                 loopback: options.contact_loopback,
                 cluster: options.cluster_ranges.clone(),
-            }),
+            })),
+            cluster_ranges: options.cluster_ranges.clone(),
             directions,
             names: options.resolver.clone().unwrap_or_else(|| Arc::new(SystemNames::new())),
             proxies: proxies.build(),
@@ -187,6 +191,13 @@ impl Transport {
         }
     }
 
+    /// Closes these ranges of the cluster beside those that were given.
+    pub(super) fn close(&self, ranges: &[IpNet]) {
+        let cluster = [&self.cluster_ranges, ranges].concat();
+        let now = AddressPolicy { cluster, ..AddressPolicy::clone(&self.policy.load()) };
+        self.policy.store(Arc::new(now));
+    }
+
     /// Literal addresses are dialled without a question to any resolver, so they are checked here.
     fn check_address(&self, url: &Url) -> Result<(), Outcome> {
         if !matches!(url.scheme(), "http" | "https") {
@@ -199,6 +210,7 @@ impl Transport {
             None => return Err(Outcome::Malformed("an address without a host")),
         };
         self.policy
+            .load()
             .check(address, self.directions.load().in_cluster.contains(&name))
             .map_err(|_| Outcome::ForbiddenAddress)
     }

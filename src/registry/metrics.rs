@@ -266,7 +266,7 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
         Outcome::Malformed(_) => "malformed",
         Outcome::CorruptContent => "corrupt_content",
         Outcome::ForbiddenAddress => "forbidden_address",
-        Outcome::ForeignRealm => "foreign_realm",
+        Outcome::ForeignRealm(_) => "foreign_realm",
         Outcome::NoHost => "no_host",
         Outcome::TooLate => "too_late",
         Outcome::Overloaded => "overloaded",

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::realm::RealmPair;
 use super::resolver::NameResolver;
 use crate::credential::Credential;
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
-use crate::policy::RegistryBudget;
+use crate::policy::{RegistryBudget, TokenRealm};
 
 /// Options of a [`RegistryClient`](super::RegistryClient).
 #[derive(Clone)]
@@ -29,7 +28,7 @@ pub struct RegistryOptions {
     /// Certificate authorities beside the system's, PEM.
     pub ca_files: Vec<PathBuf>,
     /// Pairs of registry and token service beside those built in.
-    pub realms: Vec<RealmPair>,
+    pub realms: Vec<TokenRealm>,
     /// The proxy, if any.
     pub proxy: ProxyOptions,
     /// How long each step may take.
@@ -83,6 +82,8 @@ pub struct RegistryPolicy {
     pub in_cluster: InClusterHosts,
     /// How much may be asked of a registry; the first that fits counts.
     pub budgets: Vec<RegistryBudget>,
+    /// Pairs of registry and token service beside those of the options.
+    pub realms: Vec<TokenRealm>,
     /// How long whoever asks waits for a whole look-up. It goes on in the background.
     pub whole: Duration,
 }
@@ -92,6 +93,7 @@ impl Default for RegistryPolicy {
         Self {
             in_cluster: InClusterHosts::default(),
             budgets: Vec::new(),
+            realms: Vec::new(),
             whole: Duration::from_secs(30),
         }
     }

@@ -6,6 +6,8 @@
 
 use url::{Host, Url};
 
+use crate::policy::TokenRealm;
+
 /// Registries whose token service lives under another registrable domain.
 const KNOWN_PAIRS: &[(&str, &str)] = &[
     // Docker Hub's names; the second is the host that is dialled.
@@ -24,18 +26,14 @@ const KNOWN_PAIRS: &[(&str, &str)] = &[
 const PUBLIC_SERVICES: &[&str] =
     &["auth.docker.io", "ghcr.io", "quay.io", "public.ecr.aws", "gitlab.com", "gcr.io"];
 
-/// A pair of registry and token service, each a host name or `*.` and a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RealmPair {
-    /// The registry's host, without port.
-    pub registry: Box<str>,
-    /// The token service's host, without port.
-    pub realm: Box<str>,
-}
-
 /// Whether a token may be asked for at `realm` on behalf of the registry at `registry`;
 /// `anonymous` if no credential would be sent.
-pub fn may_ask(registry: &Url, realm: &Url, anonymous: bool, listed: &[RealmPair]) -> bool {
+pub fn may_ask<'a>(
+    registry: &Url,
+    realm: &Url,
+    anonymous: bool,
+    listed: impl IntoIterator<Item = &'a TokenRealm>,
+) -> bool {
     let scheme_fits = match realm.scheme() {
         "https" => true,
         "http" => registry.scheme() == "http",
@@ -51,7 +49,7 @@ pub fn may_ask(registry: &Url, realm: &Url, anonymous: bool, listed: &[RealmPair
     let (Host::Domain(registry), Host::Domain(realm)) = (registry, realm) else { return false };
     let (registry, realm) = (registry.trim_end_matches('.'), realm.trim_end_matches('.'));
     let pairs = KNOWN_PAIRS.iter().copied();
-    let listed = listed.iter().map(|pair| (&*pair.registry, &*pair.realm));
+    let listed = listed.into_iter().map(|pair| (pair.registry.as_str(), pair.host.as_str()));
     same_registrable_domain(registry, realm)
         || pairs.chain(listed).any(|(a, b)| host_fits(a, registry) && host_fits(b, realm))
         || (anonymous && PUBLIC_SERVICES.contains(&realm))
@@ -92,6 +90,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::policy::HostName;
 
     fn ask(registry: &str, realm: &str, anonymous: bool) -> bool {
         may_ask(&Url::parse(registry).unwrap(), &Url::parse(realm).unwrap(), anonymous, &[])
@@ -145,8 +144,9 @@ mod tests {
 
     #[test]
     fn a_listed_pair_opens_itself_only() {
+        let name = |text| HostName::parse(text).unwrap();
         let listed =
-            [RealmPair { registry: "*.corp.example".into(), realm: "sso.example.net".into() }];
+            [TokenRealm { registry: name("*.corp.example"), host: name("sso.example.net") }];
         let ask = |registry: &str, realm: &str| {
             may_ask(&Url::parse(registry).unwrap(), &Url::parse(realm).unwrap(), false, &listed)
         };

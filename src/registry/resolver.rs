@@ -133,7 +133,7 @@ impl Error for ResolveFault {}
 /// Names, guarded.
 pub(super) struct GuardedResolver {
     pub(super) names: Arc<dyn NameResolver>,
-    pub(super) policy: Arc<AddressPolicy>,
+    pub(super) policy: Arc<ArcSwap<AddressPolicy>>,
     pub(super) directions: Arc<ArcSwap<RegistryPolicy>>,
     pub(super) timeout: Duration,
 }
@@ -152,6 +152,7 @@ impl Resolve for GuardedResolver {
             if addresses.is_empty() {
                 return Err(ResolveFault::Unknown.into());
             }
+            let policy = policy.load();
             let open: Vec<_> = addresses
                 .into_iter()
                 .filter(|address| policy.check(*address, in_cluster).is_ok())

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::future::Cache;
@@ -20,9 +21,10 @@ use super::decode;
 use super::http::{ConnectionKey, Outgoing, Transport};
 use super::logins::{LoginKey, Logins};
 use super::metrics::{Kind, RegistryMetrics};
-use super::options::RegistryOptions;
-use super::realm::{self, RealmPair};
+use super::options::{RegistryOptions, RegistryPolicy};
+use super::realm;
 use crate::credential::CredentialIdentity;
+use crate::policy::TokenRealm;
 use crate::pull::{Outcome, Step};
 
 /// What the specification has where a token service does not say (seconds).
@@ -73,7 +75,8 @@ pub(super) struct Tokens {
 /// How tokens are asked for.
 struct TokenExchange {
     transport: Arc<Transport>,
-    listed: Vec<RealmPair>,
+    listed: Vec<TokenRealm>,
+    directions: Arc<ArcSwap<RegistryPolicy>>,
     cap: usize,
     limit: Duration,
     logins: Arc<Logins>,
@@ -84,6 +87,7 @@ impl Tokens {
     pub(super) fn new(
         options: &RegistryOptions,
         transport: Arc<Transport>,
+        directions: Arc<ArcSwap<RegistryPolicy>>,
         metrics: Arc<RegistryMetrics>,
     ) -> Self {
         let limits = &options.limits;
@@ -95,6 +99,7 @@ impl Tokens {
             exchange: Arc::new(TokenExchange {
                 transport,
                 listed: options.realms.clone(),
+                directions,
                 cap: limits.token_bytes,
                 logins: Arc::default(),
                 limit: limits.connect + limits.first_byte + limits.body,
@@ -154,8 +159,10 @@ impl TokenExchange {
             .and_then(|realm| Url::parse(realm).ok())
             .ok_or(Outcome::Malformed("a challenge without a usable realm"))?;
         let anonymous = application.secret.is_none();
-        if !realm::may_ask(&application.registry, &realm, anonymous, &self.listed) {
-            return Err(Outcome::ForeignRealm);
+        let in_policy = &self.directions.load().realms;
+        let listed = self.listed.iter().chain(in_policy);
+        if !realm::may_ask(&application.registry, &realm, anonymous, listed) {
+            return Err(Outcome::ForeignRealm(realm.host_str().unwrap_or_default().into()));
         }
         let login = if anonymous {
             None

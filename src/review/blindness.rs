@@ -57,7 +57,7 @@ pub(super) fn lines(
         if sources.health.runs_from(host, request.now)
             && told.is_due(request.namespace, host, request.now)
         {
-            let spot = BlindSpot { host: host.into(), reason };
+            let spot = BlindSpot { host: host.into(), reason, realm: None };
             lines.push(format!("Pullgate cannot look into {}", spot.sentence()));
         }
     }

@@ -31,7 +31,10 @@ pub(super) async fn watch(
         now.retain(|spot| cluster.runs_images_of(&spot.host));
         let before = spots.load();
         for new in now.iter().filter(|one| !before.contains(one)) {
-            tracing::warn!("cannot look into a registry that nodes use: {}", new.sentence());
+            tracing::warn!(
+                "cannot look into a registry that nodes use: {}",
+                new.sentence_for_operators()
+            );
         }
         let labels = now.iter().map(|spot| (&*spot.host, BlindReason::as_str(spot.reason)));
         metrics.blind(labels);

@@ -10,6 +10,7 @@ use url::Url;
 use super::certificate_flags::OwnSettings;
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
 use crate::cluster::ReportKind;
+use crate::policy::TokenRealm;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -145,7 +146,7 @@ pub struct RegistrySettings {
     /// The cluster's own ranges, closed but to registries that are declared as in-cluster.
     pub cluster_ranges: Vec<IpNet>,
     /// Registries, and the token services that their logins may be sent to.
-    pub token_realms: Vec<(Box<str>, Box<str>)>,
+    pub token_realms: Vec<TokenRealm>,
 }
 
 impl From<RegistryFlags> for RegistrySettings {

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::certificate_flags::OwnFlags;
 use crate::cluster::ReportKind;
+use crate::policy::{HostName, TokenRealm};
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -270,7 +271,7 @@ pub struct RegistryFlags {
         value_delimiter = ',',
         value_parser = token_realm
     )]
-    pub token_realm: Vec<(Box<str>, Box<str>)>,
+    pub token_realm: Vec<TokenRealm>,
 
     /// More authorities that sign registries' certificates, PEM
     #[arg(long, env = "PULLGATE_CA_FILE", value_name = "FILE")]
@@ -278,17 +279,11 @@ pub struct RegistryFlags {
 }
 
 /// A registry and the token service that its logins may be sent to.
-fn token_realm(text: &str) -> Result<(Box<str>, Box<str>), String> {
-    let is_host = |host: &str| {
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
-    };
-    match text.split_once('=') {
-        Some((registry, realm)) if is_host(registry) && is_host(realm) => {
-            Ok((registry.into(), realm.into()))
-        }
-        _ => Err("give REGISTRY=HOST, without scheme and port".to_owned()),
-    }
+fn token_realm(text: &str) -> Result<TokenRealm, String> {
+    let pair = text.split_once('=').and_then(|(registry, host)| {
+        Some(TokenRealm { registry: HostName::parse(registry)?, host: HostName::parse(host)? })
+    });
+    pair.ok_or_else(|| "give REGISTRY=HOST, without scheme and port".to_owned())
 }
 
 #[cfg(test)]
@@ -297,10 +292,8 @@ mod tests {
 
     #[test]
     fn a_token_realm_is_a_pair_of_hosts() {
-        assert_eq!(
-            token_realm("*.a.example=t.example"),
-            Ok(("*.a.example".into(), "t.example".into()))
-        );
+        let pair = token_realm("*.a.example=t.example").unwrap();
+        assert_eq!((pair.registry.as_str(), pair.host.as_str()), ("*.a.example", "t.example"));
         for wrong in
             ["a.example", "=t.example", "a.example=", "a.example=https://t.example", "a:5=t"]
         {

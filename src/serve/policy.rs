@@ -247,7 +247,7 @@ impl Writing {
             fault: object.fault(),
             listed_without_files: object.without_files.clone(),
             contradictions: object.contradictions.load().to_vec(),
-            blind: object.blind.load().iter().map(BlindSpot::sentence).collect(),
+            blind: object.blind.load().iter().map(BlindSpot::sentence_for_operators).collect(),
             score,
         };
         let wanted = PullgatePolicyStatus::about(facts, &before, today);

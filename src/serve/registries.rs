@@ -5,7 +5,7 @@ use crate::image::ImageReference;
 use crate::node::{FollowedNodeFiles, NodeFiles};
 use crate::policy::PullgatePolicy;
 use crate::registry::{
-    InClusterHosts, MirrorLogins, ProxyOptions, RealmPair, RegistryOptions, RegistryPolicy,
+    InClusterHosts, MirrorLogins, ProxyOptions, RegistryOptions, RegistryPolicy,
 };
 use crate::serve::RegistrySettings;
 
@@ -23,10 +23,7 @@ pub(crate) fn options(settings: RegistrySettings, policy: &PullgatePolicy) -> Re
         cluster_ranges,
         directions: directions(policy),
         ca_files: authorities.into_iter().collect(),
-        realms: token_realms
-            .into_iter()
-            .map(|(registry, realm)| RealmPair { registry, realm })
-            .collect(),
+        realms: token_realms,
         proxy: ProxyOptions::from_variables(|name| std::env::var(name).ok()),
         ..RegistryOptions::default()
     }
@@ -43,6 +40,7 @@ pub(super) fn directions(policy: &PullgatePolicy) -> RegistryPolicy {
     RegistryPolicy {
         in_cluster: InClusterHosts(in_cluster.collect()),
         budgets: spec.registries.budgets.clone(),
+        realms: spec.registries.token_realms.clone(),
         ..RegistryPolicy::default()
     }
 }

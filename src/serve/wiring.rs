@@ -21,7 +21,7 @@ use super::policy::{self, ActivePolicy};
 use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
-use super::{blind, expiries, failing};
+use super::{blind, expiries, failing, ranges};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
@@ -197,7 +197,7 @@ impl App {
         &self,
         found: &plausible::Found,
         spots: &blind::Spots,
-    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 6] {
+    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 7] {
         let (cluster, reviewer) = (&self.cluster, &self.reviewer);
         let policy = || Arc::clone(&reviewer.policy);
         let retention = snapshot::follow_retention(cluster.clone(), policy());
@@ -206,6 +206,7 @@ impl App {
         let plausible = plausible::watch(cluster.clone(), policy(), metrics, found);
         let score = snapshot::keep_score(cluster.clone(), reviewer.clone());
         let (registry, metrics) = (self.registry.clone(), self.metrics.clone());
+        let ranges = ranges::follow(cluster.clone(), registry.clone());
         let expiries = expiries::watch(cluster.clone(), self.metrics.clone());
         let blind = blind::watch(cluster.clone(), registry, metrics, spots.clone());
         [
@@ -215,6 +216,7 @@ impl App {
             ("score", Box::pin(score)),
             ("blind spots", Box::pin(blind)),
             ("ends of pull secrets", Box::pin(expiries)),
+            ("cluster's ranges", Box::pin(ranges)),
         ]
     }
 

@@ -1,5 +1,7 @@
 //! What a node says of itself, as far as it decides about pulling images.
 
+use ipnet::IpNet;
+
 use super::quantity::Quantity;
 use crate::image::Platform;
 
@@ -30,6 +32,8 @@ pub struct Node {
     pub listed_images: usize,
     /// `status.allocatable`, sorted by name: what all pods of the node together may ask for.
     pub allocatable: Vec<(Box<str>, Quantity)>,
+    /// `spec.podCIDRs`: the addresses of its pods, where the cluster gives them out by node.
+    pub pod_ranges: Vec<IpNet>,
 }
 
 /// How many images a kubelet lists at most where it is not set otherwise (`nodeStatusMaxImages`).
@@ -41,6 +45,24 @@ pub const LISTED_IMAGES_AT_MOST: i32 = 50;
 const VIRTUAL: (&str, &str) = ("type", "virtual-kubelet");
 
 impl Node {
+    /// A node of which only its platform is known.
+    pub fn new(name: &str, platform: Platform) -> Self {
+        Self {
+            name: name.into(),
+            platform,
+            labels: Vec::new(),
+            taints: Vec::new(),
+            unschedulable: false,
+            runtime: Box::default(),
+            kubelet: Box::default(),
+            addresses: Vec::new(),
+            images: Vec::new(),
+            listed_images: 0,
+            allocatable: Vec::new(),
+            pod_ranges: Vec::new(),
+        }
+    }
+
     /// The value of one of its labels.
     pub fn label(&self, key: &str) -> Option<&str> {
         let found = self.labels.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;

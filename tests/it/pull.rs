@@ -122,7 +122,7 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(Outcome::Malformed("html"), CannotTell, Some(Cause::MalformedAnswer), &[])]
 #[case(Outcome::CorruptContent, CannotTell, Some(Cause::CorruptContent), &[])]
 #[case(Outcome::ForbiddenAddress, CannotTell, Some(Cause::ForbiddenAddress), &[])]
-#[case(Outcome::ForeignRealm, CannotTell, Some(Cause::ForeignRealm), &[])]
+#[case(Outcome::ForeignRealm("auth.example.net".into()), CannotTell, Some(Cause::ForeignRealm), &[])]
 #[case(Outcome::TooLate, CannotTell, Some(Cause::TooLate), &[])]
 #[case(Outcome::Overloaded, CannotTell, Some(Cause::Overloaded), &[])]
 #[case(index(&["linux/arm64"]), Fails, Some(Cause::PlatformMismatch), CONTENT)]

@@ -138,21 +138,15 @@ fn updates_that_pull_the_same_are_alike() {
 
 fn node() -> Node {
     Node {
-        name: "n1".into(),
-        platform: Platform::new("linux", "arm64"),
         labels: vec![("disk".into(), "12".into()), ("kubernetes.io/arch".into(), "arm64".into())],
         taints: vec![Taint {
             key: "gpu".into(),
             value: "yes".into(),
             effect: TaintEffect::NoSchedule,
         }],
-        unschedulable: false,
         runtime: "containerd://2.1.8".into(),
         kubelet: "v1.34.4".into(),
-        addresses: Vec::new(),
-        images: Vec::new(),
-        listed_images: 0,
-        allocatable: Vec::new(),
+        ..Node::new("n1", Platform::new("linux", "arm64"))
     }
 }
 

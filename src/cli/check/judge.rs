@@ -355,7 +355,9 @@ fn words(review: &Review, image: &ImageReview, tails: &[String]) -> String {
     let mut words = if plain && image.assessment.verdict == Verdict::Works && !image.is_noted() {
         "can be pulled".to_owned()
     } else {
-        review.finding(image).words()
+        let finding = review.finding(image);
+        let realm = finding.realm_to_list().map(|pair| format!("; {pair}"));
+        finding.words() + &realm.unwrap_or_default()
     };
     for tail in tails {
         words.push_str("; ");

@@ -94,22 +94,14 @@ fn version(runtime: Option<Runtime>) -> String {
 /// A node of which nothing but the platform is known.
 fn node(platform: &Platform, runtime: &str) -> Node {
     Node {
-        name: platform.to_string().into(),
-        platform: platform.clone(),
         labels: [
             ("kubernetes.io/arch", &platform.architecture),
             ("kubernetes.io/os", &platform.os),
         ]
         .map(|(key, value)| (key.into(), value.as_str().into()))
         .to_vec(),
-        taints: Vec::new(),
-        unschedulable: false,
         runtime: runtime.into(),
-        kubelet: Box::default(),
-        addresses: Vec::new(),
-        images: Vec::new(),
-        listed_images: 0,
-        allocatable: Vec::new(),
+        ..Node::new(&platform.to_string(), platform.clone())
     }
 }
 

@@ -174,7 +174,9 @@ impl RegistryAnswer {
         let message = if works {
             "the registry has it, and these credentials can pull it".to_owned()
         } else {
-            review.finding(image).words()
+            let finding = review.finding(image);
+            let realm = finding.realm_to_list().map(|pair| format!("; {pair}"));
+            finding.words() + &realm.unwrap_or_default()
         };
         let reference = image.reference.as_ref().ok();
         Self {

@@ -115,3 +115,15 @@ async fn a_pull_secret_may_be_given_as_a_file() {
     assert_eq!(scene.run(&[&wrong[..], &["login.json"]].concat()).await.code, 1);
     assert_eq!(scene.run(&[&wrong[..], &["elsewhere=login.json"]].concat()).await.code, 0);
 }
+
+/// The pair is what a person would have to list; at admission no word of a registry is repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_on_another_host_is_named_to_whoever_runs_check() {
+    let scene = Scene::new().await;
+    let port = scene.registry.port();
+    let image = format!("localhost:{port}/elsewhere/app:1");
+    let said = scene.run(&["check", "--image", &image]).await;
+    let told = words(&said.out);
+    assert!(told.contains("it wants credentials on sso.example.net"), "{said:?}");
+    assert!(told.contains("--token-realm localhost=sso.example.net"), "{said:?}");
+}

@@ -29,6 +29,11 @@ pub async fn start() -> SocketAddr {
 async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
     let wanted = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+    if uri.path().starts_with("/v2/elsewhere/") {
+        let challenge = "Bearer realm=\"https://sso.example.net/token\",service=\"s\"";
+        let refusal = Response::builder().status(StatusCode::UNAUTHORIZED);
+        return refusal.header("www-authenticate", challenge).body(Body::empty()).unwrap();
+    }
     let private = uri.path().starts_with("/v2/team/");
     if private && authorization != Some(&wanted) {
         return refusal(&method, StatusCode::UNAUTHORIZED, "UNAUTHORIZED");

@@ -29,7 +29,7 @@ const HIDDEN: &str = "hidden";
 
 /// A shop with a registry for everybody and one for those who log in.
 struct Desk {
-    _server: PullgateServer,
+    server: PullgateServer,
     cluster: ControlPlane,
     open: Registry,
     private: Registry,
@@ -66,13 +66,11 @@ impl Desk {
         cluster.let_developer_edit(SHOP);
         pullgate::grant_rights(&cluster);
         grant_events(&cluster);
-        let flags = ["--cluster-range", "10.96.0.0/16"];
-        let server =
-            PullgateServer::start(&cluster, Some(POLICY), Proof::PathToken, &flags).unwrap();
+        let server = PullgateServer::start(&cluster, Some(POLICY), Proof::PathToken, &[]).unwrap();
         server.register(&cluster, "desk", ("desk", "yes"));
         let throttled = throttled_registry();
         let folder = process::folder("advice");
-        let desk = Self { _server: server, cluster, open, private, vault, throttled, folder };
+        let desk = Self { server, cluster, open, private, vault, throttled, folder };
         let probe = deployment("probe", &desk.open.image("shop/none:1"));
         wait_until("the webhook", || {
             let text = probe.to_string();
@@ -481,4 +479,23 @@ fn the_long_form_is_an_event_on_the_workload_and_never_of_a_dry_run() {
     desk.apply(&touched(&object("eventful")));
     assert_eq!(of("eventful").len(), 1, "the same is written once");
     assert!(of("dry").is_empty());
+}
+
+/// A tenant's image name is no probe of other tenants' Services, whoever forgot to say where they are.
+#[test]
+fn the_cluster_s_own_addresses_are_closed_by_themselves() {
+    let Some((desk, _turn)) = desk() else { return };
+    let ranges = || {
+        if desk.server.log().contains("10.96.0.0/16") {
+            Ok(())
+        } else {
+            Err("not yet".to_owned().into())
+        }
+    };
+    wait_until("the ranges", ranges).unwrap();
+    let address = "10.96.77.77:5000";
+    desk.apply(&deployment("probing", &format!("{address}/a/b:1")));
+    let (_, page) = desk.server.admin_page("metrics").unwrap();
+    let mut lookups = page.lines().filter(|line| line.contains("lookups_total"));
+    assert!(lookups.any(|line| line.contains("forbidden_address")), "{page}");
 }

@@ -203,6 +203,7 @@ pub fn grant_rights(cluster: &ControlPlane) {
                 &["list"],
             ),
             rule(&["node.k8s.io"], &["runtimeclasses"], &["get"]),
+            rule(&["networking.k8s.io"], &["servicecidrs"], &["list"]),
             rule(
                 &["config.openshift.io"],
                 &["imagedigestmirrorsets", "imagetagmirrorsets"],

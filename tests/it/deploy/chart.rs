@@ -319,3 +319,24 @@ fn the_files_of_nodes_reach_the_program() {
     let egress = one(&rendered, "NetworkPolicy", "pullgate")["spec"]["egress"].as_array().unwrap();
     assert_eq!(egress.last().unwrap()["ports"][0]["port"], 80);
 }
+
+#[test]
+fn registries_are_let_out_where_the_policy_says_that_they_are() {
+    let Some(helm) = program("helm") else { return };
+    let values = [
+        "networkPolicy.extraEgressPorts={9443}",
+        "policy.registries.inCluster={registry.infra.svc:30500,harbor.corp.svc.cluster.local,r.example:7000}",
+    ];
+    let rendered = render(&helm, &values).unwrap();
+    let egress = &one(&rendered, "NetworkPolicy", "pullgate")["spec"]["egress"];
+    let rules = egress.as_array().unwrap();
+    let ports: Vec<_> = rules[1]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["port"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ports, [80, 443, 5000, 5443, 6443, 8443, 9443, 30500, 7000]);
+    let namespace = |name: &str| serde_json::json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
+    assert_eq!(rules[2], serde_json::json!({"to": [namespace("infra"), namespace("corp")]}));
+}

@@ -257,7 +257,7 @@ fn nothing_is_permitted_but_what_is_called() {
             called.insert(right("discovery.k8s.io", "endpointslices", "list", ""));
         } else if resource == "runtimeclasses" {
             called.insert(right(&group, &resource, "get", ""));
-        } else if group == hooks || group.ends_with(".openshift.io") {
+        } else if group == hooks || resource == "servicecidrs" || group.ends_with(".openshift.io") {
             // Looked at now and then, never watched.
             called.insert(right(&group, &resource, "list", ""));
         } else {

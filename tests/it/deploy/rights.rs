@@ -62,8 +62,10 @@ fn nothing_more_is_permitted_than_is_used() {
     let account = ["patch", "-n", "shop", "serviceaccount", "default", "-p", account];
     deployed.kubectl.run(&account).ok().unwrap();
 
-    let replica = deployed
-        .replica("pullgate-0", &["--allow-address=127.0.0.0/8", "--cluster-range=10.96.0.0/16"]);
+    let replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
+    eventually("the ranges", || {
+        std::fs::read_to_string(replica.process.log()).unwrap().contains("10.96.0.0/16")
+    });
     let endpoint = deployed.endpoint();
     // A Deployment inherits the pull secrets of its ServiceAccount, and goes where its
     // RuntimeClass says; who asks is warned, and may

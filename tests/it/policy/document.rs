@@ -139,6 +139,7 @@ fn a_document_that_is_written_out_is_read_back_the_same() {
     refuse: [docker.io/evil/**]
     default: r.example.com
     budgets: [{registry: docker.io, requestsPerMinute: 10}]
+    tokenRealms: [{registry: '*.example.com', host: sso.example.net}]
   extraKinds: [{group: example.com, kind: App, templatePath: spec.workload.template}]
   trustedServiceAccounts: [argocd/argocd-application-controller]
 ",

@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pullgate::credential::{Credential, CredentialOrigin};
-use pullgate::pull::{Detail, LookupRequest, Outcome};
-use pullgate::registry::{RealmPair, RegistryClient};
+use pullgate::policy::{HostName, TokenRealm};
+use pullgate::pull::{BlindSpot, Detail, LookupRequest, Outcome};
+use pullgate::registry::{RegistryClient, RegistryOptions, RegistryPolicy};
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
 use super::scripted::*;
+use super::words::Here;
 
 fn exists(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Exists(_))
@@ -116,26 +118,57 @@ async fn a_foreign_realm_gets_neither_credential_nor_request() {
     let reference = registry.reference("a/b:v1");
     for who in [Some(credential("alice", "secret")), None] {
         let lookup = look(&client, &reference, who.as_ref()).await;
-        assert_eq!(lookup.outcome, Outcome::ForeignRealm);
+        assert_eq!(lookup.outcome, Outcome::ForeignRealm("localhost".into()));
     }
     assert_eq!(thief.log(), [""; 0]);
 }
 
+/// By the flags, or by the policy while the client runs.
+#[rstest]
+#[case::by_flag(true)]
+#[case::by_policy(false)]
 #[tokio::test]
-async fn a_listed_pair_may_have_the_credential() {
+async fn a_listed_pair_may_have_the_credential(#[case] by_flag: bool) {
     let service = Scripted::start().await;
     service.access(Access::Token(vec![user("alice", "pw", &["*"])]));
     let port = service.host().rsplit_once(':').unwrap().1.to_owned();
-    let registry = with_realm(format!("http://localhost:{port}/token")).await;
-    // Pairs are of names, so the registry needs one too.
-    let mut options = options(&[&registry]);
-    let host = format!("localhost:{}", registry.host().rsplit_once(':').unwrap().1);
+    let registry = with_realm(format!("http://sso.example.net:{port}/token")).await;
+    let host = format!("r.corp.example:{}", registry.host().rsplit_once(':').unwrap().1);
+    let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
     options.hosts.insert(host.clone(), vec![endpoint(&host)]);
-    options.realms = vec![RealmPair { registry: "localhost".into(), realm: "localhost".into() }];
+    options.resolver = Some(Arc::new(Here));
+    let name = |text| HostName::parse(text).unwrap();
+    let pair = TokenRealm { registry: name("*.corp.example"), host: name("sso.example.net") };
+    let realms = vec![pair];
+    if by_flag {
+        options.realms.clone_from(&realms);
+    }
     let client = RegistryClient::new(options).unwrap();
     let reference = format!("{host}/a/b:v1").parse().unwrap();
-    look(&client, &reference, Some(&credential("alice", "pw"))).await;
+    let alice = credential("alice", "pw");
+    if !by_flag {
+        let before = look(&client, &reference, Some(&alice)).await.outcome;
+        assert_eq!(before, Outcome::ForeignRealm("sso.example.net".into()));
+        assert_eq!(service.log(), [""; 0]);
+        client.take_directions(RegistryPolicy { realms, ..RegistryPolicy::default() });
+    }
+    look(&client, &reference, Some(&alice)).await;
     assert_eq!(service.log(), ["GET /token 200 alice"]);
+}
+
+#[tokio::test]
+async fn the_pair_to_list_is_told_to_those_who_run_it_alone() {
+    let registry = with_realm("https://sso.example.net/token".to_owned()).await;
+    let client = client(&[&registry]);
+    let reference = registry.reference("a/b:v1");
+    for identity in ["a", "b", "c"] {
+        look(&client, &reference, Some(&credential(identity, "secret"))).await;
+    }
+    let [spot] = &*client.blind_spots() else { panic!("one") };
+    assert!(!spot.sentence().contains("sso"), "{}", spot.sentence());
+    let spot = BlindSpot { host: "r.corp.example:5000".into(), ..spot.clone() };
+    let told = spot.sentence_for_operators();
+    assert!(told.contains("list {registry: r.corp.example, host: sso.example.net}"), "{told}");
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ async fn the_words_of_a_registry_stay_with_it() {
         let reference = registry.reference(&format!("a/b:{tag}"));
         let lookup = client.look_up(request(&reference, None, Detail::Platforms), soon()).await;
         let said = format!("{lookup:?}").replace("challenge", "");
+        // Where it sends its visitors is known, as a host name and nothing else.
+        let said = said.replace("ForeignRealm(\"evil.example\")", "");
         assert!(!said.contains("evil"), "{tag}: {said}");
     }
     drop(guard);
@@ -107,7 +109,7 @@ async fn a_panic_in_one_look_up_is_its_own_matter() {
 }
 
 /// Every name is this machine.
-struct Here;
+pub struct Here;
 
 impl NameResolver for Here {
     fn resolve(&self, _: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {

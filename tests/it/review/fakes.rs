@@ -141,17 +141,10 @@ pub fn secret(name: &str, host: &str, username: &str) -> PullSecret {
 
 pub fn node(name: &str, platform: &str) -> Node {
     Node {
-        name: name.into(),
-        platform: Platform::parse(platform).unwrap(),
         labels: vec![("kubernetes.io/arch".into(), platform.split('/').nth(1).unwrap().into())],
-        taints: Vec::new(),
-        unschedulable: false,
         runtime: "containerd://2.1.8".into(),
         kubelet: "v1.34.4".into(),
-        addresses: Vec::new(),
-        images: Vec::new(),
-        listed_images: 0,
-        allocatable: Vec::new(),
+        ..Node::new(name, Platform::parse(platform).unwrap())
     }
 }
 

@@ -107,3 +107,29 @@ caBundle: {{ required "certificates.mode is given: certificates.given.caBundle i
     !has(object.metadata.annotations) ||
     !('kubernetes.io/config.mirror' in object.metadata.annotations)
 {{- end -}}
+
+{{- /* The ports that are let out: those of values, and of the registries in the policy, as JSON. */ -}}
+{{- define "pullgate.egressPorts" -}}
+{{- $ports := list -}}
+{{- range concat .Values.networkPolicy.egressPorts .Values.networkPolicy.extraEgressPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- range dig "registries" "inCluster" list .Values.policy -}}
+{{- if regexMatch ":[0-9]+$" . -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" . | int) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{- /* The namespaces of registries that the policy names as Services, as JSON. */ -}}
+{{- define "pullgate.registryNamespaces" -}}
+{{- $names := list -}}
+{{- range dig "registries" "inCluster" list .Values.policy -}}
+{{- $labels := splitList "." (regexReplaceAll ":[0-9]+$" . "") -}}
+{{- if and (ge (len $labels) 3) (eq (index $labels 2) "svc") -}}
+{{- $names = append $names (index $labels 1) -}}
+{{- end -}}
+{{- end -}}
+{{- $names | uniq | toJson -}}
+{{- end -}}
