@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live cluster-bin oracle model fuzz bench clean need-cargo
+.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live cluster-bin oracle model chaos fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -71,6 +71,11 @@ oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (
 
 model: need-cargo ## Try 100,000 worlds of nodes that know more than Pullgate: none may be denied what it can pull
 	PULLGATE_WORLDS=100000 cargo test --locked --test it model::
+
+chaos: need-cargo ## Ten minutes of trouble of every kind at 200 reviews a second: nothing wrongly denied, late or lost
+	@PULLGATE_CLUSTER_MODULES="kubernetes etcd" tests/cluster/build.sh
+	PULLGATE_CHAOS_SECONDS=$${PULLGATE_CHAOS_SECONDS:-600} PULLGATE_CHAOS_RATE=$${PULLGATE_CHAOS_RATE:-200} \
+	  cargo test --locked --test it chaos:: -- --nocapture
 
 fuzz: need-cargo ## Run the property tests and the fuzz targets with many more cases than usual
 	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop

@@ -15,6 +15,7 @@ mod cluster;
 mod cluster_edge;
 mod admit;
 mod architecture;
+mod chaos;
 mod check;
 mod custom_resources;
 mod keyring;

@@ -11,7 +11,7 @@ mod mirrors;
 mod proxies;
 mod real;
 mod remembered;
-mod scripted;
+pub mod scripted;
 mod slow;
 mod tls;
 mod trouble;

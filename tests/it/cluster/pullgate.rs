@@ -154,6 +154,21 @@ impl PullgateServer {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Where reviews are posted to.
+    pub fn validate_url(&self) -> String {
+        format!("https://127.0.0.1:{}/validate/{PATH_TOKEN}", self.listen)
+    }
+
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Writes the policy that it was started with anew.
+    pub fn write_policy(&self, text: &str) {
+        fs::write(self.folder.path().join("policy.yaml"), text).expect("the policy file");
+    }
+
     /// Where its admin port is.
     pub fn admin_address(&self) -> String {
         format!("127.0.0.1:{}", self.admin)
