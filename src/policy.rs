@@ -10,6 +10,7 @@ mod document;
 mod exception;
 mod suggest;
 mod decide;
+mod nodes;
 mod parse;
 mod pattern;
 mod plausible;
@@ -24,11 +25,11 @@ pub use crd::{custom_resource_definition, spec_schema};
 pub use decide::{Decision, DecisionInput, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
-    Lookups, MutationSettings, NodePool, Nodes, NodesOverride, PullgatePolicyObject,
-    PullgatePolicySpec, Registries, RegistryBudget, Rule, TokenRealm, Vouch, VouchNetwork,
-    VouchPreloaded,
+    Lookups, MutationSettings, PullgatePolicyObject, PullgatePolicySpec, Registries,
+    RegistryBudget, Rule, TokenRealm,
 };
 pub use exception::ExceptionUse;
+pub use nodes::{NodePool, Nodes, NodesOverride, Vouch, VouchNetwork, VouchPreloaded};
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};
 pub use plausible::{IMAGE_SHARING, contradictions};

@@ -19,6 +19,7 @@ mod collector;
 mod certificate_flags;
 mod policy;
 mod reports;
+mod knowledge;
 mod ranges;
 pub(crate) mod registries;
 

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{PullgatePolicySpec, Vouch, VouchPreloaded};
+use super::document::PullgatePolicySpec;
+use super::nodes::{Vouch, VouchPreloaded};
 use crate::workload::{LISTED_IMAGES_AT_MOST, Node};
 
 /// Repositories of programs that serve images between nodes, as mirrors of the runtime. Part of a

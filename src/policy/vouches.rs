@@ -2,9 +2,8 @@
 //! pools of nodes, and by rules.
 
 use super::PullgatePolicy;
-use super::document::{
-    Nodes, NodesOverride, PullgatePolicySpec, Vouch, VouchNetwork, VouchPreloaded,
-};
+use super::document::PullgatePolicySpec;
+use super::nodes::{Nodes, NodesOverride, Vouch, VouchNetwork, VouchPreloaded};
 use super::resolve::PolicyScope;
 use crate::image::ImageReference;
 use crate::pull::Vouches;

@@ -15,13 +15,12 @@ use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
 use super::collector;
 use super::events::{self, Concerns, Waiting};
-use super::node_logins;
 use super::plausible;
 use super::policy::{self, ActivePolicy};
 use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
-use super::{blind, expiries, failing, ranges};
+use super::{blind, failing, knowledge};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
@@ -192,34 +191,6 @@ impl App {
         })
     }
 
-    /// The tasks that keep what is known of the cluster true.
-    fn knowledge(
-        &self,
-        found: &plausible::Found,
-        spots: &blind::Spots,
-    ) -> [(&'static str, futures::future::BoxFuture<'static, ()>); 7] {
-        let (cluster, reviewer) = (&self.cluster, &self.reviewer);
-        let policy = || Arc::clone(&reviewer.policy);
-        let retention = snapshot::follow_retention(cluster.clone(), policy());
-        let logins = node_logins::find_out(cluster.clone(), reviewer.clone());
-        let (metrics, found) = (self.metrics.clone(), found.clone());
-        let plausible = plausible::watch(cluster.clone(), policy(), metrics, found);
-        let score = snapshot::keep_score(cluster.clone(), reviewer.clone());
-        let (registry, metrics) = (self.registry.clone(), self.metrics.clone());
-        let ranges = ranges::follow(cluster.clone(), registry.clone());
-        let expiries = expiries::watch(cluster.clone(), self.metrics.clone());
-        let blind = blind::watch(cluster.clone(), registry, metrics, spots.clone());
-        [
-            ("retention", Box::pin(retention)),
-            ("node logins", Box::pin(logins)),
-            ("policy's plausibility", Box::pin(plausible)),
-            ("score", Box::pin(score)),
-            ("blind spots", Box::pin(blind)),
-            ("ends of pull secrets", Box::pin(expiries)),
-            ("cluster's ranges", Box::pin(ranges)),
-        ]
-    }
-
     /// Starts every task; returns the name of the one that ends when reviews are drained.
     pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
         let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
@@ -241,7 +212,9 @@ impl App {
         }
         let found = plausible::Found::default();
         let spots = blind::Spots::default();
-        for (name, task) in self.knowledge(&found, &spots) {
+        let (cluster, reviewer, registry) = (&self.cluster, &self.reviewer, &self.registry);
+        let to = (&found, &spots);
+        for (name, task) in knowledge::tasks(cluster, reviewer, registry, &self.metrics, to) {
             forever(name, task);
         }
         let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
