@@ -63,6 +63,7 @@ pub use options::{
     RegistryPolicy, StepLimits,
 };
 pub use resolver::NameResolver;
+pub use tls::CertificateEnd;
 
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
@@ -156,6 +157,14 @@ impl RegistryClient {
         self.answers.forget();
         self.tags.forget();
         Ok(true)
+    }
+
+    /// When the client certificates end that registries are shown. Blocks for as long as reading
+    /// them takes.
+    pub fn client_certificates(&self) -> Vec<CertificateEnd> {
+        let hosts = self.hosts.load();
+        let clients = hosts.clients().into_iter();
+        clients.filter_map(|(host, path)| tls::end_of(host, path)).collect()
     }
 
     /// Follows other directions of the policy from now on.

@@ -1,8 +1,8 @@
 //! The form that all three formats come to: registry → ordered endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
@@ -162,6 +162,24 @@ impl RegistryHosts {
             (_, Some([only])) if !aliases.is_empty() => Some(format!("{only}/{short}")),
             _ => None,
         }
+    }
+
+    /// The client certificates that are shown, each with the host that it is shown to.
+    pub fn clients(&self) -> BTreeSet<(Box<str>, &Path)> {
+        let endpoints = self.rules.iter().flat_map(|(_, ways)| ways).map(|way| &way.endpoint);
+        endpoints
+            .filter_map(|endpoint| {
+                // Of several the first is used.
+                let endpoint = endpoint.as_ref()?;
+                let client = endpoint.tls.as_ref()?.clients.first()?;
+                let host = endpoint.url.host_str()?;
+                let host = match endpoint.url.port() {
+                    Some(port) => format!("{host}:{port}"),
+                    None => host.to_owned(),
+                };
+                Some((host.into(), client.certificate.as_path()))
+            })
+            .collect()
     }
 
     /// Whether nothing is listed.

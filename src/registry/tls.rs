@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -100,6 +101,28 @@ fn load_chain(
         return Err(RegistryError::NoCertificate { path: path.to_owned() });
     }
     Ok(chain)
+}
+
+/// The life of a client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// The host that it is shown to.
+    pub host: Box<str>,
+    /// When its life begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub at: Timestamp,
+}
+
+/// The life of the certificate in a file; nothing if it cannot be read, which those who use it say.
+pub(super) fn end_of(host: Box<str>, path: &Path) -> Option<CertificateEnd> {
+    let chain = load_chain(path, "a client certificate").ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+    let validity = parsed.validity();
+    let time = |at: i64| Timestamp::from_second(at).ok();
+    let (from, at) =
+        (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
+    Some(CertificateEnd { host, from, at })
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

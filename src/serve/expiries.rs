@@ -1,4 +1,5 @@
-//! Looks now and then when the pull secrets in use expire, where their logins say so.
+//! Looks now and then when the pull secrets in use expire, where their logins say so, and when the
+//! client certificates do that registries are shown.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::credential::Keyring;
+use crate::registry::RegistryClient;
 use crate::review::{ClusterSource as _, SecretAnswer};
 use crate::telemetry::{Metrics, SecretEnd};
 
@@ -20,8 +22,15 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long reading one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A certificate that lives no longer is renewed by a machine.
+const SHORT_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
+
 /// Looks, and notes what it found. Never ends.
-pub(super) async fn watch(cluster: Arc<Cluster>, metrics: Arc<Metrics>) {
+pub(super) async fn watch(
+    cluster: Arc<Cluster>,
+    registry: Arc<RegistryClient>,
+    metrics: Arc<Metrics>,
+) {
     let (mut known, mut looked) = (BTreeSet::new(), None);
     loop {
         tokio::time::sleep(NEW_SECRETS).await;
@@ -29,7 +38,9 @@ pub(super) async fn watch(cluster: Arc<Cluster>, metrics: Arc<Metrics>) {
         let due = looked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= LOOK_EVERY);
         if due || !now.is_subset(&known) {
             looked = Some(tokio::time::Instant::now());
-            metrics.secrets_expire(look(&cluster, &now).await);
+            let mut ends = look(&cluster, &now).await;
+            ends.extend(certificates(Arc::clone(&registry)).await);
+            metrics.secrets_expire(ends);
             known = now;
         }
     }
@@ -65,6 +76,19 @@ async fn look(cluster: &Cluster, secrets: &BTreeSet<(Box<str>, Box<str>)>) -> Ve
         }
     }
     ends
+}
+
+/// The end of every client certificate; they are the nodes', and of no namespace.
+async fn certificates(registry: Arc<RegistryClient>) -> Vec<SecretEnd> {
+    let found = tokio::task::spawn_blocking(move || registry.client_certificates()).await;
+    let ends = found.unwrap_or_default().into_iter();
+    ends.map(|end| SecretEnd {
+        at: end.at.as_second(),
+        namespace: Box::default(),
+        registry: end.host,
+        short_lived: end.at.duration_since(end.from) <= SHORT_LIFE,
+    })
+    .collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]

@@ -27,7 +27,7 @@ pub(super) fn tasks(
     let plausible = plausible::watch(cluster.clone(), policy(), metrics.clone(), found.clone());
     let score = snapshot::keep_score(cluster.clone(), reviewer.clone());
     let ranges = ranges::follow(cluster.clone(), registry.clone());
-    let expiries = expiries::watch(cluster.clone(), metrics.clone());
+    let expiries = expiries::watch(cluster.clone(), registry.clone(), metrics.clone());
     let blind = blind::watch(cluster.clone(), registry.clone(), metrics.clone(), spots.clone());
     [
         ("retention", Box::pin(retention)),

@@ -117,7 +117,7 @@ impl NodeMetrics {
         );
         r.register(
             "pull_secret_expires_timestamp_seconds",
-            "When the first login of a pull secret in use expires, as far as it can be known, as Unix time",
+            "When the first login of a pull secret in use, or a client certificate, expires, as far as it can be known, as Unix time",
             self.secrets.family.clone(),
         );
     }
@@ -128,7 +128,7 @@ impl NodeMetrics {
 pub struct SecretEnd {
     /// When, in Unix seconds.
     pub at: i64,
-    /// The secret's namespace.
+    /// The secret's namespace; empty for a client certificate of the nodes.
     pub namespace: Box<str>,
     /// The registry that the login is for.
     pub registry: Box<str>,

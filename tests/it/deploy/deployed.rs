@@ -127,6 +127,15 @@ impl Deployed {
                     .replace("/etc/pullgate/policy", &self.folder.path().display().to_string()),
             );
         }
+        // What the chart's own variables say is said by arguments here.
+        for variable in container["env"].as_array().into_iter().flatten() {
+            let name = variable["name"].as_str().unwrap();
+            if let (false, Some(value)) =
+                (name.starts_with("PULLGATE_"), variable["value"].as_str())
+            {
+                command.env(name, value);
+            }
+        }
         command.args(["--own-namespace=pullgate", &format!("--own-name={name}")]);
         command
             .arg("--kubeconfig")

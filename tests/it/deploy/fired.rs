@@ -13,11 +13,13 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::chart::render;
+use super::deployed::Deployed;
 use super::{one, program};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::images::Image;
 use crate::cluster::pullgate::{self, Proof, PullgateServer};
-use crate::cluster::{nodes, process, skipped, wait_until};
+use crate::cluster::registry::{Access, Registry};
+use crate::cluster::{nodes, process, runtime, skipped, wait_until};
 
 /// A registry at an address that is never contacted.
 const UNSEEN: &str = "169.254.9.9:5000";
@@ -118,6 +120,65 @@ fn alerts_about_registries_fire() {
     let said =
         prometheus.heard.iter().any(|line| line.contains("cannot speak TLS with tls.example"));
     assert!(said, "{:#?}", prometheus.heard);
+}
+
+/// Docker Hub as a proxy is asked for it: every image is there, and few pulls are left.
+fn hub() -> std::net::SocketAddr {
+    let answer = async |uri: http::Uri| {
+        let is_of_the_hub = uri.host() == Some("registry-1.docker.io");
+        let status = if is_of_the_hub { 200 } else { 502 };
+        axum::response::Response::builder()
+            .status(status)
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .header("docker-content-digest", format!("sha256:{}", "a".repeat(64)))
+            .header("ratelimit-limit", "100;w=21600")
+            .header("ratelimit-remaining", "19;w=21600")
+            .body(axum::body::Body::empty())
+            .unwrap()
+    };
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    })
+}
+
+#[test]
+fn alerts_about_images_in_use_fire() {
+    let (Some(alerts), Some(helm)) = (program("alerts"), program("helm")) else { return };
+    let proxy = format!("extraEnv[0].value=http://{}", hub());
+    let values = ["audit.seconds=1", "extraEnv[0].name=HTTP_PROXY", &proxy];
+    let Some(deployed) = Deployed::start(&values) else { return };
+    let registry = Registry::start(deployed.cluster.programs(), Access::Anonymous).unwrap();
+    registry.push("shop/app", &["1"], &Image::single("amd64", "1"));
+    let folder = process::folder("audited");
+    let hosts = folder.path().join("docker.io");
+    std::fs::create_dir(&hosts).unwrap();
+    // Plain HTTP, so that a proxy answers in its place.
+    std::fs::write(hosts.join("hosts.toml"), "server = \"http://registry-1.docker.io\"\n").unwrap();
+    nodes::create_node(&deployed.cluster, "node-a", "amd64", &[], &[]);
+    deployed.cluster.namespace_called("shop", &[]);
+    let digest = Image::single("amd64", "1").digest().to_owned();
+    for (name, image) in [("app", registry.image("shop/app:1")), ("web", "nginx:1".to_owned())] {
+        pod(&deployed.cluster, "shop", name, &image);
+        nodes::play_running(&deployed.cluster, "shop", name, "node-a", &digest);
+    }
+    let hosts = format!("--registry-hosts-dir={}", folder.path().display());
+    let replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8", &hosts]);
+    let file = folder.path().join("rules.json");
+    std::fs::write(&file, rules(&helm).to_string()).unwrap();
+    let address = format!("127.0.0.1:{}", replica.admin);
+    let mut prometheus = Prometheus::start(&alerts, &file, &address);
+    prometheus.fires("PullgateQuotaNearlySpent", "");
+    let gone = "PullgateImageNoLongerPullable";
+    let fired = |prometheus: &Prometheus| prometheus.heard.iter().any(|one| one.starts_with(gone));
+    assert!(!fired(&prometheus), "{:#?}", prometheus.heard);
+    registry.untag("shop/app", "1");
+    prometheus.fires(gone, &format!("registry=\"{}\"", registry.host()));
+    let said = prometheus.heard.iter().find(|one| one.starts_with(gone)).unwrap();
+    assert!(said.contains("cause=\"tag_not_found\""), "{said}");
 }
 
 /// Three registries in trouble of three kinds.

@@ -117,6 +117,31 @@ async fn an_authority_is_trusted_everywhere_or_for_one_endpoint() {
     assert!(is_answer(&unverified), "{unverified:?}");
 }
 
+#[test]
+fn the_end_of_a_client_certificate_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = issue(&authority(), "nodes", true);
+    let client = Client {
+        certificate: file(&directory, "client.pem", &certificate),
+        key: Some(file(&directory, "client.key", &key)),
+    };
+    let both = certificate.clone() + &key;
+    let gone = Client { certificate: file(&directory, "gone.pem", &both), key: None };
+    let mut options = RegistryOptions::default();
+    for (host, client) in [("a.example:5000", client), ("b.example", gone)] {
+        let mut shown = endpoint(host);
+        shown.tls = Some(Arc::new(TlsSettings { clients: vec![client], ..TlsSettings::default() }));
+        options.hosts.insert(host, vec![shown]);
+    }
+    let client = RegistryClient::new(options).unwrap();
+    std::fs::remove_file(directory.path().join("gone.pem")).unwrap();
+    let ends = client.client_certificates();
+    let ends: Vec<_> =
+        ends.iter().map(|end| (&*end.host, end.from.to_string(), end.at.to_string())).collect();
+    let (from, at) = ("2019-01-01T00:00:00Z".to_owned(), "2020-01-01T00:00:00Z".to_owned());
+    assert_eq!(ends, [("a.example:5000", from, at)]);
+}
+
 #[tokio::test]
 async fn a_client_certificate_is_shown_where_one_is_listed() {
     let authority = authority();
