@@ -43,8 +43,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::history::{
-    BuildJob, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory, OwnerKind,
-    PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility, VisibleHistory,
+    BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory,
+    OwnerKind, PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{
@@ -68,7 +68,7 @@ pub use watch::WatchTuning;
 
 use access::Accesses;
 use events::EventWriter;
-use feeds::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
+use feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
 use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
@@ -101,13 +101,15 @@ pub struct Cluster {
     seen_pods: SeenPods,
     /// Whether what an earlier process remembered is still being looked for.
     recalling: Arc<AtomicBool>,
+    /// Whether everything that may build was listed once, by who does not watch.
+    builds_listed: AtomicBool,
     /// Whether everything was listed once, by who does not watch.
     surveyed: Arc<AtomicBool>,
     progress: [Arc<WatchProgress>; WATCHED.len()],
 }
 
 /// What is watched; the last ones only add detail.
-const WATCHED: [(&str, bool); 9] = [
+const WATCHED: [(&str, bool); 11] = [
     ("nodes", true),
     ("namespaces", true),
     ("pods", true),
@@ -117,6 +119,8 @@ const WATCHED: [(&str, bool); 9] = [
     ("events_pulled", false),
     ("events_failed_create", false),
     ("cronjobs", false),
+    ("pipelineruns", false),
+    ("taskruns", false),
 ];
 
 impl Cluster {
@@ -152,6 +156,7 @@ impl Cluster {
             memory: SharedIndex::new(limits),
             seen_pods: SeenPods::default(),
             recalling: Arc::default(),
+            builds_listed: AtomicBool::default(),
             surveyed: Arc::default(),
             progress,
         }
@@ -169,6 +174,8 @@ impl Cluster {
             pulled,
             failed_create,
             cron_jobs,
+            pipeline_runs,
+            task_runs,
         ] = &self.progress;
         let memory = || self.memory.clone();
         vec![
@@ -180,7 +187,9 @@ impl Cluster {
             self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
             self.watch(pulled, EventFeed(memory(), Events::Pulled)),
             self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
-            self.watch(cron_jobs, CronJobFeed(memory())),
+            self.watch(cron_jobs, BuildFeed(memory(), BuildKind::CronJob)),
+            self.watch(pipeline_runs, BuildFeed(memory(), BuildKind::PipelineRun)),
+            self.watch(task_runs, BuildFeed(memory(), BuildKind::TaskRun)),
             (
                 "memory",
                 Box::pin(memory().run_maintenance(self.freshness_now(), Arc::clone(&self.metrics))),
@@ -214,9 +223,11 @@ impl Cluster {
         // They only add detail: who may not list them, or not in time, is told less of builds.
         let jobs = async {
             let jobs = &mut OwnerFeed(self.memory.clone(), OwnerKind::Job);
-            let cron_jobs = &mut CronJobFeed(self.memory.clone());
             let _ = watch::list(&self.connection, jobs, self.tuning, None).await;
-            let _ = watch::list(&self.connection, cron_jobs, self.tuning, None).await;
+            for kind in [BuildKind::CronJob, BuildKind::PipelineRun, BuildKind::TaskRun] {
+                let builds = &mut BuildFeed(self.memory.clone(), kind);
+                let _ = watch::list(&self.connection, builds, self.tuning, None).await;
+            }
         };
         let _ = tokio::time::timeout(DETAILS_TIME, jobs).await;
         Ok(())
@@ -382,13 +393,16 @@ impl ClusterSource for Cluster {
         self.memory.lock().builds.of_other_tags(image)
     }
 
-    fn job_trouble<'a>(
+    fn knows_all_builds(&self) -> bool {
+        self.all_builds_are_listed()
+    }
+
+    fn build_trouble<'a>(
         &'a self,
-        namespace: &'a str,
-        job: &'a str,
+        build: &'a BuildJob,
         deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
-        Box::pin(self.neighbours.job_trouble(namespace, job, deadline))
+        Box::pin(self.neighbours.build_trouble(build, deadline))
     }
 }
 

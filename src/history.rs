@@ -13,7 +13,7 @@ pub use accuracy::{
     FIRST_REOPENING, NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore,
     RegistryScoreSummary, Score, TRIAL_DAYS, Trial, VerdictCount, WouldDeny, is_refusal,
 };
-pub use builds::{Builds, JobView};
+pub use builds::{BuildView, Builds};
 pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
     VisibleHistory,
@@ -24,7 +24,8 @@ pub use index::{
 };
 pub use memory::{Memory, MemoryTag};
 pub use related::{
-    BuildJob, BuildKind, BuildState, Entrance, Fence, PodTrouble, RegistryService, ServiceState,
+    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
+    ServiceState,
 };
 pub use report::{
     CauseLine, FailurePattern, NamedCount, RegistryReport, RememberedLine, Report, ReportTarget,

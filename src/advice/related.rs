@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use super::secret::is_plain;
 use super::{Advice, AdviceKind};
 use crate::history::{
-    BuildJob, BuildKind, BuildState, Entrance, Fence, PodTrouble, RegistryService, ServiceState,
-    how_long_ago,
+    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
+    ServiceState, how_long_ago,
 };
 use crate::image::Digest;
+use crate::text::quoted;
 use crate::workload::Rollout;
 
 /// Letters of a CronJob's name in that of a Job made of it: a Job's name has 63.
 const MAX_CRON: usize = 52;
+/// Characters of what a container wrote before it ended.
+const MAX_LINE: usize = 160;
 
 impl Advice {
     /// The Service behind which nobody answers; nothing about one that has ready endpoints.
@@ -52,10 +55,7 @@ impl Advice {
     pub fn build_job(job: &BuildJob, trouble: Option<PodTrouble>, now: Timestamp) -> Self {
         let BuildJob { kind, namespace, name, pushes, state, cron_job: _ } = job;
         let name = format!("{namespace}/{name}");
-        let what = match kind {
-            BuildKind::Job => "build job",
-            BuildKind::CronJob => "build CronJob",
-        };
+        let what = noun(*kind);
         let that = if *pushes { "that pushes it" } else { "that names it" };
         let ago = |at: &Option<Timestamp>| {
             at.map(|at| format!(" {}", how_long_ago(at, now))).unwrap_or_default()
@@ -92,10 +92,7 @@ impl Advice {
 
     /// The job that pushes another tag of the repository.
     pub fn builds_other_tag(job: &BuildJob, built: &str, wanted: &str) -> Self {
-        let what = match job.kind {
-            BuildKind::Job => "build job",
-            BuildKind::CronJob => "build CronJob",
-        };
+        let what = noun(job.kind);
         let name = format!("{}/{}", job.namespace, job.name);
         let message = format!("{what} `{name}` pushes `{built}`, and not `{wanted}`");
         Self::new(AdviceKind::BuildJob, name, message)
@@ -103,8 +100,23 @@ impl Advice {
 
     /// Nobody pushes to this repository of a registry inside the cluster.
     pub fn nobody_builds() -> Self {
-        let message = "no Job or CronJob that you may see pushes to this repository";
+        let message =
+            "no Job, CronJob, pod or run of Tekton in this cluster pushes to this repository";
         Self::new(AdviceKind::BuildJob, "", message)
+    }
+
+    /// How a container of a build ended.
+    pub fn build_end(job: &BuildJob, end: &ContainerEnd) -> Self {
+        let ContainerEnd { container, reason, exit_code, message } = end;
+        let name = format!("{}/{}", job.namespace, job.name);
+        let wrote =
+            message.as_ref().map(|line| format!(" and wrote {}", quoted(line, '"', MAX_LINE)));
+        let message = format!(
+            "container `{container}` of {} `{name}` ended with {reason} (exit code {exit_code}){}",
+            noun(job.kind),
+            wrote.unwrap_or_default()
+        );
+        Self::new(AdviceKind::BuildJob, name, message)
     }
 
     /// What becomes of the pods of the previous revision; nothing if none run.
@@ -142,6 +154,17 @@ impl Advice {
     }
 }
 
+/// What a build is called.
+const fn noun(kind: BuildKind) -> &'static str {
+    match kind {
+        BuildKind::Job => "build job",
+        BuildKind::Pod => "build pod",
+        BuildKind::PipelineRun => "PipelineRun",
+        BuildKind::TaskRun => "TaskRun",
+        BuildKind::CronJob => "build CronJob",
+    }
+}
+
 /// The command that runs a build again, where it is needed and that is to be done by one.
 fn again(job: &BuildJob) -> Option<String> {
     let BuildJob { kind, namespace, name, state, cron_job, .. } = job;
@@ -153,12 +176,36 @@ fn again(job: &BuildJob) -> Option<String> {
         )
     };
     let plain = [&**namespace, &**name].into_iter().chain(cron_job.as_deref()).all(is_plain);
+    let is_cron = *kind == BuildKind::CronJob;
+    let needless = match state {
+        BuildState::Running { .. } | BuildState::Completed { .. } => true,
+        BuildState::NeverRun { suspended: false } | BuildState::Ran { .. } => !is_cron,
+        BuildState::Failed { .. } | BuildState::NeverRun { suspended: true } => false,
+    };
+    if needless {
+        return None;
+    }
     let command = match (kind, state) {
-        (_, BuildState::Running { .. } | BuildState::Completed { .. })
-        | (BuildKind::Job, BuildState::NeverRun { suspended: false }) => return None,
         (BuildKind::CronJob, _) => from_cron(name),
         (BuildKind::Job, BuildState::NeverRun { suspended: true }) => format!(
             "kubectl patch job {name} -n {namespace} -p '{{\"spec\":{{\"suspend\":false}}}}'"
+        ),
+        (BuildKind::PipelineRun, BuildState::NeverRun { suspended: true }) => format!(
+            "kubectl patch pipelinerun {name} -n {namespace} --type=merge -p \
+             '{{\"spec\":{{\"status\":null}}}}'"
+        ),
+        (BuildKind::PipelineRun | BuildKind::TaskRun, _) => {
+            let run = noun(*kind).to_ascii_lowercase();
+            let start: String = name.chars().take(MAX_CRON).collect();
+            format!(
+                "kubectl get {run} {name} -n {namespace} -o json | jq '{{apiVersion, kind, metadata: \
+                 {{generateName: \"{start}-\"}}, spec: (.spec | del(.status))}}' | \
+                 kubectl create -n {namespace} -f -"
+            )
+        }
+        (BuildKind::Pod, _) => format!(
+            "kubectl get pod {name} -n {namespace} -o json | jq 'del(.spec.nodeName)' | \
+             kubectl replace --force -f -"
         ),
         (BuildKind::Job, _) => match cron_job {
             Some(cron) => from_cron(cron),

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::history::{
-    BuildKind, Builds, Freshness, HealthIndex, JobView, Limits, OwnerKind, RegistryCounts,
+    BuildKind, BuildView, Builds, Freshness, HealthIndex, Limits, OwnerKind, RegistryCounts,
     TroubleKind,
 };
-use crate::kube_views::{EventView, OwnerView, PodView};
+use crate::kube_views::{EventView, OwnerView, PodView, controller};
 use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers};
 use crate::workload::Node;
 
@@ -32,6 +32,17 @@ pub(super) struct IndexState {
     pub(super) created: Created,
     /// Which jobs build which images.
     pub(super) builds: Builds,
+}
+
+impl IndexState {
+    /// Takes in what a pod builds that no controller made; all others are told of by their owners.
+    fn bare_pod(&mut self, pod: &PodView, object: &str) {
+        if controller(&pod.metadata).is_none()
+            && let Ok(Some(build)) = BuildView::read(BuildKind::Pod, object)
+        {
+            self.builds.apply(BuildKind::Pod, &build);
+        }
+    }
 }
 
 /// What is remembered, shared by feeds and questions.
@@ -119,6 +130,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.begin_pods();
         memory.secrets.list_begins();
+        memory.builds.begin(BuildKind::Pod);
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -126,6 +138,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.listed(&pod);
+        memory.bare_pod(&pod, object);
         Ok(())
     }
 
@@ -133,6 +146,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.end_pods(now());
         memory.secrets.list_ends();
+        memory.builds.end(BuildKind::Pod);
     }
 
     fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -140,6 +154,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
         memory.secrets.added(&pod);
+        memory.bare_pod(&pod, object);
         Ok(())
     }
 
@@ -147,6 +162,7 @@ impl Feed for PodFeed {
         let pod: PodView = serde_json::from_str(object)?;
         let mut memory = self.0.lock();
         memory.index.apply_pod(&pod, now());
+        memory.bare_pod(&pod, object);
         Ok(())
     }
 
@@ -155,6 +171,7 @@ impl Feed for PodFeed {
         let mut memory = self.0.lock();
         memory.index.delete_pod(pod.metadata.uid.as_deref().unwrap_or_default(), now());
         memory.secrets.deleted(&pod);
+        memory.builds.delete(BuildKind::Pod, &pod.metadata);
         Ok(())
     }
 }
@@ -213,10 +230,8 @@ impl Feed for OwnerFeed {
         let mut memory = self.0.lock();
         memory.index.delete_owner(self.1, &owner);
         memory.created.deleted(self.1, &owner);
-        if self.1 == OwnerKind::Job
-            && let Ok(job) = serde_json::from_str::<JobView>(object)
-        {
-            memory.builds.delete(BuildKind::Job, &job);
+        if self.1 == OwnerKind::Job {
+            memory.builds.delete(BuildKind::Job, &owner.metadata);
         }
         Ok(())
     }
@@ -226,23 +241,33 @@ impl OwnerFeed {
     /// Takes in what a Job builds; one that cannot be read so far still owns its pods.
     fn built(&self, memory: &mut IndexState, object: &str) {
         if self.1 == OwnerKind::Job
-            && let Ok(job) = serde_json::from_str::<JobView>(object)
+            && let Ok(Some(job)) = BuildView::read(BuildKind::Job, object)
         {
             memory.builds.apply(BuildKind::Job, &job);
         }
     }
 }
 
-/// Takes in what is watched of CronJobs: what they are told to build.
-pub(super) struct CronJobFeed(pub(super) SharedIndex);
+/// Takes in what is watched of CronJobs and of Tekton's runs: what they are told to build.
+pub(super) struct BuildFeed(pub(super) SharedIndex, pub(super) BuildKind);
 
-impl Feed for CronJobFeed {
+impl Feed for BuildFeed {
     fn source(&self) -> Source {
-        Source { path: "/apis/batch/v1/cronjobs", metadata_only: false, fields: None }
+        let path = match self.1 {
+            BuildKind::PipelineRun => "/apis/tekton.dev/v1/pipelineruns",
+            BuildKind::TaskRun => "/apis/tekton.dev/v1/taskruns",
+            // The others come by the feeds of pods and of what owns them.
+            BuildKind::CronJob | BuildKind::Job | BuildKind::Pod => "/apis/batch/v1/cronjobs",
+        };
+        Source { path, metadata_only: false, fields: None }
+    }
+
+    fn may_be_unknown(&self) -> bool {
+        self.1 != BuildKind::CronJob
     }
 
     fn list_begins(&mut self) {
-        self.0.lock().builds.begin(BuildKind::CronJob);
+        self.0.lock().builds.begin(self.1);
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -250,18 +275,20 @@ impl Feed for CronJobFeed {
     }
 
     fn list_ends(&mut self) {
-        self.0.lock().builds.end(BuildKind::CronJob);
+        self.0.lock().builds.end(self.1);
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let job: JobView = serde_json::from_str(object)?;
-        self.0.lock().builds.apply(BuildKind::CronJob, &job);
+        if let Some(build) = BuildView::read(self.1, object)? {
+            self.0.lock().builds.apply(self.1, &build);
+        }
         Ok(())
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let job: JobView = serde_json::from_str(object)?;
-        self.0.lock().builds.delete(BuildKind::CronJob, &job);
+        if let Some(build) = BuildView::read(self.1, object)? {
+            self.0.lock().builds.delete(self.1, build.metadata());
+        }
         Ok(())
     }
 }

@@ -12,9 +12,9 @@ use kube::core::Request;
 
 use super::Cluster;
 use super::client::{ApiError, ClusterError, Connection};
-use super::feeds::{CronJobFeed, EventFeed, Events, OwnerFeed, PodFeed};
+use super::feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
 use super::watch::{self, Feed, WatchError};
-use crate::history::{OwnerKind, Refusal, Report, ReportTarget, Visibility};
+use crate::history::{BuildKind, OwnerKind, Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
 
 /// How far one look reached.
@@ -57,6 +57,8 @@ impl Cluster {
             Ok(survey) => {
                 let survey = survey?;
                 self.memory.lock().index.settle(now);
+                let all = survey.visibility == Visibility::Cluster && survey.left_out.is_empty();
+                self.builds_listed.store(all, Ordering::Release);
                 self.surveyed.store(true, Ordering::Release);
                 Ok(survey)
             }
@@ -80,8 +82,17 @@ impl Cluster {
             let listed = self.take_in(OwnerFeed(memory(), kind), within).await;
             survey.unless_forbidden(what, listed)?;
         }
-        let listed = self.take_in(CronJobFeed(memory()), within).await;
-        survey.unless_forbidden("cronjobs", listed)?;
+        for (what, kind) in [
+            ("cronjobs", BuildKind::CronJob),
+            ("pipelineruns", BuildKind::PipelineRun),
+            ("taskruns", BuildKind::TaskRun),
+        ] {
+            match self.take_in(BuildFeed(memory(), kind), within).await {
+                // The cluster does not know such objects.
+                Err(ClusterError::List(error)) if error.status() == Some(404) => {}
+                listed => survey.unless_forbidden(what, listed)?,
+            }
+        }
         for events in [Events::PodWarnings, Events::Pulled, Events::FailedCreate] {
             let listed = self.take_in(EventFeed(memory(), events), within).await;
             survey.unless_forbidden("events", listed)?;
@@ -116,6 +127,13 @@ impl Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.report(subject, visibility, now)
+    }
+
+    /// Whether everything that may build is known: by the watches, or by one look.
+    pub(super) fn all_builds_are_listed(&self) -> bool {
+        let what = ["pods", "jobs", "cronjobs", "pipelineruns", "taskruns"];
+        let watched = self.progress.iter().filter(|one| what.contains(&one.resource()));
+        self.builds_listed.load(Ordering::Acquire) || watched.into_iter().all(|one| one.is_synced())
     }
 
     /// The uppermost controller that is known of an object, as kind, namespace and name.

@@ -17,10 +17,13 @@ use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
+use super::Cluster;
 use super::client::Connection;
 use super::get::{CacheEntry, Fetched, Named, get_text};
 use super::shapes::Page;
-use crate::history::{Fence, PodTrouble, RegistryService, ServiceState};
+use crate::history::{
+    BuildJob, BuildKind, ContainerEnd, Fence, PodTrouble, RegistryService, ServiceState,
+};
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;
 
@@ -39,12 +42,17 @@ const SERVICES: &str = "/api/v1/services";
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// Set on the pods of a Job by its controller.
 const JOB_LABEL: &str = "job-name";
+/// Set on the pods of its runs by Tekton (<https://tekton.dev/docs/pipelines/labels/>).
+const PIPELINE_RUN_LABEL: &str = "tekton.dev/pipelineRun";
+const TASK_RUN_LABEL: &str = "tekton.dev/taskRun";
+/// No value of a label is longer.
+const LONGEST_LABEL: usize = 63;
 
 /// Asks about neighbours.
 pub(super) struct Neighbours {
     client: kube::Client,
     services: Named<Address, RegistryService>,
-    pods: Named<(Box<str>, Box<str>), PodTrouble>,
+    pods: Named<(BuildKind, Box<str>, Box<str>), PodTrouble>,
 }
 
 impl Neighbours {
@@ -85,16 +93,15 @@ impl Neighbours {
         tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 
-    /// What is wrong with the pods of a Job, as far as one of them says.
-    pub(super) async fn job_trouble(
+    /// What is wrong with the pods of a build, as far as one of them says.
+    pub(super) async fn build_trouble(
         &self,
-        namespace: &str,
-        job: &str,
+        build: &BuildJob,
         deadline: Instant,
     ) -> Option<PodTrouble> {
-        let key: (Box<str>, Box<str>) = (namespace.into(), job.into());
-        let params = ListParams::default().labels(&format!("{JOB_LABEL}={job}"));
-        let (client, namespace) = (self.client.clone(), namespace.to_owned());
+        let params = pods_of(build)?;
+        let key = (build.kind, build.namespace.clone(), build.name.clone());
+        let (client, namespace) = (self.client.clone(), build.namespace.clone());
         let ask = async move {
             match pods::trouble(&client, &namespace, params).await {
                 Some(trouble) => kept(Fetched::Found(trouble)),
@@ -105,6 +112,32 @@ impl Neighbours {
             Fetched::Found(trouble) => Some(trouble),
             Fetched::Missing | Fetched::Unavailable => None,
         }
+    }
+}
+
+/// Which pods are a build's.
+fn pods_of(build: &BuildJob) -> Option<ListParams> {
+    let name = &build.name;
+    let labelled = |label: &str| {
+        (name.len() <= LONGEST_LABEL)
+            .then(|| ListParams::default().labels(&format!("{label}={name}")))
+    };
+    match build.kind {
+        BuildKind::Job => labelled(JOB_LABEL),
+        BuildKind::PipelineRun => labelled(PIPELINE_RUN_LABEL),
+        BuildKind::TaskRun => labelled(TASK_RUN_LABEL),
+        BuildKind::Pod => Some(ListParams::default().fields(&format!("metadata.name={name}"))),
+        BuildKind::CronJob => None,
+    }
+}
+
+impl Cluster {
+    /// How a container of a build ended that did not succeed, in the youngest of its pods; nothing
+    /// if that could not be read in time.
+    pub async fn build_end(&self, build: &BuildJob, deadline: Instant) -> Option<ContainerEnd> {
+        let client = self.connection.client();
+        let ask = pods::end(client, &build.namespace, pods_of(build)?);
+        tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) struct Source {
     pub(super) fields: Option<&'static str>,
 }
 
+/// After the API server did not know such objects.
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+
 /// Every so many failures in a row one is logged.
 const REPEATED: u32 = 20;
 
@@ -44,6 +47,11 @@ pub(super) trait Feed: Send + 'static {
     /// The one object that is wanted, where not all are.
     fn name(&self) -> Option<&str> {
         None
+    }
+    /// Whether the API server may not know such objects. Then there are none, and it is asked again
+    /// now and then.
+    fn may_be_unknown(&self) -> bool {
+        false
     }
     /// A list or watch failed; another follows.
     fn failed(&mut self, _error: &WatchError) {}
@@ -176,6 +184,13 @@ pub(super) async fn run<F: Feed>(
     loop {
         let version = match list(&connection, &mut feed, tuning, Some(&progress)).await {
             Ok(version) => version,
+            Err(error) if feed.may_be_unknown() && error.status() == Some(404) => {
+                feed.list_begins();
+                feed.list_ends();
+                progress.listed();
+                tokio::time::sleep(UNKNOWN_FOR).await;
+                continue;
+            }
             Err(error) => {
                 told(&progress, &error);
                 feed.failed(&error);

@@ -1,22 +1,25 @@
-//! Which Jobs and CronJobs name which images in their arguments and environment, and how far they
-//! are: the answer to "who was to push it?".
+//! Which Jobs, CronJobs, pods and runs of Tekton name which images in their arguments, environment and
+//! parameters, and how far they are: the answer to "who was to push it?".
 //!
-//! Of a Job's spec nothing is kept but image names that are not those of its own containers,
+//! Of a spec nothing is kept but image names that are not those of its own containers,
 //! within bounds. Whoever may not see a namespace must not be told of its jobs; that is the
 //! caller's to see to.
 
+mod bare;
 mod destinations;
+mod tekton;
 mod view;
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::related::{BuildJob, BuildKind, BuildState};
 use crate::image::ImageReference;
 use crate::kube_views::controller;
 use destinations::{Destination, destinations};
-pub use view::JobView;
+pub use view::BuildView;
 
 /// Jobs that are kept at most; the oldest go first.
 const MAX_JOBS: usize = 4096;
@@ -55,9 +58,9 @@ impl Builds {
     }
 
     /// A job was listed, added or changed.
-    pub fn apply(&mut self, kind: BuildKind, job: &JobView) {
-        let Some(key) = key(kind, job) else { return };
-        let destinations = destinations(job.template(kind));
+    pub fn apply(&mut self, kind: BuildKind, job: &BuildView) {
+        let Some(key) = key(kind, &job.metadata) else { return };
+        let destinations = destinations(&job.steps);
         if destinations.is_empty() {
             self.jobs.remove(&key);
             return;
@@ -68,7 +71,7 @@ impl Builds {
         let created = job.metadata.creation_timestamp.as_ref();
         let kept = BuildRecord {
             destinations,
-            state: job.state(kind),
+            state: job.state,
             created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             cron_job: controller(&job.metadata)
                 .filter(|owner| owner.kind == "CronJob")
@@ -79,7 +82,7 @@ impl Builds {
     }
 
     /// A job is gone.
-    pub fn delete(&mut self, kind: BuildKind, job: &JobView) {
+    pub fn delete(&mut self, kind: BuildKind, job: &ObjectMeta) {
         if let Some(key) = key(kind, job) {
             self.jobs.remove(&key);
         }
@@ -150,8 +153,7 @@ impl Builds {
     }
 }
 
-fn key(kind: BuildKind, job: &JobView) -> Option<Key> {
-    let meta = &job.metadata;
+fn key(kind: BuildKind, meta: &ObjectMeta) -> Option<Key> {
     Some((kind, meta.namespace.as_deref()?.into(), meta.name.as_deref()?.into()))
 }
 
@@ -161,15 +163,15 @@ mod tests {
 
     use super::*;
 
-    fn job(name: &str, created: &str, args: &[&str], status: &Value) -> JobView {
-        serde_json::from_value(json!({
+    fn job(name: &str, created: &str, args: &[&str], status: &Value) -> BuildView {
+        let job = json!({
             "metadata": {"name": name, "namespace": "ci", "creationTimestamp": created},
             "spec": {"template": {"spec": {"containers": [
                 {"name": "kaniko", "image": "gcr.io/kaniko-project/executor:v1", "args": args},
             ]}}},
             "status": status,
-        }))
-        .unwrap()
+        });
+        BuildView::read(BuildKind::Job, &job.to_string()).unwrap().unwrap()
     }
 
     fn image(text: &str) -> ImageReference {
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(builds.len(), 2);
         builds.end(BuildKind::Job);
         assert_eq!(builds.len(), 1);
-        builds.delete(BuildKind::Job, &job("b", at, &push, &json!({})));
+        builds.delete(BuildKind::Job, &job("b", at, &push, &json!({})).metadata);
         assert!(builds.is_empty());
     }
 

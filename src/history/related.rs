@@ -78,10 +78,11 @@ pub enum PodTrouble {
     Unschedulable,
 }
 
-/// A Job or CronJob in whose arguments or environment an image stands.
+/// What builds: a Job, a pod of its own, a run of Tekton, in whose arguments, environment or
+/// parameters an image stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildJob {
-    /// What made it known: a Job, or a CronJob of which no Job is known.
+    /// What it is.
     pub kind: BuildKind,
     /// Its namespace.
     pub namespace: Box<str>,
@@ -100,8 +101,45 @@ pub struct BuildJob {
 pub enum BuildKind {
     /// A Job.
     Job,
+    /// A pod without a controller.
+    Pod,
+    /// Tekton's run of a Pipeline.
+    PipelineRun,
+    /// Tekton's run of a Task.
+    TaskRun,
     /// A CronJob.
     CronJob,
+}
+
+impl BuildKind {
+    /// Whether its pods end, so that something can be wrong with them.
+    pub const fn has_pods(self) -> bool {
+        !matches!(self, Self::CronJob)
+    }
+}
+
+impl BuildJob {
+    /// Whether its pods may say why it is not done.
+    pub const fn is_unfinished(&self) -> bool {
+        let waits = matches!(self.state, BuildState::NeverRun { suspended: false });
+        self.kind.has_pods()
+            && (matches!(self.state, BuildState::Failed { .. } | BuildState::Running { .. })
+                || (waits && matches!(self.kind, BuildKind::Pod)))
+    }
+}
+
+/// How a container of a build ended, as its status says. Nothing of its log: of a message only what
+/// it wrote itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEnd {
+    /// Its name.
+    pub container: Box<str>,
+    /// The kubelet's or the runtime's word, such as `Error` or `OOMKilled`.
+    pub reason: Box<str>,
+    /// Its exit code.
+    pub exit_code: i32,
+    /// The last line of what it wrote as its termination message.
+    pub message: Option<Box<str>>,
 }
 
 /// How far a build is.

@@ -156,11 +156,15 @@ pub trait ClusterSource: Send + Sync {
         Vec::new()
     }
 
-    /// What is wrong with the pods of a Job, as far as one of them says.
-    fn job_trouble<'a>(
+    /// Whether everything that builds is known, so that what is not among it does not build.
+    fn knows_all_builds(&self) -> bool {
+        false
+    }
+
+    /// What is wrong with the pods of a build, as far as one of them says.
+    fn build_trouble<'a>(
         &'a self,
-        _namespace: &'a str,
-        _job: &'a str,
+        _build: &'a BuildJob,
         _deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
         Box::pin(std::future::ready(None))

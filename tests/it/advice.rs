@@ -2,6 +2,7 @@
 
 mod mutation;
 mod neighbours;
+mod own_trouble;
 mod properties;
 
 use jiff::Timestamp;

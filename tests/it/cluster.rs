@@ -32,6 +32,8 @@ mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;
 #[cfg(test)]
+mod builds_test;
+#[cfg(test)]
 mod itself_test;
 #[cfg(test)]
 mod hidden_test;

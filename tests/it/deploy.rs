@@ -24,7 +24,7 @@ mod rights;
 mod rolling;
 mod rotation;
 mod runs;
-mod tekton;
+pub mod tekton;
 
 use std::path::{Path, PathBuf};
 

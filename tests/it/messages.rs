@@ -12,8 +12,8 @@ use pullgate::advice::{
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
-    BuildJob, BuildKind, BuildState, Entrance, Fence, Freshness, KnownTag, PodTrouble,
-    RegistryService, ServiceState,
+    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, Freshness, KnownTag,
+    PodTrouble, RegistryService, ServiceState,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
@@ -280,6 +280,25 @@ fn neighbours() -> Vec<Advice> {
     samples.push(job(BuildKind::Job, false, failed, None));
     let ran = BuildState::Ran { at: now - Duration::from_secs(720) };
     samples.push(job(BuildKind::CronJob, true, ran, None));
+    for kind in [BuildKind::Pod, BuildKind::PipelineRun, BuildKind::TaskRun] {
+        samples.push(job(kind, true, failed, None));
+    }
+    let build = BuildJob {
+        kind: BuildKind::Job,
+        namespace: "ci".into(),
+        name: "build-app".into(),
+        pushes: true,
+        state: failed,
+        cron_job: None,
+    };
+    let end = ContainerEnd {
+        container: "kaniko".into(),
+        reason: "Error".into(),
+        exit_code: 1,
+        message: Some("no space left on device".into()),
+    };
+    samples.push(Advice::build_end(&build, &end));
+    samples.push(Advice::build_end(&build, &ContainerEnd { message: None, ..end }));
     samples.push(job(BuildKind::CronJob, true, BuildState::NeverRun { suspended: true }, None));
     for (running, rollout) in [
         (3, Rollout::KeepsAll),

@@ -93,12 +93,19 @@ impl ClusterSource for WithoutSecrets<'_> {
         self.0.build_jobs(image)
     }
 
-    fn job_trouble<'a>(
+    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        self.0.builds_of_other_tags(image)
+    }
+
+    fn knows_all_builds(&self) -> bool {
+        self.0.knows_all_builds()
+    }
+
+    fn build_trouble<'a>(
         &'a self,
-        namespace: &'a str,
-        job: &'a str,
+        build: &'a BuildJob,
         deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
-        self.0.job_trouble(namespace, job, deadline)
+        self.0.build_trouble(build, deadline)
     }
 }

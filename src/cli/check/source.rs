@@ -189,14 +189,21 @@ impl ClusterSource for FileSource {
         self.cluster.as_ref().map(|cluster| cluster.build_jobs(image)).unwrap_or_default()
     }
 
-    fn job_trouble<'a>(
+    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        self.cluster.as_ref().map(|cluster| cluster.builds_of_other_tags(image)).unwrap_or_default()
+    }
+
+    fn knows_all_builds(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.knows_all_builds())
+    }
+
+    fn build_trouble<'a>(
         &'a self,
-        namespace: &'a str,
-        job: &'a str,
+        build: &'a BuildJob,
         deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
         match &self.cluster {
-            Some(cluster) => cluster.job_trouble(namespace, job, deadline),
+            Some(cluster) => cluster.build_trouble(build, deadline),
             None => async { None }.boxed(),
         }
     }

@@ -12,7 +12,7 @@ use super::steps::{self, Steps};
 use super::words;
 use crate::advice::{Advice, AdviceKind, CommandTarget};
 use crate::cluster::{Cluster, Connection, Recalled, RefusedPods, remembered};
-use crate::history::{BuildKind, BuildState, Report, ReportTarget, ServiceState, Visibility};
+use crate::history::{Report, ReportTarget, ServiceState, Visibility};
 use crate::image::ImageReference;
 use crate::review::{ClusterSource as _, Review, SecretsOrigin};
 
@@ -213,16 +213,22 @@ impl Sources<'_> {
     async fn surroundings(&self, subject: &ReportTarget, told: &[Advice]) -> Vec<Advice> {
         let mut found: Vec<Advice> = Vec::new();
         let told_of = |kind: AdviceKind| told.iter().any(|advice| advice.kind == kind);
-        if let (ReportTarget::Image(image), false) = (subject, told_of(AdviceKind::BuildJob)) {
+        if let ReportTarget::Image(image) = subject {
+            let is_told = told_of(AdviceKind::BuildJob);
             for job in self.cluster.build_jobs(image).iter().take(MAX_JOBS) {
-                let unfinished =
-                    matches!(job.state, BuildState::Failed { .. } | BuildState::Running { .. });
-                let trouble = if unfinished && job.kind == BuildKind::Job {
-                    self.cluster.job_trouble(&job.namespace, &job.name, self.deadline).await
-                } else {
-                    None
-                };
-                found.push(Advice::build_job(job, trouble, self.now));
+                let unfinished = job.is_unfinished();
+                if !is_told {
+                    let trouble = if unfinished {
+                        self.cluster.build_trouble(job, self.deadline).await
+                    } else {
+                        None
+                    };
+                    found.push(Advice::build_job(job, trouble, self.now));
+                }
+                if unfinished {
+                    let end = self.cluster.build_end(job, self.deadline).await;
+                    found.extend(end.map(|end| Advice::build_end(job, &end)));
+                }
             }
         }
         let host = match subject {

@@ -1,4 +1,4 @@
-//! What is wrong with a few pods, in words of a closed list.
+//! What is wrong with a few pods, in words of a closed list; how a container of them ended.
 
 use kube::api::ListParams;
 use serde::Deserialize;
@@ -6,10 +6,13 @@ use serde::Deserialize;
 use super::list;
 use crate::cluster::shapes::Page;
 use crate::failure::classify;
-use crate::history::PodTrouble;
+use crate::history::{ContainerEnd, PodTrouble};
+use crate::text::{clean, shorten};
 
 /// Pods that are looked at.
 const MAX_PODS: u32 = 20;
+/// Characters of a line of a termination message.
+const LONGEST_LINE: usize = 160;
 /// Waiting reasons of pulls (`pkg/kubelet/images/types.go` of kubernetes).
 const PULLING: &[&str] = &[
     "ErrImagePull",
@@ -26,7 +29,23 @@ struct PodWire {
     #[serde(default)]
     metadata: MetaWire,
     #[serde(default)]
+    spec: SpecWire,
+    #[serde(default)]
     status: StatusWire,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecWire {
+    init_containers: Vec<PolicyWire>,
+    containers: Vec<PolicyWire>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PolicyWire {
+    name: Box<str>,
+    termination_message_policy: Box<str>,
 }
 
 #[derive(Deserialize, Default)]
@@ -54,6 +73,7 @@ struct ConditionWire {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerWire {
+    name: Box<str>,
     state: StateWire,
     last_state: StateWire,
 }
@@ -76,6 +96,7 @@ struct WaitingWire {
 #[serde(rename_all = "camelCase", default)]
 struct TerminatedWire {
     reason: Box<str>,
+    message: Box<str>,
     exit_code: i32,
 }
 
@@ -85,6 +106,23 @@ pub(super) async fn trouble(
     namespace: &str,
     params: ListParams,
 ) -> Option<PodTrouble> {
+    youngest_first(client, namespace, params).await?.iter().find_map(|pod| of(&pod.status))
+}
+
+/// How the first container ended that did not succeed, of the youngest of these pods with one.
+pub(super) async fn end(
+    client: &kube::Client,
+    namespace: &str,
+    params: ListParams,
+) -> Option<ContainerEnd> {
+    youngest_first(client, namespace, params).await?.iter().find_map(PodWire::end)
+}
+
+async fn youngest_first(
+    client: &kube::Client,
+    namespace: &str,
+    params: ListParams,
+) -> Option<Vec<PodWire>> {
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let text = list(client, &path, &params.limit(MAX_PODS)).await?;
     let page: Page<'_> = serde_json::from_str(&text).ok()?;
@@ -92,7 +130,46 @@ pub(super) async fn trouble(
     let mut pods: Vec<PodWire> =
         items.iter().filter_map(|pod| serde_json::from_str(pod.get()).ok()).collect();
     pods.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp));
-    pods.iter().find_map(|pod| of(&pod.status))
+    Some(pods)
+}
+
+impl PodWire {
+    fn end(&self) -> Option<ContainerEnd> {
+        let status = &self.status;
+        let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
+        containers.into_iter().find_map(|container| {
+            let [now, before] = [&container.state, &container.last_state];
+            let ends = [now, before].into_iter().filter_map(|state| state.terminated.as_ref());
+            let end = ends.into_iter().find(|end| end.exit_code != 0)?;
+            Some(ContainerEnd {
+                container: clean(&container.name).into(),
+                reason: word(&end.reason).into(),
+                exit_code: end.exit_code,
+                message: last_line(&end.message).filter(|_| self.wrote(&container.name)),
+            })
+        })
+    }
+
+    /// Whether the message of a container is what it wrote itself, and no part of its log.
+    fn wrote(&self, container: &str) -> bool {
+        let mut all = self.spec.init_containers.iter().chain(&self.spec.containers);
+        all.find(|one| *one.name == *container)
+            .is_some_and(|one| &*one.termination_message_policy == "File")
+    }
+}
+
+/// A word as the kubelet and the runtimes have them.
+fn word(reason: &str) -> &str {
+    let plain = !reason.is_empty() && reason.len() <= 40;
+    let plain = plain && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if plain { reason } else { "Error" }
+}
+
+/// The last line of a termination message. What programs write there for programs, as Tekton's do,
+/// is none.
+fn last_line(message: &str) -> Option<Box<str>> {
+    let line = message.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    (!line.starts_with(['{', '['])).then(|| shorten(&clean(line), LONGEST_LINE).into())
 }
 
 fn of(status: &StatusWire) -> Option<PodTrouble> {
@@ -158,5 +235,39 @@ mod tests {
         assert_eq!(of(&unschedulable), Some(PodTrouble::Unschedulable));
         let evicted = serde_json::from_value(json!({"reason": "Evicted"})).unwrap();
         assert_eq!(of(&evicted), Some(PodTrouble::Evicted));
+    }
+
+    #[rstest]
+    #[case::written(
+        "File",
+        "started\nno space left on \u{1b}[1mdevice\n\n",
+        Some("no space left on ")
+    )]
+    #[case::by_default("", "secret of the log", None)]
+    #[case::of_the_log("FallbackToLogsOnError", "secret of the log", None)]
+    #[case::for_programs("File", r#"[{"key":"StartedAt","value":"x"}]"#, None)]
+    #[case::nothing("File", "\n", None)]
+    fn ends(#[case] policy: &str, #[case] message: &str, #[case] says: Option<&str>) {
+        let pod = json!({
+            "spec": {"containers": [{"name": "done"}, {"name": "kaniko", "terminationMessagePolicy": policy}]},
+            "status": {"containerStatuses": [
+                {"name": "done", "state": {"terminated": {"reason": "Completed", "exitCode": 0}}},
+                {"name": "kaniko", "state": {"terminated":
+                    {"reason": "Error", "exitCode": 2, "message": message}}}]},
+        });
+        let end = serde_json::from_value::<PodWire>(pod).unwrap().end().unwrap();
+        assert_eq!((&*end.container, &*end.reason, end.exit_code), ("kaniko", "Error", 2));
+        let said = end.message.as_deref();
+        assert!(
+            said.is_some() == says.is_some()
+                && said.unwrap_or_default().starts_with(says.unwrap_or_default()),
+            "{said:?}"
+        );
+        assert!(!said.unwrap_or_default().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_is_no_word_is_not_repeated() {
+        assert_eq!((word("OOMKilled"), word("rm -rf"), word("")), ("OOMKilled", "Error", "Error"));
     }
 }

@@ -4,7 +4,7 @@
 //! the command, the arguments or the environment. What stands behind a word for pushing is pushed;
 //! what stands behind a word for building from something is not; the rest is named.
 
-use super::view::{Step, Template};
+use super::view::{Step, Steps};
 use crate::image::ImageReference;
 
 /// Image names of one job.
@@ -77,8 +77,8 @@ pub(super) struct Destination {
 }
 
 /// The image names in a job that are not the images of its own containers.
-pub(super) fn destinations(template: &Template) -> Vec<Destination> {
-    let steps = || template.spec.init_containers.iter().chain(&template.spec.containers);
+pub(super) fn destinations(all: &Steps) -> Vec<Destination> {
+    let steps = || all.init_containers.iter().chain(&all.containers);
     let own: Vec<String> = steps().filter_map(|step| canonical(&step.image)).collect();
     let mut found: Vec<Destination> = Vec::new();
     let mut left = MAX_TEXT;
@@ -88,6 +88,7 @@ pub(super) fn destinations(template: &Template) -> Vec<Destination> {
             .command
             .iter()
             .chain(&step.args)
+            .chain([&step.script])
             .map(|text| expanded(text, step))
             .chain(
                 step.env.iter().map(|var| format!("{}={}", var.name, expanded(&var.value, step))),
@@ -171,9 +172,8 @@ mod tests {
     use super::*;
 
     fn found(container: &Value) -> Vec<(String, bool)> {
-        let template: Template =
-            serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
-        destinations(&template).into_iter().map(|one| (one.image.into(), one.pushed)).collect()
+        let steps: Steps = serde_json::from_value(json!({"containers": [container]})).unwrap();
+        destinations(&steps).into_iter().map(|one| (one.image.into(), one.pushed)).collect()
     }
 
     #[rstest]

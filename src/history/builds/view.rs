@@ -1,19 +1,53 @@
-//! Jobs and CronJobs as they are observed: what their containers are told, and how far they are.
+//! What builds, as it is observed: what its containers are told, and how far it is.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
+use super::{bare, tekton};
 use crate::history::related::{BuildKind, BuildState};
 use crate::kube_views::slim_meta;
+
+/// What may build an image.
+#[derive(Debug, Clone)]
+pub struct BuildView {
+    pub(super) metadata: ObjectMeta,
+    pub(super) steps: Steps,
+    pub(super) state: BuildState,
+}
+
+impl BuildView {
+    /// Reads an object of this kind; nothing if it is none that builds, such as a pod that is to run
+    /// for ever.
+    pub fn read(kind: BuildKind, object: &str) -> Result<Option<Self>, serde_json::Error> {
+        match kind {
+            BuildKind::Job | BuildKind::CronJob => {
+                let job: JobWire = serde_json::from_str(object)?;
+                let state = job.state(kind);
+                let template = match kind {
+                    BuildKind::CronJob => job.spec.job_template.spec.template,
+                    _ => job.spec.template,
+                };
+                Ok(Some(Self { metadata: job.metadata, steps: template.spec, state }))
+            }
+            BuildKind::Pod => bare::read(object),
+            BuildKind::PipelineRun | BuildKind::TaskRun => tekton::read(object).map(Some),
+        }
+    }
+
+    /// Whose it is, and since when.
+    pub fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
 
 /// A Job or CronJob.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct JobView {
+struct JobWire {
     /// Name, namespace, uid, resource version, creation time, controlling owner.
     #[serde(deserialize_with = "slim_meta")]
-    pub metadata: ObjectMeta,
+    metadata: ObjectMeta,
     spec: JobSpec,
     status: JobStatus,
 }
@@ -41,8 +75,8 @@ struct InnerSpec {
 /// The pod template of a job.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Template {
-    pub(super) spec: Steps,
+struct Template {
+    spec: Steps,
 }
 
 /// Its containers.
@@ -60,6 +94,8 @@ pub(super) struct Step {
     pub(super) image: Box<str>,
     pub(super) command: Vec<Box<str>>,
     pub(super) args: Vec<Box<str>>,
+    /// What a step of Tekton runs instead.
+    pub(super) script: Box<str>,
     pub(super) env: Vec<Variable>,
 }
 
@@ -106,18 +142,10 @@ struct Condition {
     last_transition_time: Option<Timestamp>,
 }
 
-impl JobView {
-    /// The template of its pods.
-    pub(super) fn template(&self, kind: BuildKind) -> &Template {
-        match kind {
-            BuildKind::Job => &self.spec.template,
-            BuildKind::CronJob => &self.spec.job_template.spec.template,
-        }
-    }
-
+impl JobWire {
     /// How far it is, by the conditions that the Job controller sets
     /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions>).
-    pub(super) fn state(&self, kind: BuildKind) -> BuildState {
+    fn state(&self, kind: BuildKind) -> BuildState {
         let suspended = self.spec.suspend == Some(true);
         let status = &self.status;
         if kind == BuildKind::CronJob {
@@ -170,9 +198,7 @@ mod tests {
         #[case] status: Value,
         #[case] state: BuildState,
     ) {
-        let job: JobView =
-            serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status}))
-                .unwrap();
-        assert_eq!(job.state(kind), state);
+        let job = json!({"metadata": {}, "spec": spec, "status": status}).to_string();
+        assert_eq!(BuildView::read(kind, &job).unwrap().unwrap().state, state);
     }
 }

@@ -32,7 +32,39 @@ impl Gone {
     }
 }
 
+/// The same for a file: kind, namespace and name, when, and whether it had the image.
+pub(super) type GoneLine = (String, String, String, Seconds, bool);
+
 impl HealthIndex {
+    /// Whose pods had this image and are gone.
+    pub(super) fn gone_lines(&self, gone: &[Gone]) -> Vec<GoneLine> {
+        let text = |id| self.text(id).to_owned();
+        gone.iter()
+            .map(|Gone { workload, at, ran }| {
+                let Workload { kind, namespace, name } = *workload;
+                (text(kind), text(namespace), text(name), *at, *ran)
+            })
+            .collect()
+    }
+
+    /// Adds what a file remembers; what has happened since it was written holds.
+    pub(super) fn restore_gone(&mut self, image: Id, lines: Vec<GoneLine>, now: Seconds) {
+        for (kind, namespace, name, at, ran) in lines {
+            let mut intern = |text: &str| self.names.intern(text, |name: &str| name.into());
+            let (kind, namespace) = (intern(&kind), intern(&namespace));
+            let workload = Workload { kind, namespace, name: intern(&name) };
+            let Some(image) = self.images.get_mut(image) else { return };
+            if image.gone.iter().all(|known| known.workload != workload) {
+                image.gone.push(Gone { workload, at: at.min(now), ran });
+            }
+        }
+        if let Some(image) = self.images.get_mut(image) {
+            image.gone.sort_by_key(|gone| gone.at);
+            let beyond = image.gone.len().saturating_sub(MAX);
+            image.gone.drain(..beyond);
+        }
+    }
+
     /// Notes whose a pod was that goes now.
     pub(super) fn remember_owner(&mut self, pod: &PodRecord, now: Seconds) {
         let owner = (pod.workload != NONE).then(|| self.workloads.top(pod.workload)).flatten();

@@ -1,8 +1,8 @@
 //! The memory on disk: what survives a restart of Pullgate.
 //!
 //! One header line (`pullgate-health <version> <cluster> <digest>`) and JSON. Only what is
-//! remembered of images, registries and the score: never pods, namespaces, nodes or owners, which
-//! the first lists bring anew. A snapshot that is damaged, of another version or of another
+//! remembered of images, registries and the score, and the names of workloads whose pods are gone:
+//! never pods, nodes or owners of now, which the first lists bring anew. A snapshot that is damaged, of another version or of another
 //! cluster is refused whole.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::HealthIndex;
+use super::gone::GoneLine;
 use super::interner::NONE;
 use super::record::{Seconds, seconds};
 use crate::history::accuracy::RegistryScore;
@@ -116,6 +117,9 @@ struct ImageLine {
     /// Last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     f: Option<(Seconds, Cause)>,
+    /// Whose pods had it and are gone. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    g: Vec<GoneLine>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -186,6 +190,7 @@ impl HealthIndex {
                 .filter_map(|used| Some((text(used.digest)?, used.last)))
                 .collect(),
             f: image.failed,
+            g: self.gone_lines(&image.gone),
         })
     }
 
@@ -223,6 +228,7 @@ impl HealthIndex {
             for (digest, at) in others {
                 image.use_digest(digest, at, false);
             }
+            self.restore_gone(id, line.g, now);
         }
         for line in snapshot.registries {
             if let Some(id) = self.images.find_registry(&line.host)

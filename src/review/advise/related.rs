@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{AdviceContext, visible_history};
 use crate::advice::Advice;
-use crate::history::{BuildJob, BuildKind, BuildState, RegistryService, Visibility};
+use crate::history::{BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Cause, Verdict, meaning};
 use crate::review::visibility::Shown;
@@ -78,13 +78,11 @@ impl AdviceContext<'_> {
             if !self.visibility.includes(&job.namespace) {
                 continue;
             }
-            let trouble = match (job.kind, job.state) {
-                (BuildKind::Job, BuildState::Failed { .. } | BuildState::Running { .. }) => {
-                    let BuildJob { namespace, name, .. } = job;
-                    let cluster = context.sources.cluster;
-                    cluster.job_trouble(namespace, name, context.subject.deadline).await
-                }
-                _ => None,
+            let trouble = if job.is_unfinished() {
+                let cluster = context.sources.cluster;
+                cluster.build_trouble(job, context.subject.deadline).await
+            } else {
+                None
             };
             let advice = Advice::build_job(job, trouble, context.subject.now);
             let explains =
@@ -112,7 +110,7 @@ impl AdviceContext<'_> {
         }
         let missing = self.cause == Cause::RepositoryNotFound;
         let all = *self.visibility == Visibility::Cluster;
-        if !missing || !all || !others.is_empty() {
+        if !missing || !all || !others.is_empty() || !cluster.knows_all_builds() {
             return None;
         }
         let deadline = self.context.subject.deadline;

@@ -208,6 +208,7 @@ pub fn grant_rights(cluster: &ControlPlane) {
             rule(&[""], &["pods", "nodes", "namespaces", "events"], &watched),
             rule(&["apps"], &["replicasets"], &watched),
             rule(&["batch"], &["jobs", "cronjobs"], &watched),
+            rule(&["tekton.dev"], &["pipelineruns", "taskruns"], &watched),
             rule(&[""], &["services"], &["get", "list"]),
             rule(&["discovery.k8s.io"], &["endpointslices"], &["list"]),
             rule(&[""], &["secrets", "serviceaccounts"], &["get"]),

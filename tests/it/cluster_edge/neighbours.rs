@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use pullgate::history::{BuildState, PodTrouble, RegistryService, ServiceState};
+use pullgate::history::{
+    BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState,
+};
 use pullgate::image::ImageReference;
 use pullgate::review::ClusterSource;
 use serde_json::{Value, json};
@@ -137,12 +139,20 @@ async fn who_is_late_is_not_waited_for() {
     let asked = Instant::now();
     let deadline = asked + Duration::from_millis(200);
     assert_eq!(cluster.registry_service("registry.infra.svc", deadline).await, None);
-    assert_eq!(cluster.job_trouble("ci", "build", deadline).await, None);
+    let build = BuildJob {
+        kind: BuildKind::Job,
+        namespace: "ci".into(),
+        name: "build".into(),
+        pushes: true,
+        state: BuildState::Running { since: None, failed: 0 },
+        cron_job: None,
+    };
+    assert_eq!(cluster.build_trouble(&build, deadline).await, None);
     assert!(asked.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn jobs_and_cronjobs_are_watched_for_what_they_push() {
+async fn what_builds_is_watched_for_what_it_pushes() {
     let template = |image: &str| {
         json!({"spec": {"containers": [{"name": "k", "image": "gcr.io/kaniko:1",
             "args": [format!("--destination={image}")]}]}})
@@ -152,8 +162,17 @@ async fn jobs_and_cronjobs_are_watched_for_what_they_push() {
     let cron = json!({"metadata": {"name": "nightly", "namespace": "ci", "uid": "c"},
         "spec": {"jobTemplate": {"spec": {"template": template("r.example/app:2")}}},
         "status": {"active": [{"kind": "Job", "name": "nightly-1"}]}});
+    let pod = json!({"metadata": {"name": "bare", "namespace": "ci", "uid": "p"},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "k", "image": "gcr.io/kaniko:1",
+            "args": ["--destination=r.example/app:3"]}]}});
+    let task_run = json!({"metadata": {"name": "run", "namespace": "ci", "uid": "t"},
+        "spec": {"params": [{"name": "IMAGE", "value": "r.example/app:4"}]}});
     let stub = Stub::start(move |seen: &Seen| match (seen.path.as_str(), seen.is_watch()) {
         (_, true) => Reply::Never,
+        ("/api/v1/pods", _) => list("5", std::slice::from_ref(&pod)),
+        ("/apis/tekton.dev/v1/taskruns", _) => list("5", std::slice::from_ref(&task_run)),
+        // A kind that is not known has no objects.
+        ("/apis/tekton.dev/v1/pipelineruns", _) => Reply::Status(404),
         ("/apis/batch/v1/jobs", _) => list("5", std::slice::from_ref(&job)),
         ("/apis/batch/v1/cronjobs", _) => list("5", std::slice::from_ref(&cron)),
         _ => list("5", &[]),
@@ -161,13 +180,17 @@ async fn jobs_and_cronjobs_are_watched_for_what_they_push() {
     .await;
     let (cluster, _) = stub.cluster();
     let _tasks = run(&cluster);
-    for (image, name, suspended) in
-        [("r.example/app:1", "build", true), ("r.example/app:2", "nightly", false)]
-    {
+    for (image, name, suspended) in [
+        ("r.example/app:1", "build", true),
+        ("r.example/app:2", "nightly", false),
+        ("r.example/app:3", "bare", false),
+        ("r.example/app:4", "run", false),
+    ] {
         let image = ImageReference::parse(image).unwrap();
         eventually("a job", || !cluster.build_jobs(&image).is_empty()).await;
         let jobs = cluster.build_jobs(&image);
         assert_eq!((jobs.len(), &*jobs[0].name), (1, name));
         assert_eq!(jobs[0].state, BuildState::NeverRun { suspended });
     }
+    eventually("everything is listed", || cluster.knows_all_builds()).await;
 }

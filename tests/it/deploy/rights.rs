@@ -55,6 +55,8 @@ fn nothing_more_is_permitted_than_is_used() {
     let values =
         ["policyFrom.kind=PullgatePolicy", "mutation.enabled=true", "policy.advice.events=true"];
     let Some(deployed) = Deployed::start_with(&values, &arguments) else { return };
+    // What is only watched where it is known.
+    super::tekton::define(&deployed.kubectl);
     let registry = Registry::start(deployed.cluster.programs(), Access::Basic).unwrap();
     deployed.cluster.namespace_called("shop", &[]);
     deployed.kubectl.create(&registry.pull_secret("login", "shop", PULLER));

@@ -23,7 +23,7 @@ spec:
 ";
 
 /// Defines the kinds, both versions served, `v1` stored.
-fn define(kubectl: &Kubectl) {
+pub fn define(kubectl: &Kubectl) {
     for kind in ["Task", "TaskRun", "Pipeline", "PipelineRun"] {
         let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
         let version = |name: &str, stored: bool| {

@@ -320,10 +320,13 @@ impl ClusterSource for World {
         self.builds.clone()
     }
 
-    fn job_trouble<'a>(
+    fn knows_all_builds(&self) -> bool {
+        true
+    }
+
+    fn build_trouble<'a>(
         &'a self,
-        _: &'a str,
-        _: &'a str,
+        _: &'a BuildJob,
         _: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
         async { self.trouble }.boxed()

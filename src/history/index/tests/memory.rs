@@ -51,6 +51,41 @@ fn the_memory_survives_a_restart() {
     assert!(!text.contains("shop") && !text.contains("node-") && !text.contains("web-"));
 }
 
+/// Whose pods went is told after a restart as before it, and what happened since then counts.
+#[test]
+fn workloads_whose_pods_are_gone_survive_a_restart() {
+    let image = "r.example/app:1";
+    let reference = ImageReference::parse(image).unwrap();
+    let subject = ReportTarget::Image(reference);
+    let told = |index: &mut HealthIndex| {
+        let report = index.report(&subject, &Visibility::Cluster, at(9));
+        let lines = report.remembered.into_iter();
+        lines.map(|line| (line.name, line.ran, line.last)).collect::<Vec<_>>()
+    };
+    let mut before = index(&[]);
+    for (n, what) in
+        [(1, What::Runs(0)), (2, What::Fails("ErrImagePull", NOT_FOUND)), (3, What::Runs(0))]
+    {
+        let pod = pod(n, image, what);
+        before.apply_pod(&pod.view(), at(0));
+        before.delete_pod(&pod.uid(), at(i64::from(n)));
+    }
+    before.set_freshness(Freshness::Current);
+    let known = told(&mut before);
+    assert!(!known.is_empty());
+    let bytes = before.snapshot().encode("cluster-1").unwrap();
+    let mut after = HealthIndex::default();
+    after.restore(Snapshot::decode(&bytes, "cluster-1").unwrap(), at(5));
+    after.set_freshness(Freshness::Current);
+    assert_eq!(told(&mut after), known);
+    // The same file again adds nothing.
+    after.restore(Snapshot::decode(&bytes, "cluster-1").unwrap(), at(5));
+    assert_eq!(told(&mut after), known);
+    // They are forgotten with the image.
+    after.tick(at(60 * 24 * 15));
+    assert_eq!((told(&mut after), after.size()), (Vec::new(), IndexSize::default()));
+}
+
 #[rstest]
 #[case::damaged(|bytes: &mut Vec<u8>| bytes[200] ^= 1, "damaged")]
 #[case::cut_off(|bytes: &mut Vec<u8>| bytes.truncate(250), "damaged")]
