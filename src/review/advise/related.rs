@@ -108,14 +108,13 @@ impl AdviceContext<'_> {
         if let (Some((job, built)), Some(wanted)) = (others.first(), self.wanted.tag()) {
             return Some(Advice::builds_other_tag(job, built, wanted));
         }
-        let missing = self.cause == Cause::RepositoryNotFound;
         let all = *self.visibility == Visibility::Cluster;
-        if !missing || !all || !others.is_empty() || !cluster.knows_all_builds() {
+        if !all || !others.is_empty() || !cluster.knows_all_builds() {
             return None;
         }
         let deadline = self.context.subject.deadline;
         cluster.registry_service(self.wanted.host(), deadline).await?;
-        Some(Advice::nobody_builds())
+        self.repository_is_missing().await.then(Advice::nobody_builds)
     }
 
     /// What becomes of the pods that run already.

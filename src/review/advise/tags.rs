@@ -134,6 +134,22 @@ impl AdviceContext<'_> {
         Some(Near { reference: self.wanted.with_tag(tag).ok()?, nearness, whose })
     }
 
+    /// Whether the registry has nothing at all of this repository. Some say only that the tag is
+    /// missing, and of the list of tags that there is no repository.
+    pub(super) async fn repository_is_missing(self) -> bool {
+        if self.cause != Cause::TagNotFound {
+            return self.cause == Cause::RepositoryNotFound;
+        }
+        let Some(credential) = self.lister() else { return false };
+        let wanted = self.context.as_asked(self.wanted);
+        let registry = self.context.sources.registry;
+        let deadline = self.context.subject.deadline;
+        match registry.tags(&wanted, credential.as_ref(), deadline).await {
+            Ok(list) => list.tags.is_empty() && !list.truncated,
+            Err(outcome) => matches!(outcome, Outcome::RepositoryMissing { code: Some(_) }),
+        }
+    }
+
     /// The credential to ask for tags with: one of the pod's own that the registry let in.
     #[expect(clippy::option_option, reason = "none to ask with, or the anonymous one")]
     fn lister(self) -> Option<Option<Credential>> {
