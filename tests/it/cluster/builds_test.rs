@@ -106,7 +106,8 @@ impl Works {
         let mut command = std::process::Command::new(pullgate::binary());
         command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN));
         let output = command.args(["explain", image, "-n", "shop"]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+        let page = String::from_utf8(output.stdout).unwrap();
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// A pod of its own with a builder in it, as runners make them.

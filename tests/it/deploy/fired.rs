@@ -149,7 +149,9 @@ fn hub() -> std::net::SocketAddr {
 fn alerts_about_images_in_use_fire() {
     let (Some(alerts), Some(helm)) = (program("alerts"), program("helm")) else { return };
     let proxy = format!("extraEnv[0].value=http://{}", hub());
-    let values = ["audit.seconds=1", "extraEnv[0].name=HTTP_PROXY", &proxy];
+    // The other registry is spoken to without it.
+    let [name, direct] = ["extraEnv[1].name=NO_PROXY", "extraEnv[1].value=127.0.0.1"];
+    let values = ["audit.seconds=1", "extraEnv[0].name=HTTP_PROXY", &proxy, name, direct];
     let Some(deployed) = Deployed::start(&values) else { return };
     let registry = Registry::start(deployed.cluster.programs(), Access::Anonymous).unwrap();
     registry.push("shop/app", &["1"], &Image::single("amd64", "1"));
