@@ -203,36 +203,6 @@ impl Cluster {
         (progress.resource(), Box::pin(task))
     }
 
-    /// Lists nodes and namespaces once, and the jobs if they may be listed, for callers that do
-    /// not stay to watch.
-    pub async fn list_once(&self, deadline: Instant) -> Result<(), ClusterError> {
-        let once = async {
-            watch::list(
-                &self.connection,
-                &mut self.nodes.feed(self.memory.clone()),
-                self.tuning,
-                None,
-            )
-            .await?;
-            watch::list(&self.connection, &mut self.namespaces.feed(), self.tuning, None).await
-        };
-        match tokio::time::timeout_at(deadline.into(), once).await {
-            Ok(listed) => listed.map(|_version| ()).map_err(ClusterError::List)?,
-            Err(_late) => return Err(ClusterError::Late),
-        }
-        // They only add detail: who may not list them, or not in time, is told less of builds.
-        let jobs = async {
-            let jobs = &mut OwnerFeed(self.memory.clone(), OwnerKind::Job);
-            let _ = watch::list(&self.connection, jobs, self.tuning, None).await;
-            for kind in [BuildKind::CronJob, BuildKind::PipelineRun, BuildKind::TaskRun] {
-                let builds = &mut BuildFeed(self.memory.clone(), kind);
-                let _ = watch::list(&self.connection, builds, self.tuning, None).await;
-            }
-        };
-        let _ = tokio::time::timeout(DETAILS_TIME, jobs).await;
-        Ok(())
-    }
-
     /// Writes an Event about a workload; what cannot be written is counted and left.
     pub async fn write_event(&self, event: &WorkloadEvent, now: Timestamp) {
         self.events.write(event, now).await;
@@ -516,7 +486,5 @@ impl AccessSource for Cluster {
     }
 }
 
-/// How long lists may take that only add detail to a single look.
-const DETAILS_TIME: Duration = Duration::from_secs(5);
 /// How long one call by name may take, whether or not somebody still waits for it.
 const CALL_TIME: Duration = Duration::from_secs(10);

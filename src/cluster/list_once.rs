@@ -5,7 +5,7 @@
 //! rights end there; what only adds detail is left out where it may not be listed, and said so.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::core::Request;
@@ -16,6 +16,9 @@ use super::feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
 use super::watch::{self, Feed, WatchError};
 use crate::history::{BuildKind, OwnerKind, Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
+
+/// How long lists may take that only add detail to a single look.
+const DETAILS_TIME: Duration = Duration::from_secs(5);
 
 /// How far one look reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,36 @@ impl Survey {
 }
 
 impl Cluster {
+    /// Lists nodes and namespaces once, and the jobs if they may be listed, for callers that do
+    /// not stay to watch.
+    pub async fn list_once(&self, deadline: Instant) -> Result<(), ClusterError> {
+        let once = async {
+            watch::list(
+                &self.connection,
+                &mut self.nodes.feed(self.memory.clone()),
+                self.tuning,
+                None,
+            )
+            .await?;
+            watch::list(&self.connection, &mut self.namespaces.feed(), self.tuning, None).await
+        };
+        match tokio::time::timeout_at(deadline.into(), once).await {
+            Ok(listed) => listed.map(|_version| ()).map_err(ClusterError::List)?,
+            Err(_late) => return Err(ClusterError::Late),
+        }
+        // They only add detail: who may not list them, or not in time, is told less of builds.
+        let jobs = async {
+            let jobs = &mut OwnerFeed(self.memory.clone(), OwnerKind::Job);
+            let _ = watch::list(&self.connection, jobs, self.tuning, None).await;
+            for kind in [BuildKind::CronJob, BuildKind::PipelineRun, BuildKind::TaskRun] {
+                let builds = &mut BuildFeed(self.memory.clone(), kind);
+                let _ = watch::list(&self.connection, builds, self.tuning, None).await;
+            }
+        };
+        let _ = tokio::time::timeout(DETAILS_TIME, jobs).await;
+        Ok(())
+    }
+
     /// Lists everything once; from then on the index is believed. `namespace` is where the
     /// person's rights are tried when they do not reach the whole cluster.
     pub async fn survey(
