@@ -233,6 +233,15 @@ impl Contradicted {
         });
     }
 
+    /// Whether `pullgate explain` says this of an image.
+    fn explains(&self, image: &str, wanted: &str) -> Result<(), String> {
+        let mut command = std::process::Command::new(pullgate::binary());
+        command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN));
+        let output = command.args(["explain", image, "-n", "easy"]).output().unwrap();
+        let page = String::from_utf8(output.stdout).unwrap();
+        if page.contains(wanted) { Ok(()) } else { Err(page) }
+    }
+
     fn until_said(&self, image: &str, wanted: &str) {
         self.until(wanted, || {
             let said = self.strict(image);
@@ -298,9 +307,16 @@ fn nodes_that_pull_what_was_refused_open_the_registrys_escapes_and_a_restart_doe
     let still = world.strict(&world.late.image("app:3"));
     assert!(still.contains(DENIED), "a late push opens nothing: {still}");
 
+    // Whose pods are gone is remembered, too, and told by whoever asks the next process.
+    let gone = ["delete", "pod", "wrong", "-n", "other", "--force", "--grace-period=0"];
+    world.cluster.admin().run(&gone).ok().unwrap();
+    let told = "pod/wrong in other: gone; had it";
+    world.until("who is gone", || world.explains(&images[0], told));
+
     world.stop();
     world.start("second");
     world.until_said(missing, REOPENED);
+    world.until("who is gone, after a restart", || world.explains(&images[0], told));
     let read = r#"pullgate_snapshots_total{operation="read",result="ok"} 1"#;
     world.until("the score of before", || {
         let page = world.metrics();
