@@ -43,9 +43,13 @@ async fn find_out(
     }
     let mut asked: Vec<Box<str>> = vec![namespace.into()];
     if trusted {
-        let jobs = images.iter().flat_map(|image| sources.cluster.build_jobs(image));
+        let cluster = sources.cluster;
+        let builds = images.iter().flat_map(|image| {
+            let of_other_tags = cluster.builds_of_other_tags(image).into_iter().map(|(job, _)| job);
+            cluster.build_jobs(image).into_iter().chain(of_other_tags)
+        });
         let others = sources.health.namespaces_of(&images, OTHER_NAMESPACES + 1);
-        for other in jobs.map(|job| job.namespace).chain(others) {
+        for other in builds.map(|job| job.namespace).chain(others) {
             if !asked.contains(&other) {
                 asked.push(other);
             }

@@ -58,10 +58,11 @@ impl Works {
         tekton::define(&cluster.admin());
         let registry = Registry::start(programs, Access::Anonymous).unwrap();
         registry.push("shop/app", &["1"], &Image::single("amd64", "1"));
-        for namespace in ["shop", "ci"] {
+        for namespace in ["shop", "ci", "team"] {
             cluster.namespace_called(namespace, &[LABEL]);
         }
         cluster.let_developer_edit("shop");
+        cluster.let_developer_edit("team");
         pullgate::grant_rights(&cluster);
         let policy = include_str!("scenes/vouched.yaml");
         let server = PullgateServer::start(&cluster, Some(policy), Proof::PathToken, &[]).unwrap();
@@ -111,9 +112,9 @@ impl Works {
     }
 
     /// A pod of its own with a builder in it, as runners make them.
-    fn builder(&self, name: &str, image: &str, policy: &str) {
+    fn builder(&self, (namespace, name): (&str, &str), image: &str, policy: &str) {
         self.cluster.admin().create(&json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "ci"},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {"restartPolicy": "Never", "containers": [{"name": "kaniko",
                 "image": self.registry.image("shop/app:1"), "terminationMessagePolicy": policy,
                 "args": ["--context=/workspace", format!("--destination={image}")]}]}}));
@@ -135,7 +136,7 @@ impl Works {
 fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     let Some(works) = works() else { return };
     let image = works.registry.image("shop/bare:1");
-    works.builder("bare", &image, "File");
+    works.builder(("ci", "bare"), &image, "File");
     works.told(ADMIN, &image, "build pod `ci/bare` that pushes it has never run");
     works.ends("bare", "building\nno space left on device\n");
     works.told(ADMIN, &image, "build pod `ci/bare` that pushes it failed");
@@ -151,9 +152,16 @@ fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     let other = works.apply(DEVELOPER, &image);
     assert!(other.contains("not found") && !other.contains("ci/bare"), "{other}");
 
+    // A build of another tag is told of in every namespace that they may see.
+    works.builder(("team", "bare"), &works.registry.image("shop/teams:1"), "File");
+    works.builder(("ci", "teams"), &works.registry.image("shop/teams:2"), "File");
+    let asked = works.registry.image("shop/teams:3");
+    let said = works.told(DEVELOPER, &asked, "build pod `team/bare` pushes `1`, and not `3`");
+    assert!(!said.contains("ci/teams"), "{said}");
+
     // What stands there instead of a message is the log.
     let image = works.registry.image("shop/logged:1");
-    works.builder("logged", &image, "FallbackToLogsOnError");
+    works.builder(("ci", "logged"), &image, "FallbackToLogsOnError");
     works.ends("logged", "password=hunter2\n");
     works.told(ADMIN, &image, "build pod `ci/logged` that pushes it failed");
     let page = works.explain(&image);
@@ -227,7 +235,11 @@ fn that_nobody_builds_is_said_where_the_registry_is_one_of_this_cluster() {
     let there = works.apply(ADMIN, &format!("127.0.0.1:{}/shop/app:2", works.in_cluster));
     assert!(there.contains("not found") && !there.contains(nobody), "{there}");
     // Somebody does.
-    works.builder("somebody", &format!("127.0.0.1:{}/shop/nobody:2", works.in_cluster), "File");
+    works.builder(
+        ("ci", "somebody"),
+        &format!("127.0.0.1:{}/shop/nobody:2", works.in_cluster),
+        "File",
+    );
     works.told(ADMIN, &image, "build pod `ci/somebody` pushes `2`, and not `1`");
     let (_, page) = works.server.admin_page("metrics").unwrap();
     assert!(page.contains("pullgate_watch_synced{resource=\"taskruns\"} 1"), "{page}");
