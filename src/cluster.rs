@@ -10,6 +10,7 @@ mod events;
 mod store;
 mod feeds;
 mod get;
+mod health;
 mod namespaces;
 mod related;
 mod mirror_sets;
@@ -373,95 +374,6 @@ impl ClusterSource for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
         Box::pin(self.neighbours.build_trouble(build, deadline))
-    }
-}
-
-impl HealthSource for Cluster {
-    fn freshness(&self) -> Freshness {
-        self.freshness_now()()
-    }
-
-    fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.history(question, now)
-    }
-
-    fn visible_history(
-        &self,
-        question: &HistoryQuestion<'_>,
-        listed: &[&str],
-        now: Timestamp,
-    ) -> VisibleHistory {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.visible_history(question, listed, now)
-    }
-
-    fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.namesakes(question)
-    }
-
-    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.repositories_beside(question)
-    }
-
-    fn runs_from(&self, host: &str, now: Timestamp) -> bool {
-        self.memory.lock().index.registry_health(host, now).healthy > 0
-    }
-
-    fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
-        let health = self.memory.lock().index.registry_health(host, now);
-        health.unreachable_from_nodes().is_some()
-    }
-
-    fn memory(
-        &self,
-        subject: &ReportTarget,
-        visibility: &Visibility,
-        now: Timestamp,
-    ) -> Option<Memory> {
-        Memory::of(&self.report(subject, visibility, now))
-    }
-
-    fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
-        self.memory.lock().index.namespaces_of(images, most)
-    }
-
-    fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {
-        self.memory.lock().secrets.of(namespace)
-    }
-
-    fn created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
-        self.memory.lock().created.of(kind, uid)
-    }
-
-    fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
-        self.seen_pods.first(pod)
-    }
-
-    fn note_seen(&self, pod: SeenPod<'_>, now: Timestamp) {
-        self.seen_pods.note(pod, now);
-    }
-
-    fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {
-        self.memory.lock().index.score_mut().remember(given, now);
-    }
-
-    fn running_pods(&self, workload: &ObjectRef) -> u32 {
-        let freshness = self.freshness();
-        if freshness != Freshness::Current {
-            return 0;
-        }
-        self.memory.lock().index.running_pods(&workload.kind, &workload.namespace, &workload.name)
     }
 }
 
