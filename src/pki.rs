@@ -5,12 +5,15 @@
 //! the Secret and in memory, nowhere else, and in no log. Nothing is removed but what has expired,
 //! so that old and new overlap and no handshake fails while something is renewed.
 
+mod api_service;
 mod configurations;
+mod front_proxy;
 mod keeper;
 mod lease;
 mod make;
 mod material;
 
+pub use front_proxy::{FrontProxyError, RequestHeaders};
 pub use keeper::{ApiFault, InstallationError, Keeper, Pace};
 pub use make::{Lifetimes, MakeError, placeholder};
 pub use material::Material;
@@ -28,6 +31,9 @@ pub struct Names {
     pub configurations: String,
     /// This replica, among all.
     pub replica: String,
+    /// Whether reviews come by way of the API server's aggregation layer: then no token stands in
+    /// the webhook configurations, and the `APIService` has the CA bundle.
+    pub aggregated: bool,
 }
 
 impl Names {

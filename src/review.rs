@@ -17,6 +17,7 @@ mod node_login;
 mod probe;
 mod recall;
 mod source;
+mod unproven;
 mod visibility;
 
 use std::sync::Arc;

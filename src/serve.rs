@@ -5,8 +5,10 @@
 
 mod audit;
 mod blind;
+mod callers;
 mod expiries;
 mod failing;
+mod front_proxy;
 mod events;
 mod config;
 mod flags;

@@ -6,10 +6,12 @@
 
 mod acceptor;
 mod admin;
+mod aggregated;
 mod admission;
 mod answer;
 mod caller;
 mod deadline;
+mod front_proxy;
 mod record;
 mod self_signed;
 mod shares;
@@ -32,6 +34,7 @@ pub use admin::{Readiness, WatchState, admin_router};
 pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits, part_when_stopping};
 pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
+pub use front_proxy::{FrontProxy, FrontProxyTrust};
 pub use self_signed::{SelfSigned, SelfSignedError};
 pub use tls::{CertificateTaker, ServingTls, TlsError, TlsFiles};
 pub use watchfile::WatchedFiles;
@@ -72,7 +75,7 @@ impl Bound {
         stop: CancellationToken,
         drain: Duration,
     ) -> io::Result<()> {
-        let acceptor = acceptor::ProvenAcceptor::new(tls.rustls(), metrics);
+        let acceptor = acceptor::ProvenAcceptor::new(tls.rustls(), tls.front_proxy(), metrics);
         let handle = Handle::new();
         let mut server =
             axum_server::from_tcp(self.listener)?.acceptor(acceptor).handle(handle.clone());

@@ -1,5 +1,6 @@
 //! The two fields of the webhook configurations that are known only at run time: the path with the
-//! token, and the CA bundle. Nothing else of them is touched.
+//! token, and the CA bundle. Nothing else of them is touched. Where reviews come by way of the
+//! aggregation layer they need neither, and the `APIService` gets the bundle.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,12 +13,14 @@ use kube::api::{ApiResource, DynamicObject, PatchParams};
 use serde_json::{Value, json};
 
 use super::Names;
+use super::api_service::AggregatedService;
 use super::material::PkiSecret;
 
 /// The configurations of this installation.
 pub(super) struct Configurations {
     /// Each with the first part of its path.
     apis: [(&'static str, Api<DynamicObject>); 2],
+    service: AggregatedService,
     names: Names,
 }
 
@@ -30,6 +33,7 @@ impl Configurations {
                 ("validate", Api::all_with(client.clone(), &validating)),
                 ("mutate", Api::all_with(client.clone(), &mutating)),
             ],
+            service: AggregatedService::new(client),
             names: names.clone(),
         }
     }
@@ -41,8 +45,13 @@ impl Configurations {
         kept: &PkiSecret,
         with_bundle: bool,
     ) -> Result<bool, kube::Error> {
-        let Some(token) = kept.token.as_deref() else { return Ok(false) };
         let bundle = with_bundle.then(|| STANDARD.encode(kept.bundle()));
+        if self.names.aggregated {
+            // The webhook configurations name the API server itself, and nothing secret.
+            let Some(bundle) = bundle else { return Ok(false) };
+            return self.service.write(&self.names, &bundle).await;
+        }
+        let Some(token) = kept.token.as_deref() else { return Ok(false) };
         let mut written = false;
         for (endpoint, api) in &self.apis {
             let name = &self.names.configurations;
@@ -116,6 +125,7 @@ mod tests {
             service: "pullgate".to_owned(),
             configurations: "pullgate".to_owned(),
             replica: "a".to_owned(),
+            aggregated: false,
         }
     }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::dry_run::Unmetered;
+use super::unproven::Unproven;
 use super::{
     AccessSource, BlindnessTold, ClusterSource, EventQueue, EventRequest, HealthSource,
     ManifestSource, NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, blindness,
@@ -154,6 +155,30 @@ impl Reviewer {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<AdmissionOutcome, DecodeError> {
+        self.admit_with(endpoint, body, (now, deadline), None).await
+    }
+
+    /// The same for a caller of whom it is not certain that it is the API server: it learns what
+    /// anybody could find out, and nothing of what it says is believed or written down.
+    pub async fn admit_unproven(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<AdmissionOutcome, DecodeError> {
+        let unproven = Unproven(self.sources());
+        self.admit_with(endpoint, body, (now, deadline), Some(&unproven)).await
+    }
+
+    async fn admit_with(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        (now, deadline): (Timestamp, Instant),
+        unproven: Option<&Unproven<'_>>,
+    ) -> Result<AdmissionOutcome, DecodeError> {
+        let given = unproven.map_or_else(|| self.sources(), Unproven::sources);
         let request = decode(body)?;
         let mut record = ReviewRecord {
             uid: request.uid.clone().into_owned(),
@@ -166,7 +191,7 @@ impl Reviewer {
         if let Some((workload, asked)) = asked_to_recall(endpoint, &request, &policy) {
             record.skipped = Some(Skip::Explained);
             let subject = self.request(&workload, &request, &policy, (now, deadline));
-            let answer = recall::answer(&asked, self.sources(), subject).await;
+            let answer = recall::answer(&asked, given, subject).await;
             return Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record });
         }
         let answer = match self.to_judge(endpoint, &request, &policy) {
@@ -177,17 +202,17 @@ impl Reviewer {
             Ok((workload, mutations)) => {
                 record.name = workload.object.name.to_string();
                 let subject = self.request(&workload, &request, &policy, (now, deadline));
-                let unmetered = Unmetered(&*self.registry);
-                let mut sources = self.sources();
+                let unmetered = Unmetered(given.registry);
+                let mut sources = given;
                 if request.dry_run {
                     sources.registry = &unmetered;
                 }
                 let review = super::review(sources, subject).await;
                 record.decision = Some(review.decision);
                 if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
-                    self.health.remember(confirm::verdicts(&review, &subject), now);
+                    given.health.remember(confirm::verdicts(&review, &subject), now);
                     if request.operation == Operation::Create {
-                        self.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
+                        given.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
                     }
                 }
                 record.note_passes(&review, &request.user.username);
@@ -207,7 +232,7 @@ impl Reviewer {
                         &subject,
                         &review,
                     ));
-                    if review.decision != Decision::Allow {
+                    if review.decision != Decision::Allow && unproven.is_none() {
                         self.concern(&request, &policy, workload);
                     }
                     answer

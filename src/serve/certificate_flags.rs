@@ -29,6 +29,17 @@ pub struct OwnFlags {
     #[arg(long, env = "PULLGATE_OWN_NAME", value_name = "NAME")]
     pub own_name: Option<String>,
 
+    /// Answer reviews that the API server passes on by its aggregation layer (an API
+    /// service, v1.admission.pullgate.dev): it proves itself with its front-proxy certificate, and no secret
+    /// stands in any URL
+    #[arg(long, env = "PULLGATE_AGGREGATED")]
+    pub aggregated: bool,
+
+    /// Take the path token for proof enough to use Secrets and to tell history. API servers write it
+    /// into users' errors: for tests and trying out
+    #[arg(long, env = "PULLGATE_TRUST_PATH")]
+    pub trust_path: bool,
+
     /// Validating and mutating webhook configuration that path and CA bundle are written into
     #[arg(long, env = "PULLGATE_WEBHOOK_CONFIGURATION", value_name = "NAME")]
     pub webhook_configuration: Option<String>,

@@ -20,19 +20,22 @@ pub(super) struct Own {
     material: watch::Receiver<Option<Material>>,
     /// The Secret, for messages.
     place: String,
+    /// Whether no path proves anything.
+    aggregated: bool,
 }
 
 impl Own {
-    /// Nothing is asked yet. `certificate`: whether it is made here too.
+    /// Nothing is asked yet. `certificate`: whether it is made here too; `aggregated`: whether the
+    /// token is of no use.
     pub(super) fn new(
         connection: &Connection,
         own: OwnSettings,
-        certificate: bool,
+        (certificate, aggregated): (bool, bool),
         metrics: &Arc<Metrics>,
     ) -> Self {
         let OwnSettings { secret, namespace, service, replica, configurations } = own;
         let place = format!("Secret {namespace}/{secret}");
-        let names = Names { namespace, secret, service, configurations, replica };
+        let names = Names { namespace, secret, service, configurations, replica, aggregated };
         let keeper = Keeper::new(
             connection.client(),
             names,
@@ -41,7 +44,7 @@ impl Own {
             Pace::default(),
             Arc::clone(metrics),
         );
-        Self { material: keeper.material(), keeper, place }
+        Self { material: keeper.material(), keeper, place, aggregated }
     }
 
     /// News of it, to see whether there is anything yet.
@@ -62,6 +65,7 @@ impl Own {
         stop: CancellationToken,
     ) -> (impl Future<Output = ()> + Send + 'static, impl Future<Output = ()> + Send + 'static)
     {
+        let callers = (!self.aggregated).then_some(callers);
         (self.keeper.run(stop), follow(self.material, callers, certificate, self.place))
     }
 }
@@ -93,7 +97,7 @@ pub(super) fn first_certificate(
 /// be a moment behind.
 async fn follow(
     mut material: watch::Receiver<Option<Material>>,
-    callers: Callers,
+    callers: Option<Callers>,
     mut certificate: Option<(CertificateTaker, Option<Vec<u8>>)>,
     place: String,
 ) {
@@ -104,7 +108,10 @@ async fn follow(
             if tokens.first() != Some(&token) {
                 tokens.insert(0, token);
                 tokens.truncate(2);
-                if let Err(error) = callers.replace(Path::new(&place), &tokens.join("\n")) {
+                let replaced = callers
+                    .as_ref()
+                    .map_or(Ok(()), |all| all.replace(Path::new(&place), &tokens.join("\n")));
+                if let Err(error) = replaced {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "the path token cannot be used, the old one stays"

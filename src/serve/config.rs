@@ -19,8 +19,8 @@ use crate::telemetry::{LogFormat, LogLevel};
 pub enum ConfigError {
     /// Nothing tells the API server from anybody else.
     #[error(
-        "neither --path-token-file nor --client-ca-file nor --own-secret is given: anybody in the \
-         cluster could send forged reviews and learn from the answers, so one of them is needed"
+        "neither --aggregated nor --path-token-file nor --client-ca-file nor --own-secret is given: \
+         anybody in the cluster could send forged reviews and learn from the answers, so one of them is needed"
     )]
     NoProof,
     /// There is no serving certificate.
@@ -41,6 +41,10 @@ pub struct CallerProof {
     pub token_file: Option<PathBuf>,
     /// File of the authorities for client certificates.
     pub client_authorities: Option<PathBuf>,
+    /// Whether the API server's aggregation layer passes reviews on.
+    pub aggregated: bool,
+    /// Whether the path token is proof enough for all.
+    pub trusts_path: bool,
 }
 
 /// Where the serving certificate comes from.
@@ -252,8 +256,10 @@ impl TryFrom<ServeFlags> for Config {
             lame_duck_seconds,
             check_only,
         } = flags;
+        let (aggregated, trusts_path) = (own.aggregated, own.trust_path);
         let own = own.settings();
-        if path_token_file.is_none() && client_ca_file.is_none() && own.is_none() {
+        let proof = path_token_file.is_some() || client_ca_file.is_some() || aggregated;
+        if !proof && own.is_none() {
             return Err(ConfigError::NoProof);
         }
         let tls = match (tls_cert, tls_key, self_signed) {
@@ -271,6 +277,8 @@ impl TryFrom<ServeFlags> for Config {
             callers: CallerProof {
                 token_file: path_token_file,
                 client_authorities: client_ca_file,
+                aggregated,
+                trusts_path,
             },
             tls,
             cluster: cluster.into(),
@@ -363,7 +371,7 @@ mod tests {
 
     #[rstest]
     #[case::half_own(&["--own-secret=s"], "--own-namespace")]
-    #[case::no_proof(&["--tls-cert=c", "--tls-key=k"], "neither --path-token-file nor --client-ca-file")]
+    #[case::no_proof(&["--tls-cert=c", "--tls-key=k"], "neither --aggregated nor --path-token-file nor --client-ca-file")]
     #[case::no_certificate(&["--path-token-file=t"], "there is no serving certificate")]
     #[case::half_a_pair(&["--path-token-file=t", "--tls-cert=c"], "--tls-key")]
     #[case::no_names(&["--path-token-file=t", "--self-signed=d"], "--tls-san")]

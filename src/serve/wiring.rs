@@ -20,7 +20,7 @@ use super::policy::{self, ActivePolicy};
 use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
-use super::{blind, failing, knowledge};
+use super::{blind, callers, failing, front_proxy, knowledge};
 use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
@@ -29,12 +29,12 @@ use crate::registry::{HostsSource, RegistryClient};
 use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
 use crate::serve::{
-    CallerProof, ClusterTarget, Config, MirrorFiles, NodeSettings, PolicyPlace, RegistrySettings,
+    ClusterTarget, Config, MirrorFiles, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings,
     TlsSource,
 };
 use crate::server::{
-    AdmissionRoutes, Bound, Callers, Limits, Readiness, SelfSigned, ServingTls, TlsFiles,
-    WatchState, WatchedFiles, admin_router, part_when_stopping,
+    AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, SelfSigned, ServingTls,
+    TlsFiles, WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
 use crate::telemetry::{Metrics, Otlp};
 
@@ -62,6 +62,7 @@ pub(super) struct App {
     tls: ServingTls,
     tls_source: TlsSource,
     own: Option<(Own, Option<Vec<u8>>)>,
+    front_proxy: Option<(kube::Client, FrontProxy)>,
     leads: Option<watch::Receiver<bool>>,
     audit: Option<Duration>,
     reports: Option<Reports>,
@@ -78,7 +79,7 @@ impl App {
         let Config {
             listen,
             admin_listen,
-            callers: CallerProof { token_file, client_authorities },
+            callers: proof,
             tls,
             cluster: target,
             own,
@@ -107,25 +108,24 @@ impl App {
         let nodes = node_files(nodes)?;
         let registry = registry_client(registry, hosts, &policy, nodes.clone())?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
-        let (token_file, callers) = callers(token_file, client_authorities.is_some())?;
-        let (serving, authorities, ca_bundle) = match &own {
-            Some(own) if tls == TlsSource::Kept => {
-                let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
-                let authorities = first.get(2).cloned();
-                let serving = ServingTls::with(files, first, now, Arc::clone(&metrics))?;
-                (serving, authorities, None)
-            }
-            _ => {
-                let (files, ca_bundle) = tls_files(&tls, client_authorities, now)?;
-                (ServingTls::load(files, now, Arc::clone(&metrics))?, None, ca_bundle)
-            }
+        let aggregated = proof.aggregated;
+        let client_authorities = proof.client_authorities.clone();
+        let (token_file, callers, front_proxy) = callers::of(proof)?;
+        let kept = own.as_ref().filter(|_| tls == TlsSource::Kept);
+        let Serving { tls: serving, authorities, ca_bundle } =
+            serving((&tls, kept), client_authorities, now, &metrics)?;
+        let serving = match &front_proxy {
+            Some(front_proxy) => serving.trusting(front_proxy.clone())?,
+            None => serving,
         };
         let own_namespace = match &own {
             Some(own) => Some(own.namespace.as_str().into()),
             None => own_namespace(&target),
         };
         let connection = Connection::to(place(target)).await?;
-        let own = own.map(|own| Own::new(&connection, own, tls == TlsSource::Kept, &metrics));
+        let front_proxy = front_proxy.map(|known| (connection.client().clone(), known));
+        let kept = (tls == TlsSource::Kept, aggregated);
+        let own = own.map(|own| Own::new(&connection, own, kept, &metrics));
         let leads = own.as_ref().map(Own::leads);
         let reports = policy_reports.map(|kind| Reports::in_cluster(&connection, kind));
         let policy_object = policy_name.map(|name| PolicySource::new(&connection, &name, &metrics));
@@ -164,6 +164,7 @@ impl App {
             tls: serving,
             tls_source: tls,
             own: own.map(|own| (own, authorities)),
+            front_proxy,
             leads,
             audit,
             reports,
@@ -240,9 +241,12 @@ impl App {
         if let TlsSource::SelfSigned { directory, names } = self.tls_source {
             forever("self-signed certificate", Box::pin(renew(directory, names)));
         }
+        if let Some((client, front_proxy)) = self.front_proxy {
+            forever("aggregation layer", Box::pin(front_proxy::follow(client, front_proxy)));
+        }
         if let Some(file) = self.token_file {
             let (callers, metrics) = (self.callers.clone(), self.metrics.clone());
-            forever("path token", Box::pin(follow_token(file, reload, callers, metrics)));
+            forever("path token", Box::pin(callers::follow(file, reload, callers, metrics)));
         }
         if let Some(file) = self.policy_file {
             let follow = policy::follow_file(file, reload, in_force.clone(), self.metrics.clone());
@@ -284,9 +288,8 @@ impl App {
             Limits::default(),
         );
         let routes = part_when_stopping(routes.router(), self.readiness);
-        let stop = stops.reviews.clone();
+        let (stop, tls, metrics) = (stops.reviews.clone(), self.tls, self.metrics);
         tasks.spawn(async move {
-            let (tls, metrics) = (self.tls, self.metrics);
             let serving = self.reviews.serve_reviews(routes, &tls, metrics, stop, DRAIN);
             (REVIEW_SERVER, serving.await.map_err(Into::into))
         });
@@ -312,19 +315,6 @@ async fn keep(keeper: impl Future<Output = ()>, stepped_down: CancellationToken)
     keeper.await;
     stepped_down.cancel();
     std::future::pending::<()>().await;
-}
-
-/// Who may ask, and the file of the path token if that is a proof.
-fn callers(
-    token_file: Option<PathBuf>,
-    certificates: bool,
-) -> anyhow::Result<(Option<WatchedFiles>, Callers)> {
-    let token_file = token_file.map(|path| open("path token", path)).transpose()?;
-    let callers = match &token_file {
-        Some(file) => Callers::parse(file.path(), &file.text(), certificates)?,
-        None => Callers::new(Vec::new(), certificates),
-    };
-    Ok((token_file, callers))
 }
 
 /// The file of the policy, and the name of its object: at most one of them.
@@ -383,6 +373,32 @@ fn watch_states(
     }
 }
 
+/// What is served with.
+struct Serving {
+    tls: ServingTls,
+    /// The given client authorities, where the certificate is kept.
+    authorities: Option<Vec<u8>>,
+    /// What a person has to copy, where the certificate is made for trying out.
+    ca_bundle: Option<String>,
+}
+
+fn serving(
+    (source, kept): (&TlsSource, Option<&OwnSettings>),
+    client_authorities: Option<PathBuf>,
+    now: Timestamp,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Serving> {
+    if let Some(own) = kept {
+        let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
+        let authorities = first.get(2).cloned();
+        let tls = ServingTls::with(files, first, now, Arc::clone(metrics))?;
+        return Ok(Serving { tls, authorities, ca_bundle: None });
+    }
+    let (files, ca_bundle) = tls_files(source, client_authorities, now)?;
+    let tls = ServingTls::load(files, now, Arc::clone(metrics))?;
+    Ok(Serving { tls, authorities: None, ca_bundle })
+}
+
 fn tls_files(
     source: &TlsSource,
     client_authorities: Option<PathBuf>,
@@ -428,7 +444,7 @@ fn node_files(settings: NodeSettings) -> anyhow::Result<Arc<FollowedNodeFiles>> 
     Ok(Arc::new(FollowedNodeFiles::open(paths)?))
 }
 
-fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
+pub(super) fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
     let shown = path.display().to_string();
     WatchedFiles::open(path).with_context(|| format!("failed to read the {what} {shown}"))
 }
@@ -441,19 +457,6 @@ async fn renew(directory: PathBuf, names: Vec<String>) {
         if let Err(error) = SelfSigned::ensure(&directory, &names, now) {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to renew");
         }
-    }
-}
-
-/// Takes new path tokens into use.
-async fn follow_token(
-    mut file: WatchedFiles,
-    every: Duration,
-    callers: Callers,
-    metrics: Arc<Metrics>,
-) {
-    loop {
-        file.changed(every).await;
-        told("path_token", &metrics, callers.replace(file.path(), &file.text()).err());
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tower::Layer;
 
+use super::front_proxy::FrontProxy;
 use super::unproven::{Guarded, Standing, Unproven};
 use crate::telemetry::Metrics;
 
@@ -25,6 +26,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Peer {
     /// Whether it presented a certificate that the client authorities signed.
     pub(super) certificate: bool,
+    /// Whether it is the API server's aggregation layer.
+    pub(super) front_proxy: bool,
     standing: Arc<Standing>,
 }
 
@@ -39,14 +42,20 @@ impl Peer {
 #[derive(Clone)]
 pub(super) struct ProvenAcceptor {
     tls: RustlsAcceptor<NoDelayAcceptor>,
+    front_proxy: Option<FrontProxy>,
     unproven: Arc<Unproven>,
     metrics: Arc<Metrics>,
 }
 
 impl ProvenAcceptor {
-    pub(super) fn new(config: RustlsConfig, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        config: RustlsConfig,
+        front_proxy: Option<FrontProxy>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIME);
-        Self { tls: tls.acceptor(NoDelayAcceptor::new()), unproven: Arc::default(), metrics }
+        let tls = tls.acceptor(NoDelayAcceptor::new());
+        Self { tls, front_proxy, unproven: Arc::default(), metrics }
     }
 }
 
@@ -58,6 +67,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for ProvenAcceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let standing = self.unproven.admit(stream.peer_addr().ok().map(|address| address.ip()));
         let (handshake, metrics) = (self.tls.accept(stream, service), Arc::clone(&self.metrics));
+        let front_proxy = self.front_proxy.clone();
         Box::pin(async move {
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
@@ -65,12 +75,13 @@ impl<S: Send + 'static> Accept<TcpStream, S> for ProvenAcceptor {
             };
             let (stream, service) = shaken.inspect_err(|_| metrics.handshake_failed())?;
             // Present only if the verifier has accepted it.
-            let presented = stream.get_ref().1.peer_certificates();
-            let certificate = presented.is_some_and(|chain| !chain.is_empty());
-            if certificate {
+            let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let front_proxy = front_proxy.is_some_and(|known| known.is(presented));
+            let certificate = !presented.is_empty() && !front_proxy;
+            if certificate || front_proxy {
                 standing.prove();
             }
-            let peer = Peer { certificate, standing: Arc::clone(&standing) };
+            let peer = Peer { certificate, front_proxy, standing: Arc::clone(&standing) };
             Ok((Guarded::new(stream, standing), Extension(peer).layer(service)))
         })
     }

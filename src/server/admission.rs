@@ -4,16 +4,17 @@
 //! review of a proven caller is always answered with its own uid: if the review behind panics, is
 //! late, or there are too many, it is admitted without a look and counted.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use super::acceptor::Peer;
+use super::aggregated::Page;
 use super::answer::FailOpenAnswer;
 use super::caller::Callers;
 use super::shares::Shares;
@@ -44,6 +46,18 @@ pub trait Admit: Send + Sync + 'static {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
 
+    /// The same for a caller that knows the path and has proven nothing else: API servers write
+    /// paths into errors that anybody may read. Who makes no difference answers as ever.
+    fn admit_by_path(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+        self.admit(endpoint, body, now, deadline)
+    }
+
     /// How long an answer may take at most; what the API server waits counts too.
     fn longest(&self) -> Duration {
         Duration::MAX
@@ -59,6 +73,16 @@ impl Admit for Reviewer {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
         Box::pin(async move { Self::admit(self, endpoint, &body, now, deadline).await })
+    }
+
+    fn admit_by_path(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+        Box::pin(async move { Self::admit_unproven(self, endpoint, &body, now, deadline).await })
     }
 
     fn longest(&self) -> Duration {
@@ -128,7 +152,17 @@ impl AdmissionRoutes {
                         any(move |s, t, p, r| by_token(endpoint, s, t, p, r)),
                     )
                     .route(&path, any(move |s, p, r| by_certificate(endpoint, s, p, r)))
+                    .route(
+                        &format!("{}{path}", Page::Resources.path()),
+                        any(move |s, p, r| by_aggregation(endpoint, s, p, r)),
+                    )
             });
+        let router = Page::ALL.into_iter().fold(router, |router, page| {
+            router.route(
+                &page.path(),
+                get(move |s, p, h: HeaderMap| ready(discovery(page, s, p, &h))),
+            )
+        });
         router.with_state(self)
     }
 }
@@ -168,7 +202,47 @@ async fn by_certificate(
         routes.metrics.refused(reason);
         return refuse();
     }
-    routes.proven(endpoint, request).await
+    routes.proven(endpoint, request, Proof::Certain).await
+}
+
+/// By way of the API server's aggregation layer, and by the API server itself: whoever else may post
+/// there, by whatever right, is refused.
+async fn by_aggregation(
+    endpoint: Endpoint,
+    State(routes): State<AdmissionRoutes>,
+    peer: Option<Extension<Peer>>,
+    request: Request<Body>,
+) -> Response {
+    let layer = peer.is_some_and(|Extension(peer)| peer.front_proxy);
+    let front_proxy = routes.callers.front_proxy().filter(|_| layer);
+    if !front_proxy.is_some_and(|known| known.speaks_for_itself(request.headers())) {
+        routes.metrics.refused(Refusal::Aggregation);
+        return refuse();
+    }
+    routes.proven(endpoint, request, Proof::Certain).await
+}
+
+fn discovery(
+    page: Page,
+    State(routes): State<AdmissionRoutes>,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+) -> Response {
+    let layer = peer.is_some_and(|Extension(peer)| peer.front_proxy);
+    if routes.callers.front_proxy().is_none() || !layer {
+        routes.metrics.refused(Refusal::Aggregation);
+        return refuse();
+    }
+    page.response(headers)
+}
+
+/// How well a caller has proven itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// It is the API server.
+    Certain,
+    /// It knows the path.
+    Path,
 }
 
 async fn by_token(
@@ -182,10 +256,14 @@ async fn by_token(
         routes.metrics.refused(Refusal::Token);
         return refuse();
     }
+    let certificate = routes.callers.accepts_certificates()
+        && peer.as_ref().is_some_and(|Extension(peer)| peer.certificate);
     if let Some(Extension(peer)) = peer {
         peer.prove();
     }
-    routes.proven(endpoint, request).await
+    let certain = certificate || routes.callers.trusts_path();
+    let proof = if certain { Proof::Certain } else { Proof::Path };
+    routes.proven(endpoint, request, proof).await
 }
 
 /// 403 with an empty body: the caller learns nothing.
@@ -195,7 +273,7 @@ fn refuse() -> Response {
 
 impl AdmissionRoutes {
     /// Reads the review of a proven caller and answers it.
-    async fn proven(&self, endpoint: Endpoint, request: Request<Body>) -> Response {
+    async fn proven(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
         let (now, arrived) = clock();
         let span = review_span(word(endpoint), request.headers());
         if request.method() != Method::POST {
@@ -213,8 +291,10 @@ impl AdmissionRoutes {
             Ok(Err(rejection)) => return self.reject(rejection),
             Err(_late) => return self.reject(Rejection::Incomplete),
         };
-        let answer =
-            self.answer(endpoint, body, now, deadline, last_call).instrument(span.clone()).await;
+        let answer = self
+            .answer((endpoint, proof), body, now, deadline, last_call)
+            .instrument(span.clone())
+            .await;
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
             Answered::Reviewed(outcome) => {
@@ -269,7 +349,7 @@ impl AdmissionRoutes {
     /// neither the server nor a look-up.
     async fn answer(
         &self,
-        endpoint: Endpoint,
+        (endpoint, proof): (Endpoint, Proof),
         body: Bytes,
         now: Timestamp,
         deadline: Instant,
@@ -283,7 +363,10 @@ impl AdmissionRoutes {
             let body = body.clone();
             async move {
                 let _held = (slot, in_flight);
-                admit.admit(endpoint, body, now, deadline).await
+                match proof {
+                    Proof::Certain => admit.admit(endpoint, body, now, deadline).await,
+                    Proof::Path => admit.admit_by_path(endpoint, body, now, deadline).await,
+                }
             }
         };
         let mut task = tokio::spawn(review.in_current_span());

@@ -1,4 +1,5 @@
-//! Who is answered: callers that know the path token, or that present a client certificate.
+//! Who is answered: callers that know the path token, that present a client certificate, or that are
+//! the API server's aggregation layer.
 //!
 //! Anybody in a cluster can send a forged review to a Service and would learn from the answer
 //! which images and secrets exist. The token stands in the webhook configuration alone.
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use super::front_proxy::FrontProxy;
 
 /// A token shorter than this can be guessed.
 const SHORTEST: usize = 16;
@@ -101,13 +104,38 @@ fn parse(path: &Path, text: &str) -> Result<Vec<PathToken>, CallersError> {
 pub struct Callers {
     tokens: Arc<ArcSwap<Vec<PathToken>>>,
     certificates: bool,
+    front_proxy: Option<FrontProxy>,
+    trusts_path: bool,
 }
 
 impl Callers {
     /// Callers with one of these tokens, and, if `certificates`, callers whose client certificate
     /// TLS has verified.
     pub fn new(tokens: Vec<PathToken>, certificates: bool) -> Self {
-        Self { tokens: Arc::new(ArcSwap::from_pointee(tokens)), certificates }
+        let tokens = Arc::new(ArcSwap::from_pointee(tokens));
+        Self { tokens, certificates, front_proxy: None, trusts_path: false }
+    }
+
+    /// The API server's aggregation layer as well.
+    #[must_use]
+    pub fn and_front_proxy(self, front_proxy: FrontProxy) -> Self {
+        Self { front_proxy: Some(front_proxy), ..self }
+    }
+
+    /// The path token counts as much as any proof: for tests and trying out.
+    #[must_use]
+    pub fn trusting_path(self) -> Self {
+        Self { trusts_path: true, ..self }
+    }
+
+    /// Whether the path token is all the proof that is needed.
+    pub(super) fn trusts_path(&self) -> bool {
+        self.trusts_path
+    }
+
+    /// The aggregation layer, if it is answered.
+    pub(super) fn front_proxy(&self) -> Option<&FrontProxy> {
+        self.front_proxy.as_ref()
     }
 
     /// Callers with one of the tokens in this text of a file.

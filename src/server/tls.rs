@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::front_proxy::{EitherVerifier, FrontProxy};
 use super::watchfile::WatchedFiles;
 use crate::telemetry::Metrics;
 
@@ -68,6 +70,14 @@ pub enum TlsError {
         /// When.
         expired: Timestamp,
     },
+    /// A client authority cannot be used.
+    #[error("failed to use a client authority in {}", path.display())]
+    ClientAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
     /// The client authorities cannot be used.
     #[error("failed to use the client authorities in {}", path.display())]
     ClientAuthorities {
@@ -116,6 +126,7 @@ pub struct ServingTls {
     seen: Vec<Vec<u8>>,
     in_use: RustlsConfig,
     expires: Timestamp,
+    front_proxy: Option<FrontProxy>,
     metrics: Arc<Metrics>,
 }
 
@@ -126,6 +137,18 @@ impl ServingTls {
         Self::with(files, seen, now, metrics)
     }
 
+    /// Takes client certificates of the API server's aggregation layer as well.
+    pub fn trusting(mut self, front_proxy: FrontProxy) -> Result<Self, TlsError> {
+        let usable = parse(&self.files, &self.seen, Some(&front_proxy))?;
+        self.in_use.reload_from_config(usable.config);
+        self.front_proxy = Some(front_proxy);
+        Ok(self)
+    }
+
+    pub(super) fn front_proxy(&self) -> Option<FrontProxy> {
+        self.front_proxy.clone()
+    }
+
     /// A certificate that is in no file: `files` only says where it is from, and `contents` are
     /// certificate, key and, if `files` names them, client authorities.
     pub fn with(
@@ -134,13 +157,14 @@ impl ServingTls {
         now: Timestamp,
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
-        let usable = parse(&files, &contents)?;
+        let usable = parse(&files, &contents, None)?;
         if usable.expires <= now {
             tracing::error!(expired = %usable.expires, "the serving certificate has expired: API servers will refuse it");
         }
         metrics.certificate_expires(usable.expires.as_second());
         let in_use = RustlsConfig::from_config(usable.config);
-        Ok(Self { files, seen: contents, in_use, expires: usable.expires, metrics })
+        let expires = usable.expires;
+        Ok(Self { files, seen: contents, in_use, expires, front_proxy: None, metrics })
     }
 
     /// The handle that handshakes read from.
@@ -164,6 +188,7 @@ impl ServingTls {
             files: self.files.clone(),
             in_use: self.in_use.clone(),
             expires: self.expires,
+            front_proxy: self.front_proxy.clone(),
             metrics: Arc::clone(&self.metrics),
         }
     }
@@ -189,6 +214,7 @@ pub struct CertificateTaker {
     files: TlsFiles,
     in_use: RustlsConfig,
     expires: Timestamp,
+    front_proxy: Option<FrontProxy>,
     metrics: Arc<Metrics>,
 }
 
@@ -196,7 +222,7 @@ impl CertificateTaker {
     /// Takes certificate, key and, if the files name them, client authorities into use for the
     /// next handshake.
     pub fn take(&mut self, contents: &[Vec<u8>], now: Timestamp) {
-        let new = parse(&self.files, contents)
+        let new = parse(&self.files, contents, self.front_proxy.as_ref())
             .and_then(|new| not_worse(new, &self.files, self.expires, now));
         match new {
             Ok(new) => {
@@ -229,7 +255,11 @@ fn not_worse(
     Ok(new)
 }
 
-fn parse(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<Usable, TlsError> {
+fn parse(
+    files: &TlsFiles,
+    contents: &[Vec<u8>],
+    front_proxy: Option<&FrontProxy>,
+) -> Result<Usable, TlsError> {
     let content = |index: usize| contents.get(index).map(Vec::as_slice).unwrap_or_default();
     let chain = certificates(&files.certificate, content(0))?;
     let expires = chain
@@ -248,24 +278,37 @@ fn parse(files: &TlsFiles, contents: &[Vec<u8>]) -> Result<Usable, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(pair)?;
-    let builder = match &files.client_authorities {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for authority in certificates(path, content(2))? {
-                roots.add(authority).map_err(pair)?;
-            }
-            // Callers without certificate get as far as a 403: no other answer, but counted.
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
-                .allow_unauthenticated()
-                .build()
-                .map_err(|s| TlsError::ClientAuthorities { path: path.clone(), source: s })?;
-            builder.with_client_cert_verifier(verifier)
+    let given = files.client_authorities.as_deref();
+    let given = given.map(|path| client_verifier(path, content(2))).transpose()?;
+    let builder = match (given, front_proxy) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(given), None) => builder.with_client_cert_verifier(given),
+        (given, Some(front)) => {
+            let front = front.clone();
+            builder.with_client_cert_verifier(Arc::new(EitherVerifier { given, front, provider }))
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Usable { config: Arc::new(config), expires })
+}
+
+/// Knows the client certificates of these authorities. Callers without certificate get as far as a
+/// 403: no other answer, but counted.
+pub(super) fn client_verifier(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path, pem)? {
+        let refused = |source| TlsError::ClientAuthority { path: path.to_owned(), source };
+        roots.add(authority).map_err(refused)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|source| TlsError::ClientAuthorities { path: path.to_owned(), source })
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -22,6 +22,8 @@ pub mod token_server;
 pub mod webhook;
 
 #[cfg(test)]
+mod aggregation_test;
+#[cfg(test)]
 mod command_line_test;
 #[cfg(test)]
 mod check_cluster_test;

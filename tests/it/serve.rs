@@ -52,7 +52,7 @@ fn with(replaced: &str, new: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[rstest]
-#[case::no_proof(with("--path-token", &[]), "neither --path-token-file nor --client-ca-file")]
+#[case::no_proof(with("--path-token", &[]), "neither --aggregated nor --path-token-file nor --client-ca-file")]
 #[case::no_certificate(with("--self-signed", &["--tls-san=a"]), "there is no serving certificate")]
 #[case::no_token_file(with("--path-token", &["--path-token-file=none"]), "failed to read the path token none")]
 #[case::a_short_token(with("--path-token", &["--path-token-file=short"]), "short, line 1: a path token has 16")]

@@ -23,6 +23,8 @@ label_values! {
         Token = "token",
         /// No client certificate was presented.
         Certificate = "certificate",
+        /// It is not the API server's aggregation layer, or somebody else asks by way of it.
+        Aggregation = "aggregation",
         /// The path is none of ours.
         Path = "path",
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::kubectl::Kubectl;
-use super::pki::Authority;
+use super::pki::{Authority, FRONT_PROXY, front_proxies};
 use super::process::{self, Process};
 use super::{NotYet, PATIENCE, free_port, wait_until};
 
@@ -257,6 +257,13 @@ fn start_api_server(
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
         // Never used; without it a machine without a default route is refused.
         .args(["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
+        .arg(file("requestheader-client-ca-file", "front-proxy-ca.crt"))
+        .arg(format!("--requestheader-allowed-names={FRONT_PROXY}"))
+        .args(["--requestheader-username-headers=X-Remote-User"])
+        .args(["--requestheader-group-headers=X-Remote-Group"])
+        .args(["--requestheader-extra-headers-prefix=X-Remote-Extra-"])
+        .arg(file("proxy-client-cert-file", "front-proxy.crt"))
+        .arg(file("proxy-client-key-file", "front-proxy.key"))
         .args(more.iter().map(|flag| flag.replace("{folder}", &at.display().to_string())));
     // Images as volumes are extracted as well, so a server that can know them has to.
     if minor_version(&programs.join("kube-apiserver"))? >= KNOWS_IMAGE_VOLUMES {
@@ -283,6 +290,10 @@ fn write_files(at: &Path, url: &str, authority: &Authority) -> Result<(), String
     write("server.crt", &server.certificate)?;
     write("server.key", &server.key)?;
     write("ca.crt", &authority.certificate())?;
+    let front_proxy = front_proxies().client(FRONT_PROXY);
+    write("front-proxy-ca.crt", &front_proxies().certificate())?;
+    write("front-proxy.crt", &front_proxy.certificate)?;
+    write("front-proxy.key", &front_proxy.key)?;
     let account_key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
     write("service-account.key", &account_key.serialize_pem())?;
     write("service-account.pub", &account_key.public_key_pem())?;

@@ -14,6 +14,17 @@ pub struct Identity {
     pub key: String,
 }
 
+/// The authority of the aggregation layers of all control planes of this process, so that a test can
+/// play one.
+pub fn front_proxies() -> &'static Authority {
+    static FRONT_PROXIES: std::sync::LazyLock<Authority> =
+        std::sync::LazyLock::new(|| Authority::new("pullgate-test-front-proxy"));
+    &FRONT_PROXIES
+}
+
+/// The common name of their certificates.
+pub const FRONT_PROXY: &str = "front-proxy-client";
+
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 

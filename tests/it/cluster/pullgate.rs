@@ -13,7 +13,10 @@ use super::webhook::Registration;
 use super::{free_port, runtime, wait_until};
 
 /// The secret last part of the webhook's path.
-const PATH_TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
+pub const PATH_TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
+/// Where the API server passes reviews on.
+pub const AGGREGATED_PATH: &str = "/apis/admission.pullgate.dev/v1/validate";
+const API_SERVICE: &str = "v1.admission.pullgate.dev";
 
 /// The binary that belongs to these tests.
 pub fn binary() -> PathBuf {
@@ -30,8 +33,12 @@ pub fn binary() -> PathBuf {
 /// How the API server proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// By the secret last part of the path.
+    /// By the secret last part of the path, which is taken for all the proof that is needed.
     PathToken,
+    /// By the secret last part of the path alone.
+    PathAlone,
+    /// By way of the API server's aggregation layer.
+    Aggregation,
     /// By a client certificate of the cluster's authority.
     ClientCertificate,
 }
@@ -83,7 +90,7 @@ impl PullgateServer {
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
             .arg("--self-signed")
             .arg(folder.path().join("tls"))
-            .args(["--tls-san", "127.0.0.1"])
+            .args(["--tls-san", "127.0.0.1,pullgate.pullgate.svc"])
             .arg("--kubeconfig")
             .arg(cluster.kubeconfig(PULLGATE))
             // The registries of the tests are on loopback, which is refused otherwise.
@@ -92,6 +99,13 @@ impl PullgateServer {
         match proof {
             Proof::PathToken => {
                 command.arg("--path-token-file").arg(file("path-token", PATH_TOKEN)?);
+                command.arg("--trust-path");
+            }
+            Proof::PathAlone => {
+                command.arg("--path-token-file").arg(file("path-token", PATH_TOKEN)?);
+            }
+            Proof::Aggregation => {
+                command.arg("--aggregated");
             }
             Proof::ClientCertificate => {
                 command.arg("--client-ca-file").arg(cluster.authority());
@@ -112,7 +126,8 @@ impl PullgateServer {
 
     /// Registers it for the namespaces with this label.
     pub fn register(&self, cluster: &ControlPlane, name: &str, namespaces: (&str, &str)) {
-        let token = if self.proof == Proof::PathToken { PATH_TOKEN } else { "" };
+        let by_path = matches!(self.proof, Proof::PathToken | Proof::PathAlone);
+        let token = if by_path { PATH_TOKEN } else { "" };
         let url = format!("https://127.0.0.1:{}/validate/{token}", self.listen);
         Registration {
             name,
@@ -122,6 +137,59 @@ impl PullgateServer {
             failure_policy: "Ignore",
         }
         .create(cluster);
+    }
+
+    /// Registers it behind the API server's aggregation layer, and waits until that reaches it. `Fail`
+    /// or `Ignore` is what becomes of a request while it does not.
+    pub fn register_aggregated(
+        &self,
+        cluster: &ControlPlane,
+        name: &str,
+        namespaces: (&str, &str),
+        failure_policy: &str,
+    ) {
+        use base64::Engine as _;
+        let bundle = base64::engine::general_purpose::STANDARD.encode(self.authority());
+        let admin = cluster.admin();
+        cluster.namespace_called("pullgate", &[]);
+        admin.create(&json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "pullgate", "namespace": "pullgate"},
+            "spec": {"type": "ExternalName", "externalName": "localhost"}}));
+        admin.create(&json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": API_SERVICE},
+            "spec": {"group": "admission.pullgate.dev", "version": "v1", "caBundle": bundle,
+                "groupPriorityMinimum": 100, "versionPriority": 100,
+                "service": {"name": "pullgate", "namespace": "pullgate", "port": self.listen}}}));
+        wait_until("the aggregation layer", || {
+            let read = admin.get(&["apiservice", API_SERVICE])?;
+            let conditions = read["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let is_up =
+                conditions.iter().any(|one| one["type"] == "Available" && one["status"] == "True");
+            if is_up { Ok(()) } else { Err(format!("{conditions:?}").into()) }
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+        cluster.admin().create(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": format!("{name}.pullgate.dev"), "admissionReviewVersions": ["v1"],
+                "sideEffects": "None", "timeoutSeconds": 10, "failurePolicy": failure_policy,
+                "clientConfig": {"service": {"name": "kubernetes", "namespace": "default",
+                    "path": AGGREGATED_PATH}},
+                "namespaceSelector": {"matchLabels": {namespaces.0: namespaces.1}},
+                "rules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                        "resources": ["pods"], "scope": "Namespaced"},
+                    {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                        "resources": ["deployments"], "scope": "Namespaced"},
+                ],
+            }],
+        }));
+    }
+
+    /// Where reviews are answered.
+    pub fn listen_port(&self) -> u16 {
+        self.listen
     }
 
     /// Registers its mutating webhook for pods of the namespaces with this label.
@@ -227,6 +295,13 @@ pub fn grant_rights(cluster: &ControlPlane) {
             ),
             rule(&["operator.openshift.io"], &["imagecontentsourcepolicies"], &["list"]),
         ],
+    }));
+    cluster.admin().create(&json!({
+        "apiVersion": format!("{api}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": PULLGATE.name, "namespace": "kube-system"},
+        "roleRef": {"apiGroup": api, "kind": "Role",
+            "name": "extension-apiserver-authentication-reader"},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": PULLGATE.name}],
     }));
     cluster.admin().create(&json!({
         "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding",

@@ -93,7 +93,37 @@ fn values_add_what_they_say(#[case] values: &[&str], #[case] kind: &str, #[case]
     one(&rendered, kind, name);
 }
 
+#[test]
+fn reviews_that_come_by_the_aggregation_layer_need_no_path_and_no_right_to_write_one() {
+    let Some(helm) = program("helm") else { return };
+    let values = ["webhook.proof=aggregation", "mutation.enabled=true"];
+    let rendered = render(&helm, &values).unwrap();
+    for (kind, endpoint) in
+        [("ValidatingWebhookConfiguration", "validate"), ("MutatingWebhookConfiguration", "mutate")]
+    {
+        for webhook in one(&rendered, kind, "pullgate")["webhooks"].as_array().unwrap() {
+            let path = format!("/apis/admission.pullgate.dev/v1/{endpoint}");
+            let expected = serde_json::json!({"service":
+                {"name": "kubernetes", "namespace": "default", "port": 443, "path": path}});
+            assert_eq!(webhook["clientConfig"], expected);
+        }
+    }
+    let service = &one(&rendered, "APIService", "v1.admission.pullgate.dev")["spec"]["service"];
+    let expected = serde_json::json!({"name": "pullgate", "namespace": "pullgate", "port": 443});
+    assert_eq!(service, &expected);
+    let role = one(&rendered, "ClusterRole", "pullgate").to_string();
+    assert!(role.contains("apiservices") && !role.contains("validatingwebhookconfigurations"));
+    let reader = &one(&rendered, "RoleBinding", "pullgate-aggregation")["roleRef"];
+    assert_eq!(reader["name"], "extension-apiserver-authentication-reader");
+    let pod = one(&rendered, "Deployment", "pullgate").to_string();
+    assert!(pod.contains("--aggregated") && !pod.contains("--trust-path"), "{pod}");
+    let bounded = render(&helm, &["webhook.trustPath=false"]).unwrap();
+    let pod = one(&bounded, "Deployment", "pullgate").to_string();
+    assert!(!pod.contains("--aggregated") && !pod.contains("--trust-path"), "{pod}");
+}
+
 #[rstest]
+#[case::no_client_authorities(&["webhook.proof=clientCertificate"], "clientAuthorities.configMapName")]
 #[case::unknown(&["replica=3"], "replica")]
 #[case::wrong(&["webhook.failurePolicy=Sometimes"], "failurePolicy")]
 #[case::too_long(&["webhook.timeoutSeconds=60"], "timeoutSeconds")]

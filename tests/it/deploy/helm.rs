@@ -142,3 +142,49 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
         "metadata": {"name": "p", "namespace": "shop"},
         "spec": {"containers": [{"name": "c", "image": "r.example.com/a:1"}]}}));
 }
+
+#[test]
+fn an_uninstall_takes_the_way_through_the_aggregation_layer_along() {
+    let (Some(apiserver), Some(helm)) = (program("kube-apiserver"), program("helm")) else {
+        return;
+    };
+    let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
+    let kubectl = cluster.admin();
+    let folder = process::folder("helm");
+    let chart = root().join("deploy/chart/pullgate").display().to_string();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&helm);
+        process::clean_environment(&mut command, folder.path());
+        command.env("KUBECONFIG", cluster.kubeconfig(ADMIN)).args(words);
+        command.args(["--namespace", "pullgate"]);
+        process::run(&mut command, "", PATIENCE * 2).ok().unwrap();
+    };
+    let values = ["webhook.proof=aggregation", "policyCheck.enabled=false", VALUES[4]];
+    let set = values.iter().flat_map(|value| ["--set", value]);
+    cluster.namespace_called("pullgate", &[]);
+    run(&["install", "pullgate", &chart].into_iter().chain(set).collect::<Vec<_>>());
+
+    // The leader writes the bundle that lets the aggregation layer trust it.
+    let client = super::kept::client(&cluster);
+    let (keeper, _material) = super::kept::start_aggregated(&client, "r-0");
+    let service = "v1.admission.pullgate.dev";
+    super::kept::wait_for("the bundle", || {
+        let read = kubectl.get(&["apiservice", service]).ok()?;
+        let secret = kubectl.get(&["secret", "-n", "pullgate", "pullgate"]).ok()?;
+        let bundle = read["spec"]["caBundle"].as_str()?.to_owned();
+        (bundle == *secret["data"]["ca.crt"].as_str()?).then_some(())
+    });
+    keeper.abort();
+    let hook = kubectl.get(&["validatingwebhookconfiguration", "pullgate"]).unwrap();
+    let written = &hook["webhooks"][0]["clientConfig"];
+    assert!(written.get("caBundle").is_none(), "{written}");
+    assert_eq!(written["service"]["path"], "/apis/admission.pullgate.dev/v1/validate");
+
+    run(&["uninstall", "pullgate"]);
+    super::kept::wait_for("no APIService", || {
+        let left = kubectl.run(&["get", "apiservice", service, "--ignore-not-found", "-o", "name"]);
+        left.stdout.trim().is_empty().then_some(())
+    });
+    let bound = ["get", "rolebinding", "-n", "kube-system", "pullgate-aggregation"];
+    assert_ne!(kubectl.run(&bound).code, 0, "nor its right in kube-system");
+}

@@ -54,6 +54,7 @@ fn names(replica: &str) -> Names {
         service: "pullgate".to_owned(),
         configurations: "pullgate".to_owned(),
         replica: replica.to_owned(),
+        aggregated: false,
     }
 }
 
@@ -62,6 +63,15 @@ pub(super) type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<M
 pub(super) fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
     let metrics = Arc::new(Metrics::new());
     let keeper = Keeper::new(client, names(replica), true, lifetimes, PACE, metrics);
+    let material = keeper.material();
+    (runtime().spawn(keeper.run(CancellationToken::new())), material)
+}
+
+/// A keeper of an installation that is reached by the API server's aggregation layer.
+pub(super) fn start_aggregated(client: &kube::Client, replica: &str) -> Replica {
+    let names = Names { aggregated: true, ..names(replica) };
+    let metrics = Arc::new(Metrics::new());
+    let keeper = Keeper::new(client, names, true, Lifetimes::default(), PACE, metrics);
     let material = keeper.material();
     (runtime().spawn(keeper.run(CancellationToken::new())), material)
 }

@@ -86,15 +86,33 @@ matchExpressions:
 {{- end -}}
 
 {{/*
-Where the API server reaches the webhook. Path and CA bundle are not here: Pullgate's leader writes
-the path with the token, and the CA bundle too unless cert-manager or these values do. What a
-manifest does not name, neither Helm nor a GitOps tool takes away again.
+Where the API server reaches the webhook (`.endpoint` of `.root`). With aggregation that is the API
+server itself, which passes reviews on by the APIService; nothing else is needed. Otherwise path and
+CA bundle are not here: Pullgate's leader writes the path with the token, and the CA bundle too unless
+cert-manager or these values do. What a manifest does not name, neither Helm nor a GitOps tool takes
+away again.
 */}}
 {{- define "pullgate.clientConfig" -}}
+{{- if and (eq .root.Values.webhook.proof "clientCertificate") (not .root.Values.clientAuthorities.configMapName) -}}
+{{- fail "webhook.proof is clientCertificate: clientAuthorities.configMapName names who signs it" -}}
+{{- end -}}
+{{- if eq .root.Values.webhook.proof "aggregation" -}}
 service:
-  name: {{ include "pullgate.name" . }}
-  namespace: {{ .Release.Namespace }}
-  port: {{ .Values.service.port }}
+  name: kubernetes
+  namespace: default
+  port: 443
+  path: /apis/admission.pullgate.dev/v1/{{ .endpoint }}
+{{- else -}}
+service:
+  name: {{ include "pullgate.name" .root }}
+  namespace: {{ .root.Release.Namespace }}
+  port: {{ .root.Values.service.port }}
+{{- include "pullgate.caBundle" .root }}
+{{- end -}}
+{{- end -}}
+
+{{/* The CA bundle, where these values bring it. */}}
+{{- define "pullgate.caBundle" -}}
 {{- if eq .Values.certificates.mode "given" }}
 caBundle: {{ required "certificates.mode is given: certificates.given.caBundle is the PEM that signs it" .Values.certificates.given.caBundle | b64enc }}
 {{- end }}

@@ -22,6 +22,11 @@ check has `.checks` in its context: the name of the ConfigMap with the policy th
 - --tls-cert=/etc/pullgate/tls/tls.crt
 - --tls-key=/etc/pullgate/tls/tls.key
 {{- end }}
+{{- if eq .Values.webhook.proof "aggregation" }}
+- --aggregated
+{{- else if .Values.webhook.trustPath }}
+- --trust-path
+{{- end }}
 {{- if .Values.clientAuthorities.configMapName }}
 - --client-ca-file=/etc/pullgate/client-authorities/ca.crt
 {{- end }}
