@@ -1,7 +1,7 @@
 //! One conversation with one endpoint: proves itself when challenged, follows redirects of
 //! content, and keeps credentials at the host that they belong to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
@@ -18,7 +18,7 @@ use super::limits::HostLimits;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::quota::Quota;
-use super::token::{Application, TokenKey, Tokens};
+use super::token::{Application, Token, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, Purpose, TlsFault};
@@ -44,6 +44,24 @@ struct HostHints {
     basic: HashSet<(Box<str>, CredentialIdentity)>,
     /// Registries that speak no TLS although it was tried first.
     plain: HashSet<Box<str>>,
+    /// Token services by registry and credential, without scope; nothing for a registry that names
+    /// several.
+    services: HashMap<(Box<str>, CredentialIdentity), Option<Challenge>>,
+}
+
+impl HostHints {
+    /// Takes in where a token came from that the registry then took.
+    fn note_service(&mut self, key: (Box<str>, CredentialIdentity), challenge: &Challenge) {
+        if self.services.len() >= MAX_REMEMBERED {
+            self.services.clear();
+        }
+        let service = Challenge { scope: None, error: None, ..challenge.clone() };
+        let known = self.services.entry(key).or_insert_with(|| Some(service.clone()));
+        // Some have one for each repository: then only its own challenge tells.
+        if known.as_ref() != Some(&service) {
+            *known = None;
+        }
+    }
 }
 
 /// One conversation.
@@ -247,6 +265,10 @@ impl Session<'_> {
                 is_old: token.since < self.began,
             };
         }
+        if home && let Some(token) = self.token_ahead(url).await {
+            let header = Some(token.header);
+            return Authorization { header, proof: AuthUsed::Token, fresh: false, is_old: false };
+        }
         let key = (origin(url), self.identity_for(home));
         if let Some(Secret::Basic(value)) = self.secret_for(home)
             && self.means.habits(|habits| habits.basic.contains(&key))
@@ -261,6 +283,54 @@ impl Session<'_> {
         Authorization { header: None, proof: AuthUsed::Nothing, fresh: false, is_old: false }
     }
 
+    /// A token of the service that a challenge names.
+    async fn obtain(
+        &self,
+        url: &Url,
+        home: bool,
+        challenge: &Challenge,
+        family: RegistryVendor,
+    ) -> Result<Token, Outcome> {
+        let application = Application {
+            registry: url.clone(),
+            challenge: challenge.clone(),
+            repository: home.then(|| self.repository.to_owned()),
+            secret: self.secret_for(home).cloned(),
+            login: (origin(&self.endpoint.url), self.identity_for(home)),
+            lane: self.token_lane(challenge, url, home),
+            family,
+        };
+        let key = self.token_key(url, home);
+        self.means.tokens.obtain(key, application, self.deadline.get()).await
+    }
+
+    /// A token of the service that this registry named for another repository, so that it need not
+    /// name it again. What comes of it without a token is no answer: its own challenge may differ.
+    async fn token_ahead(&self, url: &Url) -> Option<Token> {
+        let key = (origin(url), self.identity_for(true));
+        let service = self.means.habits(|habits| habits.services.get(&key).cloned())??;
+        let family = RegistryVendor::of(
+            url.host_str().unwrap_or_default(),
+            Some(&service),
+            &HeaderMap::new(),
+        );
+        let token = self.obtain(url, true, &service, family).await;
+        let passes = matches!(
+            token,
+            Err(Outcome::Network(_)
+                | Outcome::Timeout(_)
+                | Outcome::Throttled { .. }
+                | Outcome::Overloaded
+                | Outcome::LoginWithheld)
+        );
+        self.means.habits(|habits| match token {
+            Ok(_) => None,
+            Err(_) if passes => habits.services.remove(&key),
+            Err(_) => habits.services.insert(key, None),
+        });
+        token.ok()
+    }
+
     /// Answers a challenge; nothing if there is nothing to answer with.
     async fn prove(
         &self,
@@ -272,24 +342,18 @@ impl Session<'_> {
     ) -> Result<Option<Authorization>, Outcome> {
         let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
         if let Some(challenge) = offered(Scheme::Bearer) {
-            let key = self.token_key(url, home);
             if tried == AuthUsed::Token {
-                self.means.tokens.forget(&key).await;
+                self.means.tokens.forget(&self.token_key(url, home)).await;
             }
-            let application = Application {
-                registry: url.clone(),
-                challenge: challenge.clone(),
-                repository: home.then(|| self.repository.to_owned()),
-                secret: self.secret_for(home).cloned(),
-                login: (origin(&self.endpoint.url), self.identity_for(home)),
-                lane: self.token_lane(challenge, url, home),
-                family,
-            };
-            let token = self.means.tokens.obtain(key, application, self.deadline.get()).await;
+            let token = self.obtain(url, home, challenge, family).await;
             if let Err(Outcome::Throttled { retry_after }) = &token {
                 self.host.throttled(self.identity, *retry_after);
             }
             let header = Some(token?.header);
+            if home {
+                let key = (origin(url), self.identity_for(home));
+                self.means.habits(|habits| habits.note_service(key, challenge));
+            }
             return Ok(Some(Authorization {
                 header,
                 proof: AuthUsed::Token,

@@ -110,7 +110,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reviews: 640, body_mebibytes: 128 }
+        Self { reviews: 1400, body_mebibytes: 128 }
     }
 }
 

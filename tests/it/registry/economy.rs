@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pullgate::credential::Credential;
 use pullgate::image::ImageReference;
 use pullgate::pull::{Content, Detail, ErrorCode, Lookup, NetworkFault, Outcome};
 use pullgate::registry::{Breaker, CacheAnswer, Kind, RegistryClient, RegistryOptions};
@@ -458,4 +459,62 @@ async fn tags_that_cannot_be_had_are_an_outcome() {
     let client = client(&[&registry]);
     let listed = client.tags(&registry.reference("a/b:v1"), None, soon()).await;
     assert_eq!(listed, Err(Outcome::Unauthorized));
+}
+
+/// The token service is named once: the next repository costs a token and an answer.
+#[tokio::test]
+async fn the_token_service_of_a_registry_is_remembered() {
+    let registry = Scripted::start().await;
+    registry.access(Access::Token(vec![user("alice", "pw", &["*"]), user("", "", &["open/a"])]));
+    for repository in ["team/a", "team/b", "open/a"] {
+        registry.put_image(repository, "v1", "linux", "amd64");
+    }
+    let client = client(&[&registry]);
+    let alice = credential("alice", "pw");
+    let ask = async |name: &str, who: Option<&Credential>| {
+        let found = look(&client, &registry.reference(name), who).await;
+        (matches!(found.outcome, Outcome::Exists(_)), registry.take_log().len())
+    };
+    assert_eq!(ask("team/a:v1", Some(&alice)).await, (true, 3));
+    assert_eq!(ask("team/b:v1", Some(&alice)).await, (true, 2));
+    // What one credential learned is not used for another.
+    assert_eq!(ask("open/a:v1", None).await, (true, 3));
+    // A refusal is still the registry's own word.
+    let refused = look(&client, &registry.reference("team/a:v1"), None).await.outcome;
+    assert!(refused.is_refusal(), "{refused:?}");
+}
+
+/// A registry with a token service for each repository is asked which, every time.
+#[tokio::test]
+async fn a_token_service_of_another_repository_decides_nothing() {
+    let registry = Scripted::start().await;
+    let host = registry.host();
+    for repository in ["one/app", "two/app", "three/app"] {
+        registry.put_image(repository, "v1", "linux", "amd64");
+    }
+    registry.replies(move |call| {
+        let team = call.path.split('/').nth(2).unwrap_or_default();
+        if call.path.starts_with("/token") {
+            // Whoever comes for another team's repository is turned away.
+            let own = call.query.contains(&format!("repository%3A{team}%2F"));
+            let token = format!(r#"{{"token":"tok-{team}","expires_in":300}}"#);
+            return Some(if own { reply(200, &[], token) } else { envelope(403, "DENIED") });
+        }
+        let challenge = format!(
+            r#"Bearer realm="http://{host}/token/{team}",service="s",scope="repository:{team}/app:pull""#
+        );
+        (call.proof() != Some(format!("tok-{team}"))).then(|| challenged(401, &challenge, "UNAUTHORIZED"))
+    });
+    let client = client(&[&registry]);
+    for name in ["one/app:v1", "two/app:v1", "three/app:v1"] {
+        let found = look(&client, &registry.reference(name), Some(&credential("a", "b"))).await;
+        assert!(matches!(found.outcome, Outcome::Exists(_)), "{name}: {found:?}");
+    }
+    // Once bitten.
+    let wrong = registry
+        .log()
+        .iter()
+        .filter(|line| line.contains("/token") && line.contains(" 403"))
+        .count();
+    assert_eq!(wrong, 1, "{:?}", registry.log());
 }

@@ -94,7 +94,9 @@ async fn a_thousand_images_at_once_are_all_known_at_the_next_try() {
         assert_eq!(known + late, 1000, "{known} known, {late} late");
         assert!(wait < Duration::from_secs(1) || late == 0, "{late} late at the second try");
     }
-    assert_eq!(client.metrics().requests_of(Kind::Head), 2000);
+    // Only those that were under way before the token service was known were sent there.
+    let heads = client.metrics().requests_of(Kind::Head);
+    assert!((1000..=1032).contains(&heads), "{heads}");
     assert_eq!(client.metrics().requests_of(Kind::Token), 1000);
     assert_eq!(client.status(&registry.host()).unwrap().breaker, Breaker::Closed);
 }
