@@ -104,11 +104,15 @@ impl Works {
     }
 
     fn explain(&self, image: &str) -> String {
+        self.explains(ADMIN, image)[0].split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// What `pullgate explain` says to somebody, and what beside it.
+    fn explains(&self, user: User, image: &str) -> [String; 2] {
         let mut command = std::process::Command::new(pullgate::binary());
-        command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN));
+        command.env("KUBECONFIG", self.cluster.kubeconfig(user));
         let output = command.args(["explain", image, "-n", "shop"]).output().unwrap();
-        let page = String::from_utf8(output.stdout).unwrap();
-        page.split_whitespace().collect::<Vec<_>>().join(" ")
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     /// A pod of its own with a builder in it, as runners make them.
@@ -151,6 +155,11 @@ fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     // Who may not see the namespace hears nothing of it.
     let other = works.apply(DEVELOPER, &image);
     assert!(other.contains("not found") && !other.contains("ci/bare"), "{other}");
+
+    let [page, beside] = works.explains(DEVELOPER, &image);
+    assert!(!page.contains("ci/bare") && !page.contains("no space left"), "{page}");
+    // Most clusters have no Tekton; that its runs may not be listed is worth no word.
+    assert!(!beside.contains("taskruns"), "{beside}");
 
     // A build of another tag is told of in every namespace that they may see.
     works.builder(("team", "bare"), &works.registry.image("shop/teams:1"), "File");
