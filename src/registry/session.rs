@@ -1,10 +1,9 @@
 //! One conversation with one endpoint: proves itself when challenged, follows redirects of
 //! content, and keeps credentials at the host that they belong to.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
@@ -13,18 +12,17 @@ use super::auth::Secret;
 use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
 use super::deadline::Deadline;
+use super::hints::{HostHints, MAX_REMEMBERED};
 use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::quota::Quota;
+use super::redirect::redirect_target;
 use super::token::{Application, Token, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
 use crate::pull::{NetworkFault, Outcome, Purpose, TlsFault};
-
-/// The most registries of which it is remembered how they want to be spoken to.
-const MAX_REMEMBERED: usize = 10_000;
 
 /// What all conversations share.
 pub(super) struct SessionContext {
@@ -35,33 +33,6 @@ pub(super) struct SessionContext {
     pub(super) redirects: usize,
     pub(super) error_bytes: usize,
     habits: Mutex<HostHints>,
-}
-
-/// What was learned of registries' ways; losing it costs a request.
-#[derive(Default)]
-struct HostHints {
-    /// Registries that took a credential by Basic.
-    basic: HashSet<(Box<str>, CredentialIdentity)>,
-    /// Registries that speak no TLS although it was tried first.
-    plain: HashSet<Box<str>>,
-    /// Token services by registry and credential, without scope; nothing for a registry that names
-    /// several.
-    services: HashMap<(Box<str>, CredentialIdentity), Option<Challenge>>,
-}
-
-impl HostHints {
-    /// Takes in where a token came from that the registry then took.
-    fn note_service(&mut self, key: (Box<str>, CredentialIdentity), challenge: &Challenge) {
-        if self.services.len() >= MAX_REMEMBERED {
-            self.services.clear();
-        }
-        let service = Challenge { scope: None, error: None, ..challenge.clone() };
-        let known = self.services.entry(key).or_insert_with(|| Some(service.clone()));
-        // Some have one for each repository: then only its own challenge tells.
-        if known.as_ref() != Some(&service) {
-            *known = None;
-        }
-    }
 }
 
 /// One conversation.
@@ -516,26 +487,6 @@ fn challenges_of(answer: &Answer) -> Vec<Challenge> {
 }
 
 /// Where a redirect leads; nothing if the answer is none.
-fn redirect_target(answer: &Answer, from: &Url) -> Result<Option<Url>, Outcome> {
-    let moved = matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308);
-    if !moved {
-        return Ok(None);
-    }
-    let Some(location) = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()) else {
-        return Ok(None);
-    };
-    let mut target =
-        from.join(location).map_err(|_| Outcome::Malformed("a redirect to no address"))?;
-    if from.scheme() == "https" && target.scheme() != "https" {
-        return Err(Outcome::Malformed("a redirect from https to something else"));
-    }
-    if !target.username().is_empty() || target.password().is_some() {
-        return Err(Outcome::Malformed("a redirect with credentials in the address"));
-    }
-    target.set_fragment(None);
-    Ok(Some(target))
-}
-
 /// Scheme, host and port.
 pub(super) fn origin(url: &Url) -> Box<str> {
     url.origin().ascii_serialization().into()

@@ -1,0 +1,40 @@
+//! How registries want to be spoken to, as earlier conversations showed.
+
+use std::collections::{HashMap, HashSet};
+
+use super::challenge::Challenge;
+use crate::credential::CredentialIdentity;
+
+/// The most registries of which it is remembered how they want to be spoken to.
+pub(super) const MAX_REMEMBERED: usize = 10_000;
+
+/// What was learned of registries' ways; losing it costs a request.
+#[derive(Default)]
+pub(super) struct HostHints {
+    /// Registries that took a credential by Basic.
+    pub(super) basic: HashSet<(Box<str>, CredentialIdentity)>,
+    /// Registries that speak no TLS although it was tried first.
+    pub(super) plain: HashSet<Box<str>>,
+    /// Token services by registry and credential, without scope; nothing for a registry that names
+    /// several.
+    pub(super) services: HashMap<(Box<str>, CredentialIdentity), Option<Challenge>>,
+}
+
+impl HostHints {
+    /// Takes in where a token came from that the registry then took.
+    pub(super) fn note_service(
+        &mut self,
+        key: (Box<str>, CredentialIdentity),
+        challenge: &Challenge,
+    ) {
+        if self.services.len() >= MAX_REMEMBERED {
+            self.services.clear();
+        }
+        let service = Challenge { scope: None, error: None, ..challenge.clone() };
+        let known = self.services.entry(key).or_insert_with(|| Some(service.clone()));
+        // Some have one for each repository: then only its own challenge tells.
+        if known.as_ref() != Some(&service) {
+            *known = None;
+        }
+    }
+}
