@@ -184,3 +184,10 @@ pub fn config_platform(body: &[u8]) -> Result<Content, Fault> {
     let named = raw.read().filter(|p| !p.os.is_empty() && !p.architecture.is_empty());
     Ok(named.map_or(Content::Unread, Content::Config))
 }
+
+/// The start of what a registry said, for the log alone.
+pub(super) fn excerpt(said: &[u8]) -> String {
+    const MOST: usize = 200;
+    let start = said.get(..MOST * 4).unwrap_or(said);
+    crate::text::escaped(&String::from_utf8_lossy(start), MOST)
+}

@@ -26,3 +26,8 @@ pub(super) fn redirect_target(answer: &Answer, from: &Url) -> Result<Option<Url>
     target.set_fragment(None);
     Ok(Some(target))
 }
+
+/// Makes the same address one of plain HTTP.
+pub(super) fn to_plain(url: &mut Url) -> Result<(), Outcome> {
+    url.set_scheme("http").map_err(|()| Outcome::Malformed("an address that cannot be asked"))
+}

@@ -12,13 +12,14 @@ use super::auth::Secret;
 use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
 use super::deadline::Deadline;
+use super::decode;
 use super::hints::{HostHints, MAX_REMEMBERED};
 use super::http::{Answer, ConnectionKey, Outgoing, Transport};
 use super::limits::HostLimits;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::quota::Quota;
-use super::redirect::redirect_target;
+use super::redirect::{redirect_target, to_plain};
 use super::token::{Application, Token, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
@@ -468,7 +469,7 @@ impl Session<'_> {
             host = self.endpoint.url.host_str(),
             status = status.as_u16(),
             outcome = super::metrics::word(&outcome),
-            said = excerpt(body.as_deref().unwrap_or_default()),
+            said = decode::excerpt(body.as_deref().unwrap_or_default()),
             "a registry refused"
         );
         outcome
@@ -490,15 +491,4 @@ fn challenges_of(answer: &Answer) -> Vec<Challenge> {
 /// Scheme, host and port.
 pub(super) fn origin(url: &Url) -> Box<str> {
     url.origin().ascii_serialization().into()
-}
-
-fn to_plain(url: &mut Url) -> Result<(), Outcome> {
-    url.set_scheme("http").map_err(|()| Outcome::Malformed("an address that cannot be asked"))
-}
-
-/// The start of what a registry said, for the log alone.
-fn excerpt(said: &[u8]) -> String {
-    const MOST: usize = 200;
-    let start = said.get(..MOST * 4).unwrap_or(said);
-    crate::text::escaped(&String::from_utf8_lossy(start), MOST)
 }
