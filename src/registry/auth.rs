@@ -1,8 +1,9 @@
 //! How a credential proves itself on the wire; the only place here that sees a password.
 
 use base64::Engine as _;
-use http::HeaderValue;
+use http::{HeaderValue, Method, StatusCode};
 
+use super::classify::AuthUsed;
 use crate::credential::{Credential, CredentialOrigin};
 use crate::node_config::NodeLogin;
 
@@ -55,4 +56,24 @@ pub(super) fn secret_of(credential: &Credential) -> Option<Secret> {
     let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
     value.set_sensitive(true);
     Some(Secret::Basic(value))
+}
+
+/// How the next request proves itself.
+pub(super) struct Authorization {
+    pub(super) header: Option<HeaderValue>,
+    pub(super) proof: AuthUsed,
+    /// Whether it was got for this very request: then a 401 is the last word.
+    pub(super) fresh: bool,
+    /// Whether it is a token from an earlier conversation, or of a service that was named for
+    /// another repository.
+    pub(super) is_old: bool,
+}
+
+impl Authorization {
+    /// Whether a new token may be answered otherwise. A token holds what its owner was allowed
+    /// when it was made: registries refuse what was granted since, or hide it.
+    pub(super) fn is_outdated_by(&self, method: &Method, status: StatusCode) -> bool {
+        let hidden = status == StatusCode::NOT_FOUND && *method == Method::GET;
+        self.is_old && (hidden || status == StatusCode::FORBIDDEN)
+    }
 }

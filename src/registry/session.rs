@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::Secret;
+use super::auth::{Authorization, Secret};
 use super::challenge::{self, Challenge, Scheme};
 use super::classify::{self, AuthUsed, RegistryVendor};
 use super::deadline::Deadline;
@@ -57,25 +57,6 @@ pub(super) struct Reply {
     proof: AuthUsed,
     family: RegistryVendor,
     challenges: Vec<Challenge>,
-}
-
-/// How the next request proves itself.
-struct Authorization {
-    header: Option<HeaderValue>,
-    proof: AuthUsed,
-    /// Whether it was got for this very request: then a 401 is the last word.
-    fresh: bool,
-    /// Whether it is a token from an earlier conversation.
-    is_old: bool,
-}
-
-impl Authorization {
-    /// Whether a new token may be answered otherwise. A token holds what its owner was allowed
-    /// when it was made: registries refuse what was granted since, or hide it.
-    fn is_outdated_by(&self, method: &Method, status: StatusCode) -> bool {
-        let hidden = status == StatusCode::NOT_FOUND && *method == Method::GET;
-        self.is_old && (hidden || status == StatusCode::FORBIDDEN)
-    }
 }
 
 impl SessionContext {
@@ -134,11 +115,13 @@ impl Session<'_> {
     ) -> Result<Reply, Outcome> {
         let mut redirects = 0;
         let mut proving = None;
+        // A refusal counts only if it was given to a token of the service that this repository named.
+        let mut ahead = true;
         loop {
             let home = self.is_home(&url);
             let warm = match proving.take() {
                 Some(proving) => proving,
-                None => self.warm(&url, home).await,
+                None => self.warm(&url, home, ahead).await,
             };
             let answer = match self.send(&method, &url, accept, kind, &warm).await {
                 Err(outcome) if home && self.falls_back(&url, &outcome) => {
@@ -163,6 +146,7 @@ impl Session<'_> {
             );
             if warm.is_outdated_by(&method, answer.status) {
                 self.means.tokens.forget(&self.token_key(&url, home)).await;
+                ahead = false;
                 continue;
             }
             if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
@@ -228,18 +212,21 @@ impl Session<'_> {
     }
 
     /// What is kept from earlier conversations of the same credential.
-    async fn warm(&self, url: &Url, home: bool) -> Authorization {
+    async fn warm(&self, url: &Url, home: bool, ahead: bool) -> Authorization {
         if let Some(token) = self.means.tokens.kept(&self.token_key(url, home)).await {
             return Authorization {
                 header: Some(token.header),
                 proof: AuthUsed::Token,
                 fresh: false,
-                is_old: token.since < self.began,
+                is_old: token.ahead || token.since < self.began,
             };
         }
-        if home && let Some(token) = self.token_ahead(url).await {
+        if home
+            && ahead
+            && let Some(token) = self.token_ahead(url).await
+        {
             let header = Some(token.header);
-            return Authorization { header, proof: AuthUsed::Token, fresh: false, is_old: false };
+            return Authorization { header, proof: AuthUsed::Token, fresh: false, is_old: true };
         }
         let key = (origin(url), self.identity_for(home));
         if let Some(Secret::Basic(value)) = self.secret_for(home)
@@ -260,7 +247,7 @@ impl Session<'_> {
         &self,
         url: &Url,
         home: bool,
-        challenge: &Challenge,
+        (challenge, ahead): (&Challenge, bool),
         family: RegistryVendor,
     ) -> Result<Token, Outcome> {
         let application = Application {
@@ -271,6 +258,7 @@ impl Session<'_> {
             login: (origin(&self.endpoint.url), self.identity_for(home)),
             lane: self.token_lane(challenge, url, home),
             family,
+            ahead,
         };
         let key = self.token_key(url, home);
         self.means.tokens.obtain(key, application, self.deadline.get()).await
@@ -286,7 +274,7 @@ impl Session<'_> {
             Some(&service),
             &HeaderMap::new(),
         );
-        let token = self.obtain(url, true, &service, family).await;
+        let token = self.obtain(url, true, (&service, true), family).await;
         let passes = matches!(
             token,
             Err(Outcome::Network(_)
@@ -317,7 +305,7 @@ impl Session<'_> {
             if tried == AuthUsed::Token {
                 self.means.tokens.forget(&self.token_key(url, home)).await;
             }
-            let token = self.obtain(url, home, challenge, family).await;
+            let token = self.obtain(url, home, (challenge, false), family).await;
             if let Err(Outcome::Throttled { retry_after }) = &token {
                 self.host.throttled(self.identity, *retry_after);
             }

@@ -52,6 +52,8 @@ pub(super) struct Token {
     pub(super) good_until: Instant,
     /// When it came: it allows what its owner was allowed then.
     pub(super) since: Instant,
+    /// Whether its service was named for another repository.
+    pub(super) ahead: bool,
 }
 
 /// What a token is asked with.
@@ -64,6 +66,8 @@ pub(super) struct Application {
     pub(super) login: LoginKey,
     pub(super) lane: ConnectionKey,
     pub(super) family: RegistryVendor,
+    /// Whether the challenge is that of another repository.
+    pub(super) ahead: bool,
 }
 
 /// The kept tokens.
@@ -181,7 +185,7 @@ impl TokenExchange {
         if status != StatusCode::OK {
             return Err(classify::token_refusal(status, &headers, application.family, &body));
         }
-        read_token(&body)
+        Ok(Token { ahead: application.ahead, ..read_token(&body)? })
     }
 
     async fn exchange(
@@ -273,5 +277,6 @@ fn read_token(body: &[u8]) -> Result<Token, Outcome> {
     };
     let lifetime = Duration::from_secs(seconds.min(LONGEST_LIFETIME));
     let since = Instant::now();
-    Ok(Token { header, good_until: since + lifetime.saturating_sub(MARGIN), since })
+    let good_until = since + lifetime.saturating_sub(MARGIN);
+    Ok(Token { header, good_until, since, ahead: false })
 }

@@ -518,3 +518,43 @@ async fn a_token_service_of_another_repository_decides_nothing() {
         .count();
     assert_eq!(wrong, 1, "{:?}", registry.log());
 }
+
+/// One that gives a token to everybody and hides what it is not for: such a refusal says nothing
+/// until the repository's own service was asked.
+#[rstest]
+#[case::hidden(404, "MANIFEST_UNKNOWN")]
+#[case::denied(403, "DENIED")]
+#[tokio::test]
+async fn what_another_repository_s_token_may_not_see_is_not_refused(
+    #[case] status: u16,
+    #[case] code: &'static str,
+) {
+    let registry = Scripted::start().await;
+    let host = registry.host();
+    for repository in ["one/app", "two/app"] {
+        registry.put_image(repository, "v1", "linux", "amd64");
+    }
+    registry.replies(move |call| {
+        let team = call.path.split('/').nth(2).unwrap_or_default();
+        if call.path.starts_with("/token") {
+            return Some(reply(200, &[], format!(r#"{{"token":"tok-{team}","expires_in":300}}"#)));
+        }
+        let challenge = format!(
+            r#"Bearer realm="http://{host}/token/{team}",service="s",scope="repository:{team}/app:pull""#
+        );
+        match call.proof() {
+            None => Some(challenged(401, &challenge, "UNAUTHORIZED")),
+            Some(token) => (token != format!("tok-{team}")).then(|| envelope(status, code)),
+        }
+    });
+    let client = client(&[&registry]);
+    for _ in 0..2 {
+        for name in ["one/app:v1", "two/app:v1"] {
+            let found = look(&client, &registry.reference(name), Some(&credential("a", "b"))).await;
+            assert!(matches!(found.outcome, Outcome::Exists(_)), "{name}: {found:?}");
+        }
+    }
+    let missing =
+        look(&client, &registry.reference("two/app:v2"), Some(&credential("a", "b"))).await;
+    assert!(matches!(missing.outcome, Outcome::TagMissing { .. }), "{missing:?}");
+}
