@@ -14,19 +14,34 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// Looks again and again. Never ends.
 pub(super) async fn follow(client: kube::Client, front_proxy: FrontProxy) {
+    // The same trouble is told once, however often it is met.
+    let mut told = None;
     loop {
-        match tokio::time::timeout(LATE, RequestHeaders::read(&client)).await {
-            Ok(Ok(read)) => take(&front_proxy, read),
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "what the aggregation layer proves itself with could not be read"
-            ),
-            Err(_late) => tracing::warn!(
-                "what the aggregation layer proves itself with could not be read in time"
-            ),
+        let trouble = match tokio::time::timeout(LATE, RequestHeaders::read(&client)).await {
+            Ok(Ok(read)) => {
+                take(&front_proxy, read);
+                None
+            }
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_late) => Some(format!("no answer within {} s", LATE.as_secs())),
+        };
+        if let Some(reason) = trouble.as_deref().filter(|_| trouble != told) {
+            tracing::warn!(
+                reason,
+                refused = !front_proxy.is_known(),
+                "failed to read how the API server's aggregation layer proves itself: while that is \
+                 not known, its reviews are refused"
+            );
         }
+        told = trouble;
         tokio::time::sleep(if front_proxy.is_known() { EVERY } else { RETRY }).await;
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn take(front_proxy: &FrontProxy, read: RequestHeaders) {

@@ -35,28 +35,27 @@ use crate::telemetry::{FailOpenReason, Metrics, Refusal, Rejection, review_span}
 /// The API server takes objects of up to 3 MiB, and a review may carry two of them.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// How well a caller has proven itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It is the API server.
+    Certain,
+    /// It knows the path, which API servers write into errors that anybody may read.
+    Path,
+}
+
 /// Answers reviews. Must answer by the deadline; is cut short if it does not.
 pub trait Admit: Send + Sync + 'static {
-    /// Answers one review of a proven caller, or says what is wrong with the body.
+    /// Answers one review of a caller that has proven itself so far, or says what is wrong with the
+    /// body.
     fn admit(
         &self,
         endpoint: Endpoint,
+        proof: Proof,
         body: Bytes,
         now: Timestamp,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
-
-    /// The same for a caller that knows the path and has proven nothing else: API servers write
-    /// paths into errors that anybody may read. Who makes no difference answers as ever.
-    fn admit_by_path(
-        &self,
-        endpoint: Endpoint,
-        body: Bytes,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
-        self.admit(endpoint, body, now, deadline)
-    }
 
     /// How long an answer may take at most; what the API server waits counts too.
     fn longest(&self) -> Duration {
@@ -68,21 +67,17 @@ impl Admit for Reviewer {
     fn admit(
         &self,
         endpoint: Endpoint,
+        proof: Proof,
         body: Bytes,
         now: Timestamp,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
-        Box::pin(async move { Self::admit(self, endpoint, &body, now, deadline).await })
-    }
-
-    fn admit_by_path(
-        &self,
-        endpoint: Endpoint,
-        body: Bytes,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
-        Box::pin(async move { Self::admit_unproven(self, endpoint, &body, now, deadline).await })
+        Box::pin(async move {
+            match proof {
+                Proof::Certain => Self::admit(self, endpoint, &body, now, deadline).await,
+                Proof::Path => Self::admit_unproven(self, endpoint, &body, now, deadline).await,
+            }
+        })
     }
 
     fn longest(&self) -> Duration {
@@ -236,15 +231,6 @@ fn discovery(
     page.response(headers)
 }
 
-/// How well a caller has proven itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    /// It is the API server.
-    Certain,
-    /// It knows the path.
-    Path,
-}
-
 async fn by_token(
     endpoint: Endpoint,
     State(routes): State<AdmissionRoutes>,
@@ -363,10 +349,7 @@ impl AdmissionRoutes {
             let body = body.clone();
             async move {
                 let _held = (slot, in_flight);
-                match proof {
-                    Proof::Certain => admit.admit(endpoint, body, now, deadline).await,
-                    Proof::Path => admit.admit_by_path(endpoint, body, now, deadline).await,
-                }
+                admit.admit(endpoint, proof, body, now, deadline).await
             }
         };
         let mut task = tokio::spawn(review.in_current_span());

@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use pullgate::admission::DecodeError;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
-    AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Readiness, SelfSigned,
-    ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
+    AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Proof, Readiness,
+    SelfSigned, ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -44,6 +44,7 @@ impl Admit for Scripted {
     fn admit(
         &self,
         endpoint: Endpoint,
+        _proof: Proof,
         body: Bytes,
         _now: Timestamp,
         deadline: Instant,

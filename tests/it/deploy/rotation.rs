@@ -14,7 +14,7 @@ use pullgate::admission::DecodeError;
 use pullgate::pki::{Lifetimes, Material};
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
-    AdmissionRoutes, Admit, Bound, Callers, Limits, PathToken, ServingTls, TlsFiles,
+    AdmissionRoutes, Admit, Bound, Callers, Limits, PathToken, Proof, ServingTls, TlsFiles,
 };
 use pullgate::telemetry::Metrics;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -46,6 +46,7 @@ impl Admit for Yes {
     fn admit(
         &self,
         _: Endpoint,
+        _: Proof,
         _: Bytes,
         _: Timestamp,
         _: Instant,
