@@ -41,6 +41,14 @@ pub(super) async fn create(api: &Api<Pod>, image: &str) -> Result<(), String> {
     api.create(&dry, &pod(image)).await.map(drop).map_err(|error| error.to_string())
 }
 
+/// Waits until Pullgate itself denies: an error alone may be the API server's, which reached nobody.
+fn denies(api: &Api<Pod>, what: &str) {
+    eventually(what, || {
+        let refused = runtime().block_on(create(api, REFUSED));
+        refused.is_err_and(|error| error.contains("denied the request: image"))
+    });
+}
+
 /// Creates good and bad pods until told to stop; whatever is not as it must be.
 async fn load(api: Api<Pod>, stop: Arc<AtomicBool>, done: Arc<AtomicU32>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -73,10 +81,7 @@ fn a_rolling_restart_under_load_fails_no_review_and_no_verdict() {
     }
     deployed.endpoint();
     let api: Api<Pod> = Api::namespaced(deployed.api(), "shop");
-    eventually("the first denial", || {
-        let refused = runtime().block_on(create(&api, REFUSED));
-        refused.is_err_and(|error| error.contains("denied the request: image"))
-    });
+    denies(&api, "the first denial");
 
     // With the webhooks in force: what is applied is what is there, and two managers agree.
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
@@ -140,15 +145,17 @@ fn whatever_is_away_no_pod_waits_longer_than_the_time_out() {
     balancer.add(&replica);
     let endpoint = deployed.endpoint();
     let api: Api<Pod> = Api::namespaced(deployed.api(), "shop");
-    eventually("the first denial", || runtime().block_on(create(&api, REFUSED)).is_err());
+    denies(&api, "the first denial");
 
     // A registry that takes connections and says nothing, one that is not there, a name that is
     // nobody's.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = crate::cluster::free_port();
+    // Bound and never listened on: refused, and no other test can get it.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let images = [
         format!("{}/a/b:1", silent.local_addr().unwrap()),
-        format!("127.0.0.1:{nobody}/a/b:1"),
+        format!("{}/a/b:1", nobody.local_addr().unwrap()),
         "registry.invalid/a/b:1".to_owned(),
     ];
     for image in &images {
@@ -180,10 +187,7 @@ fn whatever_is_away_no_pod_waits_longer_than_the_time_out() {
         let answer: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(answer["response"]["allowed"], image != REFUSED, "{image}: {body}");
     }
-    eventually("everything is as before", || {
-        let refused = runtime().block_on(create(&api, REFUSED));
-        refused.is_err_and(|error| error.contains("denied the request: image"))
-    });
+    denies(&api, "everything is as before");
 }
 
 #[test]
@@ -224,10 +228,7 @@ fn a_cluster_starts_from_zero_with_pullgate_down_slow_or_expired() {
     // And then it comes.
     let more = format!("--listen=127.0.0.1:{port}");
     let _replica = deployed.replica("r-0", &[&more]);
-    eventually("a denial", || {
-        let refused = runtime().block_on(create(&api, REFUSED));
-        refused.is_err_and(|error| error.contains("denied the request: image"))
-    });
+    denies(&api, "a denial");
 }
 
 /// A server whose certificate has expired.
