@@ -49,6 +49,24 @@ impl Kubectl {
             .unwrap_or_else(|error| panic!("create {object}: {error}"));
     }
 
+    /// Asserts that `kubectl diff` with these arguments finds nothing.
+    ///
+    /// It reads twice, so what a controller or the holder of a Lease writes in between looks like a
+    /// difference. What really differs does so every time.
+    ///
+    /// # Panics
+    /// When it finds something each of ten times.
+    pub fn finds_no_drift(&self, arguments: &[&str], input: &str) {
+        let mut all = vec!["diff"];
+        all.extend_from_slice(arguments);
+        let mut last = None;
+        let same = (0..10).any(|_| {
+            let diff = last.insert(self.run_with(&all, input));
+            (diff.code, diff.stdout.as_str()) == (0, "")
+        });
+        assert!(same, "kubectl diff {arguments:?}: {last:#?}");
+    }
+
     /// An object, or a list of objects, as JSON: `arguments` are those of `kubectl get`.
     pub fn get(&self, arguments: &[&str]) -> Result<Value, String> {
         let mut all = vec!["get", "-o", "json"];
