@@ -25,7 +25,7 @@ pub use index::{
 pub use memory::{Memory, MemoryTag};
 pub use related::{
     BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
-    ServiceState,
+    Remade, ServiceState,
 };
 pub use report::{
     CauseLine, FailurePattern, NamedCount, RegistryReport, RememberedLine, Report, ReportTarget,

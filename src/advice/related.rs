@@ -7,14 +7,14 @@ use super::secret::is_plain;
 use super::{Advice, AdviceKind};
 use crate::history::{
     BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
-    ServiceState, how_long_ago,
+    Remade, ServiceState, how_long_ago,
 };
 use crate::image::Digest;
 use crate::text::quoted;
 use crate::workload::Rollout;
 
-/// Letters of a CronJob's name in that of a Job made of it: a Job's name has 63.
-const MAX_CRON: usize = 52;
+/// Letters of a run's name in front of those that the API server adds: it takes 58.
+const MAX_START: usize = 52;
 /// Characters of what a container wrote before it ended.
 const MAX_LINE: usize = 160;
 
@@ -53,7 +53,7 @@ impl Advice {
 
     /// The job that was to push the image.
     pub fn build_job(job: &BuildJob, trouble: Option<PodTrouble>, now: Timestamp) -> Self {
-        let BuildJob { kind, namespace, name, pushes, state, cron_job: _ } = job;
+        let BuildJob { kind, namespace, name, pushes, state, remade_as: _ } = job;
         let name = format!("{namespace}/{name}");
         let what = noun(*kind);
         let that = if *pushes { "that pushes it" } else { "that names it" };
@@ -165,58 +165,65 @@ const fn noun(kind: BuildKind) -> &'static str {
     }
 }
 
-/// The command that runs a build again, where it is needed and that is to be done by one.
+/// The command that runs a build again, where it is needed and that is to be done by one. Nothing
+/// but kubectl is in it: what must not be in the new object is taken out by a patch that stays here.
 fn again(job: &BuildJob) -> Option<String> {
-    let BuildJob { kind, namespace, name, state, cron_job, .. } = job;
-    let from_cron = |cron: &str| {
-        let new: String = cron.chars().take(MAX_CRON).collect();
-        format!(
-            "kubectl create job {}-again --from=cronjob/{cron} -n {namespace}",
-            new.trim_end_matches(['-', '.'])
-        )
-    };
-    let plain = [&**namespace, &**name].into_iter().chain(cron_job.as_deref()).all(is_plain);
-    let is_cron = *kind == BuildKind::CronJob;
-    let needless = match state {
-        BuildState::Running { .. } | BuildState::Completed { .. } => true,
-        BuildState::NeverRun { suspended: false } | BuildState::Ran { .. } => !is_cron,
-        BuildState::Failed { .. } | BuildState::NeverRun { suspended: true } => false,
-    };
-    if needless {
+    let BuildJob { kind, namespace, name, state, remade_as, .. } = job;
+    let mut names = vec![namespace, name];
+    names.extend(remade_as.iter().flat_map(|remade| [&remade.cron_job, &remade.name]));
+    if !names.into_iter().all(|name| is_plain(name)) || is_needless(*kind, *state) {
         return None;
     }
-    let command = match (kind, state) {
-        (BuildKind::CronJob, _) => from_cron(name),
-        (BuildKind::Job, BuildState::NeverRun { suspended: true }) => format!(
-            "kubectl patch job {name} -n {namespace} -p '{{\"spec\":{{\"suspend\":false}}}}'"
-        ),
-        (BuildKind::PipelineRun, BuildState::NeverRun { suspended: true }) => format!(
-            "kubectl patch pipelinerun {name} -n {namespace} --type=merge -p \
-             '{{\"spec\":{{\"status\":null}}}}'"
-        ),
-        (BuildKind::PipelineRun | BuildKind::TaskRun, _) => {
-            let run = noun(*kind).to_ascii_lowercase();
-            let start: String = name.chars().take(MAX_CRON).collect();
-            format!(
-                "kubectl get {run} {name} -n {namespace} -o json | jq '{{apiVersion, kind, metadata: \
-                 {{generateName: \"{start}-\"}}, spec: (.spec | del(.status))}}' | \
-                 kubectl create -n {namespace} -f -"
-            )
-        }
-        (BuildKind::Pod, _) => format!(
-            "kubectl get pod {name} -n {namespace} -o json | jq 'del(.spec.nodeName)' | \
-             kubectl replace --force -f -"
-        ),
-        (BuildKind::Job, _) => match cron_job {
-            Some(cron) => from_cron(cron),
-            // A Job is run once: it is made anew, without what its controller wrote into it.
-            None => format!(
-                "kubectl get job {name} -n {namespace} -o json | jq 'del(.spec.selector, \
-                 .spec.template.metadata.labels)' | kubectl replace --force -f -"
-            ),
-        },
+    let suspended = matches!(state, BuildState::NeverRun { suspended: true });
+    let patch = |what: &str, patch: &str| {
+        format!("kubectl patch {what} {name} -n {namespace} --type=merge -p '{patch}'")
     };
-    plain.then_some(command)
+    let without = |what: &str, left_out: &str| {
+        let dry = "--dry-run=client -o json";
+        format!("kubectl patch {what} {name} -n {namespace} {dry} --type=merge -p '{left_out}'")
+    };
+    Some(match (kind, remade_as) {
+        (BuildKind::Job, _) if suspended => patch("job", r#"{"spec":{"suspend":false}}"#),
+        (BuildKind::PipelineRun, _) if suspended => {
+            patch("pipelinerun", r#"{"spec":{"status":null}}"#)
+        }
+        (BuildKind::CronJob | BuildKind::Job, Some(Remade { cron_job, name })) => {
+            format!("kubectl create job {name} --from=cronjob/{cron_job} -n {namespace}")
+        }
+        (BuildKind::CronJob, None) => return None,
+        // A Job is run once: it is made anew, without what its controller wrote into it.
+        (BuildKind::Job, None) => {
+            let written = "{\"spec\":{\"selector\":null,\"template\":{\"metadata\":{\"labels\":{\
+                           \"controller-uid\":null,\"batch.kubernetes.io/controller-uid\":null}}}}}";
+            format!("{} | kubectl replace --force -f -", without("job", written))
+        }
+        (BuildKind::PipelineRun | BuildKind::TaskRun, _) => {
+            let start: String = name.chars().take(MAX_START).collect();
+            let start = start.trim_end_matches(['-', '.']);
+            let old = format!(
+                "{{\"metadata\":{{\"name\":null,\"generateName\":\"{start}-\",\"labels\":null,\
+                 \"annotations\":null,\"ownerReferences\":null}},\"spec\":{{\"status\":null}},\
+                 \"status\":null}}"
+            );
+            let run = noun(*kind).to_ascii_lowercase();
+            format!("{} | kubectl create -f -", without(&run, &old))
+        }
+        (BuildKind::Pod, _) => {
+            let node = r#"{"spec":{"nodeName":null}}"#;
+            format!("{} | kubectl replace --force -f -", without("pod", node))
+        }
+    })
+}
+
+/// Whether a build need not be run again, or does so by itself.
+const fn is_needless(kind: BuildKind, state: BuildState) -> bool {
+    match state {
+        BuildState::Running { .. } | BuildState::Completed { .. } => true,
+        BuildState::NeverRun { suspended: false } | BuildState::Ran { .. } => {
+            !matches!(kind, BuildKind::CronJob)
+        }
+        BuildState::Failed { .. } | BuildState::NeverRun { suspended: true } => false,
+    }
 }
 
 /// What is wrong with a pod, in words that continue a line.

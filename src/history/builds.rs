@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::related::{BuildJob, BuildKind, BuildState};
+use super::related::{BuildJob, BuildKind, BuildState, Remade};
 use crate::image::ImageReference;
 use crate::kube_views::controller;
 use destinations::{Destination, destinations};
@@ -25,6 +25,8 @@ pub use view::BuildView;
 const MAX_JOBS: usize = 4096;
 /// Jobs in one answer.
 const MAX_TOLD: usize = 8;
+/// Letters of a CronJob's name in that of a Job made of it: a Job's name has 63.
+const MAX_CRON: usize = 52;
 
 type Key = (BuildKind, Box<str>, Box<str>);
 
@@ -117,9 +119,14 @@ impl Builds {
                 let named = || kept.destinations.iter().filter(|one| wanted(&one.image));
                 let pushes = named().map(|one| one.pushed).max()?;
                 let image = named().find(|one| one.pushed == pushes)?.image.clone();
-                let (kind, state, cron_job) = (*kind, kept.state, kept.cron_job.clone());
+                let cron_job = match kind {
+                    BuildKind::CronJob => Some(name),
+                    _ => kept.cron_job.as_ref(),
+                };
+                let remade_as = cron_job.map(|cron_job| self.remade(namespace, cron_job));
+                let (kind, state) = (*kind, kept.state);
                 let (namespace, name) = (namespace.clone(), name.clone());
-                let job = BuildJob { kind, namespace, name, pushes, state, cron_job };
+                let job = BuildJob { kind, namespace, name, pushes, state, remade_as };
                 Some((kept.created, job, image))
             })
             .collect();
@@ -133,6 +140,19 @@ impl Builds {
             ))
         });
         found.into_iter().map(|(_, job, image)| (job, image)).take(MAX_TOLD).collect()
+    }
+
+    /// How a Job is made of a CronJob under a name that no kept one has.
+    fn remade(&self, namespace: &str, cron_job: &str) -> Remade {
+        let start: String = cron_job.chars().take(MAX_CRON).collect();
+        let start = start.trim_end_matches(['-', '.']);
+        let mut name: Box<str> = format!("{start}-again").into();
+        let mut nth = 2;
+        while self.jobs.contains_key(&(BuildKind::Job, namespace.into(), name.clone())) {
+            name = format!("{start}-again-{nth}").into();
+            nth += 1;
+        }
+        Remade { cron_job: cron_job.into(), name }
     }
 
     /// How many jobs are kept.
@@ -206,6 +226,33 @@ mod tests {
             [("other", "2"), ("new", "1"), ("old", "1")],
             "and not who only says so"
         );
+    }
+
+    #[test]
+    fn what_is_made_again_has_a_name_that_no_other_job_has() {
+        let mut builds = Builds::default();
+        let push = ["--destination=reg.example.com/app:1"];
+        let made = |name: &str, at: &str| {
+            let mut view = job(name, at, &push, &json!({}));
+            let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "build",
+                "uid": "1", "controller": true}]);
+            view.metadata.owner_references = serde_json::from_value(owner).unwrap();
+            view
+        };
+        for (name, at) in [("build-29", "2026-01-01T00:00:00Z"), ("x", "2026-01-02T00:00:00Z")] {
+            builds.apply(BuildKind::Job, &made(name, at));
+        }
+        let again = |builds: &Builds| {
+            let told = builds.of(&image("reg.example.com/app:1"));
+            let remade = told[0].remade_as.clone().unwrap();
+            assert_eq!(&*remade.cron_job, "build");
+            remade.name
+        };
+        assert_eq!(&*again(&builds), "build-again");
+        builds.apply(BuildKind::Job, &made("build-again", "2026-01-03T00:00:00Z"));
+        assert_eq!(&*again(&builds), "build-again-2");
+        builds.apply(BuildKind::Job, &made("build-again-2", "2026-01-04T00:00:00Z"));
+        assert_eq!(&*again(&builds), "build-again-3");
     }
 
     #[test]

@@ -92,8 +92,18 @@ pub struct BuildJob {
     pub pushes: bool,
     /// How far it is.
     pub state: BuildState,
-    /// The CronJob that made this Job, if one did.
-    pub cron_job: Option<Box<str>>,
+    /// The CronJob that makes such Jobs, and a name that none of them has: this one, or the one that
+    /// made this Job.
+    pub remade_as: Option<Remade>,
+}
+
+/// How a Job is made of its CronJob once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remade {
+    /// The CronJob.
+    pub cron_job: Box<str>,
+    /// A name for the new Job.
+    pub name: Box<str>,
 }
 
 /// The kinds that build.

@@ -13,7 +13,7 @@ use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
     BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, Freshness, KnownTag,
-    PodTrouble, RegistryService, ServiceState,
+    PodTrouble, RegistryService, Remade, ServiceState,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
@@ -254,8 +254,10 @@ fn neighbours() -> Vec<Advice> {
     let at = Some(now - Duration::from_secs(720));
     let job = |kind, pushes, state, trouble| {
         let (namespace, name) = ("ci".into(), "build-app".into());
+        let remade = || Remade { cron_job: "build-app".into(), name: "build-app-again".into() };
+        let remade_as = (kind == BuildKind::CronJob).then(remade);
         Advice::build_job(
-            &BuildJob { kind, namespace, name, pushes, state, cron_job: None },
+            &BuildJob { kind, namespace, name, pushes, state, remade_as },
             trouble,
             now,
         )
@@ -289,7 +291,7 @@ fn neighbours() -> Vec<Advice> {
         name: "build-app".into(),
         pushes: true,
         state: failed,
-        cron_job: None,
+        remade_as: None,
     };
     let end = ContainerEnd {
         container: "kaniko".into(),

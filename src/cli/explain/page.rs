@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::joined::{Explained, Origin};
+use super::words::times;
 use crate::advice::AdviceKind;
 use crate::history::how_long_ago;
 
@@ -29,9 +30,9 @@ impl Explained {
             let ago = refused.last.map(|at| format!(", last {}", how_long_ago(at, now)));
             let kind = refused.kind.to_ascii_lowercase();
             let words = format!(
-                "pods of {kind}/{} {} times{}: {}",
+                "pods of {kind}/{} {}{}: {}",
                 refused.name,
-                refused.times,
+                times(refused.times),
                 ago.unwrap_or_default(),
                 refused.message
             );

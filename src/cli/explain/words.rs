@@ -35,8 +35,8 @@ pub(super) fn cause(
     let failing = report.scope.failing;
     let told = match (nodes, answer) {
         (None, _) if !refused.is_empty() => format!(
-            "its pods are refused at admission ({} times): {}",
-            refused.iter().map(|one| one.times).sum::<u32>(),
+            "its pods are refused at admission ({}): {}",
+            times(refused.iter().map(|one| one.times).sum()),
             refused.first().map(|one| one.message.clone()).unwrap_or_default()
         ),
         (Some(line), Some(answer)) if answer.cause == Some(line.cause) => {
@@ -119,6 +119,11 @@ fn containers(count: u32, verb: &str) -> String {
     } else {
         format!("{count} {noun} {verb}{ending}")
     }
+}
+
+/// How often.
+pub(super) fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// With a capital in front and a full stop behind.

@@ -46,7 +46,7 @@ fn build(namespace: &str, state: BuildState) -> BuildJob {
         name: "build-app".into(),
         pushes,
         state,
-        cron_job: None,
+        remade_as: None,
     }
 }
 

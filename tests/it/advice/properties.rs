@@ -157,7 +157,7 @@ fn neighbours(dice: &mut Dice, world: &mut World) {
         }
         let (kind, state) = (BuildKind::Job, states[dice.roll(states.len())]);
         let (namespace, name) = (namespace.into(), name.into());
-        world.builds.push(BuildJob { kind, namespace, name, pushes: true, state, cron_job: None });
+        world.builds.push(BuildJob { kind, namespace, name, pushes: true, state, remade_as: None });
     }
     let places = [(HIDDEN, "hidden-service"), ("shop", "own-service")];
     let (namespace, name) = places[dice.roll(2)];

@@ -270,11 +270,7 @@ fn the_secret_that_is_missing_and_the_command_that_makes_it() {
     let advice = report["images"][0]["advice"].as_array().unwrap();
     let command = advice.iter().find_map(|one| one["command"].as_str()).unwrap();
     let command = command.replace("<user>", PULLER.0).replace("<password>", PULLER.1);
-    let mut shell = Command::new("/bin/sh");
-    process::clean_environment(&mut shell, desk.folder.path());
-    shell.env("KUBECONFIG", desk.cluster.kubeconfig(DEVELOPER));
-    shell.env("PATH", desk.cluster.programs()).args(["-c", &command]);
-    let made = process::run(&mut shell, "", PATIENCE);
+    let made = desk.cluster.paste(DEVELOPER, &command);
     assert_eq!(made.code, 0, "{command}: {made:?}");
     desk.silent(&object);
 }

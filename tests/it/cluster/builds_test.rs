@@ -8,7 +8,7 @@ use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
 use super::images::Image;
 use super::pullgate::{self, Proof, PullgateServer};
 use super::registry::{Access, Registry};
-use super::{programs, runtime, skipped, wait_until};
+use super::{nodes, programs, runtime, skipped, wait_until};
 use crate::deploy::tekton;
 
 const LABEL: (&str, &str) = ("pullgate", "builds");
@@ -115,6 +115,63 @@ impl Works {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
+    /// The command by which the build of an image is run again, as `explain` shows it to be pasted.
+    fn again(&self, image: &str, of: &str) -> String {
+        wait_until(of, || {
+            let mut command = std::process::Command::new(pullgate::binary());
+            command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN));
+            let output = command.args(["explain", image, "-n", "shop", "-o", "json"]).output();
+            let json = output.unwrap().stdout;
+            let json: Value = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+            let report = &json["reports"][0];
+            let told = report["advice"].as_array().into_iter().flatten();
+            let mut told = told.filter(|one| one["message"].as_str().unwrap().contains(of));
+            let shown = told.find_map(|one| one["command"].as_str());
+            let shown = shown.ok_or_else(|| format!("{report:#}"))?;
+            let pasted = report["commands"].as_array().unwrap();
+            assert!(pasted.iter().any(|one| one == shown), "{report:#}");
+            Ok(shown.to_owned())
+        })
+        .unwrap()
+    }
+
+    /// Runs it word for word.
+    fn paste(&self, command: &str) {
+        let done = self.cluster.paste(ADMIN, command);
+        assert_eq!(done.code, 0, "{command}: {done:?}");
+    }
+
+    fn get(&self, kind: &str, name: &str) -> Value {
+        self.cluster.admin().get(&[kind, name, "-n", "ci"]).unwrap()
+    }
+
+    /// Every object of a kind whose name begins so.
+    fn called(&self, kind: &str, start: &str) -> Vec<Value> {
+        let list = self.cluster.admin().get(&[kind, "-n", "ci"]).unwrap();
+        let mut all = list["items"].as_array().unwrap().clone();
+        all.retain(|one| one["metadata"]["name"].as_str().unwrap().starts_with(start));
+        all
+    }
+
+    /// The one pod of this Job fails.
+    fn job_fails(&self, job: &str) {
+        let pods = nodes::wait_for_pods(&self.cluster, "ci", &format!("job-name={job}"), 1);
+        self.ends(&pods[0], "");
+    }
+
+    /// The template of a Job that builds this image.
+    fn template(&self, image: &str) -> Value {
+        json!({"metadata": {"labels": {"team": "builders"}}, "spec": {"restartPolicy": "Never",
+            "containers": [{"name": "kaniko", "image": self.registry.image("shop/app:1"),
+                "args": ["--context=/workspace", format!("--destination={image}")]}]}})
+    }
+
+    fn job(&self, name: &str, image: &str, suspend: bool) {
+        self.cluster.admin().create(&json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": name, "namespace": "ci"}, "spec": {"suspend": suspend,
+                "backoffLimit": 0, "template": self.template(image)}}));
+    }
+
     /// A pod of its own with a builder in it, as runners make them.
     fn builder(&self, (namespace, name): (&str, &str), image: &str, policy: &str) {
         self.cluster.admin().create(&json!({"apiVersion": "v1", "kind": "Pod",
@@ -151,7 +208,7 @@ fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     let end = "container `kaniko` of build pod `ci/bare` ended with Error (exit code 2) and wrote \
                \"no space left on device\"";
     assert!(page.contains(end), "{page}");
-    assert!(page.contains("kubectl get pod bare -n ci -o json | jq"), "{page}");
+    assert!(page.contains("kubectl patch pod bare -n ci --dry-run=client"), "{page}");
     // Who may not see the namespace hears nothing of it.
     let other = works.apply(DEVELOPER, &image);
     assert!(other.contains("not found") && !other.contains("ci/bare"), "{other}");
@@ -207,7 +264,7 @@ fn runs_of_tekton_that_build() {
     let said = works.told(ADMIN, &image, "PipelineRun `ci/build-1` that pushes it failed");
     assert!(said.contains("it took too long"), "{said}");
     let page = works.explain(&image);
-    assert!(page.contains("kubectl get pipelinerun build-1 -n ci -o json | jq"), "{page}");
+    assert!(page.contains("kubectl patch pipelinerun build-1 -n ci --dry-run=client"), "{page}");
 
     // A step of a task of its own; another tag of the same repository.
     let destination = works.registry.image("shop/tasked:1.2.3");
@@ -252,4 +309,101 @@ fn that_nobody_builds_is_said_where_the_registry_is_one_of_this_cluster() {
     works.told(ADMIN, &image, "build pod `ci/somebody` pushes `2`, and not `1`");
     let (_, page) = works.server.admin_page("metrics").unwrap();
     assert!(page.contains("pullgate_watch_synced{resource=\"taskruns\"} 1"), "{page}");
+}
+
+/// The arguments of the first container of a pod or a template.
+fn arguments(spec: &Value) -> &Value {
+    &spec["containers"][0]["args"]
+}
+
+#[test]
+fn a_job_of_a_cron_job_is_made_again_by_the_command_that_is_shown() {
+    let Some(works) = works() else { return };
+    let image = works.registry.image("shop/nightly:1");
+    works.cluster.admin().create(&json!({"apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {"name": "nightly", "namespace": "ci"},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {
+            "backoffLimit": 0, "template": works.template(&image)}}}}));
+    // The first that is made fails, too; the second has another name.
+    for (of, made) in [("CronJob", "nightly-again"), ("build job", "nightly-again-2")] {
+        let command = works.again(&image, of);
+        assert_eq!(command, format!("kubectl create job {made} --from=cronjob/nightly -n ci"));
+        works.paste(&command);
+        let job = works.get("job", made);
+        assert_eq!(job["metadata"]["ownerReferences"][0]["name"], "nightly");
+        let built = &arguments(&job["spec"]["template"]["spec"])[1];
+        assert_eq!(*built, format!("--destination={image}"));
+        works.told(ADMIN, &image, &format!("build job `ci/{made}` that pushes it"));
+        works.job_fails(made);
+        works.told(ADMIN, &image, &format!("build job `ci/{made}` that pushes it failed"));
+    }
+}
+
+#[test]
+fn a_job_and_a_pod_of_their_own_are_run_again_by_the_commands_that_are_shown() {
+    let Some(works) = works() else { return };
+    let image = works.registry.image("shop/waits:1");
+    works.job("waits", &image, true);
+    works.paste(&works.again(&image, "it is suspended"));
+    nodes::wait_for_pods(&works.cluster, "ci", "job-name=waits", 1);
+
+    let image = works.registry.image("shop/once:1");
+    works.job("once", &image, false);
+    works.job_fails("once");
+    let command = works.again(&image, "`ci/once` that pushes it failed");
+    let before = works.get("job", "once");
+    works.paste(&command);
+    let now = works.get("job", "once");
+    assert_ne!(now["metadata"]["uid"], before["metadata"]["uid"]);
+    assert!(now["status"]["failed"].is_null(), "{now:#}");
+    assert_eq!(now["spec"]["template"]["spec"], before["spec"]["template"]["spec"]);
+    let pods = nodes::wait_for_pods(&works.cluster, "ci", "job-name=once,team=builders", 1);
+    let owner = &works.get("pod", &pods[0])["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!(*owner, now["metadata"]["uid"], "a pod of the new Job");
+
+    let image = works.registry.image("shop/alone:1");
+    works.builder(("ci", "alone"), &image, "File");
+    nodes::play_running(&works.cluster, "ci", "alone", "node-that-was", "");
+    works.ends("alone", "");
+    let command = works.again(&image, "`ci/alone` that pushes it failed");
+    let before = works.get("pod", "alone");
+    works.paste(&command);
+    let now = works.get("pod", "alone");
+    assert_ne!(now["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(arguments(&now["spec"]), arguments(&before["spec"]));
+    assert!(now["spec"]["nodeName"].is_null(), "the scheduler finds a node: {now:#}");
+    assert_eq!(now["status"]["phase"], "Pending");
+}
+
+#[test]
+fn runs_of_tekton_are_run_again_by_the_commands_that_are_shown() {
+    let Some(works) = works() else { return };
+    let run = |kind: &str, name: &str, spec: &Value| {
+        works.cluster.admin().create(&json!({"apiVersion": "tekton.dev/v1", "kind": kind,
+            "metadata": {"name": name, "namespace": "ci",
+                "labels": {"tekton.dev/written": "by-tekton"}}, "spec": spec}));
+    };
+    let image = works.registry.image("shop/held:1");
+    let params = json!([{"name": "IMAGE", "value": image}]);
+    let held = json!({"pipelineRef": {"name": "build"}, "params": params,
+        "status": "PipelineRunPending"});
+    run("PipelineRun", "held", &held);
+    works.paste(&works.again(&image, "it is suspended"));
+    assert!(works.get("pipelinerun", "held")["spec"]["status"].is_null());
+
+    let failed = json!({"completionTime": "2026-01-02T03:05:05Z", "conditions":
+        [{"type": "Succeeded", "status": "False", "reason": "Failed"}]});
+    for (kind, name) in [("PipelineRun", "piped-again"), ("TaskRun", "tasked-again")] {
+        let image = works.registry.image(&format!("shop/{name}:1"));
+        let params = json!([{"name": "IMAGE", "value": image}]);
+        let reference = if kind == "TaskRun" { "taskRef" } else { "pipelineRef" };
+        run(kind, name, &json!({reference: {"name": "build"}, "params": params}));
+        let resource = kind.to_lowercase();
+        works.status(&format!("{resource}/{name}"), &failed);
+        works.paste(&works.again(&image, &format!("{kind} `ci/{name}` that pushes it failed")));
+        let made = works.called(&resource, &format!("{name}-"));
+        let [made] = made.as_slice() else { panic!("one {kind}: {made:#?}") };
+        assert_eq!(made["spec"], works.get(&resource, name)["spec"]);
+        assert!(made["status"].is_null() && made["metadata"]["labels"].is_null(), "{made:#}");
+    }
 }

@@ -146,6 +146,14 @@ impl ControlPlane {
         self.kubectl(ADMIN)
     }
 
+    /// Runs a command line as `user` pastes it into a shell: kubectl is there, and nothing else.
+    pub fn paste(&self, user: User, line: &str) -> process::Finished {
+        let mut shell = Command::new("/bin/sh");
+        process::clean_environment(&mut shell, self.folder.path());
+        shell.env("KUBECONFIG", self.kubeconfig(user)).env("PATH", &self.programs);
+        process::run(shell.args(["-c", line]), "", PATIENCE * 2)
+    }
+
     /// The kubeconfig file of `user`.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         self.folder.path().join(format!("{}.kubeconfig", user.name))
