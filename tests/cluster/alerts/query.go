@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -62,9 +63,16 @@ func (s *scraped) ask(expression string, began time.Time) answer {
 	for _, series := range matrix {
 		one := sample{Labels: series.Metric.Map()}
 		for _, point := range series.Floats {
+			// Nothing by nothing, such as a quantile while nothing happens: no panel draws it, and
+			// JSON has no word for it.
+			if math.IsNaN(point.F) || math.IsInf(point.F, 0) {
+				continue
+			}
 			one.Values = append(one.Values, [2]float64{float64(point.T) / 1000, point.F})
 		}
-		found.Series = append(found.Series, one)
+		if len(one.Values) > 0 {
+			found.Series = append(found.Series, one)
+		}
 	}
 	return found
 }

@@ -16,7 +16,8 @@ use super::{free_port, runtime, wait_until};
 pub const PATH_TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
 /// Where the API server passes reviews on.
 pub const AGGREGATED_PATH: &str = "/apis/admission.pullgate.dev/v1/validate";
-const API_SERVICE: &str = "v1.admission.pullgate.dev";
+/// The object by which the aggregation layer finds a replica.
+pub const API_SERVICE: &str = "v1.admission.pullgate.dev";
 
 /// The binary that belongs to these tests.
 pub fn binary() -> PathBuf {

@@ -18,6 +18,7 @@ use super::{one, program, read};
 use crate::cluster::images::Image;
 use crate::cluster::nodes;
 use crate::cluster::registry::{Access, Registry};
+use crate::cluster::wait_until;
 use pictures::Drawn;
 
 /// The panels, without the rows.
@@ -184,7 +185,8 @@ fn every_panel_shows_what_a_prometheus_scraped_of_a_replica() {
         nodes::play_running(cluster, "shop", name, "n1", image.digest());
     }
     down.stop();
-    for round in 0..4 {
+    // What a panel draws by its rate has to go on while it is looked at.
+    let go_on = |round: u32| {
         pod("shop", &format!("missing-{round}"), &missing(&format!("9.{round}"))).ok().unwrap();
         let failing = (
             "ErrImagePull",
@@ -196,16 +198,26 @@ fn every_panel_shows_what_a_prometheus_scraped_of_a_replica() {
         pod("shop", &format!("down-{round}"), &down.image(&format!("a/b:{round}"))).ok().unwrap();
         pod("shop", &format!("again-{round}"), &registry.image("shop/app:1")).ok().unwrap();
         std::thread::sleep(Duration::from_secs(2));
-    }
+    };
+    (0..4).for_each(go_on);
     registry.untag("shop/app", "2");
 
     let dashboard: Value = serde_json::from_str(&read("deploy/grafana/pullgate.json")).unwrap();
-    eventually("data in every panel", || {
-        let has_data = |expression: &str, prometheus: &mut Prometheus| {
+    let mut rounds = 4..;
+    wait_until("data in every panel", || {
+        let shows = |expression: &str, prometheus: &mut Prometheus| {
             prometheus.ask(expression).iter().any(|(_, points)| !points.is_empty())
         };
-        queries(&dashboard).iter().all(|(_, expression)| has_data(expression, &mut prometheus))
-    });
+        let mut queries = queries(&dashboard).into_iter();
+        match queries.find(|(_, expression)| !shows(expression, &mut prometheus)) {
+            None => Ok(()),
+            Some(without) => {
+                go_on(rounds.next().unwrap_or_default());
+                Err(format!("{without:?}").into())
+            }
+        }
+    })
+    .unwrap();
     // What the scenes were about is there, and not only a zero.
     let mut greatest = |expression: &str| {
         let series = prometheus.ask(expression);

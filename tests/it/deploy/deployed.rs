@@ -13,7 +13,9 @@ use super::chart::render;
 use super::{one, program, strings};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::kubectl::Kubectl;
+use crate::cluster::pki::{FRONT_PROXY, Identity, front_proxies};
 use crate::cluster::process::{self, Process};
+use crate::cluster::pullgate::API_SERVICE;
 use crate::cluster::{PATIENCE, free_port, pullgate, runtime, wait_until};
 
 /// An installation of the chart.
@@ -22,6 +24,92 @@ pub(super) struct Deployed {
     pub(super) kubectl: Kubectl,
     pub(super) objects: Vec<Value>,
     folder: TempDir,
+}
+
+/// How the API server reaches the webhook: by its aggregation layer, or by a path with a token.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) path: String,
+    /// Who signs the replicas' certificate, PEM.
+    pub(super) authorities: Vec<u8>,
+    /// The front proxy's certificate, if reviews come by the aggregation layer.
+    pub(super) front_proxy: Option<Identity>,
+}
+
+impl Endpoint {
+    /// What is written in the cluster; an error while it is not whole.
+    pub(super) fn read(kubectl: &Kubectl) -> Result<Self, String> {
+        let read = kubectl.get(&["validatingwebhookconfiguration", "pullgate"])?;
+        let mut clients: Vec<Value> = read["webhooks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|webhook| webhook["clientConfig"].clone())
+            .collect();
+        clients.dedup();
+        let [client] = clients.as_slice() else {
+            return Err(format!("the webhooks differ: {clients:?}"));
+        };
+        let path = client["service"]["path"].as_str().ok_or("there is no path")?.to_owned();
+        let aggregated = path.starts_with("/apis/");
+        let bundle = if aggregated {
+            kubectl.get(&["apiservice", API_SERVICE])?["spec"]["caBundle"].clone()
+        } else {
+            client["caBundle"].clone()
+        };
+        let authorities = STANDARD.decode(bundle.as_str().ok_or("there is no CA bundle")?);
+        Ok(Self {
+            path,
+            authorities: authorities.map_err(|error| error.to_string())?,
+            front_proxy: aggregated.then(|| front_proxies().client(FRONT_PROXY)),
+        })
+    }
+
+    /// A client that knows the Service by this port, trusts these authorities alone, and is who the
+    /// API server is.
+    pub(super) fn caller(&self, port: u16) -> Result<Caller, String> {
+        let authorities = reqwest::Certificate::from_pem_bundle(&self.authorities);
+        let mut client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(authorities.map_err(|error| error.to_string())?)
+            .resolve("pullgate.pullgate.svc", ([127, 0, 0, 1], port).into())
+            .timeout(Duration::from_secs(10));
+        let mut headers = Vec::new();
+        if let Some(Identity { certificate, key }) = &self.front_proxy {
+            let identity = reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes());
+            client = client.identity(identity.map_err(|error| error.to_string())?);
+            headers.extend([
+                ("x-remote-user", "system:apiserver"),
+                ("x-remote-group", "system:authenticated"),
+                ("x-remote-group", "system:masters"),
+            ]);
+        }
+        let client = client.build().map_err(|error| format!("{error:?}"))?;
+        let url = format!("https://pullgate.pullgate.svc:{port}{}?timeout=3s", self.path);
+        Ok(Caller { client, headers, url })
+    }
+}
+
+/// Who sends reviews to a replica, as the API server does.
+#[derive(Clone)]
+pub(super) struct Caller {
+    client: reqwest::Client,
+    headers: Vec<(&'static str, &'static str)>,
+    url: String,
+}
+
+impl Caller {
+    /// Posts a review; status and body of the answer.
+    pub(super) async fn post(&self, body: String) -> Result<(u16, String), String> {
+        let mut request = self.client.post(&self.url).body(body);
+        request = request.header("content-type", "application/json");
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(|error| error.to_string())?))
+    }
 }
 
 /// A running replica.
@@ -145,20 +233,15 @@ impl Deployed {
         Replica { process, listen, admin }
     }
 
-    /// Path of the validating webhook, and the authorities in its CA bundle, once all are written.
-    pub(super) fn endpoint(&self) -> (String, Vec<u8>) {
-        wait_until("path and CA bundle", || {
-            let read = self.kubectl.get(&["validatingwebhookconfiguration", "pullgate"])?;
-            let last = read["webhooks"].as_array().and_then(|all| all.last()).cloned();
-            let client = &last.unwrap_or_default()["clientConfig"];
-            let (Some(path), Some(bundle)) =
-                (client["service"]["path"].as_str(), client["caBundle"].as_str())
-            else {
-                return Err("not there".to_owned().into());
-            };
-            Ok((path.to_owned(), STANDARD.decode(bundle).unwrap()))
-        })
-        .unwrap()
+    /// The path token in Pullgate's own Secret; nothing while there is none.
+    pub(super) fn token(&self) -> Option<String> {
+        let secret = self.kubectl.get(&["secret", "-n", "pullgate", "pullgate"]).ok()?;
+        String::from_utf8(STANDARD.decode(secret["data"]["token"].as_str()?).ok()?).ok()
+    }
+
+    /// How the webhook is reached, once all is written.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        wait_until("path and CA bundle", || Ok(Endpoint::read(&self.kubectl)?)).unwrap()
     }
 }
 
@@ -188,12 +271,7 @@ impl Replica {
     }
 
     /// The answer to a review of a pod with these images, sent as the API server sends it.
-    pub(super) fn review(
-        &self,
-        endpoint: &(String, Vec<u8>),
-        namespace: &str,
-        image: &str,
-    ) -> Value {
+    pub(super) fn review(&self, endpoint: &Endpoint, namespace: &str, image: &str) -> Value {
         let body = review_of(namespace, &json!({"containers": [{"name": "c", "image": image}]}));
         let (status, answer) = self.post(endpoint, &body).unwrap();
         assert_eq!(status, 200, "{answer}");
@@ -201,39 +279,10 @@ impl Replica {
     }
 
     /// Status and body of what is posted to this path.
-    pub(super) fn post(
-        &self,
-        (path, authority): &(String, Vec<u8>),
-        body: &Value,
-    ) -> Result<(u16, String), String> {
-        let client = client(authority, self.listen)?;
-        let url = format!("https://pullgate.pullgate.svc:{}{path}?timeout=3s", self.listen);
-        runtime().block_on(post(&client, &url, body.to_string()))
+    pub(super) fn post(&self, endpoint: &Endpoint, body: &Value) -> Result<(u16, String), String> {
+        let caller = endpoint.caller(self.listen)?;
+        runtime().block_on(caller.post(body.to_string()))
     }
-}
-
-/// A client that knows the Service by this port, and trusts these authorities alone.
-pub(super) fn client(authorities: &[u8], port: u16) -> Result<reqwest::Client, String> {
-    let authorities = reqwest::Certificate::from_pem_bundle(authorities);
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only(authorities.map_err(|error| error.to_string())?)
-        .resolve("pullgate.pullgate.svc", ([127, 0, 0, 1], port).into())
-        .timeout(Duration::from_secs(10))
-        .build()
-        .map_err(|error| format!("{error:?}"))
-}
-
-/// Posts a review; status and body of the answer.
-pub(super) async fn post(
-    client: &reqwest::Client,
-    url: &str,
-    body: String,
-) -> Result<(u16, String), String> {
-    let request = client.post(url).header("content-type", "application/json").body(body);
-    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
-    let status = answer.status().as_u16();
-    Ok((status, answer.text().await.map_err(|error| error.to_string())?))
 }
 
 /// The review of a pod that is created.

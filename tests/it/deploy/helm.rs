@@ -14,7 +14,9 @@ use crate::cluster::kubectl::Kubectl;
 use crate::cluster::process::{self, Finished};
 use pullgate::pki::Lifetimes;
 
-const VALUES: [&str; 5] = [
+const VALUES: [&str; 6] = [
+    // The way in which most is written at run time.
+    "webhook.proof=path",
     // Nobody runs its Job here.
     "policyCheck.enabled=false",
     "policyFrom.kind=PullgatePolicy",
@@ -78,7 +80,7 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
 
     // What the leader writes outlives the next upgrade, and so does what is declared.
     let client = super::kept::client(&cluster);
-    let (keeper, material) = super::kept::start(&client, "r-0", Lifetimes::default());
+    let (keeper, material) = super::kept::start_by_path(&client, "r-0");
     let material = super::kept::wait_for("what to serve with", || material.borrow().clone());
     let path = format!("/validate/{}", material.token);
     let written = || {
@@ -109,7 +111,8 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
 
     // An upgrade that its check does not let pass replaces nothing. Nobody runs the Job here, and
     // then it is not passed either; what the Job refuses is tried beside the chart.
-    let blocked = [&VALUES[1..], &["policyFrom.kind=ConfigMap", "replicas=1"]].concat();
+    let blocked =
+        [&VALUES[..1], &VALUES[2..], &["policyFrom.kind=ConfigMap", "replicas=1"]].concat();
     let blocked = run(&["upgrade", "pullgate", &chart, "--timeout=5s"], &blocked);
     assert_ne!(blocked.code, 0);
     assert!(blocked.stderr.contains("pre-upgrade hooks failed"), "{}", blocked.stderr);
@@ -122,6 +125,15 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
     let wrong = [&VALUES[..], &["policy.defaultmode=warn"]].concat();
     let wrong = run(&upgrade, &wrong);
     assert!(wrong.code != 0 && wrong.stderr.contains("defaultmode"), "{}", wrong.stderr);
+
+    // Another proof: the API server takes the way through itself, whoever wrote the path before.
+    let aggregated = [&["webhook.proof=aggregation"], &VALUES[1..]].concat();
+    let refused = run(&upgrade, &aggregated);
+    assert!(refused.stderr.contains("conflict"), "the path is Pullgate's: {}", refused.stderr);
+    run(&[&upgrade[..], &["--force-conflicts"]].concat(), &aggregated).ok().unwrap();
+    let paths: Vec<_> = written().iter().map(|client| client["service"]["path"].clone()).collect();
+    let path = |endpoint: &str| json!(format!("/apis/admission.pullgate.dev/v1/{endpoint}"));
+    assert_eq!(paths, [path("validate"), path("validate"), path("mutate")]);
 
     run(&["uninstall", "pullgate"], &[]).ok().unwrap();
     super::kept::wait_for("nothing left", || there(&kubectl, &objects).is_empty().then_some(()));
@@ -159,14 +171,14 @@ fn an_uninstall_takes_the_way_through_the_aggregation_layer_along() {
         command.args(["--namespace", "pullgate"]);
         process::run(&mut command, "", PATIENCE * 2).ok().unwrap();
     };
-    let values = ["webhook.proof=aggregation", "policyCheck.enabled=false", VALUES[4]];
+    let values = ["policyCheck.enabled=false", VALUES[5]];
     let set = values.iter().flat_map(|value| ["--set", value]);
     cluster.namespace_called("pullgate", &[]);
     run(&["install", "pullgate", &chart].into_iter().chain(set).collect::<Vec<_>>());
 
     // The leader writes the bundle that lets the aggregation layer trust it.
     let client = super::kept::client(&cluster);
-    let (keeper, _material) = super::kept::start_aggregated(&client, "r-0");
+    let (keeper, _material) = super::kept::start(&client, "r-0", Lifetimes::default());
     let service = "v1.admission.pullgate.dev";
     super::kept::wait_for("the bundle", || {
         let read = kubectl.get(&["apiservice", service]).ok()?;

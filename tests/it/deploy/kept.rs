@@ -8,11 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pullgate::pki::{Keeper, Lifetimes, Material, Names, Pace};
 use pullgate::telemetry::Metrics;
-use serde_json::Value;
+use rstest::rstest;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::{apply_base, base_folder};
+use super::chart::render;
+use super::deployed::Endpoint;
 use super::program;
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::kubectl::Kubectl;
@@ -47,31 +50,32 @@ pub(super) fn rustls_pem(pem: &[u8]) -> Vec<Vec<u8>> {
     CertificateDer::pem_slice_iter(pem).map(|one| one.unwrap().to_vec()).collect()
 }
 
-fn names(replica: &str) -> Names {
+fn names(replica: &str, aggregated: bool) -> Names {
     Names {
         namespace: "pullgate".to_owned(),
         secret: "pullgate".to_owned(),
         service: "pullgate".to_owned(),
         configurations: "pullgate".to_owned(),
         replica: replica.to_owned(),
-        aggregated: false,
+        aggregated,
     }
 }
 
 pub(super) type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<Material>>);
 
+/// A keeper of an installation that is reached by the API server's aggregation layer.
 pub(super) fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
-    let metrics = Arc::new(Metrics::new());
-    let keeper = Keeper::new(client, names(replica), true, lifetimes, PACE, metrics);
-    let material = keeper.material();
-    (runtime().spawn(keeper.run(CancellationToken::new())), material)
+    start_named(client, names(replica, true), lifetimes)
 }
 
-/// A keeper of an installation that is reached by the API server's aggregation layer.
-pub(super) fn start_aggregated(client: &kube::Client, replica: &str) -> Replica {
-    let names = Names { aggregated: true, ..names(replica) };
+/// A keeper of an installation that is reached by a path with a token.
+pub(super) fn start_by_path(client: &kube::Client, replica: &str) -> Replica {
+    start_named(client, names(replica, false), Lifetimes::default())
+}
+
+fn start_named(client: &kube::Client, names: Names, lifetimes: Lifetimes) -> Replica {
     let metrics = Arc::new(Metrics::new());
-    let keeper = Keeper::new(client, names, true, Lifetimes::default(), PACE, metrics);
+    let keeper = Keeper::new(client, names, true, lifetimes, PACE, metrics);
     let material = keeper.material();
     (runtime().spawn(keeper.run(CancellationToken::new())), material)
 }
@@ -87,60 +91,75 @@ pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Path and bundle of every webhook, once all have both.
-fn written(kubectl: &Kubectl) -> Option<(String, String)> {
-    let configuration = kubectl.get(&["validatingwebhookconfiguration", "pullgate"]).unwrap();
-    let mut all: Vec<_> = configuration["webhooks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|webhook| {
-            let client = &webhook["clientConfig"];
-            let path = client["service"]["path"].as_str()?;
-            Some((path.to_owned(), client["caBundle"].as_str()?.to_owned()))
-        })
-        .collect();
-    assert_eq!(all.len(), 2);
-    all.dedup();
-    assert_eq!(all.len(), 1, "the webhooks differ");
-    all.pop().flatten()
+/// Path of every webhook and the CA bundle that goes with it, once both are there.
+fn written(kubectl: &Kubectl) -> Option<(String, Vec<u8>)> {
+    Endpoint::read(kubectl).ok().map(|endpoint| (endpoint.path, endpoint.authorities))
 }
 
-#[test]
-fn an_installation_keeps_itself() {
-    let Some(program) = program("kube-apiserver") else { return };
-    let cluster = ControlPlane::start(program.parent().unwrap()).unwrap();
+/// Both ways to be reached: as the base is, and by a path.
+#[rstest]
+#[case::by_the_aggregation_layer(true)]
+#[case::by_a_path(false)]
+fn an_installation_keeps_itself(#[case] aggregated: bool) {
+    let (Some(apiserver), Some(helm)) = (program("kube-apiserver"), program("helm")) else {
+        return;
+    };
+    let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
     let kubectl = cluster.admin();
-    apply_base(&kubectl);
-    let client = client(&cluster);
+    let by_path = render(&helm, &["webhook.proof=path"]).unwrap();
+    let by_path = json!({"apiVersion": "v1", "kind": "List", "items": by_path}).to_string();
+    let apply = || {
+        if aggregated {
+            apply_base(&kubectl);
+        } else {
+            kubectl.run_with(&["apply", "--server-side", "-f", "-"], &by_path).ok().unwrap();
+        }
+    };
+    let start =
+        |replica| start_named(&client(&cluster), names(replica, aggregated), Lifetimes::default());
+    cluster.namespace_called("pullgate", &[]);
+    apply();
 
     // Two replicas: one makes, both serve with the same.
-    let (first, of_first) = start(&client, "first", Lifetimes::default());
+    let (first, of_first) = start("first");
     let material = wait_for("the first material", || of_first.borrow().clone());
-    let (second, of_second) = start(&client, "second", Lifetimes::default());
+    let (second, of_second) = start("second");
     wait_for("the second's material", || {
         (of_second.borrow().as_ref() == Some(&material)).then_some(())
     });
     let (path, bundle) = wait_for("path and bundle", || written(&kubectl));
-    assert_eq!(path, format!("/validate/{}", material.token));
+    let path_of = |token: &str| {
+        if aggregated {
+            "/apis/admission.pullgate.dev/v1/validate".to_owned()
+        } else {
+            format!("/validate/{token}")
+        }
+    };
+    assert_eq!(path, path_of(&material.token));
     let secret = kubectl.get(&["secret", "-n", "pullgate", "pullgate"]).unwrap();
     let authority = STANDARD.decode(secret["data"]["ca.crt"].as_str().unwrap()).unwrap();
-    assert_eq!(STANDARD.decode(&bundle).unwrap().trim_ascii(), authority.trim_ascii());
+    assert_eq!(bundle.trim_ascii(), authority.trim_ascii());
     let lease = kubectl.get(&["lease", "-n", "pullgate", "pullgate"]).unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "first");
 
     // What a GitOps tool applies again takes nothing away, and there is no difference to see.
-    apply_base(&kubectl);
+    apply();
     assert_eq!(written(&kubectl), Some((path.clone(), bundle.clone())));
-    kubectl.finds_no_drift(&["--server-side", "-k", &base_folder()], "");
+    if aggregated {
+        kubectl.finds_no_drift(&["--server-side", "-k", &base_folder()], "");
+    } else {
+        kubectl.finds_no_drift(&["--server-side", "-f", "-"], &by_path);
+    }
 
     // What somebody takes away comes back.
-    let removal = r#"[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]"#;
-    let hook = "validatingwebhookconfiguration/pullgate";
-    kubectl.run(&["patch", hook, "--type=json", "-p", removal]).ok().unwrap();
-    // The webhooks differ for a moment; then both are as before.
-    std::thread::sleep(PACE.every * 10);
-    assert_eq!(written(&kubectl), Some((path, bundle)));
+    let (object, at) = if aggregated {
+        ("apiservice/v1.admission.pullgate.dev", "/spec/caBundle")
+    } else {
+        ("validatingwebhookconfiguration/pullgate", "/webhooks/0/clientConfig/caBundle")
+    };
+    let removal = json!([{"op": "remove", "path": at}]).to_string();
+    kubectl.run(&["patch", object, "--type=json", "-p", &removal]).ok().unwrap();
+    wait_for("the bundle", || (written(&kubectl)? == (path.clone(), bundle.clone())).then_some(()));
 
     // The leader goes: the other takes over, and what it finds it keeps.
     first.abort();
@@ -155,8 +174,9 @@ fn an_installation_keeps_itself() {
         (now.token != material.token).then_some(())
     });
     let token = of_second.borrow().as_ref().unwrap().token.clone();
-    wait_for("the new path", || {
-        (written(&kubectl)?.0 == format!("/validate/{token}")).then_some(())
+    wait_for("the new authority and path", || {
+        let (path, now) = written(&kubectl)?;
+        (now != bundle && path == path_of(&token)).then_some(())
     });
     second.abort();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::deployed::{Deployed, client, post, review_of};
+use super::deployed::{Deployed, review_of};
 use super::one;
 use crate::cluster::images::Image;
 use crate::cluster::registry::{Access, Registry};
@@ -43,9 +43,7 @@ fn ten_thousand_reviews_stay_within_what_the_chart_requests() {
     deployed.cluster.namespace_called("shop", &[]);
     let replica = deployed.replica("pullgate-0", &["--allow-address=127.0.0.0/8"]);
     let before = peak(replica.process.id());
-    let (path, authorities) = deployed.endpoint();
-    let client = client(&authorities, replica.listen).unwrap();
-    let url = format!("https://pullgate.pullgate.svc:{}{path}?timeout=3s", replica.listen);
+    let caller = deployed.endpoint().caller(replica.listen).unwrap();
     let bodies: Vec<String> = (0..IMAGES)
         .map(|n| {
             let image = registry.image(&format!("shop/app:v{n}"));
@@ -58,11 +56,10 @@ fn ten_thousand_reviews_stay_within_what_the_chart_requests() {
     let began = std::time::Instant::now();
     let senders: Vec<_> = (0..AT_ONCE)
         .map(|sender| {
-            let (client, url, bodies) = (client.clone(), url.clone(), bodies.clone());
+            let (caller, bodies) = (caller.clone(), bodies.clone());
             runtime().spawn(async move {
                 for n in (sender..REVIEWS).step_by(AT_ONCE) {
-                    let (status, answer) =
-                        post(&client, &url, bodies[n % IMAGES].clone()).await.unwrap();
+                    let (status, answer) = caller.post(bodies[n % IMAGES].clone()).await.unwrap();
                     assert!(status == 200 && answer.contains(r#""allowed":true"#), "{answer}");
                 }
             })

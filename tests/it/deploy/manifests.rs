@@ -7,6 +7,7 @@ use pullgate::workload::built_in_kinds;
 use serde_json::{Value, json};
 
 use super::{base, one, root, strings};
+use crate::cluster::pullgate::API_SERVICE;
 
 fn webhooks(objects: &[Value]) -> Vec<Value> {
     one(objects, "ValidatingWebhookConfiguration", "pullgate")["webhooks"]
@@ -76,8 +77,8 @@ fn a_webhook_that_is_away_stops_nothing() {
         assert!(!conditions.is_empty() && conditions.len() <= 64);
         // What is written at run time is in no manifest: nothing to drift.
         assert!(webhook["clientConfig"].get("caBundle").is_none());
-        assert!(webhook["clientConfig"]["service"].get("path").is_none());
     }
+    assert!(one(&base(), "APIService", API_SERVICE)["spec"].get("caBundle").is_none());
     let mutating = |object: &Value| object["kind"] == "MutatingWebhookConfiguration";
     assert!(!base().iter().any(mutating), "mutation is off unless somebody wants it");
 }
@@ -103,8 +104,14 @@ fn ports_meet() {
     assert_eq!((&service["port"], &service["targetPort"]), (&json!(443), &json!("webhook")));
     for webhook in webhooks(&objects) {
         let asked = &webhook["clientConfig"]["service"];
-        assert_eq!(asked, &json!({"name": "pullgate", "namespace": "pullgate", "port": 443}));
+        // The API server itself, which passes reviews on.
+        let path = "/apis/admission.pullgate.dev/v1/validate";
+        let itself =
+            json!({"name": "kubernetes", "namespace": "default", "port": 443, "path": path});
+        assert_eq!(asked, &itself);
     }
+    let passed_to = &one(&objects, "APIService", API_SERVICE)["spec"]["service"];
+    assert_eq!(passed_to, &json!({"name": "pullgate", "namespace": "pullgate", "port": 443}));
     let metrics = &one(&objects, "Service", "pullgate-metrics")["spec"]["ports"][0];
     assert_eq!(metrics["targetPort"], "admin");
     for probe in ["livenessProbe", "readinessProbe"] {
@@ -265,9 +272,8 @@ fn nothing_is_permitted_but_what_is_called() {
             called.insert(right(&group, &resource, "watch", ""));
         }
     }
-    for resource in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
-        called.insert(right(hooks, resource, "get", "pullgate"));
-        called.insert(right(hooks, resource, "patch", "pullgate"));
+    for verb in ["get", "patch"] {
+        called.insert(right("apiregistration.k8s.io", "apiservices", verb, API_SERVICE));
     }
     assert_eq!(cluster, called);
 

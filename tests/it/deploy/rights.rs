@@ -94,12 +94,13 @@ fn nothing_more_is_permitted_than_is_used() {
         let (status, answer) = replica.post(&endpoint, &review_of("shop", &spec)).unwrap();
         assert_eq!(status, 200, "{answer}");
     }
-    // What is lost of the Secret is made anew.
+    // What is lost of the Secret is made anew, and so are both objects that the chart declares for
+    // it.
+    let before = deployed.token().unwrap();
     let lost = r#"[{"op":"remove","path":"/data/token"}]"#;
     let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
     deployed.kubectl.run(&removal).ok().unwrap();
-    eventually("the new path", || deployed.endpoint().0 != endpoint.0);
-    // So are both objects that the chart declares for it.
+    eventually("a new token", || deployed.token().is_some_and(|token| token != before));
     for kept in ["secret", "lease"] {
         deployed.kubectl.run(&["delete", kept, "-n", "pullgate", "pullgate"]).ok().unwrap();
         eventually(kept, || deployed.kubectl.get(&[kept, "-n", "pullgate", "pullgate"]).is_ok());
@@ -129,6 +130,11 @@ fn nothing_more_is_permitted_than_is_used() {
     assert_eq!(left, [], "granted and never used");
     let asked = asked(&log);
     assert!(asked.len() > 15, "{asked:?}");
+    // Bound in kube-system, and Kubernetes' own.
+    let reader = ["role", "-n", "kube-system", "extension-apiserver-authentication-reader"];
+    let reader = permits(&deployed.kubectl.get(&reader).unwrap());
+    assert!(reader.iter().any(|right| asked.iter().any(|one| covers(right, one))));
+    let granted: Vec<Right> = granted.into_iter().chain(reader).collect();
     for one in &asked {
         assert!(granted.iter().any(|right| covers(right, one)), "{one:?} is not granted");
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::balancer::Balancer;
 use super::deployed::{Deployed, eventually, review_of};
+use crate::cluster::pullgate::API_SERVICE;
 use crate::cluster::runtime;
 
 pub(super) const REFUSED: &str = "refused.example.com/a/b:1";
@@ -269,21 +270,14 @@ impl Expired {
         Self { authority: authority.pem(), hellos, task }
     }
 
-    /// Lets the webhook configuration trust its authority.
+    /// Lets the aggregation layer trust its authority.
     fn trust(&self, deployed: &Deployed) {
         use base64::Engine as _;
         let bundle = base64::engine::general_purpose::STANDARD.encode(&self.authority);
-        let patch: Vec<_> = (0..2)
-            .map(|index| {
-                let path = format!("/webhooks/{index}/clientConfig/caBundle");
-                json!({"op": "add", "path": path, "value": bundle})
-            })
-            .collect();
-        let patch = serde_json::to_string(&patch).unwrap();
-        let configuration = "validatingwebhookconfiguration/pullgate";
-        let patch = ["patch", configuration, "--type=json", "-p", &patch];
+        let patch = json!([{"op": "add", "path": "/spec/caBundle", "value": bundle}]).to_string();
+        let patch = ["patch", "apiservice", API_SERVICE, "--type=json", "-p", &patch];
         deployed.kubectl.run(&patch).ok().unwrap();
-        // The API server watches its configurations.
+        // The API server watches it.
         std::thread::sleep(Duration::from_secs(2));
     }
 }

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
 use pullgate::admission::DecodeError;
 use pullgate::pki::{Lifetimes, Material};
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
@@ -26,6 +29,7 @@ use super::accepted::apply_base;
 use super::kept::{client, rustls_pem, start, wait_for};
 use super::program;
 use crate::cluster::control_plane::{ADMIN, ControlPlane};
+use crate::cluster::pullgate::API_SERVICE;
 use crate::cluster::runtime;
 
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -88,16 +92,16 @@ fn serve(mut news: watch::Receiver<Option<Material>>) -> u16 {
     port
 }
 
-/// What the API server trusts: the bundle in the webhook configuration.
+/// What the API server trusts: the bundle in the `APIService`.
 type Trust = Arc<Mutex<Option<Arc<rustls::ClientConfig>>>>;
 
 async fn follow_trust(cluster: kube::Client, trust: Trust, bundles: Arc<AtomicU32>) {
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(cluster);
+    let api: Api<DynamicObject> = Api::all_with(cluster, &ApiResource::erase::<APIService>(&()));
     let mut last = Vec::new();
     loop {
-        let configuration = api.get("pullgate").await.unwrap();
-        let bundle = configuration.webhooks.unwrap_or_default().remove(0).client_config.ca_bundle;
-        let bundle = bundle.map(|bundle| bundle.0).unwrap_or_default();
+        let service = api.get(API_SERVICE).await.unwrap();
+        let bundle = service.data["spec"]["caBundle"].as_str().unwrap_or_default();
+        let bundle = STANDARD.decode(bundle).unwrap();
         if bundle != last && !bundle.is_empty() {
             let mut roots = rustls::RootCertStore::empty();
             for authority in rustls_pem(&bundle) {

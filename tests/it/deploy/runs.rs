@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::accepted::apply_base;
+use super::deployed::{Endpoint, review_of};
 use super::{base, one, program, strings};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::kubectl::Kubectl;
@@ -30,32 +31,11 @@ fn kubeconfig(cluster: &ControlPlane, kubectl: &Kubectl) -> String {
     .to_string()
 }
 
-/// Status and body of a review at this path.
-fn review(port: u16, authority: &[u8], path: &str) -> Result<(u16, String), String> {
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "u-1", "operation": "CREATE", "namespace": "shop",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "userInfo": {"username": "ann"},
-        "object": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"},
-                   "spec": {"containers": [{"name": "c", "image": "a b"}]}}}});
-    let authority = reqwest::Certificate::from_pem(authority).map_err(|e| e.to_string())?;
-    runtime().block_on(async {
-        let answer = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([authority])
-            .resolve("pullgate.pullgate.svc", ([127, 0, 0, 1], port).into())
-            .build()
-            .map_err(|error| format!("{error:?}"))?
-            .post(format!("https://pullgate.pullgate.svc:{port}{path}"))
-            .header("content-type", "application/json")
-            .body(review.to_string())
-            .send()
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.text().await.map_err(|error| error.to_string())?))
-    })
+/// Status and body of a review.
+fn review(endpoint: &Endpoint, port: u16) -> (u16, String) {
+    let body = review_of("shop", &json!({"containers": [{"name": "c", "image": "a b"}]}));
+    let caller = endpoint.caller(port).unwrap();
+    runtime().block_on(caller.post(body.to_string())).unwrap()
 }
 
 #[test]
@@ -103,24 +83,21 @@ fn what_is_deployed_runs_with_what_is_deployed() {
     })
     .unwrap();
 
-    let read = || kubectl.get(&["validatingwebhookconfiguration", "pullgate"]);
-    wait_until("the CA bundle", || {
-        let bundle = &read()?["webhooks"][1]["clientConfig"]["caBundle"];
-        if bundle.is_string() { Ok(()) } else { Err("not there".to_owned().into()) }
-    })
-    .unwrap();
-    let client = read().unwrap()["webhooks"][0]["clientConfig"].clone();
-    let bundle = STANDARD.decode(client["caBundle"].as_str().unwrap()).unwrap();
-    let path = client["service"]["path"].as_str().unwrap();
-    let (status, answer) = review(listen, &bundle, path).unwrap();
+    let endpoint = wait_until("the CA bundle", || Ok(Endpoint::read(&kubectl)?)).unwrap();
+    let (status, answer) = review(&endpoint, listen);
     assert_eq!(status, 200, "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["response"]["uid"], "u-1");
     assert_eq!(answer["response"]["allowed"], true);
     assert_eq!(answer["response"]["warnings"].as_array().map(Vec::len), Some(1), "{answer}");
-    let (status, _) =
-        review(listen, &bundle, "/validate/0123456789abcdef0123456789abcdef").unwrap();
-    assert_eq!(status, 403);
-    assert!(!running.output().contains(path.rsplit('/').next().unwrap()), "the token is logged");
+    // Whoever is not the API server is not answered, and no path is a way in.
+    let stranger = Endpoint { front_proxy: None, ..endpoint.clone() };
+    assert_eq!(review(&stranger, listen).0, 403);
+    let secret = kubectl.get(&["secret", "-n", "pullgate", "pullgate"]).unwrap();
+    let token = STANDARD.decode(secret["data"]["token"].as_str().unwrap()).unwrap();
+    let token = String::from_utf8(token).unwrap();
+    let by_path = Endpoint { path: format!("/validate/{token}"), ..stranger };
+    assert_eq!(review(&by_path, listen).0, 403);
+    assert!(!running.output().contains(&token), "the token is logged");
     running.terminate(std::time::Duration::from_secs(15));
 }
