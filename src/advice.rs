@@ -22,7 +22,9 @@ pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
 pub use repository::{TeamPaths, misspelt, of_same_name};
-pub use secret::{SecretFault, create_command, fix_secret, login_command, secret_expires};
+pub use secret::{
+    SecretFault, certificate_expires, create_command, fix_secret, login_command, secret_expires,
+};
 pub use tag::{rank_known_tags, rank_namesakes};
 
 /// One thing to do, proven before it is said.
@@ -83,6 +85,8 @@ kinds! {
     FixSecret = "mend_secret";
     /// A pull secret whose login works now and expires soon.
     SecretExpires = "secret_expires";
+    /// A client certificate that nodes show to the registry, good now, that expires soon.
+    CertificateExpires = "certificate_expires";
     /// Another place that has the image and answers.
     OtherSource = "other_source";
     /// A pull policy under which the nodes would pull it.
@@ -103,6 +107,13 @@ kinds! {
     KeepsRunning = "keeps_running";
     /// A tag that means different images, or may: the digest to pin.
     MutableTag = "mutable_tag";
+}
+
+impl AdviceKind {
+    /// Whether it says that what works now soon does not.
+    pub const fn is_an_end(self) -> bool {
+        matches!(self, Self::SecretExpires | Self::CertificateExpires)
+    }
 }
 
 impl serde::Serialize for AdviceKind {

@@ -12,6 +12,7 @@
 mod address;
 mod blind;
 mod cache;
+mod certificates;
 mod challenge;
 mod classify;
 mod deadline;
@@ -52,6 +53,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 pub use address::{AddressPolicy, Forbidden};
+pub use certificates::CertificateEnd;
 pub use challenge::{Challenge, Scheme, parse as parse_challenges};
 pub use classify::confirmed_missing;
 pub use decode::{ConfigLink, body_kind, config_link, config_platform, platforms};
@@ -65,9 +67,8 @@ pub use options::{
     RegistryPolicy, StepLimits,
 };
 pub use resolver::NameResolver;
-pub use tls::CertificateEnd;
 
-use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
+use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
 use crate::pull::{
@@ -76,6 +77,7 @@ use crate::pull::{
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Key};
+use certificates::CertificateFiles;
 use lookup::LookupService;
 use tag_lists::TagLists;
 use tags::Listing;
@@ -94,6 +96,7 @@ pub struct RegistryClient {
     answers: Answers,
     tags: TagLists,
     hosts: ArcSwap<RegistryHosts>,
+    certificates: ArcSwap<CertificateFiles>,
     directions: Arc<ArcSwap<RegistryPolicy>>,
     salt: IdentitySalt,
     limits: StepLimits,
@@ -139,6 +142,7 @@ impl RegistryClient {
             lookups,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags,
+            certificates: ArcSwap::from_pointee(CertificateFiles::read(&options.hosts)),
             hosts: ArcSwap::from_pointee(options.hosts),
             directions,
             salt: IdentitySalt::new(random),
@@ -156,17 +160,29 @@ impl RegistryClient {
         }
         self.lookups.means.transport.check_hosts(&hosts, &self.hosts.load())?;
         self.hosts.store(Arc::new(hosts));
+        self.take_certificates();
         self.answers.forget();
         self.tags.forget();
         Ok(true)
     }
 
-    /// When the client certificates end that registries are shown. Blocks for as long as reading
-    /// them takes.
+    /// Looks at the certificate files of the listed hosts, and uses those that are new; answers
+    /// whether there are any. Blocks for as long as reading them takes.
+    pub fn take_certificates(&self) -> bool {
+        let now = CertificateFiles::read(&self.hosts.load());
+        if **self.certificates.load() == now {
+            return false;
+        }
+        self.certificates.store(Arc::new(now));
+        self.lookups.means.transport.forget_certificates();
+        self.answers.forget();
+        self.tags.forget();
+        true
+    }
+
+    /// When the client certificates end that registries are shown.
     pub fn client_certificates(&self) -> Vec<CertificateEnd> {
-        let hosts = self.hosts.load();
-        let clients = hosts.clients().into_iter();
-        clients.filter_map(|(host, path)| tls::end_of(host, path)).collect()
+        self.certificates.load().ends(&self.hosts.load())
     }
 
     /// Follows other directions of the policy from now on.
@@ -217,6 +233,7 @@ impl RegistryClient {
 
     async fn look(&self, request: LookupRequest, deadline: Instant) -> Lookup {
         let key = self.key(&request.reference, request.credential.as_ref());
+        let image = request.reference.clone();
         let wanted = AnswerRequest {
             detail: request.detail,
             max_age: request.max_age,
@@ -246,7 +263,23 @@ impl RegistryClient {
             };
             look.instrument(span).boxed()
         };
-        self.answers.get(key, wanted, until.min(deadline.into()), ask).await
+        let mut lookup = self.answers.get(key, wanted, until.min(deadline.into()), ask).await;
+        if lookup.outcome == Outcome::TooLate
+            && let Some(silence) = self.silence_of(&image)
+        {
+            lookup.outcome = silence;
+        }
+        lookup
+    }
+
+    /// The time-out that a registry's last look-up came to, where there was no answer since: one
+    /// that is not ready in time will hardly come to more.
+    fn silence_of(&self, image: &ImageReference) -> Option<Outcome> {
+        let hosts = self.hosts.load();
+        let by_digest = image.digest().is_some();
+        let routes = hosts.routes(image.host(), image.repository(), by_digest);
+        let limits = &self.lookups.limits;
+        routes.iter().find_map(|route| limits.silence_of(&lookup::host_of(route)))
     }
 
     async fn list(
@@ -306,6 +339,16 @@ impl ManifestSource for RegistryClient {
             // A task that broke off has confirmed nothing, which is what is then found.
             let _ = task.await;
         })
+    }
+
+    fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
+        let (hosts, certificates) = (self.hosts.load(), self.certificates.load());
+        let by_digest = image.digest().is_some();
+        let routes = hosts.routes(image.host(), image.repository(), by_digest);
+        // As long as one way needs none, or one that lasts, nodes get the image.
+        let ends: Option<Vec<Expiry>> =
+            routes.iter().map(|route| certificates.end_at(&route.endpoint)).collect();
+        ends?.into_iter().max_by_key(|end| end.at)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

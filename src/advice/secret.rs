@@ -90,12 +90,24 @@ pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String>
 
 /// A pull secret whose login works now and expires soon.
 pub fn secret_expires(name: &str, minutes: i64) -> Advice {
-    let time = match minutes {
+    let message = format!("the login in secret `{name}` expires in {}: renew it", time(minutes));
+    Advice::new(AdviceKind::SecretExpires, name, message)
+}
+
+/// A client certificate of the nodes that is good now and expires soon.
+pub fn certificate_expires(minutes: i64) -> Advice {
+    let message = format!(
+        "the client certificate that nodes show to its registry expires in {}: renew it",
+        time(minutes)
+    );
+    Advice::new(AdviceKind::CertificateExpires, "", message)
+}
+
+fn time(minutes: i64) -> String {
+    match minutes {
         ..90 => format!("{} min", minutes.max(0)),
         _ => format!("{} h", (minutes + 30) / 60),
-    };
-    let message = format!("the login in secret `{name}` expires in {time}: renew it");
-    Advice::new(AdviceKind::SecretExpires, name, message)
+    }
 }
 
 /// Whether a name may stand in a command as it is.

@@ -29,7 +29,7 @@ use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use format::{OutputRequest, check_requests, write_reports};
 pub(super) use place::{InputError, Place, Position};
-pub(super) use rule::{LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL};
+pub(super) use rule::{CERTIFICATE_ENDS, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL};
 pub(super) use severity::FailOn;
 use severity::Severity;
 pub(super) use terminal::Progress;

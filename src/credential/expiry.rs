@@ -26,13 +26,13 @@ const LENIENT: GeneralPurposeConfig =
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// A token that lives no longer is renewed by a machine: that it ends soon is no news.
+/// What lives no longer is renewed by a machine: that it ends soon is no news.
 const SHORT: SignedDuration = SignedDuration::from_hours(48);
 /// Before the end of a login that a person renews, and of one that a machine renews.
 const NEAR: SignedDuration = SignedDuration::from_hours(24);
 const NEAR_SHORT: SignedDuration = SignedDuration::from_hours(1);
 
-/// The end of a login.
+/// The end of a login, or of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// When it ends.
@@ -42,6 +42,11 @@ pub struct Expiry {
 }
 
 impl Expiry {
+    /// The end of what is good from one moment to another.
+    pub fn of_life(from: Timestamp, at: Timestamp) -> Self {
+        Self { at, short_lived: at.duration_since(from) <= SHORT }
+    }
+
     /// Whether it is so near that who uses the login should hear of it.
     pub fn is_near(&self, now: Timestamp) -> bool {
         let near = if self.short_lived { NEAR_SHORT } else { NEAR };
@@ -89,8 +94,7 @@ fn jwt(token: &[u8]) -> Option<Expiry> {
     let claims = claims(&body)?;
     let at = claims.exp.and_then(time)?;
     let issued = claims.iat.and_then(time);
-    let short_lived = issued.is_some_and(|issued| at.duration_since(issued) <= SHORT);
-    Some(Expiry { at, short_lived })
+    Some(issued.map_or(Expiry { at, short_lived: false }, |issued| Expiry::of_life(issued, at)))
 }
 
 fn claims(json: &[u8]) -> Option<Claims> {

@@ -108,7 +108,7 @@ impl Finding<'_> {
                 let host = host.as_ref().map_or("its registry", ImageReference::host);
                 return nodes.words(&shorten(host, most));
             }
-            if self.advice.iter().any(|advice| advice.kind == AdviceKind::SecretExpires) {
+            if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
                 return "can be pulled now, but not for long".to_owned();
             }
             let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);

@@ -70,8 +70,14 @@ impl HostsSource {
         tick.tick().await;
         loop {
             tick.tick().await;
-            let source = self.clone();
-            let loaded = tokio::task::spawn_blocking(move || source.load()).await;
+            let (source, asks) = (self.clone(), Arc::clone(&client));
+            let read = move || {
+                if asks.take_certificates() {
+                    tracing::info!("took the changed certificates of the mirror configuration");
+                }
+                source.load()
+            };
+            let loaded = tokio::task::spawn_blocking(read).await;
             let Ok(loaded) = loaded else { continue };
             let taken = loaded.and_then(|hosts| Ok(client.take_hosts(hosts)?));
             let was_broken = std::mem::replace(&mut broken, taken.is_err());

@@ -148,6 +148,12 @@ impl Transport {
         }
     }
 
+    /// Forgets the connections that stand on certificate files, so that the files are read again.
+    pub(super) fn forget_certificates(&self) {
+        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        clients.retain(|(lane, _), _| lane.tls.is_none());
+    }
+
     /// Sends one request; an answer with any status is an answer.
     pub(super) async fn send(
         &self,

@@ -16,6 +16,8 @@ use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
 use crate::pull::{NetworkFault, Outcome, Purpose, Step};
 
+/// How long a time-out speaks for look-ups that are not ready in time.
+const SILENCE: Duration = Duration::from_secs(600);
 /// The most registries whose state is kept; those at rest longest are forgotten first.
 const MAX_HOSTS: usize = 2048;
 /// The most credentials per registry whose back-off is kept.
@@ -81,6 +83,8 @@ struct State {
     throttled: HashMap<CredentialIdentity, Instant>,
     quotas: HashMap<CredentialIdentity, Quota>,
     last_answer: Option<Instant>,
+    /// What the last look-up failed by that got no answer at all.
+    silence: Option<(Instant, Outcome)>,
 }
 
 struct Open {
@@ -155,6 +159,15 @@ impl Limits {
         lock(&self.hosts).retain(|name, _| before.budget(name) == now.budget(name));
     }
 
+    /// The time-out of the last look-up, if it is not long ago and there was no answer since.
+    pub(super) fn silence_of(&self, name: &str) -> Option<Outcome> {
+        let host = lock(&self.hosts).get(name).cloned()?;
+        let state = lock(&host.state);
+        let (at, outcome) = state.silence.as_ref()?;
+        let holds = matches!(outcome, Outcome::Timeout(_)) && at.elapsed() < SILENCE;
+        holds.then(|| outcome.clone())
+    }
+
     /// What is known of a registry; nothing if it was not asked recently.
     pub(super) fn status(&self, name: &str) -> Option<RegistryStatus> {
         let host = lock(&self.hosts).get(name).cloned()?;
@@ -192,6 +205,7 @@ impl HostLimits {
                 throttled: HashMap::new(),
                 quotas: HashMap::new(),
                 last_answer: None,
+                silence: None,
             }),
         }
     }
@@ -299,6 +313,7 @@ impl HostLimits {
     pub(super) fn answered(&self) {
         let mut state = lock(&self.state);
         state.failures = 0;
+        state.silence = None;
         state.last_answer = Some(Instant::now());
         if state.open.take().is_some() {
             self.metrics.breaker(&self.name, false);
@@ -312,6 +327,7 @@ impl HostLimits {
         }
         let mut state = lock(&self.state);
         state.failures = state.failures.saturating_add(1);
+        state.silence = Some((Instant::now(), outcome.clone()));
         let delay = match &state.open {
             Some(open) => (open.delay * 2).min(self.load.breaker_longest),
             None if state.failures >= self.load.breaker_threshold => self.load.breaker_first,

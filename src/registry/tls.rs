@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::error::RegistryError;
+use crate::credential::Expiry;
 use crate::node_config::{Client, TlsSettings};
 
 /// What every endpoint's settings start from.
@@ -103,26 +104,14 @@ fn load_chain(
     Ok(chain)
 }
 
-/// The life of a client certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateEnd {
-    /// The host that it is shown to.
-    pub host: Box<str>,
-    /// When its life begins.
-    pub from: Timestamp,
-    /// When it ends.
-    pub at: Timestamp,
-}
-
-/// The life of the certificate in a file; nothing if it cannot be read, which those who use it say.
-pub(super) fn end_of(host: Box<str>, path: &Path) -> Option<CertificateEnd> {
+/// The end of the certificate in a file; nothing if it cannot be read, which those who use it say.
+pub(super) fn end_of(path: &Path) -> Option<Expiry> {
     let chain = load_chain(path, "a client certificate").ok()?;
     let (_, parsed) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
     let validity = parsed.validity();
     let time = |at: i64| Timestamp::from_second(at).ok();
-    let (from, at) =
-        (time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?);
-    Some(CertificateEnd { host, from, at })
+    let from = time(validity.not_before.timestamp())?;
+    Some(Expiry::of_life(from, time(validity.not_after.timestamp())?))
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

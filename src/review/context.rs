@@ -12,8 +12,8 @@ use futures::future::{BoxFuture, Shared, join_all};
 use super::gather::Gathered;
 use super::visibility::Shown;
 use super::{ImageReview, PodSecrets, ReviewRequest, SeenPod, Sources, advise};
-use crate::advice::{Advice, secret_expires};
-use crate::credential::CredentialOrigin;
+use crate::advice::{Advice, certificate_expires, secret_expires};
+use crate::credential::{CredentialOrigin, Expiry};
 use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Success, Visibility};
 use crate::image::{ImageReference, ReferenceError};
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
@@ -166,17 +166,33 @@ impl ReviewContext<'_> {
         review
     }
 
-    /// The pull secret that got the image, if its login expires within a day.
+    /// What got the image, if it expires within a day: the login of a pull secret, else the client
+    /// certificate that nodes show.
     fn expires_soon(self, review: &ImageReview) -> Option<Advice> {
-        let keyring = self.secrets.keyring.as_ref().ok()?;
         let works =
             review.ruling.because == Reason::Works && self.subject.policy.spec().advice.enabled;
         let decisive = review.assessment.decisive.filter(|_| works)?;
-        let source = review.attempts.get(decisive)?.source.as_ref()?;
-        let end = keyring.expiry_of(source)?;
-        let left = end.at.duration_since(self.subject.now);
+        let attempt = review.attempts.get(decisive)?;
+        self.login_expires_soon(attempt).or_else(|| {
+            let image = self.as_asked(review.reference.as_ref().ok()?);
+            let end = self.sources.registry.certificate_end(&image)?;
+            // One that is over and got the image nevertheless was not needed.
+            let left = self.minutes_left(end).filter(|_| end.at > self.subject.now)?;
+            Some(certificate_expires(left))
+        })
+    }
+
+    fn login_expires_soon(self, attempt: &Attempt) -> Option<Advice> {
+        let source = attempt.source.as_ref()?;
+        let end = self.secrets.keyring.as_ref().ok()?.expiry_of(source)?;
         let CredentialOrigin::Secret(name) = &source.origin else { return None };
-        end.is_near(self.subject.now).then(|| secret_expires(name, left.as_mins()))
+        Some(secret_expires(name, self.minutes_left(end)?))
+    }
+
+    /// How long until this end, if it is near.
+    fn minutes_left(self, end: Expiry) -> Option<i64> {
+        let now = self.subject.now;
+        end.is_near(now).then(|| end.at.duration_since(now).as_mins())
     }
 
     /// Whether nothing is said of trouble of our own with the registry, by default and not because

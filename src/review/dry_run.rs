@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 
 use super::ManifestSource;
-use crate::credential::Credential;
+use crate::credential::{Credential, Expiry};
 use crate::image::ImageReference;
 use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
 
@@ -36,6 +36,10 @@ impl ManifestSource for Unmetered<'_> {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         self.0.repositories(image, credential, deadline)
+    }
+
+    fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
+        self.0.certificate_end(image)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::credential::{Credential, PullSecret};
+use crate::credential::{Credential, Expiry, PullSecret};
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
     RegistryService, ReportTarget, Visibility, VisibleHistory,
@@ -29,6 +29,12 @@ pub trait ManifestSource: Send + Sync {
     /// independent one. It need not be waited for, and is over when the answer is kept.
     fn repeat(&self, _request: LookupRequest) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// When the client certificates are over that nodes show on every way to this image; nothing if
+    /// one way needs none.
+    fn certificate_end(&self, _image: &ImageReference) -> Option<Expiry> {
+        None
     }
 
     /// Why nothing at all of this registry could be seen lately, if that is so.

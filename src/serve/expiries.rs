@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::credential::Keyring;
-use crate::registry::RegistryClient;
+use crate::registry::{CertificateEnd, RegistryClient};
 use crate::review::{ClusterSource as _, SecretAnswer};
 use crate::telemetry::{Metrics, SecretEnd};
 
@@ -22,26 +22,24 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long reading one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A certificate that lives no longer is renewed by a machine.
-const SHORT_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
-
 /// Looks, and notes what it found. Never ends.
 pub(super) async fn watch(
     cluster: Arc<Cluster>,
     registry: Arc<RegistryClient>,
     metrics: Arc<Metrics>,
 ) {
-    let (mut known, mut looked) = (BTreeSet::new(), None);
+    let (mut known, mut looked, mut shown) = (BTreeSet::new(), None, Vec::new());
     loop {
         tokio::time::sleep(NEW_SECRETS).await;
         let now = in_use(&cluster);
+        let certificates = registry.client_certificates();
         let due = looked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= LOOK_EVERY);
-        if due || !now.is_subset(&known) {
+        if due || !now.is_subset(&known) || certificates != shown {
             looked = Some(tokio::time::Instant::now());
             let mut ends = look(&cluster, &now).await;
-            ends.extend(certificates(Arc::clone(&registry)).await);
+            ends.extend(certificates.iter().map(of_certificate));
             metrics.secrets_expire(ends);
-            known = now;
+            (known, shown) = (now, certificates);
         }
     }
 }
@@ -78,17 +76,14 @@ async fn look(cluster: &Cluster, secrets: &BTreeSet<(Box<str>, Box<str>)>) -> Ve
     ends
 }
 
-/// The end of every client certificate; they are the nodes', and of no namespace.
-async fn certificates(registry: Arc<RegistryClient>) -> Vec<SecretEnd> {
-    let found = tokio::task::spawn_blocking(move || registry.client_certificates()).await;
-    let ends = found.unwrap_or_default().into_iter();
-    ends.map(|end| SecretEnd {
-        at: end.at.as_second(),
+/// Client certificates are the nodes', and of no namespace.
+fn of_certificate(shown: &CertificateEnd) -> SecretEnd {
+    SecretEnd {
+        at: shown.end.at.as_second(),
         namespace: Box::default(),
-        registry: end.host,
-        short_lived: end.at.duration_since(end.from) <= SHORT_LIFE,
-    })
-    .collect()
+        registry: shown.host.clone(),
+        short_lived: shown.end.short_lived,
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]

@@ -30,6 +30,8 @@ mod check_cluster_test;
 #[cfg(test)]
 mod advice_test;
 #[cfg(test)]
+mod certificate_test;
+#[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;
@@ -49,6 +51,8 @@ mod on_call_test;
 mod registry_test;
 #[cfg(test)]
 mod scenes_test;
+#[cfg(test)]
+mod trouble_test;
 #[cfg(test)]
 mod watches_test;
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pullgate::advice::{
-    Advice, AdviceKind, Nearness, SecretFault, fitting_nodes, fix_secret, secret_expires,
+    Advice, AdviceKind, Nearness, SecretFault, certificate_expires, fitting_nodes, fix_secret,
+    secret_expires,
 };
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
@@ -194,6 +195,7 @@ fn samples() -> Vec<Advice> {
     samples.push(Advice::meant_repository(&image("registry.example.com/shop/app:1.2.3")));
     samples.push(Advice::nobody_builds());
     samples.push(secret_expires("regcred", 5 * 60));
+    samples.push(certificate_expires(5 * 60));
     samples.extend(Nearness::ALL.iter().map(|nearness| {
         let tag = match nearness {
             Nearness::VersionPrefix => "v1.2.3",

@@ -18,8 +18,8 @@ use super::source::FileSource;
 use super::timed::TimedSource;
 use crate::advice::AdviceKind;
 use crate::cli::output::{
-    AdviceEntry, ImageEntry, ImageFinding, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, Place, Position,
-    PullFacts,
+    AdviceEntry, CERTIFICATE_ENDS, ImageEntry, ImageFinding, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL,
+    Place, Position, PullFacts,
 };
 use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
@@ -318,8 +318,10 @@ fn noted(image: &ImageReview) -> Option<&'static str> {
         Some(NODES_FAIL)
     } else if has(AdviceKind::MutableTag) {
         Some(MUTABLE_TAG)
+    } else if has(AdviceKind::SecretExpires) {
+        Some(LOGIN_ENDS)
     } else {
-        has(AdviceKind::SecretExpires).then_some(LOGIN_ENDS)
+        has(AdviceKind::CertificateExpires).then_some(CERTIFICATE_ENDS)
     }
 }
 

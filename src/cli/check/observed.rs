@@ -54,6 +54,11 @@ impl Observed {
         history
     }
 
+    /// What is seen in the cluster, and nothing besides.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// What may count of it in the answer to a person who may not see everything.
     pub(super) fn visible_history(
         &self,

@@ -237,6 +237,20 @@ impl HealthSource for FileSource {
         observed.map(|observed| observed.namesakes(question, now)).unwrap_or_default()
     }
 
+    fn runs_from(&self, host: &str, now: Timestamp) -> bool {
+        self.observed.as_ref().is_some_and(|observed| observed.cluster().runs_from(host, now))
+    }
+
+    fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
+        let observed = self.observed.as_ref();
+        observed.is_some_and(|observed| observed.cluster().registry_fails_on_nodes(host, now))
+    }
+
+    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        let observed = self.observed.as_ref();
+        observed.map(|one| one.cluster().repositories_beside(question)).unwrap_or_default()
+    }
+
     fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
         let observed = self.observed.as_ref();
         observed.map(|observed| observed.namespaces_of(images, most)).unwrap_or_default()

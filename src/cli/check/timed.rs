@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::credential::Credential;
+use crate::credential::{Credential, Expiry};
 use crate::image::ImageReference;
 use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
 use crate::review::ManifestSource;
@@ -63,6 +63,10 @@ impl ManifestSource for TimedSource<'_> {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         self.registry.repositories(image, credential, deadline)
+    }
+
+    fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
+        self.registry.certificate_end(image)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

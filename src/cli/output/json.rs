@@ -41,6 +41,9 @@ struct ImageBody<'a> {
     reference: Option<&'a str>,
     verdict: Verdict,
     cause: Option<Cause>,
+    /// What is worth knowing of an image that works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
     escapes: &'a [Escape],
     message: String,
     advice: Vec<AdviceBody<'a>>,
@@ -168,6 +171,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
         reference: finding.reference.as_deref(),
         verdict: finding.verdict,
         cause: finding.cause,
+        note: finding.noted,
         escapes: &finding.escapes,
         message: entry.line(),
         advice: finding

@@ -23,6 +23,8 @@ const NOT_LOCKED: &str = "not_locked";
 pub(in crate::cli) const MUTABLE_TAG: &str = "mutable_tag";
 /// The rule of a pull secret that soon gets nothing any more.
 pub(in crate::cli) const LOGIN_ENDS: &str = "pull_secret_expires";
+/// The rule of a client certificate of the nodes that soon gets nothing any more.
+pub(in crate::cli) const CERTIFICATE_ENDS: &str = "client_certificate_expires";
 /// The rule of an image whose registry nodes fail to reach.
 pub(in crate::cli) const NODES_FAIL: &str = "nodes_fail";
 
@@ -72,7 +74,7 @@ pub(super) fn rules() -> Vec<Rule> {
 }
 
 /// Those of images that work.
-fn noted() -> [Rule; 3] {
+fn noted() -> [Rule; 4] {
     [
         Rule {
             id: MUTABLE_TAG,
@@ -93,6 +95,14 @@ fn noted() -> [Rule; 3] {
             summary: "Nodes fail to reach the registry".to_owned(),
             evidence: "what nodes reported of their latest pulls",
             next_step: "see `pullgate explain --registry HOST`",
+            is_transient: true,
+        },
+        Rule {
+            id: CERTIFICATE_ENDS,
+            summary: "The client certificate that nodes show to the registry ends within a day"
+                .to_owned(),
+            evidence: "the certificate in the nodes' mirror configuration",
+            next_step: "renew the certificate on the nodes, and where Pullgate was given it",
             is_transient: true,
         },
     ]
@@ -121,7 +131,7 @@ impl Rule {
         let page = match self.id {
             REFUSED => Some("policy.md"),
             MOVED | NOT_LOCKED => Some("pipelines.md"),
-            MUTABLE_TAG | LOGIN_ENDS | NODES_FAIL => Some("check.md"),
+            MUTABLE_TAG | LOGIN_ENDS | NODES_FAIL | CERTIFICATE_ENDS => Some("check.md"),
             _ => None,
         };
         if let Some(page) = page {

@@ -52,6 +52,7 @@ fn is_told(entry: &ImageEntry) -> bool {
         || finding.cause.is_some()
         || finding.decision != Decision::Allow
         || finding.credentials.is_some()
+        || finding.noted.is_some()
         || !finding.advice.is_empty()
 }
 

@@ -4,6 +4,8 @@
 use std::fs;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
@@ -55,13 +57,17 @@ impl Desk {
         .unwrap();
     }
 
-    /// Runs the check of a Deployment with this image.
+    /// Runs the check of a pod with this image.
     fn check(&self, user: User, tag: &str, flags: &[&str]) -> Finished {
-        let deployment = json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "asked", "namespace": "shop"},
-            "spec": {"containers": [{"name": "c", "image": self.image(tag)}]}});
+        let spec = json!({"containers": [{"name": "c", "image": self.image(tag)}]});
+        self.check_pod(user, &spec, flags)
+    }
+
+    fn check_pod(&self, user: User, spec: &Value, flags: &[&str]) -> Finished {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "asked", "namespace": "shop"}, "spec": spec});
         let file = self.folder.path().join("asked.json");
-        fs::write(&file, deployment.to_string()).unwrap();
+        fs::write(&file, pod.to_string()).unwrap();
         let mut command = Command::new(pullgate::binary());
         process::clean_environment(&mut command, self.folder.path());
         command.env("KUBECONFIG", self.cluster.kubeconfig(user));
@@ -226,4 +232,69 @@ fn check_asks_a_running_serve_for_what_it_remembers() {
         nobody.stderr.contains("what a running pullgate serve remembers does not count"),
         "{nobody:?}"
     );
+}
+
+/// What is worth knowing of images that work, as text and as JSON: that nodes fail to reach the
+/// registry, and that a login in the cluster ends soon.
+#[test]
+fn check_notes_what_the_cluster_shows_of_images_that_work() {
+    let Some(desk) = Desk::set_up() else { return };
+    let report = |user, spec: &Value| {
+        let flags = ["-n", "shop", "--no-memory", "-o", "text", "-o", "json=r.json"];
+        let said = desk.check_pod(user, spec, &flags);
+        let json = fs::read_to_string(desk.folder.path().join("r.json")).unwrap();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(said.code, 0, "{said:?}");
+        (text, json["images"][0].clone())
+    };
+    let spec = json!({"containers": [{"name": "c", "image": desk.image("1")}]});
+    let (text, image) = report(ADMIN, &spec);
+    assert_eq!((&image["verdict"], &image["advice"]), (&json!("works"), &json!([])), "{text}");
+    assert!(text.starts_with("1 image in 1 object: 1 works"), "{text}");
+
+    // The login is read from the cluster.
+    let end = jiff::Timestamp::now().as_second() + 5 * 3600 + 600;
+    let body = URL_SAFE_NO_PAD.encode(json!({"exp": end}).to_string());
+    let token = format!("eyJhbGciOiJub25lIn0.{body}.c2ln");
+    let auths = json!({"auths": {desk.registry.host(): {"username": "r", "password": token}}});
+    desk.cluster.admin().create(&json!({"apiVersion": "v1", "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson", "metadata": {"name": "ends", "namespace": "shop"},
+        "stringData": {".dockerconfigjson": auths.to_string()}}));
+    let mut with_login = spec.clone();
+    with_login["imagePullSecrets"] = json!([{"name": "ends"}]);
+    let (text, image) = report(DEVELOPER, &with_login);
+    let note = format!(
+        "works container c line 1 pull_secret_expires {} can be pulled now, but not for long; the \
+         login in secret `ends` expires in 5 h: renew it",
+        desk.image("1")
+    );
+    assert!(text.contains(&note), "{text}");
+    assert_eq!(image["verdict"], "works", "{image:#}");
+    assert_eq!(image["note"], "pull_secret_expires", "{image:#}");
+    assert_eq!(image["advice"][0]["kind"], "secret_expires", "{image:#}");
+
+    // Nodes fail to reach the registry that answers here.
+    let refused =
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    for nth in 0..4 {
+        let (name, image) = (format!("f{nth}"), desk.image(&format!("1.{nth}")));
+        desk.cluster.admin().create(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"containers": [{"name": "c", "image": image}]}}));
+        nodes::play_failing(&desk.cluster, "shop", &name, "node-a", ("ErrImagePull", refused));
+    }
+    for user in [ADMIN, DEVELOPER] {
+        let (text, image) = report(user, &spec);
+        let host = desk.registry.host();
+        let note = format!(
+            "works container c line 1 nodes_fail {} pullable, but 4 of 4 recent pulls from {host} \
+             failed on nodes (TLS)",
+            desk.image("1")
+        );
+        assert!(text.contains(&note), "{text}");
+        assert_eq!(image["verdict"], "works", "{image:#}");
+        assert_eq!(image["note"], "nodes_fail", "{image:#}");
+        assert!(image["message"].as_str().unwrap().contains("4 of 4 recent pulls"), "{image:#}");
+    }
 }

@@ -56,6 +56,8 @@ pub struct Registry {
     tokens: Option<TokenServer>,
     client: reqwest::Client,
     scheme: &'static str,
+    /// Whose clients alone are let in, where those have to show a certificate.
+    clients: Option<String>,
 }
 
 impl Registry {
@@ -101,6 +103,7 @@ impl Registry {
             tokens: (access == Access::Token).then(TokenServer::start).transpose()?,
             client: client.build().map_err(|error| error.to_string())?,
             scheme: if authority.is_some() { "https" } else { "http" },
+            clients: None,
         };
         if let Some(authority) = authority {
             let identity = authority.server(&["127.0.0.1", "localhost"]);
@@ -133,6 +136,25 @@ impl Registry {
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it anew so that it lets in nobody but clients with a certificate of this authority.
+    pub fn let_in_clients_of(
+        &mut self,
+        clients: &Authority,
+        own: &Authority,
+    ) -> Result<(), String> {
+        self.stop();
+        let _in_runtime = runtime().enter();
+        let me = clients.client("test");
+        let identity = reqwest::Identity::from_pem((me.certificate + &me.key).as_bytes());
+        let trusted = reqwest::Certificate::from_pem(own.certificate().as_bytes());
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+        let client = client.tls_certs_only(trusted.ok());
+        let client = client.identity(identity.map_err(|error| chain(&error))?).build();
+        self.client = client.map_err(|error| chain(&error))?;
+        self.clients = Some(clients.certificate());
+        self.start_again()
     }
 
     /// Stops it: from now on its port refuses connections.
@@ -281,9 +303,14 @@ impl Registry {
             self.port
         );
         if self.scheme == "https" {
+            let mut clients = String::new();
+            if let Some(authority) = &self.clients {
+                let _ = self.write("clients.crt", authority);
+                clients = format!(", clientcas: [{folder}/clients.crt]");
+            }
             let _ = writeln!(
                 text,
-                "  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key}}"
+                "  tls: {{certificate: {folder}/server.crt, key: {folder}/server.key{clients}}}"
             );
         }
         if self.access == Access::Basic {

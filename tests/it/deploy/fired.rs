@@ -17,6 +17,7 @@ use super::deployed::Deployed;
 use super::{one, program};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::images::Image;
+use crate::cluster::pki::Authority;
 use crate::cluster::pullgate::{self, Proof, PullgateServer};
 use crate::cluster::registry::{Access, Registry};
 use crate::cluster::{nodes, process, runtime, skipped, wait_until};
@@ -98,8 +99,9 @@ fn alerts_about_registries_fire() {
     }
     let cluster = ControlPlane::start(programs).unwrap();
     pullgate::grant_rights(&cluster);
-    let server = PullgateServer::start(&cluster, None, Proof::PathToken, &[]).unwrap();
     let folder = process::folder("fired");
+    let hosts = format!("--registry-hosts-dir={}", nodes_files(folder.path()).display());
+    let server = PullgateServer::start(&cluster, None, Proof::PathToken, &[&hosts]).unwrap();
     let file = folder.path().join("rules.json");
     std::fs::write(&file, rules(&helm).to_string()).unwrap();
     let mut prometheus = Prometheus::start(&alerts, &file, &server.admin_address());
@@ -111,6 +113,7 @@ fn alerts_about_registries_fire() {
     prometheus.fires("PullgateCredentialsRejected", "registry=\"login.example\"");
     prometheus.fires("PullgateBlind", &format!("registry=\"{UNSEEN}\""));
     prometheus.fires("PullgatePullSecretExpires", "secret_namespace=\"shop\"");
+    prometheus.fires("PullgatePullSecretExpires", "registry=\"shown.example\"");
     let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
     assert!(
         quiet("PullgateRegistryDown") && quiet("PullgateCertificateExpires"),
@@ -120,6 +123,22 @@ fn alerts_about_registries_fire() {
     let said =
         prometheus.heard.iter().any(|line| line.contains("cannot speak TLS with tls.example"));
     assert!(said, "{:#?}", prometheus.heard);
+}
+
+/// The nodes' mirror configuration, with a client certificate that ends tomorrow.
+fn nodes_files(folder: &std::path::Path) -> std::path::PathBuf {
+    let hosts = folder.join("hosts");
+    let registry = hosts.join("shown.example");
+    std::fs::create_dir_all(&registry).unwrap();
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap();
+    let identity = Authority::new("clients").client_for("nodes", now - 30 * 86_400..now + 86_400);
+    let text = "client = [[\"client.crt\", \"client.key\"]]\n";
+    for (name, text) in
+        [("hosts.toml", text), ("client.crt", &identity.certificate), ("client.key", &identity.key)]
+    {
+        std::fs::write(registry.join(name), text).unwrap();
+    }
+    hosts
 }
 
 /// Docker Hub as a proxy is asked for it: every image is there, and few pulls are left.

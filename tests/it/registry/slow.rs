@@ -39,6 +39,35 @@ async fn a_slow_registry_with_tokens_is_known_at_the_second_try() {
     assert_eq!((registry.count("HEAD"), client.metrics().requests_of(Kind::Token)), (2, 1));
 }
 
+/// What is not ready in time is a time-out of the registry's where it let the last look-up wait to
+/// its end, also for another image, and until it answers.
+#[tokio::test]
+async fn a_registry_that_never_answers_is_called_so_before_every_look_up_has_ended() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.put_image("a/b", "v2", "linux", "amd64");
+    registry.delay(Duration::from_millis(900));
+    let mut options = options(&[&registry]);
+    (options.limits.connect, options.limits.first_byte) =
+        (Duration::from_millis(100), Duration::from_millis(300));
+    options.load.breaker_threshold = u32::MAX;
+    let client = RegistryClient::new(options).unwrap();
+    let review = Duration::from_millis(100);
+    let [first, second] = ["a/b:v1", "a/b:v2"].map(|image| registry.reference(image));
+    assert_eq!(within(&client, &first, review).await, Outcome::TooLate);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let never = Outcome::Timeout(Step::FirstByte);
+    assert_eq!(within(&client, &second, review).await, never);
+
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    registry.delay(Duration::ZERO);
+    let third = registry.reference("a/b:v3");
+    assert!(matches!(within(&client, &third, review * 10).await, Outcome::TagMissing { .. }));
+    registry.delay(Duration::from_millis(300));
+    let fourth = registry.reference("a/b:v4");
+    assert_eq!(within(&client, &fourth, review).await, Outcome::TooLate, "slow, and there");
+}
+
 #[tokio::test]
 async fn a_token_that_is_late_for_the_first_is_there_for_who_comes_after() {
     let registry = with_tokens(Duration::ZERO).await;

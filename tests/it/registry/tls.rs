@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pullgate::credential::Expiry;
 use pullgate::image::ImageReference;
 use pullgate::node_config::{Client, TlsSettings};
 use pullgate::pull::{Outcome, TlsFault};
-use pullgate::registry::{RegistryClient, RegistryOptions};
+use pullgate::registry::{CertificateEnd, RegistryClient, RegistryOptions};
+use pullgate::review::ManifestSource as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -136,10 +138,15 @@ fn the_end_of_a_client_certificate_is_known() {
     let client = RegistryClient::new(options).unwrap();
     std::fs::remove_file(directory.path().join("gone.pem")).unwrap();
     let ends = client.client_certificates();
-    let ends: Vec<_> =
-        ends.iter().map(|end| (&*end.host, end.from.to_string(), end.at.to_string())).collect();
-    let (from, at) = ("2019-01-01T00:00:00Z".to_owned(), "2020-01-01T00:00:00Z".to_owned());
-    assert_eq!(ends, [("a.example:5000", from, at)]);
+    let end = Expiry { at: "2020-01-01T00:00:00Z".parse().unwrap(), short_lived: false };
+    let expected = |host: &str| CertificateEnd { host: host.into(), end };
+    assert_eq!(ends, [expected("a.example:5000"), expected("b.example")]);
+    // Once it is looked at again, the one that is gone is not told of any more.
+    assert!(client.take_certificates() && !client.take_certificates());
+    assert_eq!(client.client_certificates(), [expected("a.example:5000")]);
+    let of = |image: &str| client.certificate_end(&ImageReference::parse(image).unwrap());
+    assert_eq!(of("a.example:5000/app:1"), Some(end));
+    assert_eq!((of("b.example/app:1"), of("c.example/app:1")), (None, None));
 }
 
 #[tokio::test]
