@@ -132,6 +132,9 @@ struct ExplainBody<'a> {
     reports: &'a [Explained],
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<&'a RegistryScoreSummary>,
+    /// Why a running Pullgate cannot look into the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blind: Option<&'a str>,
 }
 
 /// Runs it. The exit code is that of the whole command.
@@ -221,9 +224,12 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
     let heading = object.map(|object| {
         format!("{} {}/{}", object.kind, object.namespace, crate::text::clean(&object.name))
     });
-    let published = match subjects.as_slice() {
-        [ReportTarget::Registry(host)] => score::read(&connection, host, deadline).await,
-        _ => None,
+    let (published, blind) = match subjects.as_slice() {
+        [ReportTarget::Registry(host)] => (
+            score::read(&connection, host, deadline).await,
+            score::blind(&connection, host, deadline).await,
+        ),
+        _ => (None, None),
     };
     let text = match flags.output {
         OutputFormat::Json => {
@@ -233,6 +239,7 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
                 left_out: &survey.left_out,
                 reports: &reports,
                 score: published.as_ref(),
+                blind: blind.as_deref(),
             };
             serde_json::to_string_pretty(&body)? + "\n"
         }
@@ -241,10 +248,7 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
                 reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
             let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
             let score = published.map(|score| score::page(&score, now)).unwrap_or_default();
-            let blind = match subjects.as_slice() {
-                [ReportTarget::Registry(host)] => score::blind(&connection, host, deadline).await,
-                _ => None,
-            };
+            let blind = blind.map(|why| format!("\nBlind       {why}\n"));
             heading + &pages.join("\n") + &blind.unwrap_or_default() + &score
         }
     };

@@ -21,6 +21,8 @@ use crate::serve::registries;
 use crate::server::WatchedFiles;
 use crate::telemetry::Metrics;
 
+/// Between two looks at what else the status speaks of.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often the score goes into the status, where it has changed.
 const SCORE_EVERY: Duration = Duration::from_secs(5 * 60);
 /// As many as the definition lets in.
@@ -255,7 +257,7 @@ impl Writing {
             self.scored = Some(now);
         }
         if wanted == before {
-            return due.unwrap_or(SCORE_EVERY);
+            return LOOK_EVERY;
         }
         self.wrote = Some(now);
         if let Err(error) = object.source.write_status(&wanted).await {
@@ -264,7 +266,7 @@ impl Writing {
             self.scored = None;
             return WRITE_EVERY * 6;
         }
-        SCORE_EVERY
+        LOOK_EVERY
     }
 }
 

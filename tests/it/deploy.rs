@@ -24,6 +24,7 @@ mod rights;
 mod rolling;
 mod rotation;
 mod runs;
+mod sighted;
 pub mod tekton;
 
 use std::path::{Path, PathBuf};

@@ -26,7 +26,7 @@ pub(super) async fn blind(
     let found = conditions.find(|one| one.kind == "Sighted" && one.status == "False")?;
     let own = |part: &&str| part.starts_with(&format!("{host}: "));
     let part = found.message.split("; ").find(own)?.to_owned();
-    Some(format!("\nBlind       Pullgate cannot look into {}\n", clean(&part)))
+    Some(format!("Pullgate cannot look into {}", clean(&part)))
 }
 
 /// The published score of a registry; nothing if there is none, or the person may not read it.
