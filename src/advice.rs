@@ -23,7 +23,8 @@ pub use nodes::already_on_nodes;
 pub use platform::{built_for, fitting_nodes};
 pub use repository::{TeamPaths, misspelt, of_same_name};
 pub use secret::{
-    SecretFault, certificate_expires, create_command, fix_secret, login_command, secret_expires,
+    SecretFault, certificate_expires, create_command, fix_secret, login_command, login_name,
+    secret_expires,
 };
 pub use tag::{rank_known_tags, rank_namesakes};
 

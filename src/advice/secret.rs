@@ -66,7 +66,7 @@ pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -
         SecretFault::WrongType => create_command(name, namespace, host)
             .map(|create| format!("kubectl delete secret {name} -n {namespace} && {create}")),
         // Its logins for other registries stay where they are.
-        SecretFault::OtherHost => create_command(&name_for(host), namespace, host),
+        SecretFault::OtherHost => create_command(&login_name(host), namespace, host),
         SecretFault::Empty | SecretFault::Malformed | SecretFault::Rejected { .. } => {
             create_command(name, namespace, host)
                 .map(|create| format!("{create} --dry-run=client -o yaml | kubectl replace -f -"))
@@ -118,11 +118,11 @@ pub(super) fn is_plain(text: &str) -> bool {
 
 /// The command that makes a pull secret for one registry, under a name made of its host.
 pub fn login_command(namespace: &str, host: &str) -> Option<String> {
-    create_command(&name_for(host), namespace, host)
+    create_command(&login_name(host), namespace, host)
 }
 
 /// A name for a secret that is for one registry.
-fn name_for(host: &str) -> String {
+pub fn login_name(host: &str) -> String {
     let word: String = host
         .to_ascii_lowercase()
         .chars()

@@ -32,6 +32,8 @@ mod advice_test;
 #[cfg(test)]
 mod certificate_test;
 #[cfg(test)]
+mod commands_test;
+#[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
 mod front_door_test;
@@ -51,6 +53,8 @@ mod on_call_test;
 mod registry_test;
 #[cfg(test)]
 mod scenes_test;
+#[cfg(test)]
+mod told_test;
 #[cfg(test)]
 mod trouble_test;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::steps::{self, Steps};
 use super::words;
 use crate::advice::{Advice, AdviceKind, CommandTarget};
 use crate::cluster::{Cluster, Connection, Recalled, RefusedPods, remembered};
-use crate::history::{Report, ReportTarget, ServiceState, Visibility};
+use crate::history::{Report, ReportTarget, ServiceState, Visibility, WorkloadLine};
 use crate::image::ImageReference;
 use crate::review::{ClusterSource as _, Review, SecretsOrigin};
 
@@ -196,16 +196,21 @@ impl Sources<'_> {
         }
     }
 
-    /// Whether pods of another revision run, so that going back brings them all back.
+    /// Whether it fails with this image and pods of it run with another, so that going back brings
+    /// them all back.
     fn previous_runs(&self, [kind, namespace, name]: &[String; 3], report: &Report) -> bool {
+        let mut lines = report.scope.workloads.iter();
+        let own = |line: &&WorkloadLine| {
+            (&line.kind, &line.namespace, &line.name) == (kind, namespace, name)
+        };
+        let Some(line) = lines.find(own).filter(|line| line.failing > 0) else { return false };
         let object = crate::workload::ObjectRef {
             api_version: Box::default(),
             kind: kind.as_str().into(),
             namespace: namespace.as_str().into(),
             name: name.as_str().into(),
         };
-        report.scope.failing > 0
-            && crate::review::HealthSource::running_pods(self.cluster, &object) > 0
+        crate::review::HealthSource::running_pods(self.cluster, &object) > line.running
     }
 
     /// What stands beside the subject and is not told yet: the jobs that were to push it, the

@@ -1,17 +1,20 @@
 //! What to do, as commands: for the object that has the image, by what was proven.
 
 use super::object::ChosenObject;
-use crate::advice::{Advice, AdviceKind, CommandTarget, add_to_service_account, login_command};
+use crate::advice::{
+    Advice, AdviceKind, CommandTarget, add_to_service_account, login_command, login_name,
+};
 use crate::history::Report;
 use crate::image::ImageReference;
 use crate::pull::Cause;
+use crate::workload::ContainerKind;
 
 /// What commands are made for.
 pub(super) struct Steps<'a> {
     pub(super) target: CommandTarget<'a>,
     pub(super) image: &'a ImageReference,
-    /// The containers that have the image.
-    pub(super) containers: Vec<Box<str>>,
+    /// The containers and volumes that have the image.
+    pub(super) containers: Vec<(ContainerKind, Box<str>)>,
     /// The ServiceAccount whose pull secrets count, if they do.
     pub(super) account: Option<&'a str>,
     /// The pull secrets that are named already.
@@ -20,10 +23,13 @@ pub(super) struct Steps<'a> {
     pub(super) previous_runs: bool,
 }
 
-/// The containers of an object that have this image.
-pub(super) fn containers(object: &ChosenObject, image: &ImageReference) -> Vec<Box<str>> {
+/// The containers and volumes of an object that have this image.
+pub(super) fn containers(
+    object: &ChosenObject,
+    image: &ImageReference,
+) -> Vec<(ContainerKind, Box<str>)> {
     let named = object.images().filter(|(_, named)| named.canonical() == image.canonical());
-    named.map(|(container, _)| container.container.clone()).collect()
+    named.map(|(place, _)| (place.kind, place.container.clone())).collect()
 }
 
 impl Steps<'_> {
@@ -50,19 +56,27 @@ impl Steps<'_> {
                 AdviceKind::PullPolicy | AdviceKind::ImageOnNodes => {
                     let containers = self.containers.iter();
                     containers
-                        .filter_map(|name| self.target.set_pull_policy(name, &advice.value))
+                        .filter_map(|(kind, name)| {
+                            self.target.set_pull_policy(*kind, name, &advice.value)
+                        })
                         .collect()
+                }
+                AdviceKind::FixSecret if advice.command.is_some() => {
+                    let own = advice.command.clone().into_iter();
+                    own.chain(self.use_new_secret(advice.command.as_deref())).collect()
                 }
                 _ => advice.command.clone().into_iter().collect(),
             };
-            helped |= !own.is_empty();
+            helped |= !own.is_empty() || advice.kind == AdviceKind::PullSecret;
             commands.extend(own);
         }
         if self.previous_runs {
             commands.extend(self.target.undo());
         }
         if !helped && wants_login(report) {
-            commands.extend(login_command(self.target.namespace, self.image.host()));
+            let login = login_command(self.target.namespace, self.image.host());
+            let used = self.use_new_secret(login.as_deref());
+            commands.extend(login.into_iter().chain(used));
         }
         let mut seen = Vec::new();
         commands.retain(|command| {
@@ -101,16 +115,27 @@ impl Steps<'_> {
         }
     }
 
+    /// What names the secret that this command makes, if it makes one that nothing names yet.
+    fn use_new_secret(&self, command: Option<&str>) -> Vec<String> {
+        let host = self.image.host();
+        match command {
+            Some(made) if login_command(self.target.namespace, host).as_deref() == Some(made) => {
+                self.use_secret(&login_name(host))
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn set_image(&self, image: &str) -> Vec<String> {
         let containers = self.containers.iter();
-        containers.filter_map(|name| self.target.set_image(name, image)).collect()
+        containers.filter_map(|(kind, name)| self.target.set_image(*kind, name, image)).collect()
     }
 
     /// Names a pull secret that was tried: at the ServiceAccount if its secrets count, else in the
     /// template.
     fn use_secret(&self, secret: &str) -> Vec<String> {
         let Some(account) = self.account else {
-            return self.target.add_pull_secret(secret).into_iter().collect();
+            return self.target.add_pull_secret(self.named, secret).into_iter().collect();
         };
         let named = add_to_service_account(account, self.target.namespace, self.named, secret);
         named.into_iter().chain(self.target.restart()).collect()
