@@ -16,7 +16,7 @@ mod tag;
 mod version;
 mod text;
 
-pub use command::{CommandTarget, add_to_service_account};
+pub use command::{CommandTarget, add_to_service_account, delete_pods};
 pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
 pub use nodes::already_on_nodes;

@@ -129,6 +129,12 @@ pub fn add_to_service_account(
     })
 }
 
+/// Deletes pods, whose controller makes new ones.
+pub fn delete_pods(names: &[&str], namespace: &str) -> Option<String> {
+    let plain = is_plain(namespace) && names.iter().all(|name| is_plain(name));
+    plain.then(|| format!("kubectl delete pod {} -n {namespace}", names.join(" ")))
+}
+
 /// The elements of a list of pull secrets.
 fn named_secrets(before: &[Box<str>], secret: &str) -> Option<String> {
     let names = before.iter().map(|name| &**name).filter(|name| *name != secret).chain([secret]);

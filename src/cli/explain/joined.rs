@@ -46,6 +46,8 @@ pub(super) struct Explained {
     pub(super) remedy: String,
     /// Commands that do it, to be pasted; what only a person knows is in angle brackets.
     pub(super) commands: Vec<String>,
+    /// What could be done instead, each as commands that belong together.
+    pub(super) alternatives: Vec<Vec<String>>,
     /// Commands that show whether it came about.
     pub(super) verify: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,21 +152,23 @@ impl Sources<'_> {
                 Some(SecretsOrigin::ServiceAccount(account)) => Some(account),
                 _ => None,
             },
+            waited_for: waited_for(owner, &report),
             named: review.map(|review| review.secrets.names.as_slice()).unwrap_or_default(),
             previous_runs: self.previous_runs(owner, &report),
         });
         let broken = report.scope.failing > 0
             || !refused.is_empty()
             || answer.as_ref().is_some_and(|answer| !answer.works());
-        let (commands, verify) = match steps.filter(|_| broken) {
-            Some(steps) => (steps.commands(&advice, &report), steps.verify()),
-            None => (Vec::new(), Vec::new()),
+        let (mut ways, verify) = match steps.filter(|_| broken) {
+            Some(steps) => (steps.ways(&advice, &report).into_iter(), steps.verify()),
+            None => (Vec::new().into_iter(), Vec::new()),
         };
         Explained {
             memory,
             cause: words::cause(&report, answer.as_ref(), &refused),
             remedy: words::remedy(&report, answer.as_ref(), &advice, broken),
-            commands,
+            commands: ways.next().unwrap_or_default(),
+            alternatives: ways.collect(),
             verify,
             registry_now: answer,
             refused,
@@ -287,4 +291,16 @@ impl Sources<'_> {
         }
         refused
     }
+}
+
+/// The failing pods of a StatefulSet, which it waits for before it makes others.
+fn waited_for<'r>([kind, namespace, name]: &[String; 3], report: &'r Report) -> Vec<&'r str> {
+    let own = |pod: &&str| {
+        let number = pod.strip_prefix(&**name).and_then(|rest| rest.strip_prefix('-'));
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let pods = report.failures.pods.iter().filter(|_| kind == "StatefulSet");
+    let here = pods.filter_map(|pod| pod.strip_prefix(&**namespace)?.strip_prefix('/'));
+    here.filter(own).collect()
 }

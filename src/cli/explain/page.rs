@@ -21,6 +21,9 @@ impl Explained {
         lines(&mut page, "Cause", &self.cause, width);
         lines(&mut page, "Remedy", &self.remedy, width);
         copied(&mut page, "Do", &self.commands);
+        for way in &self.alternatives {
+            copied(&mut page, "Or", way);
+        }
         copied(&mut page, "Verify", &self.verify);
         if !rest.is_empty() {
             let _ = write!(page, "\n{rest}");

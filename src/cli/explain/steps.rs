@@ -2,7 +2,8 @@
 
 use super::object::ChosenObject;
 use crate::advice::{
-    Advice, AdviceKind, CommandTarget, add_to_service_account, login_command, login_name,
+    Advice, AdviceKind, CommandTarget, add_to_service_account, delete_pods, login_command,
+    login_name,
 };
 use crate::history::Report;
 use crate::image::ImageReference;
@@ -19,6 +20,8 @@ pub(super) struct Steps<'a> {
     pub(super) account: Option<&'a str>,
     /// The pull secrets that are named already.
     pub(super) named: &'a [Box<str>],
+    /// Pods of it that fail, where those are waited for before others are made.
+    pub(super) waited_for: Vec<&'a str>,
     /// Whether pods of another revision run.
     pub(super) previous_runs: bool,
 }
@@ -33,11 +36,10 @@ pub(super) fn containers(
 }
 
 impl Steps<'_> {
-    /// The commands, the best way first.
-    pub(super) fn commands(&self, advice: &[Advice], report: &Report) -> Vec<String> {
-        let mut commands: Vec<String> = Vec::new();
-        let mut other_image = false;
-        let mut helped = false;
+    /// The ways out, the best first: the commands of each belong together, and one way is enough.
+    pub(super) fn ways(&self, advice: &[Advice], report: &Report) -> Vec<Vec<String>> {
+        let mut ways: Vec<Vec<String>> = Vec::new();
+        let (mut other_image, mut helped) = (false, false);
         for advice in advice {
             let own = match advice.kind {
                 AdviceKind::KnownGoodTag
@@ -48,18 +50,17 @@ impl Steps<'_> {
                 | AdviceKind::CorrectName
                     if !other_image =>
                 {
-                    let found = self.set_image(&self.named_image(advice));
+                    let found = self.replacing(self.set_image(&self.named_image(advice)));
                     other_image = !found.is_empty();
                     found
                 }
                 AdviceKind::PullSecret => self.use_secret(&advice.value),
                 AdviceKind::PullPolicy | AdviceKind::ImageOnNodes => {
                     let containers = self.containers.iter();
-                    containers
-                        .filter_map(|(kind, name)| {
-                            self.target.set_pull_policy(*kind, name, &advice.value)
-                        })
-                        .collect()
+                    let set = containers.filter_map(|(kind, name)| {
+                        self.target.set_pull_policy(*kind, name, &advice.value)
+                    });
+                    self.replacing(set.collect())
                 }
                 AdviceKind::FixSecret if advice.command.is_some() => {
                     let own = advice.command.clone().into_iter();
@@ -68,23 +69,23 @@ impl Steps<'_> {
                 _ => advice.command.clone().into_iter().collect(),
             };
             helped |= !own.is_empty() || advice.kind == AdviceKind::PullSecret;
-            commands.extend(own);
+            ways.push(own);
         }
         if self.previous_runs {
-            commands.extend(self.target.undo());
+            ways.push(self.replacing(self.target.undo().into_iter().collect()));
         }
         if !helped && wants_login(report) {
             let login = login_command(self.target.namespace, self.image.host());
             let used = self.use_new_secret(login.as_deref());
-            commands.extend(login.into_iter().chain(used));
+            ways.push(login.into_iter().chain(used).collect());
         }
-        let mut seen = Vec::new();
-        commands.retain(|command| {
-            let new = !seen.contains(command);
-            seen.push(command.clone());
+        let mut seen: Vec<Vec<String>> = Vec::new();
+        ways.retain(|way| {
+            let new = !way.is_empty() && !seen.contains(way);
+            seen.push(way.clone());
             new
         });
-        commands
+        ways
     }
 
     /// The commands that show whether it came about.
@@ -115,6 +116,16 @@ impl Steps<'_> {
         }
     }
 
+    /// Commands after which there are to be new pods. A StatefulSet waits for those that fail, also
+    /// where its template would do by now
+    /// (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>).
+    fn replacing(&self, mut commands: Vec<String>) -> Vec<String> {
+        if !commands.is_empty() && !self.waited_for.is_empty() {
+            commands.extend(delete_pods(&self.waited_for, self.target.namespace));
+        }
+        commands
+    }
+
     /// What names the secret that this command makes, if it makes one that nothing names yet.
     fn use_new_secret(&self, command: Option<&str>) -> Vec<String> {
         let host = self.image.host();
@@ -135,10 +146,11 @@ impl Steps<'_> {
     /// template.
     fn use_secret(&self, secret: &str) -> Vec<String> {
         let Some(account) = self.account else {
-            return self.target.add_pull_secret(self.named, secret).into_iter().collect();
+            let named = self.target.add_pull_secret(self.named, secret);
+            return self.replacing(named.into_iter().collect());
         };
         let named = add_to_service_account(account, self.target.namespace, self.named, secret);
-        named.into_iter().chain(self.target.restart()).collect()
+        self.replacing(named.into_iter().chain(self.target.restart()).collect())
     }
 }
 

@@ -115,9 +115,18 @@ impl Room<'_> {
 
     fn commands(&self, subject: &str) -> Vec<String> {
         let report = self.explain(subject);
-        let commands = report["commands"].as_array().unwrap();
+        let commands = texts(&report["commands"]);
         assert!(!commands.is_empty(), "{report:#}");
-        commands.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+        commands
+    }
+
+    /// The way out that is described so.
+    fn way(&self, subject: &str, words: &str) -> Vec<String> {
+        let report = self.explain(subject);
+        let others = report["alternatives"].as_array().unwrap();
+        let mut ways = [&report["commands"]].into_iter().chain(others).map(texts);
+        let found = ways.find(|way| way.iter().any(|command| command.contains(words)));
+        found.unwrap_or_else(|| panic!("no {words}: {report:#}"))
     }
 
     /// Runs them word for word, with a login where one is to be filled in.
@@ -175,6 +184,11 @@ impl Room<'_> {
     }
 }
 
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().unwrap().iter();
+    list.map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
 fn container(image: &str) -> Value {
     json!({"containers": [{"name": "app", "image": image}]})
 }
@@ -196,10 +210,12 @@ fn another_image_is_set_and_a_rollout_undone() {
         room.fails(failing, ("ErrImagePull", &missing));
     };
     break_it();
-    let commands = room.commands("deployment/web");
     let set = format!("kubectl set image deployment/web app={good} -n rollout");
     let undo = "kubectl rollout undo deployment/web -n rollout".to_owned();
-    assert_eq!(commands, [set.clone(), undo.clone()]);
+    let report = room.explain("deployment/web");
+    // One after the other they would lead back to where it fails: each is a way of its own.
+    let ways = (&report["commands"], &report["alternatives"]);
+    assert_eq!(ways, (&json!([set]), &json!([[undo]])), "{report:#}");
     room.paste(&[set]);
     assert_eq!(room.image_of("web"), good);
     room.forget_all_but(&pod);
@@ -232,7 +248,8 @@ fn a_rollout_is_not_undone_where_only_one_node_of_this_revision_fails() {
     room.runs(&pods[0]);
     room.fails(&pods[1], ("ErrImagePull", "dial tcp 127.0.0.1:1: connect: connection refused"));
     let report = room.explain("deployment/web");
-    assert!(!report["commands"].to_string().contains("undo"), "{report:#}");
+    let ways = format!("{}{}", report["commands"], report["alternatives"]);
+    assert!(!ways.contains("undo"), "{report:#}");
 }
 
 #[test]
@@ -251,8 +268,7 @@ fn a_secret_that_works_is_named_at_the_service_account_beside_those_it_has() {
     room.create("v1", "Pod", "reports", &reports);
     let pod = room.deploy("billing", &container(&image));
     room.fails(&pod, REFUSED);
-    let commands = room.commands("deployment/billing");
-    let own: Vec<_> = commands.iter().take(2).cloned().collect();
+    let own = room.commands("deployment/billing");
     assert_eq!(
         own,
         [
@@ -321,11 +337,9 @@ fn secrets_with_each_fault_are_made_good() {
         pod["imagePullSecrets"] = json!([{"name": secret}]);
         room.deploy(secret, &pod);
         let subject = format!("deployment/{secret}");
-        let commands = room.commands(&subject);
-        let first = commands.iter().position(|one| one.contains("create secret"));
-        let first = first.unwrap_or_else(|| panic!("{secret}: {commands:#?}"));
-        assert!(commands[first].starts_with(begins), "{secret}: {commands:#?}");
-        room.paste(&commands[first..]);
+        let way = room.way(&subject, "create secret");
+        assert!(way[0].starts_with(begins), "{secret}: {way:#?}");
+        room.paste(&way);
         room.works(&subject);
         // It is no help to the next one.
         let delete = ["delete", "deployment", secret, "-n", "faults", "--wait=false"];
@@ -371,7 +385,7 @@ fn a_cron_job_gets_its_image_and_its_secret_and_a_deployment_its_pull_policy() {
     cron("nightly", &named);
     let commands = room.commands("cronjob/nightly");
     assert!(commands[0].starts_with("kubectl patch cronjob/nightly -n others"), "{commands:#?}");
-    room.paste(&commands[..1]);
+    room.paste(&commands);
     let template = "/spec/jobTemplate/spec/template/spec";
     let spec = room.get("cronjob", "nightly").pointer(template).unwrap().clone();
     assert_eq!(spec["imagePullSecrets"], json!([{"name": "gone"}, {"name": "registry-login"}]));
@@ -381,7 +395,7 @@ fn a_cron_job_gets_its_image_and_its_secret_and_a_deployment_its_pull_policy() {
     room.deploy("app", &container(&desk.open.image("shop/app:1.2.2")));
     cron("weekly", &container(&desk.open.image("shop/app:v1.2.2")));
     let commands = room.commands("cronjob/weekly");
-    room.paste(&commands[..1]);
+    room.paste(&commands);
     let spec = room.get("cronjob", "weekly").pointer(template).unwrap().clone();
     assert_eq!(spec["containers"][0]["image"], desk.open.image("shop/app:1.2.2"));
 
@@ -389,8 +403,58 @@ fn a_cron_job_gets_its_image_and_its_secret_and_a_deployment_its_pull_policy() {
         "imagePullPolicy": "Never"}], "containers": [{"name": "app", "image": "other.example/x:1"}]});
     room.deploy("never", &never);
     let commands = room.commands("deployment/never");
-    room.paste(&commands[..1]);
+    room.paste(&commands);
     let spec = &room.get("deployment", "never")["spec"]["template"]["spec"];
     assert_eq!(spec["initContainers"][0]["imagePullPolicy"], "IfNotPresent", "{commands:#?}");
     assert_eq!(spec["initContainers"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_pod_that_a_stateful_set_waits_for_is_deleted() {
+    let Some(desk) = desk() else { return };
+    let room = desk.room("stateful");
+    let (good, bad) = (desk.open.image("shop/app:1.2.2"), desk.open.image("shop/app:1.2.4"));
+    let pod = room.deploy("app", &container(&good));
+    room.runs(&pod);
+    room.create(
+        "apps/v1",
+        "StatefulSet",
+        "web",
+        &json!({"serviceName": "web", "replicas": 2,
+        "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": container(&bad)}}),
+    );
+    room.pods("web", 1);
+    room.fails("web-0", ("ErrImagePull", &format!("{bad}: not found")));
+    let commands = room.commands("statefulset/web");
+    let set = format!("kubectl set image statefulset/web app={good} -n stateful");
+    assert_eq!(commands, [&*set, "kubectl delete pod web-0 -n stateful"]);
+    room.paste(&commands[..1]);
+    // Its controller has seen it, and goes on waiting for the pod with the old image.
+    wait_until("the controller", || {
+        let set = room.get("statefulset", "web");
+        let seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        if seen { Ok(()) } else { Err("not yet".to_owned().into()) }
+    })
+    .unwrap();
+    let before = room.get("pod", "web-0");
+    assert_eq!(before["spec"]["containers"][0]["image"], bad);
+    assert!(before["metadata"]["deletionTimestamp"].is_null(), "{before:#}");
+    std::thread::scope(|scope| {
+        scope.spawn(|| room.paste(&commands[1..]));
+        // What the kubelet does once a pod is to end.
+        wait_until("the pod is to end", || {
+            let now = room.get("pod", "web-0")["metadata"]["deletionTimestamp"].is_string();
+            if now { Ok(()) } else { Err("not yet".to_owned().into()) }
+        })
+        .unwrap();
+        let gone = ["delete", "pod", "web-0", "-n", "stateful", "--force", "--grace-period=0"];
+        desk.cluster.admin().run(&gone).ok().unwrap();
+    });
+    wait_until("a new pod", || {
+        let pod = desk.cluster.admin().get(&["pod", "web-0", "-n", "stateful"])?;
+        let image = &pod["spec"]["containers"][0]["image"];
+        if *image == good { Ok(()) } else { Err(image.to_string().into()) }
+    })
+    .unwrap();
 }
