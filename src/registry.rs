@@ -79,7 +79,7 @@ use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Key};
 use certificates::CertificateFiles;
 use lookup::LookupService;
-use tag_lists::TagLists;
+use tag_lists::{ListRequest, TagLists};
 use tags::Listing;
 
 /// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
@@ -282,33 +282,24 @@ impl RegistryClient {
         routes.iter().find_map(|route| limits.silence_of(&lookup::host_of(route)))
     }
 
-    async fn list(
-        &self,
-        repository: ImageReference,
-        listing: Listing,
-        credential: Option<Credential>,
-        deadline: Instant,
-    ) -> Result<Arc<TagList>, Outcome> {
+    async fn list(&self, wanted: ListRequest, deadline: Instant) -> Result<Arc<TagList>, Outcome> {
         let key = Key {
-            reference: match listing {
-                Listing::Tags => repository.name().into(),
-                // No repository has such a name: kept apart from the lists of tags.
-                Listing::Repositories => format!("{}/_catalog", repository.host()).into(),
-            },
+            reference: wanted.kept_as(),
             by_digest: false,
-            identity: CredentialIdentity::of(credential.as_ref(), &self.salt),
+            identity: CredentialIdentity::of(wanted.credential.as_ref(), &self.salt),
         };
+        let namespace = wanted.namespace.clone();
         let hosts = self.hosts.load_full();
         let (lookups, limits) = (Arc::clone(&self.lookups), self.limits.clone());
         let read = async move {
             // Mirrors seldom list what they do not hold, so the registry itself is asked.
             let route = hosts
-                .routes(repository.host(), repository.repository(), false)
+                .routes(wanted.reference.host(), wanted.reference.repository(), false)
                 .pop()
                 .ok_or(Outcome::NoHost)?;
-            lookups.list(&repository, listing, credential.as_ref(), &route, &limits).await
+            lookups.list(&wanted, &route, &limits).await
         };
-        self.tags.get(key, deadline.into(), read.boxed()).await
+        self.tags.get(key, namespace, deadline.into(), read.boxed()).await
     }
 }
 
@@ -366,17 +357,21 @@ impl ManifestSource for RegistryClient {
         &self,
         image: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        Box::pin(self.list(image.clone(), Listing::Repositories, credential.cloned(), deadline))
+        let wanted = ListRequest::new(image, Listing::Repositories, credential, namespace);
+        Box::pin(self.list(wanted, deadline))
     }
 
     fn tags(
         &self,
         repository: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        Box::pin(self.list(repository.clone(), Listing::Tags, credential.cloned(), deadline))
+        let wanted = ListRequest::new(repository, Listing::Tags, credential, namespace);
+        Box::pin(self.list(wanted, deadline))
     }
 }

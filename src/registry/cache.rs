@@ -17,7 +17,7 @@ use super::lookup::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
 use super::options::CacheLimits;
-use super::queue::may_take;
+use super::queue::{Place, Places};
 use crate::credential::CredentialIdentity;
 use crate::pull::{Content, Detail, Lookup, MediaKind, Outcome};
 
@@ -54,8 +54,6 @@ pub(super) struct AnswerRequest {
 #[derive(Default)]
 struct InFlight {
     answers: HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>,
-    /// How many each namespace has begun.
-    begun: HashMap<Box<str>, usize>,
 }
 
 /// The answers.
@@ -63,7 +61,7 @@ pub(super) struct Answers {
     kept: Cache<Key, CacheEntry>,
     limits: CacheLimits,
     flights: Arc<Mutex<InFlight>>,
-    most_flights: usize,
+    places: Arc<Places>,
     metrics: Arc<RegistryMetrics>,
 }
 
@@ -105,11 +103,7 @@ impl CacheEntry {
 }
 
 impl Answers {
-    pub(super) fn new(
-        limits: CacheLimits,
-        most_flights: usize,
-        metrics: Arc<RegistryMetrics>,
-    ) -> Self {
+    pub(super) fn new(limits: CacheLimits, most: usize, metrics: Arc<RegistryMetrics>) -> Self {
         let longest = [limits.by_digest, limits.by_tag, limits.unreachable_longest]
             .into_iter()
             .max()
@@ -129,7 +123,7 @@ impl Answers {
                 .build(),
             limits,
             flights: Arc::default(),
-            most_flights,
+            places: Arc::new(Places::new(most)),
             metrics,
         }
     }
@@ -190,14 +184,10 @@ impl Answers {
                 return Some(flight.clone());
             }
         }
-        let own = flights.begun.get(&namespace).copied().unwrap_or(0);
-        if !may_take(own, flights.answers.len(), self.most_flights) {
-            return None;
-        }
+        let place = self.places.take(namespace)?;
         self.metrics.cache(CacheAnswer::Miss);
         let (sender, receiver) = watch::channel(None);
         flights.answers.insert((key.clone(), detail), receiver.clone());
-        *flights.begun.entry(namespace.clone()).or_default() += 1;
         drop(flights);
         let now = Instant::now();
         // An answer that only lacks content is carried on; anything older is asked anew.
@@ -208,7 +198,7 @@ impl Answers {
         let known_since = known.map(|kept| kept.at);
         let future = ask(known.map(|kept| kept.answered.clone()));
         let flights = Arc::clone(&self.flights);
-        let landing = InFlightGuard { flights, key: (key.clone(), detail), namespace };
+        let landing = InFlightGuard { flights, key: (key.clone(), detail), _place: place };
         let task = Task {
             kept: self.kept.clone(),
             limits: self.limits.clone(),
@@ -233,19 +223,13 @@ impl Answers {
 struct InFlightGuard {
     flights: Arc<Mutex<InFlight>>,
     key: (Key, Detail),
-    namespace: Box<str>,
+    _place: Place,
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.answers.remove(&self.key);
-        if let Some(begun) = flights.begun.get_mut(&self.namespace) {
-            *begun = begun.saturating_sub(1);
-            if *begun == 0 {
-                flights.begun.remove(&self.namespace);
-            }
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
-use super::tags::{self, Listing};
+use super::tag_lists::ListRequest;
+use super::tags;
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::{Endpoint, Route};
@@ -175,16 +176,16 @@ impl LookupService {
     /// The tags of a repository at one host, or all repositories there.
     pub(super) async fn list(
         &self,
-        repository: &ImageReference,
-        listing: Listing,
-        credential: Option<&Credential>,
+        wanted: &ListRequest,
         route: &Route,
         limits: &StepLimits,
     ) -> Result<Arc<TagList>, Outcome> {
-        let question = Question { reference: repository, purpose: Purpose::Advice, namespace: "" };
+        let ListRequest { reference, listing, credential, namespace } = wanted;
+        let question = Question { reference, purpose: Purpose::Advice, namespace };
+        let credential = credential.as_ref();
         let mut deadline = Instant::now() + limits.whole;
         self.with_session(question, credential, route, &mut deadline, async |session| {
-            tags::list(session, repository, listing, limits).await.map(Arc::new)
+            tags::list(session, reference, *listing, limits).await.map(Arc::new)
         })
         .await?
     }

@@ -8,8 +8,61 @@ use tokio::sync::oneshot;
 
 /// Whether a namespace that holds `own` of the `taken` places may take another: three times what is
 /// still free. One alone gets three quarters, and however many there are, the next finds room.
-pub(super) const fn may_take(own: usize, taken: usize, most: usize) -> bool {
+const fn may_take(own: usize, taken: usize, most: usize) -> bool {
     own < most.saturating_sub(taken).saturating_mul(3)
+}
+
+/// Places that nobody waits for, shared between namespaces.
+pub(super) struct Places {
+    most: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_namespace: HashMap<Box<str>, usize>,
+}
+
+/// A place; free again when dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    namespace: Box<str>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: Mutex::default() }
+    }
+
+    /// A place for this namespace; nothing if it has its share already, or all are taken.
+    pub(super) fn take(self: &Arc<Self>, namespace: Box<str>) -> Option<Place> {
+        let mut taken = self.taken();
+        let own = taken.by_namespace.get(&namespace).copied().unwrap_or(0);
+        if !may_take(own, taken.all, self.most) {
+            return None;
+        }
+        taken.all += 1;
+        *taken.by_namespace.entry(namespace.clone()).or_default() += 1;
+        Some(Place { places: Arc::clone(self), namespace })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.all = taken.all.saturating_sub(1);
+        if let Some(own) = taken.by_namespace.get_mut(&self.namespace) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                taken.by_namespace.remove(&self.namespace);
+            }
+        }
+    }
 }
 
 /// The slots of one registry.

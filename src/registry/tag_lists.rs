@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::cache::Key;
 use super::lifetime::{is_unreachable, lifetime};
 use super::metrics::RegistryMetrics;
 use super::options::CacheLimits;
+use super::queue::Places;
+use super::tags::Listing;
+use crate::credential::Credential;
+use crate::image::ImageReference;
 use crate::pull::{Outcome, TagList};
 
 /// How long a list is kept.
@@ -21,16 +24,45 @@ const LIFETIME: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(900);
 /// About how much is kept: hundreds of tags, and one more for each list.
 const CAPACITY: u64 = 2000;
-/// Lists that are read at once, over all registries.
+/// Lists that are read at once, over all registries; one namespace may have three quarters. Those
+/// beyond are turned away, since nobody waits for advice; where somebody is patient, each registry's
+/// own limit is enough.
 const MOST_UNDER_WAY: usize = 256;
+
+/// What is to be listed, as whom, and on whose behalf.
+pub(super) struct ListRequest {
+    pub(super) reference: ImageReference,
+    pub(super) listing: Listing,
+    pub(super) credential: Option<Credential>,
+    pub(super) namespace: Box<str>,
+}
+
+impl ListRequest {
+    pub(super) fn new(
+        reference: &ImageReference,
+        listing: Listing,
+        credential: Option<&Credential>,
+        namespace: &str,
+    ) -> Self {
+        let (reference, credential) = (reference.clone(), credential.cloned());
+        Self { reference, listing, credential, namespace: namespace.into() }
+    }
+
+    /// The name under which the list is kept.
+    pub(super) fn kept_as(&self) -> Box<str> {
+        match self.listing {
+            Listing::Tags => self.reference.name().into(),
+            // No repository has such a name: kept apart from the lists of tags.
+            Listing::Repositories => format!("{}/_catalog", self.reference.host()).into(),
+        }
+    }
+}
 
 /// The lists of tags.
 pub(super) struct TagLists {
     kept: Cache<Key, Entry>,
     limits: CacheLimits,
-    under_way: Arc<Semaphore>,
-    /// Whether those beyond wait, and are not turned away.
-    patient: bool,
+    under_way: Arc<Places>,
     metrics: Arc<RegistryMetrics>,
 }
 
@@ -66,6 +98,7 @@ impl Entry {
 
 impl TagLists {
     pub(super) fn new(limits: CacheLimits, patient: bool, metrics: Arc<RegistryMetrics>) -> Self {
+        let most = if patient { usize::MAX } else { MOST_UNDER_WAY };
         let weigh = |_: &Key, entry: &Entry| {
             let tags = entry.listed.as_ref().map_or(0, |list| list.tags.len());
             u32::try_from(1 + tags / 100).unwrap_or(u32::MAX)
@@ -77,8 +110,7 @@ impl TagLists {
                 .time_to_live(LONGEST)
                 .build(),
             limits,
-            under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
-            patient,
+            under_way: Arc::new(Places::new(most)),
             metrics,
         }
     }
@@ -89,10 +121,11 @@ impl TagLists {
     }
 
     /// A kept list, one that is under way, or a new one by `read`, which goes on in the background
-    /// when the deadline comes first.
+    /// when the deadline comes first. No namespace can take all places.
     pub(super) async fn get(
         &self,
         key: Key,
+        namespace: Box<str>,
         deadline: Instant,
         read: impl Future<Output = Result<Arc<TagList>, Outcome>> + Send + 'static,
     ) -> Result<Arc<TagList>, Outcome> {
@@ -103,14 +136,9 @@ impl TagLists {
         let failures = earlier.map_or(0, |entry| entry.failures);
         let (kept, limits) = (self.kept.clone(), self.limits.clone());
         let (under_way, metrics) = (Arc::clone(&self.under_way), Arc::clone(&self.metrics));
-        let patient = self.patient;
         let task = tokio::spawn(async move {
             let read = async {
-                let slot = match under_way.try_acquire() {
-                    Err(_) if patient => under_way.acquire().await.ok(),
-                    slot => slot.ok(),
-                };
-                let listed = if let Some(_slot) = slot {
+                let listed = if let Some(_place) = under_way.take(namespace) {
                     read.await
                 } else {
                     metrics.shed();

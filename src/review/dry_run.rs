@@ -33,9 +33,10 @@ impl ManifestSource for Unmetered<'_> {
         &self,
         image: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.0.repositories(image, credential, deadline)
+        self.0.repositories(image, credential, namespace, deadline)
     }
 
     fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
@@ -50,8 +51,9 @@ impl ManifestSource for Unmetered<'_> {
         &self,
         repository: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.0.tags(repository, credential, deadline)
+        self.0.tags(repository, credential, namespace, deadline)
     }
 }

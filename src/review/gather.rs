@@ -295,7 +295,8 @@ impl ReviewContext<'_> {
         if hides_nothing(reference.host()) {
             return RepositoryAccess::Readable;
         }
-        match self.sources.registry.tags(reference, credential.as_ref(), deadline).await {
+        match self.sources.registry.tags(reference, credential.as_ref(), namespace, deadline).await
+        {
             Ok(_) => RepositoryAccess::Readable,
             Err(_) => RepositoryAccess::NotSeen,
         }

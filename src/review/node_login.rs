@@ -34,7 +34,7 @@ pub async fn is_refused_to_anybody(
         // Gone since: then the repository itself has to tell, which may be hidden as well.
         Outcome::TagMissing { code: Some(_) } | Outcome::RepositoryMissing { code: Some(_) } => {
             let readable = hides_nothing(reference.host())
-                || registry.tags(reference, None, deadline).await.is_ok();
+                || registry.tags(reference, None, "", deadline).await.is_ok();
             Some(!readable)
         }
         _ => None,

@@ -49,21 +49,25 @@ pub trait ManifestSource: Send + Sync {
     }
 
     /// The repositories of the reference's registry, where it has a catalogue that this credential
-    /// may read; for hints only, and nothing of it is said that the user did not nearly write.
+    /// may read; for hints only, and nothing of it is said that the user did not nearly write. Namespaces
+    /// take turns.
     fn repositories(
         &self,
         _image: &ImageReference,
         _credential: Option<&Credential>,
+        _namespace: &str,
         _deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         Box::pin(std::future::ready(Err(Outcome::NoHost)))
     }
 
-    /// The tags of the reference's repository, for hints only; failing never changes a verdict.
+    /// The tags of the reference's repository, for hints only; failing never changes a verdict. Namespaces
+    /// take turns.
     fn tags(
         &self,
         repository: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>>;
 }

@@ -62,9 +62,10 @@ impl ManifestSource for Unproven<'_> {
         &self,
         repository: &ImageReference,
         _credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.0.registry.tags(repository, None, deadline)
+        self.0.registry.tags(repository, None, namespace, deadline)
     }
 }
 

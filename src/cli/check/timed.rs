@@ -60,9 +60,10 @@ impl ManifestSource for TimedSource<'_> {
         &self,
         image: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.registry.repositories(image, credential, deadline)
+        self.registry.repositories(image, credential, namespace, deadline)
     }
 
     fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
@@ -77,9 +78,10 @@ impl ManifestSource for TimedSource<'_> {
         &self,
         repository: &ImageReference,
         credential: Option<&Credential>,
+        namespace: &str,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.registry.tags(repository, credential, deadline)
+        self.registry.tags(repository, credential, namespace, deadline)
     }
 }
 

@@ -106,7 +106,10 @@ impl AdviceContext<'_> {
                 let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
                 let registry = self.context.sources.registry;
                 let wanted = self.context.as_asked(self.wanted);
-                registry.tags(&wanted, credential.as_ref(), until).await.ok()
+                registry
+                    .tags(&wanted, credential.as_ref(), self.context.subject.namespace, until)
+                    .await
+                    .ok()
             }
             None => None,
         };
@@ -143,8 +146,8 @@ impl AdviceContext<'_> {
         let Some(credential) = self.lister() else { return false };
         let wanted = self.context.as_asked(self.wanted);
         let registry = self.context.sources.registry;
-        let deadline = self.context.subject.deadline;
-        match registry.tags(&wanted, credential.as_ref(), deadline).await {
+        let (namespace, deadline) = (self.context.subject.namespace, self.context.subject.deadline);
+        match registry.tags(&wanted, credential.as_ref(), namespace, deadline).await {
             Ok(list) => list.tags.is_empty() && !list.truncated,
             Err(outcome) => matches!(outcome, Outcome::RepositoryMissing { code: Some(_) }),
         }
@@ -185,7 +188,10 @@ impl AdviceContext<'_> {
         let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
         let registry = context.sources.registry;
         let asked = context.as_asked(self.wanted);
-        let listed = registry.repositories(&asked, credential.as_ref(), until).await.ok()?;
+        let listed = registry
+            .repositories(&asked, credential.as_ref(), context.subject.namespace, until)
+            .await
+            .ok()?;
         let near = misspelt(&team, listed.tags.iter().map(|name| &**name));
         let (meant, _) = context.first_proven(&near, |image| image, Whose::Pod).await?;
         Some(Advice::meant_repository(meant))

@@ -87,7 +87,7 @@ fn an_open_registry(#[case] program: &str) {
             ),
             "{nowhere:?}"
         );
-        let tags = client.tags(&reference("shop/app:1.0"), None, soon()).await.unwrap();
+        let tags = client.tags(&reference("shop/app:1.0"), None, "shop", soon()).await.unwrap();
         let mut tags = tags.tags.clone();
         tags.retain(|tag| !tag.starts_with("sha256"));
         tags.sort();

@@ -181,3 +181,28 @@ async fn a_namespace_that_fills_all_look_ups_leaves_room_for_others() {
     let outcome = ask_for(Arc::clone(&client), "shop", well.reference("a/b:v1")).await;
     assert!(matches!(outcome, Outcome::Exists(_)), "{outcome:?}");
 }
+
+/// A tenant whose registries say nothing to any list of tags takes no other's advice away.
+#[tokio::test]
+async fn a_namespace_that_fills_all_lists_of_tags_leaves_room_for_others() {
+    let stuck: Vec<Scripted> = futures::future::join_all((0..6).map(|_| Scripted::start())).await;
+    for registry in &stuck {
+        registry.delay(Duration::from_secs(30));
+    }
+    let well = Scripted::start().await;
+    well.replies(|_| Some(reply(200, &[], r#"{"tags":["v1"]}"#)));
+    let all: Vec<&Scripted> = stuck.iter().chain([&well]).collect();
+    let client = RegistryClient::new(options(&all)).unwrap();
+    let mut noisy = tokio::task::JoinSet::new();
+    for n in 0..300 {
+        let (client, repository) =
+            (Arc::clone(&client), stuck[n % 6].reference(&format!("a/r{n}:v1")));
+        noisy.spawn(async move { client.tags(&repository, None, "noisy", soon()).await });
+    }
+    // A quarter is left, and what is beyond is turned away.
+    while client.metrics().shed_count() < 300 - 192 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let listed = client.tags(&well.reference("shop/app:v1"), None, "shop", soon()).await;
+    assert_eq!(listed.unwrap().tags, ["v1".into()]);
+}

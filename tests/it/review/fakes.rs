@@ -212,6 +212,7 @@ impl ManifestSource for World {
         &self,
         _: &ImageReference,
         _: Option<&Credential>,
+        _: &str,
         _: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         let tags = self.catalogue.clone();
@@ -222,6 +223,7 @@ impl ManifestSource for World {
         &self,
         repository: &ImageReference,
         credential: Option<&Credential>,
+        _: &str,
         _: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         let key = (repository.name().to_owned(), name_of(credential));
