@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
@@ -43,6 +44,10 @@ pub use watchfile::WatchedFiles;
 /// waits for a head, too: it must be the API server that closes it (after 90 s), or a review that
 /// sets out at that moment is lost.
 const HEAD_TIME: Duration = Duration::from_secs(120);
+/// Connections that the kernel holds until they are accepted; it caps them at `somaxconn`. A crowd must
+/// not fill them (the usual 128 are full within milliseconds): the API server's own connection would be
+/// dropped, and tried again a second later.
+const BACKLOG: u32 = 4096;
 /// Reviews on one HTTP/2 connection at a time.
 const STREAMS: u32 = 250;
 
@@ -54,9 +59,15 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds the address; port 0 takes any free port.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::bind(address).await?.into_std()?;
+    /// Binds the address, within a runtime; port 0 takes any free port.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?.into_std()?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

@@ -171,8 +171,8 @@ impl App {
             otlp,
             given,
             reload,
-            reviews: bind(listen).await?,
-            admin: bind(admin_listen).await?,
+            reviews: bind(listen)?,
+            admin: bind(admin_listen)?,
         })
     }
 
@@ -335,8 +335,8 @@ pub(super) fn clock() -> (Timestamp, Instant) {
     (Timestamp::now(), Instant::now())
 }
 
-async fn bind(address: std::net::SocketAddr) -> anyhow::Result<Bound> {
-    Bound::bind(address).await.with_context(|| format!("failed to listen on {address}"))
+fn bind(address: std::net::SocketAddr) -> anyhow::Result<Bound> {
+    Bound::bind(address).with_context(|| format!("failed to listen on {address}"))
 }
 
 fn place(target: ClusterTarget) -> Place {

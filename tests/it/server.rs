@@ -309,13 +309,13 @@ struct Served {
     refresh: tokio::task::JoinHandle<()>,
 }
 
-async fn serve(files: TlsFiles, certificates: bool) -> Served {
+fn serve(files: TlsFiles, certificates: bool) -> Served {
     let metrics = Arc::new(Metrics::new());
     let callers = Callers::new(vec![PathToken::new(TOKEN)], certificates);
     let routes =
         AdmissionRoutes::new(Arc::new(Scripted), callers, Arc::clone(&metrics), Limits::default());
     let tls = ServingTls::load(files, Timestamp::now(), Arc::clone(&metrics)).unwrap();
-    let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let refresh = tokio::spawn(tls.keep_fresh(Duration::from_millis(20)));
     let running = tokio::spawn({
@@ -357,7 +357,7 @@ async fn post(
 #[tokio::test]
 async fn a_self_signed_certificate_serves_http_1_and_2() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false).await;
+    let served = serve(certificate(directory.path()).files(None), false);
     let path = format!("/validate/{TOKEN}");
     for http1 in [true, false] {
         let client = builder(directory.path());
@@ -439,7 +439,7 @@ async fn a_certificate_is_reloaded_through_the_kubelets_symlink_swap_and_a_bad_o
         std::os::unix::fs::symlink(Path::new("..data").join(name), at(name)).unwrap();
     }
     let (certificate, key) = (at("tls.crt"), at("tls.key"));
-    let served = serve(TlsFiles { certificate, key, client_authorities: None }, false).await;
+    let served = serve(TlsFiles { certificate, key, client_authorities: None }, false);
     let authority = at("v1");
     let first = shown(&authority, served.address).await;
 
@@ -467,7 +467,7 @@ async fn a_client_certificate_is_proof_and_none_or_a_foreign_one_is_not() {
     let clients = tempfile::tempdir().unwrap();
     let authority = client_certificates(clients.path());
     client_certificates(theirs.path());
-    let served = serve(certificate(ours.path()).files(Some(authority)), true).await;
+    let served = serve(certificate(ours.path()).files(Some(authority)), true);
     let with = |directory: &Path| {
         let pem = std::fs::read(directory.join("client.pem")).unwrap();
         let identity = reqwest::Identity::from_pem(&pem).unwrap();
@@ -503,7 +503,7 @@ fn client_certificates(directory: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn a_handshake_that_never_comes_holds_nobody_up() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false).await;
+    let served = serve(certificate(directory.path()).files(None), false);
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(tokio::net::TcpStream::connect(served.address).await.unwrap());
@@ -523,7 +523,7 @@ async fn a_handshake_that_never_comes_holds_nobody_up() {
 #[tokio::test]
 async fn a_request_under_way_is_answered_when_the_server_stops_and_no_new_one_is_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false).await;
+    let served = serve(certificate(directory.path()).files(None), false);
     let client = builder(directory.path()).build().unwrap();
     let url = format!("https://{}/validate/{TOKEN}", served.address);
     let under_way = tokio::spawn(client.post(&url).body(with("SLOW")).send());
@@ -541,7 +541,7 @@ async fn a_request_under_way_is_answered_when_the_server_stops_and_no_new_one_is
 #[tokio::test]
 async fn a_connection_that_does_not_end_is_dropped_after_the_drain_time() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false).await;
+    let served = serve(certificate(directory.path()).files(None), false);
     let silent = tokio::net::TcpStream::connect(served.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     served.stop.cancel();

@@ -80,7 +80,7 @@ fn serve(mut news: watch::Receiver<Option<Material>>) -> u16 {
             taker.take(&pair(&news), Timestamp::now());
         }
     });
-    let bound = runtime().block_on(Bound::bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = bound.address().port();
     let callers = Callers::new(vec![PathToken::new(&first.token)], false);
     let routes =
