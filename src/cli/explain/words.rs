@@ -88,7 +88,7 @@ pub(super) fn remedy(
         advice.kind == AdviceKind::RegistryService && advice.message.contains("no ready endpoints")
     });
     if let Some(advice) = down.or_else(|| advice.iter().find(helps)) {
-        return sentence_of(&advice.message);
+        return sentence_of(&step_of(advice));
     }
     if let Some(step) = report.next_step() {
         return sentence_of(&step);
@@ -100,6 +100,20 @@ pub(super) fn remedy(
         (true, _) => sentence_of("see below who refuses its pods, and why"),
         (false, _) => "Nothing to do.".to_owned(),
     }
+}
+
+/// What to do by an advice, where its message says only what is.
+fn step_of(advice: &Advice) -> String {
+    let step = match advice.kind {
+        AdviceKind::RegistryService => "bring the registry's pods back",
+        AdviceKind::BuildJob if advice.command.is_some() => "run the build",
+        AdviceKind::FixSecret if advice.message.starts_with("secret `") => {
+            "make a pull secret that works"
+        }
+        AdviceKind::OtherSource if advice.message.starts_with('`') => "pull it from elsewhere",
+        _ => return advice.message.clone(),
+    };
+    format!("{step}: {}", advice.message)
 }
 
 /// The words of a refusal without what every refusal begins with.

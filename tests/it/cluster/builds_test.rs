@@ -128,6 +128,8 @@ impl Works {
             let mut told = told.filter(|one| one["message"].as_str().unwrap().contains(of));
             let shown = told.find_map(|one| one["command"].as_str());
             let shown = shown.ok_or_else(|| format!("{report:#}"))?;
+            let remedy = report["remedy"].as_str().unwrap();
+            assert!(remedy.starts_with("Run the build: "), "{report:#}");
             let ways = report["alternatives"].as_array().unwrap().iter();
             let mut ways = ways.chain([&report["commands"]]);
             assert!(ways.any(|way| *way == json!([shown])), "{report:#}");

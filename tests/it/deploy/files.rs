@@ -259,3 +259,14 @@ fn what_helps_against_blindness_is_a_value_of_the_chart() {
     }
     assert!(named >= 6, "{named}");
 }
+
+/// So is who reads the alert.
+#[test]
+fn the_alert_about_blindness_says_what_changes_each_reason() {
+    let alerts = read("deploy/chart/pullgate/templates/monitoring.yaml");
+    for reason in pullgate::pull::BlindReason::ALL {
+        let told =
+            format!("eq $labels.reason \\\"{}\\\" }}}}\" }}}}{}\n", reason.as_str(), reason.fix());
+        assert!(alerts.contains(&told), "{reason:?}: no {told}");
+    }
+}

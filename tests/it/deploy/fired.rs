@@ -112,6 +112,10 @@ fn alerts_about_registries_fire() {
     prometheus.fires("PullgateTlsFailsOnNodes", "registry=\"tls.example\"");
     prometheus.fires("PullgateCredentialsRejected", "registry=\"login.example\"");
     prometheus.fires("PullgateBlind", &format!("registry=\"{UNSEEN}\""));
+    let blind = prometheus.heard.iter().find(|line| line.starts_with("PullgateBlind ")).unwrap();
+    let told = blind.split_whitespace().collect::<Vec<_>>().join(" ");
+    let fix = ::pullgate::pull::BlindReason::Address.fix();
+    assert!(told.contains(&format!("{UNSEEN} (address); what changes it: {fix}")), "{told}");
     prometheus.fires("PullgatePullSecretExpires", "secret_namespace=\"shop\"");
     prometheus.fires("PullgatePullSecretExpires", "registry=\"shown.example\"");
     let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
