@@ -1,5 +1,6 @@
 //! Trouble of every kind at once, while reviews come in steadily: registries that hang, break off,
-//! answer garbage and errors; an API server that stands still or starts anew; a replica that is
+//! answer garbage and errors, change their certificates; names that nobody resolves; a wall clock that
+//! jumps; an API server that stands still or starts anew; a replica that is
 //! killed; a policy that cannot be read. Two replicas share the load as behind a Service.
 //!
 //! Whatever happens, no image that can be pulled is denied, every review is answered within its own
@@ -17,9 +18,11 @@ use crate::cluster::pullgate::{self, Proof, PullgateServer};
 use crate::cluster::{nodes, programs, runtime, skipped};
 use crate::registry::scripted::{Access, Scripted, user};
 
+mod around;
 mod load;
 mod trouble;
 
+use around::Around;
 use load::{Images, Load, Replicas};
 use trouble::Troubles;
 
@@ -44,10 +47,11 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// One registry that is always well, one that is not, and a private one that is not.
-fn registries() -> [Scripted; 3] {
+/// One registry that is always well, one that is not, a private one that is not, and one that is
+/// found by name.
+fn registries() -> [Scripted; 4] {
     let start = || runtime().block_on(Scripted::start());
-    let all = [start(), start(), start()];
+    let all = [start(), start(), start(), start()];
     for registry in &all {
         for nth in 0..load::TAGS {
             registry.put_image("team/app", &format!("v{nth}"), "linux", "amd64");
@@ -57,8 +61,12 @@ fn registries() -> [Scripted; 3] {
     all
 }
 
-fn replica(cluster: &ControlPlane) -> PullgateServer {
-    PullgateServer::start(cluster, Some(POLICY), Proof::PathToken, &[]).unwrap()
+fn replica(cluster: &ControlPlane, around: &Around) -> PullgateServer {
+    let flags = around.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let surroundings = around.surroundings();
+    PullgateServer::start_in(&surroundings, cluster, Some(POLICY), Proof::PathToken, &flags)
+        .unwrap()
 }
 
 /// Asks until a missing image is denied and one that is there is let through without a word, by
@@ -97,15 +105,22 @@ fn whatever_breaks_nothing_is_wrongly_denied_and_no_review_is_lost() {
         "type": "kubernetes.io/dockerconfigjson",
         "stringData": {".dockerconfigjson": auths.to_string()}}));
 
-    let replicas = Arc::new(Mutex::new(Replicas::new([replica(&cluster), replica(&cluster)])));
-    let images = Images::new(&registries);
+    let around = Around::new(&registries[3]);
+    if let Err(reason) = &around.named {
+        skipped(&format!("chaos without a registry that is found by name: {reason}"));
+    }
+    let pair = [replica(&cluster, &around), replica(&cluster, &around)];
+    let replicas = Arc::new(Mutex::new(Replicas::new(pair)));
+    let hosts = registries[..3].iter().map(Scripted::host).chain(around.named_host());
+    let images = Images::new(hosts.collect());
     let load = Load::new(Arc::clone(&replicas), images);
     is_as_it_should_be(&load, RECOVERY);
     let before = replicas.lock().unwrap().memory();
 
     let until = Instant::now() + Duration::from_secs(seconds);
     let running = load.start(rate, until);
-    let mut troubles = Troubles::new(seed, cluster, registries.to_vec(), Arc::clone(&replicas));
+    let mut troubles =
+        Troubles::new(seed, cluster, registries.to_vec(), around, Arc::clone(&replicas));
     troubles.make_until(until);
     let tally = runtime().block_on(running).unwrap();
     println!("chaos: {}; {tally}", troubles.summary());
@@ -115,7 +130,7 @@ fn whatever_breaks_nothing_is_wrongly_denied_and_no_review_is_lost() {
     assert_eq!(tally.lost, [""; 0], "no replica took them; {tally}");
     // It was trouble, and it was load.
     assert!(tally.answered as u64 >= seconds * rate / 2, "{tally}");
-    assert!(troubles.count() >= 5 && tally.allowed > 0, "{}", troubles.summary());
+    assert!(troubles.count() >= 6 && tally.allowed > 0, "{}", troubles.summary());
     is_as_it_should_be(&load, RECOVERY);
     let after = replicas.lock().unwrap().memory();
     assert!(after <= before + GROWTH, "{before} KiB before, {after} KiB after");

@@ -10,7 +10,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::NAMESPACE;
 use crate::cluster::pullgate::PullgateServer;
 use crate::cluster::runtime;
-use crate::registry::scripted::Scripted;
 
 /// Tags of each repository that are there.
 pub(super) const TAGS: u64 = 40;
@@ -95,13 +94,14 @@ pub(super) struct Images {
 }
 
 impl Images {
-    pub(super) fn new(registries: &[Scripted]) -> Self {
-        Self { hosts: registries.iter().map(Scripted::host).collect() }
+    /// Images of these registries.
+    pub(super) fn new(hosts: Vec<String>) -> Self {
+        Self { hosts }
     }
 
-    /// The nth image, and whether it is there. One in four is missing.
+    /// The nth image, and whether it is there. One in four of each registry is missing.
     fn nth(&self, nth: u64) -> (String, bool) {
-        let host = &self.hosts[usize::try_from(nth).unwrap() % self.hosts.len()];
+        let host = &self.hosts[usize::try_from(nth / 4).unwrap() % self.hosts.len()];
         let tag = nth * 7 % TAGS;
         let there = !nth.is_multiple_of(4);
         (format!("{host}/team/app:{}{tag}", if there { "v" } else { "none" }), there)
@@ -238,7 +238,7 @@ impl Load {
     pub(super) fn what_is_not_as_it_should_be(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for turn in 0..2 {
-            for nth in (1..=12).map(|nth| nth * 3 + nth % 3) {
+            for nth in 0..4 * self.images.hosts.len() as u64 {
                 let (image, there) = self.images.nth(nth);
                 let fate = runtime().block_on(send(&self.replicas, turn, 0, &image));
                 match fate {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use super::around::Around;
 use super::load::Replicas;
 use super::{POLICY, replica};
 use crate::cluster::control_plane::ControlPlane;
@@ -29,12 +30,19 @@ const REGISTRY: [&str; 9] = [
     "is slow",
 ];
 /// What goes wrong in the cluster.
-const CLUSTER: [&str; 4] = [
+const CLUSTER: [&str; 5] = [
     "API server stands still",
     "API server starts anew",
     "a replica is killed",
     "the policy cannot be read",
+    "the clock jumps",
 ];
+/// What goes wrong on the way to the registry that is found by name.
+const ON_THE_WAY: [&str; 3] =
+    ["names are not resolved", "its certificate is renewed", "its certificate is a stranger's"];
+/// Where a clock that jumps may land, in seconds from now: by a time zone, by days, by a battery that
+/// was empty.
+const JUMPS: [i64; 6] = [3600, -3600, 86_400 * 2, -86_400 * 2, 86_400 * 40, -86_400 * 365];
 
 /// Where chance comes from: one seed, one stream for each who draws.
 struct Chance(TestRng);
@@ -44,6 +52,7 @@ pub(super) struct Troubles {
     seed: u64,
     cluster: ControlPlane,
     registries: Vec<Scripted>,
+    around: Around,
     replicas: Arc<Mutex<Replicas>>,
     made: BTreeMap<&'static str, usize>,
 }
@@ -117,7 +126,7 @@ fn script(registry: &Scripted, trouble: &str) {
     }
 }
 
-/// Makes two registries sick in turn, one way after the other; what was made.
+/// Makes registries sick in turn, one way after the other; what was made.
 fn at_registries(
     mut chance: Chance,
     registries: &[Scripted],
@@ -126,7 +135,7 @@ fn at_registries(
 ) -> Vec<&'static str> {
     let mut made = Vec::new();
     while Instant::now() < until {
-        let sick = &registries[1 + chance.below(2)];
+        let sick = &registries[1 + chance.below(registries.len() - 1)];
         let what = REGISTRY[chance.below(REGISTRY.len())];
         script(sick, what);
         made.push(what);
@@ -143,9 +152,10 @@ impl Troubles {
         seed: u64,
         cluster: ControlPlane,
         registries: Vec<Scripted>,
+        around: Around,
         replicas: Arc<Mutex<Replicas>>,
     ) -> Self {
-        Self { seed, cluster, registries, replicas, made: BTreeMap::new() }
+        Self { seed, cluster, registries, around, replicas, made: BTreeMap::new() }
     }
 
     /// How much was made.
@@ -174,12 +184,20 @@ impl Troubles {
             // Every kind comes once before any comes again.
             if order.is_empty() {
                 order = CLUSTER.to_vec();
+                if self.around.named.is_ok() {
+                    order.extend(ON_THE_WAY);
+                }
             }
             let what = order.swap_remove(chance.below(order.len()));
             let stands_still = first.take_if(|_| what == CLUSTER[0]);
             let time = stands_still.unwrap_or_else(|| chance.a_while(longest));
             *self.made.entry(what).or_default() += 1;
-            self.in_the_cluster(what, time);
+            if ON_THE_WAY.contains(&what) {
+                self.on_the_way(what, time);
+            } else {
+                let jump = JUMPS[chance.below(JUMPS.len())];
+                self.in_the_cluster(what, time, jump);
+            }
             std::thread::sleep(chance.a_while(longest));
         }
         for what in registries.join().unwrap() {
@@ -187,7 +205,25 @@ impl Troubles {
         }
     }
 
-    fn in_the_cluster(&mut self, what: &str, time: Duration) {
+    fn on_the_way(&self, what: &str, time: Duration) {
+        let Ok((names, front)) = &self.around.named else { return };
+        match what {
+            "names are not resolved" => {
+                names.be_silent(true);
+                std::thread::sleep(time);
+                names.be_silent(false);
+            }
+            "its certificate is renewed" => front.renew(true),
+            "its certificate is a stranger's" => {
+                front.renew(false);
+                std::thread::sleep(time);
+                front.renew(true);
+            }
+            other => unreachable!("{other}"),
+        }
+    }
+
+    fn in_the_cluster(&mut self, what: &str, time: Duration, jump: i64) {
         match what {
             "API server stands still" => {
                 let id = self.cluster.process_ids()[1];
@@ -198,8 +234,13 @@ impl Troubles {
             "API server starts anew" => self.cluster.restart_api_server().unwrap(),
             "a replica is killed" => {
                 self.replicas.lock().unwrap().kill();
-                let new = replica(&self.cluster);
+                let new = replica(&self.cluster, &self.around);
                 self.replicas.lock().unwrap().replace(new);
+            }
+            "the clock jumps" => {
+                self.around.clock.set(jump);
+                std::thread::sleep(time);
+                self.around.clock.set(0);
             }
             "the policy cannot be read" => {
                 self.replicas.lock().unwrap().write_policy("spec: [this is no policy");

@@ -44,6 +44,15 @@ pub enum Proof {
     ClientCertificate,
 }
 
+/// What a server finds around it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// A command that runs the command behind it.
+    pub within: Vec<String>,
+    /// Variables besides its own.
+    pub variables: Vec<(&'static str, String)>,
+}
+
 /// A running webhook server.
 #[derive(Debug)]
 pub struct PullgateServer {
@@ -63,16 +72,28 @@ impl PullgateServer {
         proof: Proof,
         more: &[&str],
     ) -> Result<Self, String> {
+        Self::start_in(&Surroundings::default(), cluster, policy, proof, more)
+    }
+
+    /// The same in surroundings of its own.
+    pub fn start_in(
+        around: &Surroundings,
+        cluster: &ControlPlane,
+        policy: Option<&str>,
+        proof: Proof,
+        more: &[&str],
+    ) -> Result<Self, String> {
         for _ in 1..3 {
-            match Self::start_once(cluster, policy, proof, more) {
+            match Self::start_once(around, cluster, policy, proof, more) {
                 Err(reason) if reason.contains("in use") => {}
                 started => return started,
             }
         }
-        Self::start_once(cluster, policy, proof, more)
+        Self::start_once(around, cluster, policy, proof, more)
     }
 
     fn start_once(
+        around: &Surroundings,
         cluster: &ControlPlane,
         policy: Option<&str>,
         proof: Proof,
@@ -84,8 +105,16 @@ impl PullgateServer {
             let path = folder.path().join(name);
             fs::write(&path, text).map(|()| path).map_err(|error| format!("{name}: {error}"))
         };
-        let mut command = Command::new(binary());
+        let mut command = match around.within.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         command
+            .envs(around.variables.iter().map(|(name, value)| (name, value)))
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{listen}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
