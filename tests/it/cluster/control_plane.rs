@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -112,7 +113,8 @@ impl ControlPlane {
     /// Stops the API server and starts it again at the same address: every watch is cut, and the
     /// new one does not know what happened before it.
     pub fn restart_api_server(&mut self) -> Result<(), String> {
-        self.api_server.terminate(PATIENCE);
+        // It would wait a minute for connections that clients keep open.
+        self.api_server.terminate(Duration::from_secs(3));
         let [url, etcd_url] = &self.urls;
         self.api_server = start_api_server(&self.programs, self.folder.path(), url, etcd_url, &[])?;
         let admin = self.kubectl(ADMIN);
