@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{base, objects, one, program, read, root};
 
@@ -191,6 +191,21 @@ fn templates_ask_no_cluster_and_make_nothing_by_chance() {
             let mut words = text.split(|c: char| c.is_whitespace() || "(){}|".contains(c));
             assert!(!words.any(|word| word == forbidden), "{} uses {forbidden}", path.display());
         }
+    }
+}
+
+#[test]
+fn secrets_are_listed_only_where_somebody_wants_them() {
+    let Some(helm) = program("helm") else { return };
+    for (values, verbs) in [
+        (&[][..], json!(["get"])),
+        (&["policy.advice.listSecrets=false"][..], json!(["get"])),
+        (&["policy.advice.listSecrets=true"][..], json!(["get", "list"])),
+    ] {
+        let objects = render(&helm, values).unwrap();
+        let role = one(&objects, "ClusterRole", "pullgate-pull-secrets");
+        assert_eq!(role["rules"][0]["resources"], json!(["secrets"]));
+        assert_eq!(role["rules"][0]["verbs"], verbs, "{values:?}");
     }
 }
 

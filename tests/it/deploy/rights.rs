@@ -52,13 +52,20 @@ fn nothing_more_is_permitted_than_is_used() {
         format!("--audit-log-path={}", log.display()),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let values =
-        ["policyFrom.kind=PullgatePolicy", "mutation.enabled=true", "policy.advice.events=true"];
+    let values = [
+        "policyFrom.kind=PullgatePolicy",
+        "mutation.enabled=true",
+        "policy.advice.events=true",
+        "policy.advice.listSecrets=true",
+    ];
     let Some(deployed) = Deployed::start_with(&values, &arguments) else { return };
     // What is only watched where it is known.
     super::tekton::define(&deployed.kubectl);
     let registry = Registry::start(deployed.cluster.programs(), Access::Basic).unwrap();
     deployed.cluster.namespace_called("shop", &[]);
+    // Who asks may see what is in it.
+    let bind = ["create", "rolebinding", "ann", "--clusterrole=view", "--user=ann", "-n", "shop"];
+    deployed.kubectl.run(&bind).ok().unwrap();
     deployed.kubectl.create(&registry.pull_secret("login", "shop", PULLER));
     let account = r#"{"imagePullSecrets":[{"name":"login"}]}"#;
     let account = ["patch", "-n", "shop", "serviceaccount", "default", "-p", account];
@@ -82,6 +89,16 @@ fn nothing_more_is_permitted_than_is_used() {
             "containers": [{"name": "c", "image": missing}]}}}});
     let (status, answer) = replica.post(&endpoint, &review).unwrap();
     assert!(status == 200 && answer.contains("warnings"), "{answer}");
+    // One whose login is refused: another one of the namespace is looked for.
+    let wrong = (PULLER.0, "wrong", "");
+    deployed.kubectl.create(&registry.pull_secret("wrong", "shop", wrong));
+    let spec = json!({"imagePullSecrets": [{"name": "wrong"}], "serviceAccountName": "default",
+        "containers": [{"name": "c", "image": registry.image("shop/app:1")}]});
+    eventually("a secret that works", || {
+        let (status, answer) = replica.post(&endpoint, &review_of("shop", &spec)).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        answer.contains("rejects the credentials")
+    });
     // Registries behind Services that nobody answers for: by name and by address. The range is
     // closed, so that nothing is dialled.
     deployed.kubectl.create(&json!({"apiVersion": "v1", "kind": "Service",
