@@ -32,6 +32,7 @@ mod service_accounts;
 mod list_once;
 mod try_out;
 mod usage;
+mod warnings;
 mod watch;
 mod shapes;
 

@@ -7,6 +7,7 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::client::Connection;
+use super::warnings;
 use crate::history::{Memory, ReportTarget};
 use crate::kube_views::is_namespace_name;
 use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
@@ -71,39 +72,9 @@ async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -
         }
         _ => return Recalled::Not("the API server refuses the dry run that asks"),
     }
-    let warnings = response.headers().get_all(http::header::WARNING).iter();
-    let texts: Vec<String> =
-        warnings.filter_map(|warning| text_of(warning.to_str().ok()?)).collect();
+    let texts = warnings::texts(response.headers());
     match memory_of_warnings(texts.iter().map(String::as_str)) {
         Some(memory) => Recalled::Memory(Box::new(memory)),
         None => Recalled::Not("no Pullgate that knows answers for this namespace"),
-    }
-}
-
-/// The text of a `Warning` header: `299 - "text"`, with backslashes before quotation marks and
-/// backslashes.
-fn text_of(header: &str) -> Option<String> {
-    let (_, rest) = header.split_once('"')?;
-    let mut text = String::with_capacity(rest.len());
-    let mut letters = rest.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' => return Some(text),
-            '\\' => text.push(letters.next()?),
-            other => text.push(other),
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_of_a_warning() {
-        assert_eq!(text_of(r#"299 - "a \"b\" \\c""#).as_deref(), Some(r#"a "b" \c"#));
-        assert_eq!(text_of("299 - none"), None);
-        assert_eq!(text_of(r#"299 - "cut"#), None);
     }
 }

@@ -1,12 +1,12 @@
 //! One pod that is created for show: what the API server, and whoever it asks, says of it.
 
 use http::Request;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::CONTENT_TYPE;
 use kube::client::Body;
 use serde::Deserialize;
 
-use super::CALL_TIME;
 use super::client::{ApiError, ClusterError, Connection};
+use super::{CALL_TIME, warnings};
 
 /// What came of a pod that was created for show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,32 +44,12 @@ pub async fn try_out(
         let refusal = (!head.status.is_success()).then(|| {
             serde_json::from_slice::<Refusal>(&body).map(|one| one.message).unwrap_or_default()
         });
-        Ok(TriedOut { status: head.status.as_u16(), refusal, warnings: warnings(&head.headers) })
+        Ok(TriedOut {
+            status: head.status.as_u16(),
+            refusal,
+            warnings: warnings::texts(&head.headers),
+        })
     };
     // The API server itself waits for its webhooks, ten seconds at most.
     tokio::time::timeout(CALL_TIME * 4, call).await.map_err(|_late| ClusterError::Late)?
-}
-
-/// The texts of `Warning` headers (RFC 7234, 5.5), as the API server writes them: `299 - "text"`.
-fn warnings(headers: &HeaderMap) -> Vec<String> {
-    let all = headers.get_all("warning").iter().filter_map(|value| value.to_str().ok());
-    all.filter_map(|value| {
-        let quoted = value.splitn(3, ' ').nth(2)?.trim();
-        let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
-        Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
-    })
-    .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_are_read_as_the_api_server_writes_them() {
-        let mut headers = HeaderMap::new();
-        headers.append("warning", r#"299 - "image a b: \"quoted\"""#.parse().unwrap());
-        headers.append("warning", "garbage".parse().unwrap());
-        assert_eq!(warnings(&headers), [r#"image a b: "quoted""#]);
-    }
 }

@@ -14,6 +14,7 @@ mod files;
 mod fired;
 mod foreign;
 mod helm;
+mod helm_test;
 mod image;
 mod kept;
 mod load;

@@ -133,8 +133,8 @@ impl Deployed {
         // Its own image is in use too, and nothing beyond this machine is to be asked for it.
         let values = [values, &["image.repository=127.0.0.1:9/pullgate"]].concat();
         let objects = render(&helm, &values).unwrap();
+        cluster.namespace_called("pullgate", &[]);
         let deployed = Self { cluster, kubectl, objects, folder: process::folder("deployed") };
-        deployed.cluster.namespace_called("pullgate", &[]);
         let (definitions, rest): (Vec<&Value>, Vec<&Value>) = deployed
             .objects
             .iter()
@@ -149,6 +149,14 @@ impl Deployed {
         Some(deployed)
     }
 
+    /// What somebody else has installed: these objects of the chart.
+    pub(super) fn of(cluster: ControlPlane, objects: Vec<Value>) -> Self {
+        let (kubectl, folder) = (cluster.admin(), process::folder("deployed"));
+        let deployed = Self { cluster, kubectl, objects, folder };
+        deployed.write_kubeconfig();
+        deployed
+    }
+
     /// Applies objects as a GitOps tool does.
     pub(super) fn apply(&self, objects: &[&Value]) {
         if objects.is_empty() {
@@ -159,10 +167,14 @@ impl Deployed {
         self.kubectl.run_with(&apply, &list.to_string()).ok().unwrap();
     }
 
-    /// A kubeconfig with a token of the deployed ServiceAccount.
     fn write_kubeconfig(&self) {
+        self.write_kubeconfig_of("pullgate");
+    }
+
+    /// A kubeconfig with a token of a ServiceAccount that is deployed.
+    pub(super) fn write_kubeconfig_of(&self, account: &str) -> std::path::PathBuf {
         let kubectl = &self.kubectl;
-        let token = kubectl.run(&["create", "token", "pullgate", "-n", "pullgate"]).ok().unwrap();
+        let token = kubectl.run(&["create", "token", account, "-n", "pullgate"]).ok().unwrap();
         let config = kubectl.run(&["config", "view", "--raw", "-o", "json"]).ok().unwrap();
         let config: Value = serde_json::from_str(&config).unwrap();
         let text = json!({
@@ -173,7 +185,12 @@ impl Deployed {
             "users": [{"name": "u", "user": {"token": token.trim()}}],
             "contexts": [{"name": "deployed", "context": {"cluster": "c", "user": "u"}}],
         });
-        std::fs::write(self.folder.path().join("kubeconfig"), text.to_string()).unwrap();
+        let path = self.folder.path().join(match account {
+            "pullgate" => "kubeconfig",
+            other => other,
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        path
     }
 
     /// Starts a replica with the Deployment's arguments and these besides, and waits until it is
