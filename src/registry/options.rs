@@ -190,7 +190,7 @@ impl Default for LoadLimits {
         Self {
             lookups: 2048,
             waiting_per_registry: 1536,
-            concurrency_per_registry: 64,
+            concurrency_per_registry: 128,
             longest_queue: Duration::from_secs(60),
             requests_per_second: 100,
             request_burst: 2000,

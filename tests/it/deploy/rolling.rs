@@ -20,6 +20,8 @@ const SKIPPED: &str = "skipped.example.com/a/b:1";
 /// What the webhook configuration says, and some time for a busy machine.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const SLACK: Duration = Duration::from_millis(1500);
+/// How long a kubelet waits before it starts a container again that died twice within minutes.
+const BACK_OFF: Duration = Duration::from_secs(10);
 
 pub(super) fn values(port: u16) -> [String; 4] {
     [
@@ -187,6 +189,45 @@ fn whatever_is_away_no_pod_waits_longer_than_the_time_out() {
         assert_eq!(answer["response"]["allowed"], image != REFUSED, "{image}: {body}");
     }
     denies(&api, "everything is as before");
+}
+
+#[test]
+fn with_fail_two_kills_of_all_replicas_stop_watched_namespaces_and_no_others() {
+    let balancer = Balancer::start();
+    let values = values(balancer.port);
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let Some(deployed) = Deployed::start(&values) else { return };
+    deployed.route_to_loopback();
+    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    let [shop, own, system] = ["shop", "pullgate", "kube-system"]
+        .map(|namespace| Api::<Pod>::namespaced(deployed.api(), namespace));
+    let start = |round: u32| {
+        ["a", "b"].map(|name| {
+            let replica = deployed.replica(&format!("r-{round}{name}"), &[]);
+            balancer.add(&replica);
+            replica
+        })
+    };
+    for round in 0..2 {
+        let both = start(round);
+        denies(&shop, "a denial");
+        // Dropped is killed, without a farewell.
+        drop(both);
+    }
+    let died = Instant::now();
+    while died.elapsed() < BACK_OFF {
+        let began = Instant::now();
+        let refused = runtime().block_on(create(&shop, SKIPPED)).unwrap_err();
+        assert!(refused.contains("failed calling webhook"), "{refused}");
+        assert!(began.elapsed() < TIMEOUT + SLACK, "{:?}", began.elapsed());
+        for spared in [&own, &system] {
+            runtime().block_on(create(spared, SKIPPED)).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let _back = start(2);
+    denies(&shop, "as before");
+    runtime().block_on(create(&shop, SKIPPED)).unwrap();
 }
 
 #[test]
