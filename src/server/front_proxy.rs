@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -101,15 +101,18 @@ impl FrontProxy {
         let known = self.0.load();
         let Some(known) = known.as_ref() else { return false };
         let FrontProxyTrust { user_headers, group_headers, .. } = &known.trust;
-        let values = |names: &[String]| -> Vec<Vec<u8>> {
-            let all = names.iter().flat_map(|name| headers.get_all(name.as_str()));
-            all.map(|value| value.as_bytes().to_vec()).collect()
-        };
-        let mut groups = values(group_headers);
-        groups.sort_unstable();
-        values(user_headers) == [API_SERVER.as_bytes()]
-            && groups == ITS_GROUPS.map(|group| group.as_bytes().to_vec())
+        values(headers, user_headers).eq([API_SERVER.as_bytes()])
+            && values(headers, group_headers).count() == ITS_GROUPS.len()
+            && ITS_GROUPS
+                .iter()
+                .all(|group| values(headers, group_headers).any(|value| value == group.as_bytes()))
     }
+}
+
+/// All values of these headers.
+fn values<'a>(headers: &'a HeaderMap, names: &'a [String]) -> impl Iterator<Item = &'a [u8]> {
+    let all = names.iter().flat_map(|name| headers.get_all(name.as_str()));
+    all.map(HeaderValue::as_bytes)
 }
 
 fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {

@@ -1,10 +1,12 @@
 //! The chart as helm itself installs, upgrades and removes it, on a real API server: the policy as
 //! an object, what Pullgate writes at run time kept, and nothing left behind.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::chart::render;
 use super::{program, root};
@@ -24,6 +26,34 @@ const VALUES: [&str; 6] = [
     "mutation.enabled=true",
     "image.repository=127.0.0.1:9/pullgate",
 ];
+
+/// helm, as the administrator of a cluster runs it.
+pub(super) struct Helm {
+    program: PathBuf,
+    folder: TempDir,
+    kubeconfig: PathBuf,
+}
+
+impl Helm {
+    pub(super) fn new(program: PathBuf, cluster: &ControlPlane) -> Self {
+        Self { program, folder: process::folder("helm"), kubeconfig: cluster.kubeconfig(ADMIN) }
+    }
+
+    /// Runs it in Pullgate's namespace, with these values of the chart.
+    pub(super) fn run(&self, words: &[&str], values: &[&str]) -> Finished {
+        let mut command = Command::new(&self.program);
+        process::clean_environment(&mut command, self.folder.path());
+        command.env("KUBECONFIG", &self.kubeconfig).args(words);
+        command.args(["--namespace", "pullgate"]);
+        command.args(values.iter().flat_map(|value| ["--set", value]));
+        process::run(&mut command, "", PATIENCE * 2)
+    }
+}
+
+/// Where the chart is.
+pub(super) fn chart() -> String {
+    root().join("deploy/chart/pullgate").display().to_string()
+}
 
 /// Every object that the chart makes and that the cluster has: kind, namespace, name.
 fn there(kubectl: &Kubectl, objects: &[Value]) -> Vec<String> {
@@ -46,19 +76,10 @@ fn helm_installs_upgrades_and_removes_the_chart_with_its_policy_as_an_object() {
     };
     let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
     let kubectl = cluster.admin();
-    let folder = process::folder("helm");
-    let chart = root().join("deploy/chart/pullgate").display().to_string();
-    let run = |words: &[&str], more: &[&str]| -> Finished {
-        let mut command = Command::new(&helm);
-        process::clean_environment(&mut command, folder.path());
-        command.env("KUBECONFIG", cluster.kubeconfig(ADMIN)).args(words);
-        command.args(["--namespace", "pullgate"]);
-        for value in more {
-            command.args(["--set", value]);
-        }
-        process::run(&mut command, "", PATIENCE * 2)
-    };
+    let chart = chart();
     let objects = render(&helm, &VALUES).unwrap();
+    let helm = Helm::new(helm, &cluster);
+    let run = |words: &[&str], values: &[&str]| helm.run(words, values);
     cluster.namespace_called("pullgate", &[]);
 
     // In one go helm refuses, says why, and leaves nothing.
@@ -162,19 +183,10 @@ fn an_uninstall_takes_the_way_through_the_aggregation_layer_along() {
     };
     let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
     let kubectl = cluster.admin();
-    let folder = process::folder("helm");
-    let chart = root().join("deploy/chart/pullgate").display().to_string();
-    let run = |words: &[&str]| {
-        let mut command = Command::new(&helm);
-        process::clean_environment(&mut command, folder.path());
-        command.env("KUBECONFIG", cluster.kubeconfig(ADMIN)).args(words);
-        command.args(["--namespace", "pullgate"]);
-        process::run(&mut command, "", PATIENCE * 2).ok().unwrap();
-    };
+    let helm = Helm::new(helm, &cluster);
     let values = ["policyCheck.enabled=false", VALUES[5]];
-    let set = values.iter().flat_map(|value| ["--set", value]);
     cluster.namespace_called("pullgate", &[]);
-    run(&["install", "pullgate", &chart].into_iter().chain(set).collect::<Vec<_>>());
+    helm.run(&["install", "pullgate", &chart()], &values).ok().unwrap();
 
     // The leader writes the bundle that lets the aggregation layer trust it.
     let client = super::kept::client(&cluster);
@@ -192,7 +204,7 @@ fn an_uninstall_takes_the_way_through_the_aggregation_layer_along() {
     assert!(written.get("caBundle").is_none(), "{written}");
     assert_eq!(written["service"]["path"], "/apis/admission.pullgate.dev/v1/validate");
 
-    run(&["uninstall", "pullgate"]);
+    helm.run(&["uninstall", "pullgate"], &[]).ok().unwrap();
     super::kept::wait_for("no APIService", || {
         let left = kubectl.run(&["get", "apiservice", service, "--ignore-not-found", "-o", "name"]);
         left.stdout.trim().is_empty().then_some(())

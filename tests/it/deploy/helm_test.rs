@@ -8,9 +8,10 @@ use serde_json::json;
 use super::balancer::Balancer;
 use super::chart::render;
 use super::deployed::Deployed;
+use super::helm::{Helm, chart};
 use super::kept::wait_for;
-use super::{program, root, strings};
-use crate::cluster::control_plane::{ADMIN, ControlPlane};
+use super::{program, strings};
+use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::process::{self, Finished};
 use crate::cluster::{PATIENCE, pullgate};
 
@@ -50,23 +51,14 @@ fn helm_test_says_whether_the_api_server_asks() {
     let values = [&port, "policyCheck.enabled=false", "image.repository=127.0.0.1:9/pullgate"];
     let cluster = ControlPlane::start(apiserver.parent().unwrap()).unwrap();
     cluster.namespace_called("pullgate", &[]);
-    let (folder, config) = (process::folder("helm"), cluster.kubeconfig(ADMIN));
-    let run = |words: &[&str]| -> Command {
-        let mut command = Command::new(&helm);
-        process::clean_environment(&mut command, folder.path());
-        command.env("KUBECONFIG", &config).args(words).args(["--namespace", "pullgate"]);
-        command
-    };
-    let chart = root().join("deploy/chart/pullgate").display().to_string();
-    let set: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
-    let install = [&["install", "pullgate", &chart], &set[..]].concat();
-    process::run(&mut run(&install), "", PATIENCE * 2).ok().unwrap();
-    let deployed = Deployed::of(cluster, render(&helm, &values).unwrap());
+    let objects = render(&helm, &values).unwrap();
+    let helm = Helm::new(helm, &cluster);
+    helm.run(&["install", "pullgate", &chart()], &values).ok().unwrap();
+    let deployed = Deployed::of(cluster, objects);
     deployed.route_to_loopback();
     let test = || -> (Finished, Finished) {
-        let mut command = run(&["test", "pullgate", "--timeout=40s"]);
         std::thread::scope(|scope| {
-            let helm = scope.spawn(move || process::run(&mut command, "", PATIENCE * 2));
+            let helm = scope.spawn(|| helm.run(&["test", "pullgate", "--timeout=40s"], &[]));
             let asks = play_the_kubelet(&deployed);
             (helm.join().unwrap(), asks)
         })

@@ -44,6 +44,17 @@ pub(super) async fn create(api: &Api<Pod>, image: &str) -> Result<(), String> {
     api.create(&dry, &pod(image)).await.map(drop).map_err(|error| error.to_string())
 }
 
+/// An installation behind a balancer that enforces in `shop`, and without which no pod is made there.
+fn enforced() -> Option<(Deployed, Balancer)> {
+    let balancer = Balancer::start();
+    let values = values(balancer.port);
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let deployed = Deployed::start(&values)?;
+    deployed.route_to_loopback();
+    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    Some((deployed, balancer))
+}
+
 /// Waits until Pullgate itself denies: an error alone may be the API server's, which reached nobody.
 fn denies(api: &Api<Pod>, what: &str) {
     eventually(what, || {
@@ -70,12 +81,7 @@ async fn load(api: Api<Pod>, stop: Arc<AtomicBool>, done: Arc<AtomicU32>) -> Vec
 
 #[test]
 fn a_rolling_restart_under_load_fails_no_review_and_no_verdict() {
-    let balancer = Balancer::start();
-    let values = values(balancer.port);
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let Some(deployed) = Deployed::start(&values) else { return };
-    deployed.route_to_loopback();
-    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    let Some((deployed, balancer)) = enforced() else { return };
     let more = ["--lame-duck-seconds=2"];
     let mut running: Vec<_> =
         ["r-0", "r-1"].map(|name| (name.to_owned(), deployed.replica(name, &more))).into();
@@ -136,12 +142,7 @@ fn signal(id: u32, name: &str) {
 
 #[test]
 fn whatever_is_away_no_pod_waits_longer_than_the_time_out() {
-    let balancer = Balancer::start();
-    let values = values(balancer.port);
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let Some(deployed) = Deployed::start(&values) else { return };
-    deployed.route_to_loopback();
-    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    let Some((deployed, balancer)) = enforced() else { return };
     let replica = deployed.replica("r-0", &["--allow-address=127.0.0.0/8"]);
     balancer.add(&replica);
     let endpoint = deployed.endpoint();
@@ -193,12 +194,7 @@ fn whatever_is_away_no_pod_waits_longer_than_the_time_out() {
 
 #[test]
 fn with_fail_two_kills_of_all_replicas_stop_watched_namespaces_and_no_others() {
-    let balancer = Balancer::start();
-    let values = values(balancer.port);
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let Some(deployed) = Deployed::start(&values) else { return };
-    deployed.route_to_loopback();
-    deployed.cluster.namespace_called("shop", &[("pullgate.dev/mode", "enforce")]);
+    let Some((deployed, balancer)) = enforced() else { return };
     let [shop, own, system] = ["shop", "pullgate", "kube-system"]
         .map(|namespace| Api::<Pod>::namespaced(deployed.api(), namespace));
     let start = |round: u32| {
