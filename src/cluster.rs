@@ -10,6 +10,7 @@ mod events;
 mod store;
 mod feeds;
 mod get;
+mod kept_policy;
 mod health;
 mod namespaces;
 mod related;
@@ -58,6 +59,7 @@ use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
+pub use kept_policy::KeptPolicy;
 pub use list_once::{Survey, read_object};
 pub use owners::FailingPod;
 pub use policies::{ListedPolicy, PolicyNews, PolicySource, list_policies};

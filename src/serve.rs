@@ -20,6 +20,7 @@ mod certificates;
 mod collector;
 mod certificate_flags;
 mod policy;
+mod kept_policy;
 mod reports;
 mod knowledge;
 mod ranges;

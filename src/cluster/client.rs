@@ -33,6 +33,9 @@ pub enum ClusterError {
     /// The status of an object could not be written.
     #[error("failed to write the status of an object")]
     Status(#[source] ApiError),
+    /// The policy that was last accepted could not be read or written.
+    #[error("failed to read or write the ConfigMap with the policy in force")]
+    KeptPolicy(#[source] ApiError),
     /// The API server did not answer in time.
     #[error("the API server did not answer in time")]
     Late,

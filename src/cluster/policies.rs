@@ -8,15 +8,15 @@ use std::time::Instant;
 use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::CALL_TIME;
 use super::client::{ApiError, ClusterError, Connection};
 use super::progress::WatchProgress;
 use super::watch::{self as watching, Feed, Source, WatchError, WatchTuning};
-use crate::policy::{PolicyError, PullgatePolicy, PullgatePolicyStatus};
+use crate::policy::{API_VERSION, KIND, PolicyError, PullgatePolicy, PullgatePolicyStatus};
 use crate::telemetry::Metrics;
 
 /// Where the objects are.
@@ -34,8 +34,9 @@ pub enum PolicyNews {
     Document {
         /// Its generation: changes with what was written, not with the status.
         generation: Option<i64>,
-        /// What it says, or what is wrong with it.
-        read: Result<Arc<PullgatePolicy>, PolicyError>,
+        /// What it says, with the document by itself (what somebody wrote, and nothing that the API
+        /// server added), or what is wrong with it.
+        read: Result<(Arc<PullgatePolicy>, Arc<str>), PolicyError>,
         /// Its status as it is written.
         status: PullgatePolicyStatus,
     },
@@ -108,6 +109,8 @@ impl PolicySource {
 struct Wire {
     metadata: WireMeta,
     #[serde(default)]
+    spec: Value,
+    #[serde(default)]
     status: PullgatePolicyStatus,
 }
 
@@ -172,7 +175,7 @@ impl Feed for PolicyFeed {
             let read = PullgatePolicy::parse(object, &format!("PullgatePolicy {}", self.name));
             self.tell(PolicyNews::Document {
                 generation: wire.metadata.generation,
-                read: read.map(Arc::new),
+                read: read.map(|read| (Arc::new(read), document(&self.name, &wire.spec).into())),
                 status: wire.status,
             });
         }
@@ -183,6 +186,15 @@ impl Feed for PolicyFeed {
         self.tell(PolicyNews::Missing);
         Ok(())
     }
+}
+
+/// The document without what the API server added to it.
+fn document(name: &str, spec: &Value) -> String {
+    let mut document = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}});
+    if !spec.is_null() {
+        document["spec"] = spec.clone();
+    }
+    format!("{document:#}\n")
 }
 
 /// One object of a list.

@@ -7,7 +7,8 @@ use clap::Args;
 pub struct OwnFlags {
     /// Secret of its own namespace in which Pullgate keeps the token of the webhook's path, and
     /// its authority and certificate unless --tls-cert is given. It makes and renews them, and
-    /// writes path and CA bundle into the webhook configurations
+    /// writes path and CA bundle into the webhook configurations. The policy in force is kept beside
+    /// it, in NAME-policy-in-force
     #[arg(
         long,
         env = "PULLGATE_OWN_SECRET",
@@ -48,7 +49,7 @@ pub struct OwnFlags {
 /// The names of what Pullgate keeps of its own in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnSettings {
-    /// The Secret, and the Lease beside it.
+    /// The Secret, and the Lease beside it; the `ConfigMap` with the policy in force is named after it.
     pub secret: String,
     /// The namespace.
     pub namespace: String,

@@ -80,7 +80,8 @@ pub struct ServeFlags {
     pub policy: Option<PathBuf>,
 
     /// Name of the PullgatePolicy object of the cluster to work by; it is watched, and what becomes of
-    /// it is written into its status. Until there is one the default policy is in force
+    /// it is written into its status. Until there is one the policy that was last accepted is in force,
+    /// or the default policy where there was none
     #[arg(
         long,
         env = "PULLGATE_POLICY_FROM_CLUSTER",

@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::blind::Spots;
+use super::kept_policy::{self, Accepted, Recalled};
 use super::plausible::Found;
 use super::wiring::told;
-use crate::cluster::{Cluster, PolicyNews, PolicySource};
+use crate::cluster::{Cluster, Connection, KeptPolicy, PolicyNews, PolicySource, WatchTuning};
 use crate::history::RegistryScoreSummary;
 use crate::policy::{
     GivenFiles, PolicyError, PullgatePolicy, PullgatePolicyStatus, StatusFacts, listed_words,
 };
 use crate::pull::BlindSpot;
 use crate::registry::{RegistryClient, RegistryPolicy};
-use crate::serve::registries;
+use crate::serve::{OwnSettings, registries};
 use crate::server::WatchedFiles;
 use crate::telemetry::Metrics;
 
@@ -30,6 +32,8 @@ const SCORED_REGISTRIES: usize = 64;
 const SCORED_VERDICTS: usize = 32;
 /// Between two writes of the status, whatever happens.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// Between two questions for the policy that was last accepted.
+const RECALL_EVERY: Duration = Duration::from_secs(5);
 
 /// Brings new policies to all who work by them.
 #[derive(Clone)]
@@ -38,11 +42,14 @@ pub(super) struct ActivePolicy {
     pub(super) registry: Arc<RegistryClient>,
     pub(super) given: GivenFiles,
     pub(super) metrics: Arc<Metrics>,
+    /// Where it is told that a document was accepted.
+    pub(super) accepted: Arc<watch::Sender<Accepted>>,
 }
 
 impl ActivePolicy {
     /// Puts a policy in force; the fields that say `listed` of files that were not given.
-    pub(super) fn put(&self, policy: PullgatePolicy) -> Vec<String> {
+    /// `document`: its text, if somebody wrote one.
+    pub(super) fn put(&self, policy: PullgatePolicy, document: Accepted) -> Vec<String> {
         let (policy, fields) = policy.without_files(self.given);
         if !fields.is_empty() {
             tracing::warn!("{}", listed_words(&fields));
@@ -50,6 +57,9 @@ impl ActivePolicy {
         self.metrics.listed_without_files(fields.len());
         self.registry.take_directions(directions(&policy));
         self.policy.store(Arc::new(policy));
+        if document.is_some() {
+            self.accepted.send_replace(document);
+        }
         fields
     }
 }
@@ -64,17 +74,66 @@ pub(super) fn parse(file: &WatchedFiles) -> Result<PullgatePolicy, PolicyError> 
     PullgatePolicy::parse(&file.text(), &file.path().display().to_string())
 }
 
+/// Where policies come from, and where the one that was last accepted is kept.
+pub(super) struct Sources {
+    file: Option<WatchedFiles>,
+    object: Option<PolicySource>,
+    kept: Option<KeptPolicy>,
+}
+
+impl Sources {
+    /// At most a file or the name of an object.
+    pub(super) fn new(
+        (file, name): (Option<WatchedFiles>, Option<String>),
+        connection: &Connection,
+        own: Option<&OwnSettings>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self {
+            file,
+            object: name.map(|name| PolicySource::new(connection, &name, metrics)),
+            kept: own.map(|own| KeptPolicy::beside(connection, &own.namespace, &own.secret)),
+        }
+    }
+
+    /// The document in the file, if there is one.
+    pub(super) fn document(&self) -> Accepted {
+        self.file.as_ref().map(|file| file.text().into())
+    }
+
+    /// What has to run so that new policies come into force.
+    pub(super) fn tasks(
+        self,
+        (in_force, reload): (ActivePolicy, Duration),
+        knowledge: (Found, Spots),
+        leads: Option<watch::Receiver<bool>>,
+        score: impl Fn() -> Vec<RegistryScoreSummary> + Send + Sync + 'static,
+    ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+        let Self { file, object, kept } = self;
+        let mut tasks: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
+        if let Some((kept, leads)) = kept.clone().zip(leads.clone()) {
+            let accepted = in_force.accepted.subscribe();
+            tasks.push(("kept policy", Box::pin(kept_policy::keep(kept, accepted, leads))));
+        }
+        if let Some(file) = file {
+            tasks.push(("policy", Box::pin(follow_file(file, reload, in_force.clone()))));
+        }
+        if let Some(source) = object {
+            tasks.push(("policy watch", Box::pin(source.watch(WatchTuning::default()))));
+            let follow = follow_cluster(source, kept, in_force, knowledge, leads, score);
+            tasks.push(("policy", Box::pin(follow)));
+        }
+        tasks
+    }
+}
+
 /// Takes what a file newly says into force.
-pub(super) async fn follow_file(
-    mut file: WatchedFiles,
-    every: Duration,
-    in_force: ActivePolicy,
-    metrics: Arc<Metrics>,
-) {
+async fn follow_file(mut file: WatchedFiles, every: Duration, in_force: ActivePolicy) {
+    let metrics = Arc::clone(&in_force.metrics);
     metrics.policy_current(true);
     loop {
         file.changed(every).await;
-        let taken = parse(&file).map(|new| drop(in_force.put(new)));
+        let taken = parse(&file).map(|new| drop(in_force.put(new, Some(file.text().into()))));
         metrics.policy_current(taken.is_ok());
         told("policy", &metrics, taken.err());
     }
@@ -82,18 +141,21 @@ pub(super) async fn follow_file(
 
 /// Takes what the object of the cluster says into force, and writes its status where this replica
 /// leads.
-pub(super) async fn follow_cluster(
+async fn follow_cluster(
     source: PolicySource,
+    kept: Option<KeptPolicy>,
     in_force: ActivePolicy,
     (contradictions, blind): (Found, Spots),
     mut leads: Option<watch::Receiver<bool>>,
-    score: impl Fn() -> Vec<RegistryScoreSummary> + Send,
+    score: impl Fn() -> Vec<RegistryScoreSummary> + Send + Sync,
 ) {
     let mut news = source.news();
     let metrics = Arc::clone(&in_force.metrics);
     metrics.policy_current(false);
     let mut object = Object {
         source,
+        kept,
+        trouble_told: false,
         in_force,
         metrics,
         contradictions,
@@ -105,6 +167,7 @@ pub(super) async fn follow_cluster(
     let mut writing = Writing::default();
     loop {
         let heard = news.borrow_and_update().clone();
+        let asks_again = object.recall(&heard).await;
         object.hear(&heard);
         let leading = leads.as_mut().is_some_and(|leads| *leads.borrow_and_update());
         if !leading {
@@ -114,6 +177,7 @@ pub(super) async fn follow_cluster(
             PolicyNews::Document { generation, status, .. } if leading => {
                 writing.write(&object, generation, status, &score).await
             }
+            _ if asks_again => RECALL_EVERY,
             _ => SCORE_EVERY,
         };
         tokio::select! {
@@ -149,6 +213,10 @@ async fn changed(leads: &mut Option<watch::Receiver<bool>>) {
 /// What was made of the object so far.
 struct Object {
     source: PolicySource,
+    /// Where the policy that was last accepted is kept, until it was looked at.
+    kept: Option<KeptPolicy>,
+    /// Whether it was told that it cannot be looked at.
+    trouble_told: bool,
     in_force: ActivePolicy,
     metrics: Arc<Metrics>,
     /// What was last heard, without the status.
@@ -164,6 +232,30 @@ struct Object {
 }
 
 impl Object {
+    /// Begins with the policy that was last accepted, where the object is gone or cannot be used and
+    /// nothing of it was taken yet; whether that has to be asked for again.
+    async fn recall(&mut self, heard: &PolicyNews) -> bool {
+        let usable =
+            matches!(heard, PolicyNews::Unheard | PolicyNews::Document { read: Ok(_), .. });
+        let Some(kept) = self.kept.as_ref().filter(|_| !usable && !self.taken) else {
+            return false;
+        };
+        match kept_policy::recall(kept, &mut self.trouble_told).await {
+            Recalled::NotYet => return true,
+            Recalled::Nothing => {}
+            Recalled::Policy(policy, document) => {
+                tracing::info!(
+                    place = kept.place(),
+                    "took the policy that was last accepted into force"
+                );
+                self.without_files = self.in_force.put(*policy, Some(document));
+                self.taken = true;
+            }
+        }
+        self.kept = None;
+        false
+    }
+
     /// Takes it in, unless it is nothing new.
     fn hear(&mut self, heard: &PolicyNews) {
         let mut heard = heard.clone();
@@ -177,8 +269,9 @@ impl Object {
         let stays = if self.taken { "the one before" } else { "the default policy" };
         match &heard {
             PolicyNews::Unheard => {}
-            PolicyNews::Document { read: Ok(policy), .. } => {
-                self.without_files = self.in_force.put(PullgatePolicy::clone(policy));
+            PolicyNews::Document { read: Ok((policy, document)), .. } => {
+                let document = Some(Arc::clone(document));
+                self.without_files = self.in_force.put(PullgatePolicy::clone(policy), document);
                 self.taken = true;
                 self.metrics.policy_current(true);
                 self.metrics.reloaded("policy", true);

@@ -21,7 +21,7 @@ use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use super::{blind, callers, failing, front_proxy, knowledge};
-use crate::cluster::{Cluster, Connection, Place, PolicySource, WatchTuning};
+use crate::cluster::{Cluster, Connection, Place, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
@@ -57,8 +57,7 @@ pub(super) struct App {
     concerns: Waiting,
     callers: Callers,
     token_file: Option<WatchedFiles>,
-    policy_file: Option<WatchedFiles>,
-    policy_object: Option<PolicySource>,
+    policies: policy::Sources,
     tls: ServingTls,
     tls_source: TlsSource,
     own: Option<(Own, Option<Vec<u8>>)>,
@@ -124,11 +123,12 @@ impl App {
         };
         let connection = Connection::to(place(target)).await?;
         let front_proxy = front_proxy.map(|known| (connection.client().clone(), known));
+        let places = (policy_file, policy_name);
+        let policies = policy::Sources::new(places, &connection, own.as_ref(), &metrics);
         let kept = (tls == TlsSource::Kept, aggregated);
         let own = own.map(|own| Own::new(&connection, own, kept, &metrics));
         let leads = own.as_ref().map(Own::leads);
         let reports = policy_reports.map(|kind| Reports::in_cluster(&connection, kind));
-        let policy_object = policy_name.map(|name| PolicySource::new(&connection, &name, &metrics));
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
         let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
@@ -159,8 +159,7 @@ impl App {
             concerns,
             callers,
             token_file,
-            policy_file,
-            policy_object,
+            policies,
             tls: serving,
             tls_source: tls,
             own: own.map(|own| (own, authorities)),
@@ -200,8 +199,10 @@ impl App {
             registry: self.registry.clone(),
             given: self.given,
             metrics: self.metrics.clone(),
+            accepted: Arc::default(),
         };
-        in_force.put(PullgatePolicy::clone(&in_force.policy.load()));
+        let document = self.policies.document();
+        in_force.put(PullgatePolicy::clone(&in_force.policy.load()), document);
         let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
             tasks.spawn(async move {
                 task.await;
@@ -248,22 +249,11 @@ impl App {
             let (callers, metrics) = (self.callers.clone(), self.metrics.clone());
             forever("path token", Box::pin(callers::follow(file, reload, callers, metrics)));
         }
-        if let Some(file) = self.policy_file {
-            let follow = policy::follow_file(file, reload, in_force.clone(), self.metrics.clone());
-            forever("policy", Box::pin(follow));
-        }
-        if let Some(source) = self.policy_object {
-            forever("policy watch", Box::pin(source.watch(WatchTuning::default())));
-            forever(
-                "policy",
-                Box::pin(policy::follow_cluster(
-                    source,
-                    in_force,
-                    (found, spots),
-                    self.leads,
-                    move || policy::score(&scored),
-                )),
-            );
+        let score = move || policy::score(&scored);
+        for (name, task) in
+            self.policies.tasks((in_force, reload), (found, spots), self.leads, score)
+        {
+            forever(name, task);
         }
         for (name, task) in collector::tasks(audit.zip(leads), self.otlp, &self.metrics) {
             forever(name, task);

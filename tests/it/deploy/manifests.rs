@@ -284,6 +284,10 @@ fn nothing_is_permitted_but_what_is_called() {
         called.insert(right(group, resource, "get", "pullgate"));
         called.insert(right(group, resource, "update", "pullgate"));
     }
+    called.insert(right("", "configmaps", "create", ""));
+    for verb in ["get", "patch"] {
+        called.insert(right("", "configmaps", verb, "pullgate-policy-in-force"));
+    }
     assert_eq!(own, called);
 }
 

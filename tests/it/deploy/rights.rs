@@ -42,6 +42,26 @@ fn asked(log: &std::path::Path) -> BTreeSet<Right> {
     found
 }
 
+/// What is lost of the Secret is made anew, and so are all objects that the chart declares for what
+/// Pullgate keeps.
+fn lose_its_own(deployed: &Deployed) {
+    let before = deployed.token().unwrap();
+    let lost = r#"[{"op":"remove","path":"/data/token"}]"#;
+    let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
+    deployed.kubectl.run(&removal).ok().unwrap();
+    eventually("a new token", || deployed.token().is_some_and(|token| token != before));
+    for kept in ["secret", "lease"] {
+        deployed.kubectl.run(&["delete", kept, "-n", "pullgate", "pullgate"]).ok().unwrap();
+        eventually(kept, || deployed.kubectl.get(&[kept, "-n", "pullgate", "pullgate"]).is_ok());
+    }
+    let kept = ["configmap", "-n", "pullgate", "pullgate-policy-in-force"];
+    deployed.kubectl.run(&[&["delete"], &kept[..]].concat()).ok().unwrap();
+    let edit = r#"{"spec":{"exceptionNotice":"48h"}}"#;
+    let edit = ["patch", "pullgatepolicy", "pullgate", "--type=merge", "-p", edit];
+    deployed.kubectl.run(&edit).ok().unwrap();
+    eventually("the policy in force", || deployed.kubectl.get(&kept).is_ok());
+}
+
 #[test]
 fn nothing_more_is_permitted_than_is_used() {
     let folder = process::folder("recorded");
@@ -111,17 +131,7 @@ fn nothing_more_is_permitted_than_is_used() {
         let (status, answer) = replica.post(&endpoint, &review_of("shop", &spec)).unwrap();
         assert_eq!(status, 200, "{answer}");
     }
-    // What is lost of the Secret is made anew, and so are both objects that the chart declares for
-    // it.
-    let before = deployed.token().unwrap();
-    let lost = r#"[{"op":"remove","path":"/data/token"}]"#;
-    let removal = ["patch", "secret", "-n", "pullgate", "pullgate", "--type=json", "-p", lost];
-    deployed.kubectl.run(&removal).ok().unwrap();
-    eventually("a new token", || deployed.token().is_some_and(|token| token != before));
-    for kept in ["secret", "lease"] {
-        deployed.kubectl.run(&["delete", kept, "-n", "pullgate", "pullgate"]).ok().unwrap();
-        eventually(kept, || deployed.kubectl.get(&[kept, "-n", "pullgate", "pullgate"]).is_ok());
-    }
+    lose_its_own(&deployed);
 
     let granted: BTreeSet<Right> = ["pullgate", "pullgate-pull-secrets"]
         .iter()
