@@ -163,14 +163,15 @@ build() { # folder
 
 # --- definitions -------------------------------------------------------------------------
 defined=(cert-manager.io_certificates cert-manager.io_issuers
-  monitoring.coreos.com_prometheusrules monitoring.coreos.com_servicemonitors tekton.dev_tasks)
+  monitoring.coreos.com_prometheusrules monitoring.coreos.com_servicemonitors tekton.dev_tasks
+  openreports.io_reports wgpolicyk8s.io_policyreports)
 
 module_folder() { # module path -> where its content is; fetched, and compared with go.sum
   go mod download -json "$1" | sed -nE 's/^\t"Dir": "(.*)",?$/\1/p'
 }
 
 take_definitions() { # nothing is compiled
-  local stamp=$stamps/definitions to=$bin/definitions want name from cert monitoring tekton complete=1
+  local stamp=$stamps/definitions to=$bin/definitions want name from cert monitoring tekton reports kyverno complete=1
   want=$(fingerprint definitions)
   for name in "${defined[@]}"; do [[ -f $to/$name.yaml ]] || complete=0; done
   if [[ $complete == 1 && -f $stamp && $(cat "$stamp") == "$want" ]]; then
@@ -184,12 +185,17 @@ take_definitions() { # nothing is compiled
   cert=$(module_folder github.com/cert-manager/cert-manager)
   monitoring=$(module_folder github.com/prometheus-operator/prometheus-operator)
   tekton=$(module_folder github.com/tektoncd/pipeline)
+  reports=$(module_folder github.com/openreports/reports-api)
+  # The working group's own module is in no proxy; who shows its reports ships its definition.
+  kyverno=$(module_folder github.com/kyverno/kyverno)
   cd "$root"
   for name in "${defined[@]}"; do
     case $name in
       cert-manager*) from=$cert/deploy/crds/$name.yaml ;;
       monitoring*) from=$monitoring/example/prometheus-operator-crd/$name.yaml ;;
       tekton.dev_tasks) from=$tekton/config/300-crds/300-task.yaml ;;
+      openreports*) from=$reports/config/crd/$name.yaml ;;
+      wgpolicyk8s*) from=$kyverno/config/crds/policyreport/$name.yaml ;;
     esac
     install -m 644 "$from" "$to/$name.yaml"
   done

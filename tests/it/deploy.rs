@@ -21,6 +21,7 @@ mod load;
 mod manifests;
 mod policy_object;
 mod release;
+mod reports;
 mod rights;
 mod rolling;
 mod rotation;

@@ -12,7 +12,9 @@ use crate::cluster::registry::{Access, OTHER, PULLER, Registry};
 fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
     let values = ["audit.seconds=1", "policyReports.enabled=true"];
     let Some(deployed) = Deployed::start(&values) else { return };
-    deployed.apply(&[&report_definition()]);
+    let Some(()) = super::reports::define(&deployed, "wgpolicyk8s.io_policyreports") else {
+        return;
+    };
     let programs = deployed.cluster.programs();
     let open = Registry::start(programs, Access::Anonymous).unwrap();
     let private = Registry::start(programs, Access::Basic).unwrap();
@@ -106,39 +108,4 @@ fn a_deleted_tag_and_a_login_that_is_refused_are_noticed_while_pods_run() {
     assert_eq!(output.matches(loaded).count(), 1, "told once");
     assert!(!output.contains("app:never"), "what never ran is audited");
     assert!(!output.contains("wrong"));
-}
-
-/// The definition of `PolicyReport`, as strict as the working group's v1alpha2 about what a result is.
-fn report_definition() -> serde_json::Value {
-    let text = json!({"type": "string"});
-    let count = json!({"type": "integer"});
-    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
-    let times = json!({"nanos": {"type": "integer", "format": "int32"},
-                       "seconds": {"type": "integer", "format": "int64"}});
-    let result = json!({
-        "source": text, "policy": text, "rule": text, "category": text, "message": text,
-        "scored": {"type": "boolean"},
-        "severity": one_of(&["high", "medium", "low"]),
-        "result": one_of(&["pass", "fail", "warn", "error", "skip"]),
-        "properties": {"type": "object", "additionalProperties": text},
-        "timestamp": {"type": "object", "required": ["nanos", "seconds"], "properties": times},
-    });
-    let results = json!({"type": "object", "required": ["policy"], "properties": result});
-    let summary =
-        json!({"pass": count, "fail": count, "warn": count, "error": count, "skip": count});
-    let schema = json!({"type": "object", "properties": {
-        "summary": {"type": "object", "properties": summary},
-        "results": {"type": "array", "items": results}}});
-    let approved = "https://github.com/kubernetes-sigs/wg-policy-prototypes";
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "policyreports.wgpolicyk8s.io",
-                     "annotations": {"api-approved.kubernetes.io": approved}},
-        "spec": {
-            "group": "wgpolicyk8s.io", "scope": "Namespaced",
-            "names": {"kind": "PolicyReport", "plural": "policyreports", "singular": "policyreport"},
-            "versions": [{"name": "v1alpha2", "served": true, "storage": true,
-                          "schema": {"openAPIV3Schema": schema}}],
-        },
-    })
 }
