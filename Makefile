@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live cluster-bin oracle model chaos fuzz bench clean need-cargo
+.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live image-live cluster-bin oracle model chaos fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -60,6 +60,9 @@ demo: need-cargo ## Play the demo: a real API server asks Pullgate, kubectl show
 
 live: ## Compare what is denied with what a real kubelet pulls (root, Linux on amd64)
 	@tests/live/run.sh
+
+image-live: image-scratch ## Run that image under a real kubelet, installed by helm (root, Linux on amd64)
+	@tests/live/run.sh image target/image.tar
 
 cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm
 	@tests/cluster/build.sh

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # `make test`: everything, step by step, with the time of each and the sum of all tests in the
 # last line. Stops at the first step that fails; the line is printed then as well.
+#
+# The image comes last: an optimised build takes about ten minutes of two processors, and its node
+# three more where nothing is built yet. Where they would not end within PULLGATE_TEST_MINUTES (60),
+# they are skipped, which is said and counted.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -54,6 +58,14 @@ tests() { # command ...
   return "$status"
 }
 
+skip() { # what, reason
+  echo "skipped: $1: $2"
+  skipped=$((skipped + 1))
+}
+
+# Whether so many minutes are left.
+left() { (((${PULLGATE_TEST_MINUTES:-60} - $1) * 60 > SECONDS)); }
+
 cluster_is_there() {
   local program
   for program in kube-apiserver kube-controller-manager kubectl etcd registry registry-ggcr registry-v2 helm alerts definitions/cert-manager.io_issuers.yaml; do
@@ -80,13 +92,37 @@ if [[ -x tests/oracle/build.sh ]]; then
   step "our own Go code (go vet, gofmt)" own_go_code_is_fine
 fi
 
-started=$SECONDS
-echo "== tests (cargo test; the cluster tests among them)"
-if tests cargo test --locked --no-fail-fast; then
-  echo "-- tests: ok, $(elapsed $((SECONDS - started)))"
+suite() { # title, command ...: a step that is tests
+  local title=$1 started=$SECONDS
+  shift
+  echo "== $title"
+  if tests "$@"; then
+    echo "-- $title: ok, $(elapsed $((SECONDS - started)))"
+  else
+    [[ $failed != 0 ]] || failed=1
+    echo "-- $title: FAILED, $(elapsed $((SECONDS - started)))"
+    finish 1
+  fi
+}
+
+suite "tests (cargo test; the cluster tests among them)" cargo test --locked --no-fail-fast
+
+if ! left 15; then
+  skip "the image of the optimised program, and that under a real kubelet" \
+    "the steps before took $(elapsed $SECONDS); make image-live"
+  finish 0
+fi
+step "image of the optimised program, without a base (make image-scratch)" make image-scratch
+PULLGATE_IMAGE_LAYOUT=$PWD/target/image suite "what is in it, and that it is at most 20 MB" \
+  cargo test --locked --test it deploy::image::an_image_without_a_base -- --nocapture
+
+if ! reasons=$(tests/live/run.sh --check 2>&1); then
+  skip "the image under a real kubelet" "${reasons//$'\n'/; }"
+elif ! left 5; then
+  skip "the image under a real kubelet" "the steps before took $(elapsed $SECONDS); make image-live"
 else
-  [[ $failed != 0 ]] || failed=1
-  echo "-- tests: FAILED, $(elapsed $((SECONDS - started)))"
-  finish 1
+  step "the image under a real kubelet (tests/live/run.sh image)" \
+    tests/live/run.sh image target/image.tar
+  passed=$((passed + 1))
 fi
 finish 0

@@ -85,7 +85,7 @@ func run(roots, archs list, f facts, out, archive string) error {
 	}
 	named := layout.WithAnnotations(map[string]string{
 		"org.opencontainers.image.ref.name": tagOf(f.name),
-		"io.containerd.image.name":          f.name,
+		"io.containerd.image.name":          full(f.name),
 	})
 	if len(roots) == 1 {
 		platform := layout.WithPlatform(v1.Platform{OS: "linux", Architecture: archs[0]})
@@ -104,6 +104,18 @@ func run(roots, archs list, f facts, out, archive string) error {
 		return err
 	}
 	return os.WriteFile(archive, content, 0o644)
+}
+
+// The name as runtimes keep it: a short one is Docker Hub's to them.
+func full(name string) string {
+	host, rest, found := strings.Cut(name, "/")
+	switch {
+	case !found:
+		return "docker.io/library/" + name
+	case host != "localhost" && !strings.ContainsAny(host, ".:"):
+		return "docker.io/" + host + "/" + rest
+	}
+	return name
 }
 
 func tagOf(name string) string {

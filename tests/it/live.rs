@@ -1,5 +1,6 @@
 //! `make live`: a real kubelet beside Pullgate. Every pod is made twice at the same moment, and what
-//! Pullgate denied is compared with what the kubelet did within a minute.
+//! Pullgate denied is compared with what the kubelet did within a minute. `make image-live`: the
+//! container image on that kubelet, installed by helm.
 //!
 //! Shares the harness of the cluster tests. `tests/live/run.sh` opens the namespaces that it runs in.
 
@@ -15,6 +16,8 @@
 
 #[allow(dead_code, reason = "this program uses a part of the harness")]
 mod cluster;
+#[path = "live/installed.rs"]
+mod installed;
 #[path = "live/node.rs"]
 mod node;
 #[path = "live/twins.rs"]
@@ -61,7 +64,14 @@ fn main() -> ExitCode {
     cluster::end_on_signal();
     let started = Instant::now();
     let say = |what: &str| println!("{:6.1} s  {what}", started.elapsed().as_secs_f32());
-    let code = match play(&say) {
+    let mut arguments = std::env::args().skip(1);
+    let played = match (arguments.next().as_deref(), arguments.next()) {
+        (Some("image"), Some(archive)) => {
+            installed::play(&say, &archive).map(|()| ExitCode::SUCCESS)
+        }
+        _ => play(&say),
+    };
+    let code = match played {
         Ok(code) => code,
         Err(reason) => {
             eprintln!("{reason}");

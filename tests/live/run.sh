@@ -3,6 +3,10 @@
 # plane of the cluster tests. Every pod is made twice at the same moment: for the kubelet, and as a
 # dry run that Pullgate judges under enforcement. README.md beside this script says what is compared.
 #
+#   tests/live/run.sh                  the twins
+#   tests/live/run.sh image ARCHIVE    the container image in this archive, installed by helm
+#   tests/live/run.sh --check          only whether it can run here
+#
 # Nothing leaves the machine: the network namespace has no route. Whatever was started ends with the
 # one process that is the PID namespace's first, Ctrl-C included.
 set -euo pipefail
@@ -15,7 +19,7 @@ lacks() {
 }
 [[ $(uname -s) == Linux ]] || lacks "Linux: a kubelet runs nowhere else"
 [[ $(uname -m) == x86_64 ]] || lacks "an amd64 processor: the images of the test hold a program for it"
-[[ $(id -u) == 0 ]] || lacks "root: a kubelet makes mounts and control groups (try: sudo make live)"
+[[ $(id -u) == 0 ]] || lacks "root: a kubelet makes mounts and control groups (try sudo)"
 command -v cargo >/dev/null || lacks "cargo. Install Rust 1.89 or newer (https://rustup.rs)"
 for program in unshare mount ip; do
   command -v "$program" >/dev/null || lacks "$program (packages util-linux and iproute2)"
@@ -28,8 +32,16 @@ unshare --mount --net --uts --ipc --pid --fork --mount-proc true 2>/dev/null || 
   exit 2
 }
 
-PULLGATE_CLUSTER_MODULES="kubernetes etcd registry node containerd runc" tests/cluster/build.sh
-echo "pullgate (debug build) and the player of the twins"
+command -v go >/dev/null && command -v "${CC:-cc}" >/dev/null || {
+  echo "missing: go and a C compiler: the node is built from Go modules, and runc needs both" >&2
+  exit 2
+}
+[[ ${1:-} != --check ]] || exit 0
+
+modules="kubernetes etcd registry node containerd runc"
+[[ ${1:-} != image ]] || modules+=" helm"
+PULLGATE_CLUSTER_MODULES=$modules tests/cluster/build.sh
+echo "pullgate (debug build) and the player"
 cargo build --locked --quiet --bin pullgate --example live
 
 export PULLGATE_CLUSTER_BIN=${PULLGATE_CLUSTER_BIN:-$PWD/target/cluster/bin}

@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use crate::cluster::control_plane::{ADMIN, ControlPlane};
 use crate::cluster::process::{self, Process};
-use crate::cluster::{free_port, wait_until};
+use crate::cluster::{PATIENCE, free_port, wait_until};
 
 /// The name of the node.
 pub const NODE: &str = "pullgate-live";
 /// Its address, which the script gave to the loopback interface: a kubelet refuses 127.0.0.1.
-const ADDRESS: &str = "10.200.0.1";
+pub const ADDRESS: &str = "10.200.0.1";
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Stands for every network plug-in, also under the name `loopback`.
@@ -84,6 +84,13 @@ impl Node {
     pub fn last_words(&self) -> String {
         [&self.kubelet, &self.containerd].map(|process| process::tail(process.log())).join("\n\n")
     }
+}
+
+/// Runs containerd's own client in the namespace of Kubernetes' images.
+pub fn ctr(programs: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(programs.join("ctr"));
+    command.args(["--address", SOCKET, "--namespace", "k8s.io"]).args(arguments);
+    process::run(&mut command, "", PATIENCE).ok()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
