@@ -19,6 +19,8 @@ mod reports;
 mod rewriters;
 mod runtime_classes;
 mod nodes;
+mod overview;
+mod identities;
 mod owners;
 mod pages;
 mod policies;
@@ -59,6 +61,7 @@ use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
+pub use identities::IdentityError;
 pub use kept_policy::KeptPolicy;
 pub use list_once::{Survey, read_object};
 pub use owners::FailingPod;

@@ -19,8 +19,8 @@ pub use facts::{
     VisibleHistory,
 };
 pub use index::{
-    FailingWorkload, HealthIndex, IndexSize, Limits, OwnerKind, Refusal, RegistryCounts, Rewrite,
-    Snapshot, SnapshotError, Trend, TroubleKind, UsedImage,
+    FailingImage, FailingWorkload, HealthIndex, IndexSize, KnownImage, Limits, OwnerKind, Refusal,
+    RegistryCounts, Rewrite, Snapshot, SnapshotError, Trend, TroubleKind, UsedImage,
 };
 pub use memory::{Memory, MemoryTag};
 pub use related::{

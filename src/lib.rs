@@ -58,6 +58,7 @@ pub mod cluster;
 pub mod registry;
 pub mod pki;
 pub mod server;
+pub mod web;
 pub mod node;
 // The programs.
 pub mod serve;

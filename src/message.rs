@@ -3,9 +3,11 @@
 mod cause;
 mod limits;
 mod line;
+mod observed;
 mod stats;
 
 pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
 pub use line::{Finding, MAX_HEAD, lines};
+pub use observed::{as_sentence, containers, observed, observed_at_large};
 pub use stats::{FailureStats, NodesFailing, StatsScope};

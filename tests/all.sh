@@ -58,6 +58,19 @@ tests() { # command ...
   return "$status"
 }
 
+suite() { # title, command ...: a step that is tests
+  local title=$1 started=$SECONDS
+  shift
+  echo "== $title"
+  if tests "$@"; then
+    echo "-- $title: ok, $(elapsed $((SECONDS - started)))"
+  else
+    [[ $failed != 0 ]] || failed=1
+    echo "-- $title: FAILED, $(elapsed $((SECONDS - started)))"
+    finish 1
+  fi
+}
+
 skip() { # what, reason
   echo "skipped: $1: $2"
   skipped=$((skipped + 1))
@@ -92,18 +105,7 @@ if [[ -x tests/oracle/build.sh ]]; then
   step "our own Go code (go vet, gofmt)" own_go_code_is_fine
 fi
 
-suite() { # title, command ...: a step that is tests
-  local title=$1 started=$SECONDS
-  shift
-  echo "== $title"
-  if tests "$@"; then
-    echo "-- $title: ok, $(elapsed $((SECONDS - started)))"
-  else
-    [[ $failed != 0 ]] || failed=1
-    echo "-- $title: FAILED, $(elapsed $((SECONDS - started)))"
-    finish 1
-  fi
-}
+step "a browser for the tests of the page" tests/browser.sh
 
 suite "tests (cargo test; the cluster tests among them)" cargo test --locked --no-fail-fast
 

@@ -11,6 +11,7 @@ mod published;
 mod score;
 mod steps;
 mod subject;
+mod web;
 mod words;
 
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ commands to paste.";
 
 /// Flags of `pullgate explain`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
     about = "Explain a pull failure, or what was observed of an image in the cluster",
     long_about = ABOUT,
@@ -77,6 +79,14 @@ pub(super) struct ExplainFlags {
     /// not vouched for
     #[arg(long, group = "question")]
     enforcement: bool,
+
+    /// Everything as a page to look at in a browser on this machine, until Ctrl-C
+    #[arg(long, group = "question")]
+    web: bool,
+
+    /// Port of the page on 127.0.0.1 (any that is free, if not given)
+    #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
+    web_port: u16,
 
     /// A message as `kubectl describe` shows it
     #[arg(long, value_name = "TEXT", group = "question")]
@@ -165,6 +175,10 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
         would_deny(flags).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    if flags.web {
+        web::serve(flags).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let asked = match (&flags.registry, &flags.subject) {
         (Some(host), _) => Target::registry(host)?,
         (None, Some(subject)) => Target::parse(subject)?,
@@ -205,11 +219,7 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
     if !survey.left_out.is_empty() {
         say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
     }
-    let registries = if flags.offline {
-        None
-    } else {
-        Some(Asker::new(flags.registries.into(), flags.nodes.into())?)
-    };
+    let registries = asker(flags.offline, flags.registries, flags.nodes)?;
     let sources = Sources {
         connection: &connection,
         cluster: &cluster,
@@ -253,6 +263,18 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
         }
     };
     output::print(&text).context("failed to write the answer")
+}
+
+/// What registries are asked with, unless none may be.
+fn asker(
+    offline: bool,
+    registries: RegistryFlags,
+    nodes: NodeFlags,
+) -> anyhow::Result<Option<Asker>> {
+    if offline {
+        return Ok(None);
+    }
+    Asker::new(registries.into(), nodes.into()).map(Some)
 }
 
 /// What there is to say about each subject.

@@ -16,6 +16,7 @@ mod interner;
 mod node_logins;
 mod nodes;
 mod numbers;
+mod overview;
 mod pods;
 mod query;
 mod record;
@@ -40,6 +41,7 @@ pub use image_refusals::Refusal;
 pub use images::Rewrite;
 pub use in_use::UsedImage;
 pub use numbers::RegistryCounts;
+pub use overview::{FailingImage, KnownImage};
 pub use registries::{Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
 

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::reports::Reports;
+use super::findings::Findings;
 use crate::cluster::Cluster;
 use crate::pull::Cause;
 use crate::review::{ImageUse, ProbeResult, Reviewer, audit_pace, still_there};
@@ -37,8 +37,8 @@ pub(super) struct Audit {
     pub(super) cluster: Arc<Cluster>,
     pub(super) reviewer: Arc<Reviewer>,
     pub(super) metrics: Arc<Metrics>,
-    /// Where findings go besides, if they do.
-    pub(super) reports: Option<Reports>,
+    /// Where findings go besides.
+    pub(super) findings: Findings,
     /// How long a look at all images of one registry takes.
     pub(super) pass: Duration,
 }
@@ -50,15 +50,14 @@ impl Audit {
             if leads.wait_for(|leads| *leads).await.is_err() {
                 std::future::pending::<()>().await;
             }
+            self.findings.begin();
             tracing::info!(pass_seconds = self.pass.as_secs(), "auditing the images in use");
             tokio::select! {
                 _lost = leads.wait_for(|leads| !*leads) => {}
                 () = self.all() => {}
             }
             self.metrics.forget_pullable();
-            if let Some(reports) = &self.reports {
-                reports.forget();
-            }
+            self.findings.forget();
         }
     }
 
@@ -102,12 +101,10 @@ impl Audit {
         loop {
             let images = self.images(&registry);
             tally.keep(&images);
-            if let Some(reports) = &self.reports {
-                reports.keep(&registry, |namespace, image| {
-                    let uses = images.get(image).into_iter().flatten();
-                    uses.into_iter().any(|used| &*used.namespace == namespace)
-                });
-            }
+            self.findings.keep(&registry, |namespace, image| {
+                let mut uses = images.get(image).into_iter().flatten();
+                uses.any(|used| &*used.namespace == namespace)
+            });
             if images.is_empty() {
                 break;
             }
@@ -153,11 +150,9 @@ impl Audit {
             let here = worst.entry(&used.namespace).or_insert((found, used.loaded));
             here.0 = here.0.max(found);
         }
-        if let Some(reports) = &self.reports {
-            let (_, now) = clock();
-            for (namespace, (found, loaded)) in &worst {
-                reports.note((registry, namespace, image), *found, *loaded, now);
-            }
+        let (_, now) = clock();
+        for (namespace, (found, loaded)) in &worst {
+            self.findings.note((registry, namespace, image), *found, *loaded, now);
         }
         let worst = worst.into_iter().max_by_key(|(_, (found, _))| *found);
         worst.map(|(namespace, (found, _))| (found, namespace))

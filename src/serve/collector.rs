@@ -6,19 +6,23 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::audit::Audit;
+use super::reports;
 use super::wiring::clock;
+use crate::cluster::{Connection, ReportKind};
 use crate::telemetry::{METRICS_EVERY, Metrics, Otlp};
 
 /// The tasks that there are to be: the audit where somebody leads, its reports, the metrics.
 pub(super) fn tasks(
     audit: Option<(Audit, watch::Receiver<bool>)>,
+    reported: Option<(Connection, ReportKind)>,
     otlp: Option<Arc<Otlp>>,
     metrics: &Arc<Metrics>,
 ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
     let mut tasks: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
     if let Some((audit, leads)) = audit {
-        if let Some(reports) = audit.reports.clone() {
-            tasks.push(("reports", Box::pin(reports.write())));
+        if let Some((connection, kind)) = reported {
+            let findings = audit.findings.clone();
+            tasks.push(("reports", Box::pin(reports::write(findings, connection, kind))));
         }
         tasks.push(("audit", Box::pin(audit.run(leads))));
     }

@@ -213,6 +213,8 @@ pub struct Config {
     pub audit: Option<Duration>,
     /// In which kind reports about images in use are written, if they are.
     pub policy_reports: Option<ReportKind>,
+    /// Whether people may look at pages on the admin port.
+    pub pages: bool,
     /// Which collector gets traces and metrics, if any.
     pub otlp: Option<Url>,
     /// How log lines are written.
@@ -249,6 +251,7 @@ impl TryFrom<ServeFlags> for Config {
             snapshot_file,
             audit_seconds,
             policy_reports,
+            web: pages,
             otlp_endpoint,
             log_format,
             log_level,
@@ -289,6 +292,7 @@ impl TryFrom<ServeFlags> for Config {
             snapshot: snapshot_file,
             audit: (audit_seconds > 0).then(|| Duration::from_secs(audit_seconds.into())),
             policy_reports,
+            pages,
             otlp: otlp_endpoint,
             log_format,
             log_level,

@@ -121,6 +121,11 @@ pub struct ServeFlags {
     #[arg(long, env = "PULLGATE_POLICY_REPORTS", value_name = "GROUP", value_enum)]
     pub policy_reports: Option<ReportKind>,
 
+    /// Serve a read-only page on the admin port for people who would rather look: who opens it signs
+    /// in with a token of the cluster, and sees what they may list
+    #[arg(long, env = "PULLGATE_WEB")]
+    pub web: bool,
+
     /// OpenTelemetry collector that gets traces and metrics (OTLP over HTTP), such as
     /// `http://collector.monitoring:4318`
     #[arg(long, env = "PULLGATE_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]

@@ -1,13 +1,11 @@
 //! What the audit found of the images in use, as one report a namespace, for UIs that show such
 //! reports already. The leader writes it; nobody reads it back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::findings::{Finding, Findings, Images};
 use crate::cluster::{Connection, ReportKind, ReportWriter};
 use crate::message::sentence;
 use crate::pull::Verdict;
@@ -20,123 +18,30 @@ const MAX_RESULTS: usize = 500;
 /// Reports that are written in one turn.
 const AT_A_TIME: usize = 50;
 
-/// What was last found of an image in one namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    registry: Box<str>,
-    found: ProbeResult,
-    loaded: bool,
-    at: Timestamp,
-}
-
-/// The images of one namespace.
-type Images = BTreeMap<Box<str>, Finding>;
-
-/// What was found, by namespace and image.
-#[derive(Debug, Default)]
-struct Found {
-    images: BTreeMap<Box<str>, Images>,
-    changed: BTreeSet<Box<str>>,
-}
-
-/// The reports.
-#[derive(Debug, Clone)]
-pub(super) struct Reports {
-    writer: ReportWriter,
-    found: Arc<Mutex<Found>>,
-}
-
-impl Reports {
-    /// Reports of this kind in a cluster.
-    pub(super) fn in_cluster(connection: &Connection, kind: ReportKind) -> Self {
-        Self { writer: ReportWriter::new(connection, kind), found: Arc::default() }
-    }
-
-    /// Notes what an image of a namespace came to.
-    pub(super) fn note(
-        &self,
-        (registry, namespace, image): (&str, &str, &str),
-        found: ProbeResult,
-        loaded: bool,
-        at: Timestamp,
-    ) {
-        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Finding { registry: registry.into(), found, loaded, at };
-        let images = all.images.entry(namespace.into()).or_default();
-        let same = images.get(image).is_some_and(|old| {
-            (&old.registry, old.found, old.loaded) == (&new.registry, new.found, new.loaded)
-        });
-        if !same {
-            images.insert(image.into(), new);
-            all.changed.insert(namespace.into());
-        }
-    }
-
-    /// Forgets the images of a registry that are no longer in use in a namespace.
-    pub(super) fn keep(&self, registry: &str, in_use: impl Fn(&str, &str) -> bool) {
-        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let Found { images, changed } = &mut *all;
-        for (namespace, images) in images.iter_mut() {
-            let before = images.len();
-            images.retain(|image, finding| {
-                &*finding.registry != registry || in_use(namespace, image)
-            });
-            if images.len() != before {
-                changed.insert(namespace.clone());
+/// Writes what has changed of `findings` as reports of this kind, again and again. Never ends.
+pub(super) async fn write(findings: Findings, connection: Connection, kind: ReportKind) {
+    let writer = ReportWriter::new(&connection, kind);
+    let mut failing = false;
+    loop {
+        tokio::time::sleep(WRITE_EVERY).await;
+        for (namespace, images) in findings.changed(AT_A_TIME) {
+            let written = match &images {
+                Some(images) => {
+                    let (summary, results) = report(images);
+                    writer.write(&namespace, &summary, &results).await
+                }
+                None => writer.remove(&namespace).await,
+            };
+            let failed_before = std::mem::replace(&mut failing, written.is_err());
+            if let Err(error) = written {
+                if !failed_before {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a report about images in use cannot be written");
+                }
+                findings.changed_again(namespace);
+                break;
             }
         }
-    }
-
-    /// Forgets everything: another replica leads, and writes.
-    pub(super) fn forget(&self) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Found::default();
-    }
-
-    /// Writes what has changed, again and again. Never ends.
-    pub(super) async fn write(self) {
-        let mut failing = false;
-        loop {
-            tokio::time::sleep(WRITE_EVERY).await;
-            for (namespace, images) in self.due() {
-                let written = match &images {
-                    Some(images) => {
-                        let (summary, results) = report(images);
-                        self.writer.write(&namespace, &summary, &results).await
-                    }
-                    None => self.writer.remove(&namespace).await,
-                };
-                let failed_before = std::mem::replace(&mut failing, written.is_err());
-                if let Err(error) = written {
-                    if !failed_before {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "a report about images in use cannot be written");
-                    }
-                    self.found
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .changed
-                        .insert(namespace);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// The next namespaces whose report is another now, with their images; nothing, if none is left.
-    fn due(&self) -> Vec<(Box<str>, Option<Images>)> {
-        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<Box<str>> = all.changed.iter().take(AT_A_TIME).cloned().collect();
-        due.into_iter()
-            .map(|namespace| {
-                all.changed.remove(&namespace);
-                let images =
-                    all.images.get(&namespace).filter(|images| !images.is_empty()).cloned();
-                if images.is_none() {
-                    all.images.remove(&namespace);
-                }
-                (namespace, images)
-            })
-            .collect()
     }
 }
 
@@ -197,6 +102,8 @@ fn report(images: &Images) -> (Value, Value) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::pull::Cause;
 

@@ -15,13 +15,14 @@ use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
 use super::collector;
 use super::events::{self, Concerns, Waiting};
+use super::findings::Findings;
+use super::pages::ServePages;
 use super::plausible;
 use super::policy::{self, ActivePolicy};
-use super::reports::Reports;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use super::{blind, callers, failing, front_proxy, knowledge};
-use crate::cluster::{Cluster, Connection, Place, WatchTuning};
+use crate::cluster::{Cluster, Connection, Place, ReportKind, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
@@ -37,6 +38,7 @@ use crate::server::{
     TlsFiles, WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
 use crate::telemetry::{Metrics, Otlp};
+use crate::web::web_router;
 
 /// How often it is looked whether a certificate of our own must be renewed.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
@@ -64,7 +66,9 @@ pub(super) struct App {
     front_proxy: Option<(kube::Client, FrontProxy)>,
     leads: Option<watch::Receiver<bool>>,
     audit: Option<Duration>,
-    reports: Option<Reports>,
+    findings: Findings,
+    reports: Option<(Connection, ReportKind)>,
+    pages: bool,
     otlp: Option<Arc<Otlp>>,
     given: GivenFiles,
     reload: Duration,
@@ -88,6 +92,7 @@ impl App {
             snapshot,
             audit,
             policy_reports,
+            pages,
             otlp: _,
             log_format: _,
             log_level: _,
@@ -112,15 +117,8 @@ impl App {
         let (token_file, callers, front_proxy) = callers::of(proof)?;
         let kept = own.as_ref().filter(|_| tls == TlsSource::Kept);
         let Serving { tls: serving, authorities, ca_bundle } =
-            serving((&tls, kept), client_authorities, now, &metrics)?;
-        let serving = match &front_proxy {
-            Some(front_proxy) => serving.trusting(front_proxy.clone())?,
-            None => serving,
-        };
-        let own_namespace = match &own {
-            Some(own) => Some(own.namespace.as_str().into()),
-            None => own_namespace(&target),
-        };
+            serving((&tls, kept), client_authorities, front_proxy.as_ref(), now, &metrics)?;
+        let own_namespace = own_namespace(own.as_ref(), &target);
         let connection = Connection::to(place(target)).await?;
         let front_proxy = front_proxy.map(|known| (connection.client().clone(), known));
         let places = (policy_file, policy_name);
@@ -128,7 +126,8 @@ impl App {
         let kept = (tls == TlsSource::Kept, aggregated);
         let own = own.map(|own| Own::new(&connection, own, kept, &metrics));
         let leads = own.as_ref().map(Own::leads);
-        let reports = policy_reports.map(|kind| Reports::in_cluster(&connection, kind));
+        let reports = policy_reports.map(|kind| (connection.clone(), kind));
+        let findings = Findings::new(reports.is_some());
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
         let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
@@ -166,7 +165,9 @@ impl App {
             front_proxy,
             leads,
             audit,
+            findings,
             reports,
+            pages,
             otlp,
             given,
             reload,
@@ -186,14 +187,24 @@ impl App {
             cluster: self.cluster.clone(),
             reviewer: self.reviewer.clone(),
             metrics: self.metrics.clone(),
-            reports: self.reports.clone(),
+            findings: self.findings.clone(),
             pass,
         })
+    }
+
+    fn admin_routes(&self) -> axum::Router {
+        let admin = admin_router(Arc::clone(&self.readiness), Arc::clone(&self.metrics));
+        if !self.pages {
+            return admin;
+        }
+        let audits = self.audit.is_some() && self.leads.is_some();
+        admin.merge(web_router(Arc::new(ServePages::new(&self.cluster, &self.findings, audits))))
     }
 
     /// Starts every task; returns the name of the one that ends when reviews are drained.
     pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
         let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
+        let admin_routes = self.admin_routes();
         let in_force = ActivePolicy {
             policy: Arc::clone(&self.reviewer.policy),
             registry: self.registry.clone(),
@@ -255,7 +266,9 @@ impl App {
         {
             forever(name, task);
         }
-        for (name, task) in collector::tasks(audit.zip(leads), self.otlp, &self.metrics) {
+        for (name, task) in
+            collector::tasks(audit.zip(leads), self.reports, self.otlp, &self.metrics)
+        {
             forever(name, task);
         }
         if let Some(mirrors) = self.mirrors {
@@ -268,8 +281,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
-        let admin = admin_router(Arc::clone(&self.readiness), Arc::clone(&self.metrics));
-        let admin = self.admin.serve_admin(admin, stops.admin.clone());
+        let admin = self.admin.serve_admin(admin_routes, stops.admin.clone());
         tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
         let routes = AdmissionRoutes::new(
             self.reviewer,
@@ -337,7 +349,10 @@ fn place(target: ClusterTarget) -> Place {
 }
 
 /// The namespace of the pod that this is, if it is one.
-fn own_namespace(target: &ClusterTarget) -> Option<Box<str>> {
+fn own_namespace(own: Option<&OwnSettings>, target: &ClusterTarget) -> Option<Box<str>> {
+    if let Some(own) = own {
+        return Some(own.namespace.as_str().into());
+    }
     if *target != ClusterTarget::InCluster {
         return None;
     }
@@ -375,17 +390,22 @@ struct Serving {
 fn serving(
     (source, kept): (&TlsSource, Option<&OwnSettings>),
     client_authorities: Option<PathBuf>,
+    front_proxy: Option<&FrontProxy>,
     now: Timestamp,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Serving> {
+    let trusting = |tls: ServingTls| match front_proxy {
+        Some(front_proxy) => tls.trusting(front_proxy.clone()),
+        None => Ok(tls),
+    };
     if let Some(own) = kept {
         let (files, first) = first_certificate(own, client_authorities.as_deref(), now)?;
         let authorities = first.get(2).cloned();
-        let tls = ServingTls::with(files, first, now, Arc::clone(metrics))?;
+        let tls = trusting(ServingTls::with(files, first, now, Arc::clone(metrics))?)?;
         return Ok(Serving { tls, authorities, ca_bundle: None });
     }
     let (files, ca_bundle) = tls_files(source, client_authorities, now)?;
-    let tls = ServingTls::load(files, now, Arc::clone(metrics))?;
+    let tls = trusting(ServingTls::load(files, now, Arc::clone(metrics))?)?;
     Ok(Serving { tls, authorities: None, ca_bundle })
 }
 

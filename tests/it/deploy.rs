@@ -19,6 +19,7 @@ mod image;
 mod kept;
 mod load;
 mod manifests;
+mod pages;
 mod policy_object;
 mod release;
 mod reports;

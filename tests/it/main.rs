@@ -12,6 +12,7 @@
 
 #[allow(dead_code, reason = "the harness offers more than the tests of today use")]
 mod cluster;
+mod browser;
 mod cluster_edge;
 mod admit;
 mod architecture;

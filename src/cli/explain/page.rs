@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::ask::RegistryAnswer;
 use super::joined::{Explained, Origin};
 use super::words::times;
 use crate::advice::AdviceKind;
@@ -28,8 +29,20 @@ impl Explained {
         if !rest.is_empty() {
             let _ = write!(page, "\n{rest}");
         }
-        for refused in &self.refused {
+        for group in self.facts(now) {
             page.push('\n');
+            for (label, fact) in group {
+                lines(&mut page, label, &fact, width);
+            }
+        }
+        page
+    }
+
+    /// What it stands on besides the report: groups of labels and sentences. A label that is empty
+    /// goes on with the one before.
+    pub(super) fn facts(&self, now: Timestamp) -> Vec<Vec<(&'static str, String)>> {
+        let mut groups = Vec::new();
+        for refused in &self.refused {
             let ago = refused.last.map(|at| format!(", last {}", how_long_ago(at, now)));
             let kind = refused.kind.to_ascii_lowercase();
             let words = format!(
@@ -39,9 +52,9 @@ impl Explained {
                 ago.unwrap_or_default(),
                 refused.message
             );
-            lines(&mut page, "Refused", &words, width);
+            groups.push(vec![("Refused", words)]);
         }
-        self.registry_now(&mut page, width);
+        groups.extend(self.registry_now.as_ref().map(RegistryAnswer::facts));
         for told in &self.advice {
             let label = match told.kind {
                 AdviceKind::RegistryService => "Service",
@@ -49,8 +62,7 @@ impl Explained {
                 AdviceKind::BuildJob => "Build",
                 _ => "Advice",
             };
-            page.push('\n');
-            lines(&mut page, label, &told.message, width);
+            groups.push(vec![(label, told.message.clone())]);
         }
         let known = match self.memory {
             Origin::Serve => "now, and what pullgate serve remembers".to_owned(),
@@ -58,24 +70,22 @@ impl Explained {
                 format!("now; pullgate serve was not heard of the time before: {why}")
             }
         };
-        page.push('\n');
-        lines(&mut page, "Known of", &known, width);
-        page
+        groups.push(vec![("Known of", known)]);
+        groups
     }
+}
 
-    fn registry_now(&self, page: &mut String, width: usize) {
-        let Some(answer) = &self.registry_now else { return };
-        page.push('\n');
-        lines(page, "Asked now", &format!("{}.", answer.message), width);
-        lines(page, "Secrets", &answer.secrets, width);
-        for tried in &answer.tried {
+impl RegistryAnswer {
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts =
+            vec![("Asked now", format!("{}.", self.message)), ("Secrets", self.secrets.clone())];
+        for tried in &self.tried {
             let key =
                 if tried.key.is_empty() { String::new() } else { format!(", key `{}`", tried.key) };
-            lines(page, "", &format!("{}{key}: {}", tried.from, tried.words), width);
+            facts.push(("", format!("{}{key}: {}", tried.from, tried.words)));
         }
-        for note in &answer.not_tried {
-            lines(page, "", note, width);
-        }
+        facts.extend(self.not_tried.iter().map(|note| ("", note.clone())));
+        facts
     }
 }
 

@@ -94,7 +94,7 @@ fn image(text: &str) -> anyhow::Result<ReportTarget> {
 }
 
 /// The kind behind a word such as `deployment`, `deployments` or `deploy`.
-fn kind_of(word: &str) -> Option<WorkloadKind> {
+pub(super) fn kind_of(word: &str) -> Option<WorkloadKind> {
     let word = word.to_ascii_lowercase();
     let short = SHORT.iter().find(|(short, _)| *short == word).map(|(_, kind)| *kind);
     built_in_kinds()

@@ -4,7 +4,7 @@ use super::ask::RegistryAnswer;
 use crate::advice::{Advice, AdviceKind};
 use crate::cluster::RefusedPods;
 use crate::history::Report;
-use crate::message::sentence;
+use crate::message::{as_sentence, containers, observed, observed_at_large, sentence};
 use crate::pull::Verdict;
 use crate::text::{clean, shorten};
 
@@ -17,19 +17,8 @@ pub(super) fn cause(
     answer: Option<&RegistryAnswer>,
     refused: &[RefusedPods],
 ) -> String {
-    if report.freshness != "current" {
-        return "Nothing can be said yet: the cluster's history is not known.".to_owned();
-    }
-    if report.registry.health.in_trouble {
-        let health = &report.registry.health;
-        let mostly = health.main_cause.map(|cause| format!(", mostly {}", words(cause)));
-        return sentence_of(&format!(
-            "the registry {} is in trouble: {} of {} containers cannot pull from it{}",
-            report.registry.host,
-            health.failing,
-            health.failing + health.healthy,
-            mostly.unwrap_or_default()
-        ));
+    if let Some(at_large) = observed_at_large(report) {
+        return as_sentence(&at_large);
     }
     let nodes = report.failures.causes.first();
     let failing = report.scope.failing;
@@ -53,22 +42,15 @@ pub(super) fn cause(
             words(line.cause),
             answer.cause_words()
         ),
-        (Some(line), None) => {
-            format!("{} ({})", words(line.cause), containers(failing, ""))
-        }
         (None, Some(answer)) if answer.works() => {
             let running = report.scope.running;
             let runs = (running > 0).then(|| format!(", and {}", containers(running, "run")));
             format!("nothing is wrong: the registry has it{}", runs.unwrap_or_default())
         }
         (None, Some(answer)) => format!("{}; no container fails with it now", answer.cause_words()),
-        (None, None) if report.registry.health.failing > 0 => format!(
-            "{} of its images cannot get them; it is not the registry as a whole",
-            containers(report.registry.health.failing, "")
-        ),
-        (None, None) => "no container fails".to_owned(),
+        (_, None) => observed(report),
     };
-    sentence_of(&told)
+    as_sentence(&told)
 }
 
 /// What to do.
@@ -88,16 +70,16 @@ pub(super) fn remedy(
         advice.kind == AdviceKind::RegistryService && advice.message.contains("no ready endpoints")
     });
     if let Some(advice) = down.or_else(|| advice.iter().find(helps)) {
-        return sentence_of(&step_of(advice));
+        return as_sentence(&step_of(advice));
     }
     if let Some(step) = report.next_step() {
-        return sentence_of(&step);
+        return as_sentence(&step);
     }
     match (broken, answer) {
         (true, Some(answer)) if answer.cause.is_some() => {
-            sentence_of("see what the registry answered below")
+            as_sentence("see what the registry answered below")
         }
-        (true, _) => sentence_of("see below who refuses its pods, and why"),
+        (true, _) => as_sentence("see below who refuses its pods, and why"),
         (false, _) => "Nothing to do.".to_owned(),
     }
 }
@@ -126,24 +108,7 @@ fn words(cause: crate::pull::Cause) -> &'static str {
     sentence(cause, Verdict::Fails)
 }
 
-fn containers(count: u32, verb: &str) -> String {
-    let (noun, ending) = if count == 1 { ("container", "s") } else { ("containers", "") };
-    if verb.is_empty() {
-        format!("{count} {noun}")
-    } else {
-        format!("{count} {noun} {verb}{ending}")
-    }
-}
-
 /// How often.
 pub(super) fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
-}
-
-/// With a capital in front and a full stop behind.
-fn sentence_of(words: &str) -> String {
-    let mut letters = words.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    let stop = if words.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::interner::NONE;
-use super::record::{PodName, PodRecord, State, seconds};
+use super::record::{PodRecord, State, seconds};
 use crate::history::facts::Freshness;
 use crate::pull::Cause;
 
@@ -52,7 +52,7 @@ impl HealthIndex {
             let [kind, namespace, name] = self.who(pod);
             let key = [kind.clone(), namespace.clone(), name.clone()];
             found.entry(key).or_insert_with(|| FailingWorkload {
-                pod: self.name_of(pod).into(),
+                pod: self.pod_name(pod).into(),
                 kind,
                 namespace,
                 name,
@@ -66,17 +66,7 @@ impl HealthIndex {
         let top = (pod.workload != NONE).then(|| self.workloads.top(pod.workload)).flatten();
         match top {
             Some(top) => [top.kind, top.namespace, top.name].map(|id| self.text(id).into()),
-            None => ["Pod".into(), self.text(pod.namespace).into(), self.name_of(pod).into()],
-        }
-    }
-
-    fn name_of(&self, pod: &PodRecord) -> String {
-        match pod.name {
-            PodName::Whole(name) => self.text(name).to_owned(),
-            PodName::Suffix(..) => {
-                let owner = self.workloads.own(pod.workload).map_or("", |own| self.text(own.name));
-                format!("{owner}-{}", pod.name.suffix())
-            }
+            None => ["Pod".into(), self.text(pod.namespace).into(), self.pod_name(pod).into()],
         }
     }
 }

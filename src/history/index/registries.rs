@@ -61,6 +61,15 @@ impl TroubleKind {
         }
     }
 
+    /// The same for people, as what goes on with the registry.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Outage => "is in trouble",
+            Self::Limit => "pull limit is used up",
+            Self::Login => "refuses log-ins that worked before",
+        }
+    }
+
     /// The kind of trouble that a cause is, if it can be one of a whole registry.
     pub(super) const fn of(cause: Cause) -> Option<Self> {
         match cause {

@@ -24,10 +24,17 @@ const MAX_LINES: usize = 50;
 const MAX_PODS: usize = 20;
 
 /// Which containers a report is about.
-struct Selection {
+pub(super) struct Selection {
     images: Vec<Id>,
     /// If only those that run this digest count.
     digest: Option<Id>,
+}
+
+impl Selection {
+    /// Those of one image.
+    pub(super) fn of(image: Id) -> Self {
+        Self { images: vec![image], digest: None }
+    }
 }
 
 impl HealthIndex {
@@ -146,7 +153,7 @@ impl HealthIndex {
     }
 
     /// Fills in scope and failure pattern.
-    fn walk(&self, selection: &Selection, visible: &Visible, report: &mut Report) {
+    pub(super) fn walk(&self, selection: &Selection, visible: &Visible, report: &mut Report) {
         let mut tally = Tally::default();
         let mut seen = HashSet::new();
         for &id in &selection.images {
@@ -242,7 +249,12 @@ impl HealthIndex {
         self.registry_for(host, &Visible::All, now)
     }
 
-    fn registry_for(&self, host: &str, visible: &Visible, now: Timestamp) -> RegistryReport {
+    pub(super) fn registry_for(
+        &self,
+        host: &str,
+        visible: &Visible,
+        now: Timestamp,
+    ) -> RegistryReport {
         let health = self.health_for(host, visible, now);
         let mut report = RegistryReport {
             host: crate::image::registry_of_host(host).to_owned(),
@@ -280,7 +292,7 @@ impl HealthIndex {
         self.names.get(name).map_or("", |name| &**name)
     }
 
-    fn pod_name(&self, pod: &PodRecord) -> String {
+    pub(super) fn pod_name(&self, pod: &PodRecord) -> String {
         use super::record::PodName;
         match pod.name {
             PodName::Whole(name) => self.text(name).to_owned(),

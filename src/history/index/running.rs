@@ -11,16 +11,7 @@ impl HealthIndex {
     /// Pods of this workload, through its ReplicaSets or Jobs too, of which every container that
     /// should runs. It looks at every pod: for the rare question what goes on running.
     pub fn running_pods(&self, kind: &str, namespace: &str, name: &str) -> u32 {
-        let find = |text: &str| self.names.find(text);
-        let (Some(kind), Some(namespace), Some(name)) = (find(kind), find(namespace), find(name))
-        else {
-            return 0;
-        };
-        let wanted = Workload { kind, namespace, name };
-        let owned: HashSet<Id> = (0..self.workloads.bound())
-            .filter_map(|id| Id::try_from(id).ok())
-            .filter(|id| self.workloads.top(*id) == Some(wanted))
-            .collect();
+        let owned = self.owned_by([kind, namespace, name]);
         if owned.is_empty() {
             return 0;
         }
@@ -32,6 +23,20 @@ impl HealthIndex {
                 && containers.iter().all(|one| runs(one.state))
         });
         u32::try_from(running.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The owners of pods that come down to this workload: itself, its ReplicaSets or its Jobs.
+    pub(super) fn owned_by(&self, [kind, namespace, name]: [&str; 3]) -> HashSet<Id> {
+        let find = |text: &str| self.names.find(text);
+        let (Some(kind), Some(namespace), Some(name)) = (find(kind), find(namespace), find(name))
+        else {
+            return HashSet::new();
+        };
+        let wanted = Workload { kind, namespace, name };
+        (0..self.workloads.bound())
+            .filter_map(|id| Id::try_from(id).ok())
+            .filter(|id| self.workloads.top(*id) == Some(wanted))
+            .collect()
     }
 }
 

@@ -66,6 +66,8 @@ label_values! {
         ServiceAccount = "serviceaccount",
         /// A SubjectAccessReview.
         AccessReview = "subjectaccessreview",
+        /// A `TokenReview`.
+        TokenReview = "tokenreview",
         /// The Service and EndpointSlices behind an in-cluster registry.
         Service = "service",
         /// A few pods, for what is wrong with them.

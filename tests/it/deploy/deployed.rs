@@ -275,6 +275,19 @@ impl Replica {
         })
     }
 
+    /// Status and text of what somebody gets who signs in to the page with this.
+    pub(super) fn sign_in(&self, key: &str) -> Result<(u16, String), String> {
+        let url = format!("http://127.0.0.1:{}/sign-in", self.admin);
+        runtime().block_on(async {
+            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
+            let client = client.map_err(|error| error.to_string())?;
+            let answer = client.post(url).form(&[("key", key)]).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            let status = answer.status().as_u16();
+            answer.text().await.map(|text| (status, text)).map_err(|error| error.to_string())
+        })
+    }
+
     /// Waits until a line is on the metrics page.
     pub(super) fn until_metric(&mut self, line: &str) {
         wait_until(line, || {

@@ -77,6 +77,7 @@ fn nothing_more_is_permitted_than_is_used() {
         "mutation.enabled=true",
         "policy.advice.events=true",
         "policy.advice.listSecrets=true",
+        "web.enabled=true",
     ];
     let Some(deployed) = Deployed::start_with(&values, &arguments) else { return };
     // What is only watched where it is known.
@@ -96,6 +97,8 @@ fn nothing_more_is_permitted_than_is_used() {
         std::fs::read_to_string(replica.process.log()).unwrap().contains("10.96.0.0/16")
     });
     let endpoint = deployed.endpoint();
+    // Somebody signs in to the page.
+    assert_eq!(replica.sign_in("no token").unwrap().0, 403);
     // A Deployment inherits the pull secrets of its ServiceAccount, and goes where its
     // RuntimeClass says; who asks is warned, and may
     // or may not hear of other namespaces.

@@ -65,6 +65,9 @@ check has `.checks` in its context: the name of the ConfigMap with the policy th
 - --snapshot-file=/var/lib/pullgate/snapshot
 {{- end }}
 - --audit-seconds={{ int .Values.audit.seconds }}
+{{- if .Values.web.enabled }}
+- --web
+{{- end }}
 {{- if .Values.policyReports.enabled }}
 - --policy-reports={{ .Values.policyReports.group }}
 {{- end }}

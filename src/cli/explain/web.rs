@@ -1,0 +1,257 @@
+//! The page of `explain --web`: the same pages as those of a running server, made with a person's own
+//! kubeconfig and shown to a browser on this machine alone.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::ask::Asker;
+use super::joined::{Explained, Sources};
+use super::published;
+use super::subject::{Target, kind_of};
+use super::{ExplainFlags, asker, clock, explanations};
+use crate::cli::context::KubeContext;
+use crate::cli::output::say;
+use crate::cluster::{Cluster, Connection, Survey, WatchTuning};
+use crate::history::{KnownImage, RegistryScoreSummary, ReportTarget, Visibility};
+use crate::review::HealthSource as _;
+use crate::server::Bound;
+use crate::telemetry::Metrics;
+use crate::user::UserInfo;
+use crate::web::{
+    Asked, Explanation, Lost, NotFound, Overview, PageSource, SignInRefused, View, web_router,
+};
+
+/// A look at the cluster that is younger than this is not repeated.
+const FRESH: SignedDuration = SignedDuration::from_secs(15);
+/// Images that fail on one page.
+const MAX_ROWS: usize = 100;
+/// How long what the API server publishes of policies may take.
+const PUBLISHED: Duration = Duration::from_secs(5);
+const KEY_BYTES: usize = 24;
+
+/// What one look at the cluster has shown.
+struct Known {
+    cluster: Cluster,
+    survey: Survey,
+    at: Timestamp,
+}
+
+/// What the pages are made of.
+struct OwnPages {
+    connection: Connection,
+    namespace: String,
+    asker: Option<Asker>,
+    recalls: bool,
+    key: String,
+    user: UserInfo,
+    known: ArcSwap<Known>,
+    /// One look at a time.
+    looking: Semaphore,
+}
+
+/// Shows the pages until Ctrl-C.
+pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
+    let context = KubeContext::read(flags.kubeconfig, flags.context)?;
+    let namespace =
+        flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
+    let connection = context.connect().await?;
+    let asker = asker(flags.offline, flags.registries, flags.nodes)?;
+    let known = look(&connection, &namespace).await?;
+    if !known.survey.left_out.is_empty() {
+        let left_out = known.survey.left_out.join(", ");
+        say(format_args!("you may not list {left_out}: details are missing"));
+    }
+    let key = random_key()?;
+    let pages = OwnPages {
+        connection,
+        namespace,
+        asker,
+        recalls: !flags.no_memory,
+        key: key.clone(),
+        user: UserInfo { username: "your kubeconfig".into(), ..UserInfo::default() },
+        known: ArcSwap::from_pointee(known),
+        looking: Semaphore::new(1),
+    };
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, flags.web_port));
+    let bound = Bound::bind(here).with_context(|| format!("failed to listen on {here}"))?;
+    let address = bound.address();
+    let stop = CancellationToken::new();
+    let serving = bound.serve_admin(web_router(Arc::new(pages)), stop.clone());
+    say(format_args!("look at http://{address}/sign-in?key={key}"));
+    say(format_args!("only this machine can, and only with this address; Ctrl-C ends it"));
+    tokio::select! {
+        ended = serving => ended.context("failed to serve the page"),
+        interrupted = tokio::signal::ctrl_c() => {
+            stop.cancel();
+            interrupted.context("failed to wait for Ctrl-C")
+        }
+    }
+}
+
+async fn look(connection: &Connection, namespace: &str) -> anyhow::Result<Known> {
+    let (now, deadline) = clock();
+    let metrics = Arc::new(Metrics::new());
+    let cluster = Cluster::new(connection.clone(), WatchTuning::default(), &metrics);
+    let survey = cluster.survey(namespace, now, deadline).await;
+    let survey = survey.context("failed to list the pods that you may see")?;
+    Ok(Known { cluster, survey, at: now })
+}
+
+fn random_key() -> anyhow::Result<String> {
+    let mut bytes = [0; KEY_BYTES];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| anyhow::anyhow!("this machine has no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+impl OwnPages {
+    /// Looks at the cluster again, if the last look is old and nobody else does.
+    async fn look_again(&self) {
+        let (now, _) = clock();
+        if now.duration_since(self.known.load().at) < FRESH {
+            return;
+        }
+        let Ok(_only) = self.looking.try_acquire() else { return };
+        match look(&self.connection, &self.namespace).await {
+            Ok(known) => self.known.store(Arc::new(known)),
+            // What was seen before is shown, with its time.
+            Err(error) => say(format_args!("{error:#}")),
+        }
+    }
+
+    /// What is published of would-be denials, as far as the person may read it.
+    async fn trial(&self) -> Option<Vec<RegistryScoreSummary>> {
+        let (_, deadline) = clock();
+        let reading = published::read(&self.connection, deadline);
+        let policies = tokio::time::timeout(PUBLISHED, reading).await.ok()?.ok()?;
+        Some(policies.into_iter().flat_map(|policy| policy.status.score).collect())
+    }
+
+    async fn explain_all(
+        &self,
+        asked: &Asked,
+        deadline: Instant,
+    ) -> Result<Vec<Explanation>, NotFound> {
+        let (namespace, target) = match asked {
+            Asked::Image(image) => {
+                (&*self.namespace, Target::Known(ReportTarget::Image(image.clone())))
+            }
+            Asked::Registry(host) => {
+                (&*self.namespace, Target::Known(ReportTarget::Registry(host.clone())))
+            }
+            Asked::Workload { kind, namespace, name } => {
+                let known = kind_of(kind).ok_or_else(|| {
+                    NotFound(format!("{kind} is not a kind of object that makes pods."))
+                })?;
+                (&**namespace, Target::Object(known, name.to_string()))
+            }
+        };
+        let (now, _) = clock();
+        let known = self.known.load_full();
+        let resolved = target.resolve(&self.connection, namespace, deadline).await;
+        let (object, subjects) = resolved.map_err(|error| NotFound(format!("{error:#}.")))?;
+        let sources = Sources {
+            connection: &self.connection,
+            cluster: &known.cluster,
+            visibility: &known.survey.visibility,
+            asker: self.asker.as_ref(),
+            recalls: self.recalls,
+            namespace,
+            now,
+            deadline,
+        };
+        let found = explanations(&sources, object.as_ref(), &subjects).await;
+        Ok(found.into_iter().map(|one| explanation(one, now)).collect())
+    }
+}
+
+fn explanation(explained: Explained, now: Timestamp) -> Explanation {
+    let facts = explained.facts(now).into_iter().flatten().collect();
+    let Explained { report, cause, remedy, commands, alternatives, verify, .. } = explained;
+    let ways = std::iter::once(commands).chain(alternatives).collect();
+    Explanation { report, cause, remedy, ways, verify, facts }
+}
+
+impl PageSource for OwnPages {
+    fn sign_in_help(&self) -> (&'static str, &'static str) {
+        (
+            "Open the address that the command has printed, with the key in it, or enter the key.",
+            "pullgate explain --web",
+        )
+    }
+
+    fn takes_keys_in_addresses(&self) -> bool {
+        true
+    }
+
+    fn sign_in<'a>(
+        &'a self,
+        secret: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<UserInfo, SignInRefused>> {
+        let own = bool::from(secret.as_bytes().ct_eq(self.key.as_bytes()));
+        let found = if own { Ok(self.user.clone()) } else { Err(SignInRefused::Nobody) };
+        async move { found }.boxed()
+    }
+
+    fn visibility<'a>(
+        &'a self,
+        _: &'a UserInfo,
+        _: Option<&'a str>,
+        _: Instant,
+    ) -> BoxFuture<'a, Option<Visibility>> {
+        let seen = self.known.load().survey.visibility.clone();
+        async move { Some(seen) }.boxed()
+    }
+
+    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview> {
+        async move {
+            self.look_again().await;
+            let trial = self.trial().await;
+            let known = self.known.load_full();
+            let (seen, cluster) = (&view.visibility, &known.cluster);
+            let (failing, failing_in_all) = cluster.failing_images(seen, MAX_ROWS);
+            Overview {
+                freshness: cluster.freshness(),
+                at: known.at,
+                registries: cluster.registries_seen(seen, known.at),
+                failing,
+                failing_in_all,
+                refused: cluster.refusals(seen, known.at),
+                lost: Lost::NotHere(
+                    "Only a running server looks through all images in use: `pullgate serve --web` \
+                     shows what it found."
+                        .to_owned(),
+                ),
+                trial,
+            }
+        }
+        .boxed()
+    }
+
+    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {
+        self.known.load().cluster.images_named(words, &view.visibility, most)
+    }
+
+    fn explain<'a>(
+        &'a self,
+        asked: &'a Asked,
+        _: &'a View,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
+        self.explain_all(asked, deadline).boxed()
+    }
+}

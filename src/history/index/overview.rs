@@ -1,0 +1,228 @@
+//! The cluster at a glance: which registries are used, which images fail and where, how an image is
+//! found by a part of its name, and what a workload runs. Bound by the same rights as a report.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::HealthIndex;
+use super::interner::Id;
+use super::query::Visible;
+use super::report::Selection;
+use crate::history::facts::{Freshness, Visibility};
+use crate::history::report::{FailurePattern, RegistryReport, Report, ReportTarget, Scope};
+use crate::image::ImageReference;
+
+/// An image of which containers wait in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailingImage {
+    /// The whole reference.
+    pub image: String,
+    /// Who has it.
+    pub scope: Scope,
+    /// How it fails.
+    pub failures: FailurePattern,
+}
+
+/// An image that containers have or want.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KnownImage {
+    /// The whole reference.
+    pub image: String,
+    /// Containers that run.
+    pub running: u32,
+    /// Containers that cannot get it.
+    pub failing: u32,
+}
+
+impl HealthIndex {
+    /// The registries of which containers want images, those with the most failing ones first.
+    pub fn registries_seen(&self, visibility: &Visibility, now: Timestamp) -> Vec<RegistryReport> {
+        if self.freshness != Freshness::Current {
+            return Vec::new();
+        }
+        let visible = Visible::new(self, visibility);
+        let used = self.images.registries().filter(|(_, registry)| {
+            registry.spaces.keys().any(|namespace| visible.includes(*namespace))
+        });
+        let hosts: BTreeSet<_> = used.map(|(_, registry)| registry.host.clone()).collect();
+        let mut all: Vec<RegistryReport> =
+            hosts.iter().map(|host| self.registry_for(host, &visible, now)).collect();
+        all.sort_by(|a, b| {
+            let rank = |one: &RegistryReport| (one.trouble.is_some(), one.health.failing);
+            rank(b).cmp(&rank(a)).then_with(|| a.host.cmp(&b.host))
+        });
+        all
+    }
+
+    /// The images that fail, those of the most containers first: at most so many, and how many there
+    /// are.
+    pub fn failing_images(
+        &self,
+        visibility: &Visibility,
+        most: usize,
+    ) -> (Vec<FailingImage>, usize) {
+        if self.freshness != Freshness::Current {
+            return (Vec::new(), 0);
+        }
+        let visible = Visible::new(self, visibility);
+        let mut failing: Vec<(u32, Id, String)> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.failing > 0)
+            .filter_map(|(id, image)| {
+                let count = visible.spaces(image).map(|space| space.failing).sum::<u32>();
+                (count > 0).then(|| (count, id, image.reference.canonical()))
+            })
+            .collect();
+        failing.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+        let all = failing.len();
+        let shown = failing.into_iter().take(most).filter_map(|(_, id, image)| {
+            let subject = ReportTarget::Image(self.images.get(id)?.reference.clone());
+            let mut report = Report::empty(&subject, self.freshness, visibility);
+            self.walk(&Selection::of(id), &visible, &mut report);
+            Some(FailingImage { image, scope: report.scope, failures: report.failures })
+        });
+        (shown.collect(), all)
+    }
+
+    /// The images whose name has all these words in it, in any case; those that fail first, then by
+    /// name. At most so many, and how many there are.
+    pub fn images_named(
+        &self,
+        words: &str,
+        visibility: &Visibility,
+        most: usize,
+    ) -> (Vec<KnownImage>, usize) {
+        if self.freshness != Freshness::Current {
+            return (Vec::new(), 0);
+        }
+        let visible = Visible::new(self, visibility);
+        let words: Vec<String> = words.split_whitespace().map(str::to_ascii_lowercase).collect();
+        let mut found: Vec<KnownImage> = self
+            .images
+            .iter()
+            .filter_map(|(_, image)| {
+                let mut spaces = visible.spaces(image).peekable();
+                spaces.peek()?;
+                let (running, failing) =
+                    spaces.fold((0, 0), |sum, one| (sum.0 + one.running, sum.1 + one.failing));
+                let image = image.reference.canonical();
+                let lower = image.to_ascii_lowercase();
+                let fits = words.iter().all(|word| lower.contains(&**word));
+                fits.then_some(KnownImage { image, running, failing })
+            })
+            .collect();
+        let all = found.len();
+        found.sort_by(|a, b| b.failing.cmp(&a.failing).then_with(|| a.image.cmp(&b.image)));
+        found.truncate(most);
+        (found, all)
+    }
+
+    /// The images that pods of a workload have or want, through its ReplicaSets or Jobs too; those of
+    /// a single pod, if the kind is `Pod`. In the order of their names.
+    pub fn images_of_workload(
+        &self,
+        [kind, namespace, name]: [&str; 3],
+        visibility: &Visibility,
+    ) -> Vec<ImageReference> {
+        if self.freshness != Freshness::Current || !visibility.includes(namespace) {
+            return Vec::new();
+        }
+        let Some(space) = self.names.find(namespace) else { return Vec::new() };
+        let owned = self.owned_by([kind, namespace, name]);
+        let is_wanted = |pod: &super::record::PodRecord| {
+            pod.namespace == space
+                && match kind {
+                    "Pod" => self.pod_name(pod) == name,
+                    _ => owned.contains(&pod.workload),
+                }
+        };
+        let pods = self.pods.iter().map(|(_, pod)| pod).filter(|pod| is_wanted(pod));
+        let ids: HashSet<Id> =
+            pods.flat_map(|pod| pod.containers.as_slice()).map(|one| one.image).collect();
+        let images = ids.iter().filter_map(|id| self.images.get(*id));
+        let mut images: Vec<ImageReference> = images.map(|image| image.reference.clone()).collect();
+        images.sort_by_key(ImageReference::canonical);
+        images
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kube_views::PodView;
+
+    fn pod(uid: &str, namespace: &str, image: &str, runs: bool) -> PodView {
+        let state = if runs {
+            json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}})
+        } else {
+            json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}})
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("p-{uid}"), "namespace": namespace, "uid": uid},
+            "spec": {"containers": [{"name": "a", "image": image}]},
+            "status": {"containerStatuses": [{"name": "a", "ready": runs, "state": state}]},
+        }))
+        .unwrap()
+    }
+
+    fn index() -> HealthIndex {
+        let mut index = HealthIndex::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for (uid, namespace, image, runs) in [
+            ("1", "shop", "r.io/shop/app:1", false),
+            ("2", "shop", "r.io/shop/app:1", false),
+            ("3", "till", "q.io/till/app:2", false),
+            ("4", "till", "q.io/till/ok:3", true),
+        ] {
+            index.apply_pod(&pod(uid, namespace, image, runs), now);
+        }
+        index.settle(now);
+        index.set_freshness(Freshness::Current);
+        index
+    }
+
+    fn only(namespace: &str) -> Visibility {
+        Visibility::Namespaces(vec![namespace.into()])
+    }
+
+    #[test]
+    fn nothing_is_told_of_namespaces_that_may_not_be_seen() {
+        let index = index();
+        let names = |visibility: &Visibility| -> (Vec<String>, Vec<String>, Vec<String>) {
+            (
+                index
+                    .registries_seen(visibility, Timestamp::UNIX_EPOCH)
+                    .into_iter()
+                    .map(|r| r.host)
+                    .collect(),
+                index.failing_images(visibility, 9).0.into_iter().map(|f| f.image).collect(),
+                index.images_named("app", visibility, 9).0.into_iter().map(|i| i.image).collect(),
+            )
+        };
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let both = list(&["r.io/shop/app:1", "q.io/till/app:2"]);
+        let all = (list(&["r.io", "q.io"]), both.clone(), both);
+        assert_eq!(names(&Visibility::Cluster), all);
+        let till = list(&["q.io/till/app:2"]);
+        assert_eq!(names(&only("till")), (list(&["q.io"]), till.clone(), till));
+        assert_eq!(names(&Visibility::nobody()), (Vec::new(), Vec::new(), Vec::new()));
+        let hidden = index.images_of_workload(["Pod", "shop", "p-1"], &only("till"));
+        assert!(hidden.is_empty());
+    }
+
+    #[test]
+    fn what_fails_is_counted_and_cut() {
+        let index = index();
+        let (shown, all) = index.failing_images(&Visibility::Cluster, 1);
+        assert_eq!((shown.len(), all), (1, 2));
+        assert_eq!((shown[0].scope.failing, shown[0].scope.workloads.len()), (2, 2));
+        assert_eq!(shown[0].failures.causes[0].containers, 2);
+        let images = index.images_of_workload(["Pod", "till", "p-4"], &Visibility::Cluster);
+        assert_eq!(images[0].canonical(), "q.io/till/ok:3");
+    }
+}

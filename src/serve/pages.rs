@@ -1,0 +1,221 @@
+//! The page of a running server: what its index knows and its audit has found, for people who sign in
+//! with a token of the cluster. No page asks a registry.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::findings::Findings;
+use super::wiring::clock;
+use crate::cluster::{Cluster, IdentityError};
+use crate::history::{KnownImage, Report, ReportTarget, Visibility};
+use crate::image::ImageReference;
+use crate::message::{as_sentence, observed, sentence};
+use crate::pull::Verdict;
+use crate::review::{AccessSource as _, HealthSource as _, ProbeResult};
+use crate::user::UserInfo;
+use crate::web::{
+    Asked, Explanation, Lost, LostImage, NotFound, Overview, PageSource, SignInRefused, View,
+};
+
+/// Images that fail, and images that are lost, on one page.
+const MAX_ROWS: usize = 100;
+/// Images of one workload.
+const MAX_IMAGES: usize = 20;
+
+/// What the pages of a server are made of.
+pub(super) struct ServePages {
+    cluster: Arc<Cluster>,
+    findings: Findings,
+    /// Whether images in use are looked at again at all.
+    audits: bool,
+}
+
+impl ServePages {
+    pub(super) fn new(cluster: &Arc<Cluster>, findings: &Findings, audits: bool) -> Self {
+        Self { cluster: Arc::clone(cluster), findings: findings.clone(), audits }
+    }
+
+    fn lost(&self, visibility: &Visibility) -> Lost {
+        let found = self.findings.all(|namespace| visibility.includes(namespace));
+        let Some(found) = found else {
+            let why = if self.audits {
+                "Another replica looks at the images in use: forward a port of the pod that holds \
+                 the Lease."
+            } else {
+                "Images in use are not looked at again (--audit-seconds=0)."
+            };
+            return Lost::NotHere(why.to_owned());
+        };
+        let of = found.len();
+        let lost = found.into_iter().filter_map(|(namespace, image, finding)| {
+            let ProbeResult::Refused(cause) = finding.found else { return None };
+            let (since, loaded) = (finding.at, finding.loaded);
+            Some(LostImage { image, namespace, cause, since, loaded })
+        });
+        let mut images: Vec<LostImage> = lost.collect();
+        images.sort_by(|a, b| (a.loaded, b.since, &a.image).cmp(&(b.loaded, a.since, &b.image)));
+        images.truncate(MAX_ROWS);
+        Lost::Looked { images, of }
+    }
+
+    /// What is known of an image or a registry, without asking anybody.
+    fn explanation(&self, subject: &ReportTarget, visibility: &Visibility) -> Explanation {
+        let (now, _) = clock();
+        let report = self.cluster.report(subject, visibility, now);
+        let mut facts = Vec::new();
+        if let ReportTarget::Image(image) = subject {
+            facts.extend(self.audited(image, visibility));
+            let words = format!("`{}` asks the registry, too", command(&report, image));
+            facts.push(("Know more", words));
+        }
+        let remedy = report.next_step().map_or_else(
+            || "Nothing to do by what was observed.".to_owned(),
+            |step| as_sentence(&step),
+        );
+        Explanation {
+            cause: as_sentence(&observed(&report)),
+            remedy,
+            ways: Vec::new(),
+            verify: Vec::new(),
+            facts,
+            report,
+        }
+    }
+
+    /// What the audit last found, in each namespace that may be seen.
+    fn audited(
+        &self,
+        image: &ImageReference,
+        visibility: &Visibility,
+    ) -> Vec<(&'static str, String)> {
+        let wanted = image.canonical();
+        let same =
+            |name: &str| ImageReference::parse(name).is_ok_and(|one| one.canonical() == wanted);
+        let found = self.findings.all(|namespace| visibility.includes(namespace));
+        let own = found.into_iter().flatten().filter(|(_, image, _)| same(image));
+        own.map(|(namespace, _, finding)| {
+            let words = match finding.found {
+                ProbeResult::Pullable => "it could be pulled".to_owned(),
+                ProbeResult::Refused(cause) => sentence(cause, Verdict::Fails).to_owned(),
+                ProbeResult::Unclear(cause) => sentence(cause, Verdict::CannotTell).to_owned(),
+            };
+            let since = finding.at.strftime("%Y-%m-%d %H:%M UTC");
+            ("Looked at again", format!("as pods in {namespace} pull it, since {since}: {words}"))
+        })
+        .collect()
+    }
+}
+
+/// The command that asks the registry, too.
+fn command(report: &Report, image: &ImageReference) -> String {
+    let namespace = report.scope.namespaces.first().map(|one| one.name.as_str());
+    let place = namespace.map(|name| format!(" -n {name}")).unwrap_or_default();
+    format!("pullgate explain {image}{place}")
+}
+
+impl PageSource for ServePages {
+    fn sign_in_help(&self) -> (&'static str, &'static str) {
+        (
+            "Enter a token of this cluster: your own, or one of a ServiceAccount. It is asked once \
+             whose it is, and not kept. You see what that user may list.",
+            "kubectl create token NAME -n NAMESPACE",
+        )
+    }
+
+    fn takes_keys_in_addresses(&self) -> bool {
+        false
+    }
+
+    fn sign_in<'a>(
+        &'a self,
+        secret: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<UserInfo, SignInRefused>> {
+        async move {
+            if secret.is_empty() {
+                return Err(SignInRefused::Nobody);
+            }
+            self.cluster.who_presents(secret, deadline).await.map_err(|error| match error {
+                IdentityError::Nobody => SignInRefused::Nobody,
+                error => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "nobody can sign in to the page");
+                    SignInRefused::Unknown
+                }
+            })
+        }
+        .boxed()
+    }
+
+    fn visibility<'a>(
+        &'a self,
+        user: &'a UserInfo,
+        namespace: Option<&'a str>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<Visibility>> {
+        async move {
+            if self.cluster.may_list_pods(user, None, deadline).await {
+                return Some(Visibility::Cluster);
+            }
+            let namespace = namespace?;
+            let may = self.cluster.may_list_pods(user, Some(namespace), deadline).await;
+            may.then(|| Visibility::Namespaces(vec![namespace.into()]))
+        }
+        .boxed()
+    }
+
+    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview> {
+        let (now, _) = clock();
+        let seen = &view.visibility;
+        let (failing, failing_in_all) = self.cluster.failing_images(seen, MAX_ROWS);
+        let overview = Overview {
+            freshness: self.cluster.freshness(),
+            at: now,
+            registries: self.cluster.registries_seen(seen, now),
+            failing,
+            failing_in_all,
+            refused: self.cluster.refusals(seen, now),
+            lost: self.lost(seen),
+            trial: (*seen == Visibility::Cluster).then(|| self.cluster.score(now)),
+        };
+        async move { overview }.boxed()
+    }
+
+    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {
+        self.cluster.images_named(words, &view.visibility, most)
+    }
+
+    fn explain<'a>(
+        &'a self,
+        asked: &'a Asked,
+        view: &'a View,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
+        let seen = &view.visibility;
+        let found = match asked {
+            Asked::Image(image) => {
+                Ok(vec![self.explanation(&ReportTarget::Image(image.clone()), seen)])
+            }
+            Asked::Registry(host) => {
+                Ok(vec![self.explanation(&ReportTarget::Registry(host.clone()), seen)])
+            }
+            Asked::Workload { kind, namespace, name } => {
+                let images = self.cluster.images_of_workload([kind, namespace, name], seen);
+                let parts = images.into_iter().take(MAX_IMAGES).map(ReportTarget::Image);
+                let parts: Vec<_> = parts.map(|image| self.explanation(&image, seen)).collect();
+                if parts.is_empty() {
+                    // The same whether it does not exist or may not be seen.
+                    let kind = kind.to_ascii_lowercase();
+                    let why = format!("No pod of {kind}/{name} in {namespace} is known to you.");
+                    Err(NotFound(why))
+                } else {
+                    Ok(parts)
+                }
+            }
+        };
+        async move { found }.boxed()
+    }
+}

@@ -1,0 +1,262 @@
+//! The first page: the cluster at a glance.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::layout::{image, link, marked, moment, workload};
+use crate::history::{
+    FailingImage, Freshness, Refusal, RegistryReport, RegistryScoreSummary, Scope, TRIAL_DAYS,
+    Trend, Visibility,
+};
+use crate::message::sentence;
+use crate::pull::{Cause, Verdict};
+
+/// Workloads that are named beside an image.
+const MAX_WORKLOADS: usize = 5;
+
+/// The cluster at a glance, as far as somebody may see it.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// Whether the numbers may be believed.
+    pub freshness: Freshness,
+    /// When they were taken.
+    pub at: Timestamp,
+    /// Registries, those in trouble first.
+    pub registries: Vec<RegistryReport>,
+    /// Images that fail, those of the most containers first.
+    pub failing: Vec<FailingImage>,
+    /// How many of these there are.
+    pub failing_in_all: usize,
+    /// Whose pods were refused in the last hour, the latest first.
+    pub refused: Vec<Refusal>,
+    /// Images in use that could not be pulled again.
+    pub lost: Lost,
+    /// What enforcement would have denied; nothing for who may not know of the whole cluster.
+    pub trial: Option<Vec<RegistryScoreSummary>>,
+}
+
+/// What is known of images in use that nodes could not pull again.
+#[derive(Debug, Clone)]
+pub enum Lost {
+    /// They were looked for.
+    Looked {
+        /// Those that could not be pulled.
+        images: Vec<LostImage>,
+        /// Of how many.
+        of: usize,
+    },
+    /// Nobody here looks, for this reason: a sentence.
+    NotHere(String),
+}
+
+/// An image in use that could not be pulled again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostImage {
+    /// As it is written.
+    pub image: Box<str>,
+    /// Where it is in use.
+    pub namespace: Box<str>,
+    /// Why.
+    pub cause: Cause,
+    /// Since when that is known.
+    pub since: Timestamp,
+    /// Whether it was loaded onto nodes, and never came from a registry.
+    pub loaded: bool,
+}
+
+impl Overview {
+    /// The content of the page.
+    pub(super) fn content(&self, visibility: &Visibility) -> Markup {
+        html! {
+            h1 { "What nodes can pull" }
+            (self.standing(visibility))
+            @if matches!(self.freshness, Freshness::Current) {
+                (self.registries())
+                (self.failing())
+                (self.lost())
+                (self.refused())
+                (self.trial())
+            }
+        }
+    }
+
+    fn standing(&self, visibility: &Visibility) -> Markup {
+        let known = match self.freshness {
+            Freshness::Current => None,
+            Freshness::Learning => Some("Pullgate is still learning: nothing can be said yet."),
+            Freshness::Stale => Some("Pullgate has lost the API server: nothing can be said now."),
+            Freshness::Absent => Some("Nothing is known of this cluster."),
+        };
+        html! {
+            p {
+                @if let Some(known) = known { strong { (known) } }
+                @else { "As of " time { (self.at.strftime("%Y-%m-%d %H:%M:%S UTC")) } "." }
+                @if let Visibility::Namespaces(names) = visibility {
+                    " Only what is in namespace " (names.join(", ")) " is counted."
+                }
+                " " a href="/" { "Look again" }
+            }
+        }
+    }
+
+    fn registries(&self) -> Markup {
+        html! {
+            section aria-labelledby="registries" {
+                h2 #registries { "Registries" }
+                @if self.registries.is_empty() { p { "No container uses any." } }
+                @else { div .table { table {
+                    thead { tr {
+                        th scope="col" { "Registry" } th scope="col" { "State" }
+                        th scope="col" .number { "Have their image" }
+                        th scope="col" .number { "Cannot get it" } th scope="col" { "Mostly" }
+                    } }
+                    tbody { @for one in &self.registries { (self.registry(one)) } }
+                } } }
+            }
+        }
+    }
+
+    fn registry(&self, one: &RegistryReport) -> Markup {
+        let (word, class) = match (one.trouble, one.health.failing) {
+            (Some(kind), _) => (kind.words(), "bad"),
+            (None, 0) => ("well", "good"),
+            (None, _) => ("some images fail", "some"),
+        };
+        let trend = match one.trend {
+            Some(Trend::Rising) => ", rising",
+            Some(Trend::Falling) => ", falling",
+            _ => "",
+        };
+        html! {
+            tr {
+                th scope="row" { a href=(link("/registry", &[("host", &one.host)])) { (one.host) } }
+                td { span .(class) { (word) }
+                    @if let Some(since) = one.trouble_since { ", began " (moment(since, self.at)) } }
+                td .number { (one.health.healthy) }
+                td .number { (one.health.failing) (trend) }
+                td { @if let Some(cause) = one.health.main_cause.filter(|_| one.health.failing > 0) {
+                    (sentence(cause, Verdict::Fails)) } }
+            }
+        }
+    }
+
+    fn failing(&self) -> Markup {
+        html! {
+            section aria-labelledby="failing" {
+                h2 #failing { "Images that fail now" }
+                @if self.failing.is_empty() { p { "None." } }
+                @else { div .table { table {
+                    thead { tr {
+                        th scope="col" { "Image" } th scope="col" { "Why" }
+                        th scope="col" .number { "Containers" } th scope="col" { "First" }
+                        th scope="col" { "Of" }
+                    } }
+                    tbody { @for one in &self.failing { tr {
+                        th scope="row" { (image(&one.image)) }
+                        td { @for line in one.failures.causes.iter().take(3) {
+                            div { (sentence(line.cause, Verdict::Fails)) } } }
+                        td .number { (one.scope.failing) }
+                        td { @if let Some(since) = one.failures.since { (moment(since, self.at)) } }
+                        td { (workloads(&one.scope)) }
+                    } } }
+                } } }
+                @if self.failing_in_all > self.failing.len() {
+                    p { "And " (self.failing_in_all - self.failing.len()) " more: "
+                        a href="/images" { "all images" } "." }
+                }
+            }
+        }
+    }
+
+    fn lost(&self) -> Markup {
+        html! {
+            section aria-labelledby="lost" {
+                h2 #lost { "Images in use that could not be pulled again" }
+                @match &self.lost {
+                    Lost::NotHere(why) => p { (marked(why)) },
+                    Lost::Looked { images, of } if images.is_empty() => p {
+                        "None of " (of) " that were looked at." },
+                    Lost::Looked { images, of } => {
+                        p { (images.len()) " of " (of) " that were looked at. Pods go on running with \
+                             them; a new node would not get them." }
+                        div .table { table {
+                            thead { tr {
+                                th scope="col" { "Image" } th scope="col" { "In use in" }
+                                th scope="col" { "Why" } th scope="col" { "Known since" }
+                            } }
+                            tbody { @for one in images { tr {
+                                th scope="row" { (image(&one.image)) }
+                                td { (one.namespace) }
+                                td { @if one.loaded { "was loaded onto nodes: " }
+                                    (sentence(one.cause, Verdict::Fails)) }
+                                td { (moment(one.since, self.at)) }
+                            } } }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn refused(&self) -> Markup {
+        html! {
+            section aria-labelledby="refused" {
+                h2 #refused { "Pods that were refused in the last hour" }
+                @if self.refused.is_empty() { p { "None." } }
+                @else { ul { @for one in &self.refused { li {
+                    (workload(&one.kind, &one.namespace, &one.name)) ": " (one.times)
+                    @if one.times == 1 { " time" } @else { " times" }
+                    ", last " (moment(one.last, self.at))
+                    @if !one.by_webhook { ", by something else than an admission webhook" }
+                } } } }
+            }
+        }
+    }
+
+    fn trial(&self) -> Markup {
+        let Some(scores) = &self.trial else { return html! {} };
+        let rows = || scores.iter().filter(|score| !score.would_deny.is_empty());
+        html! {
+            section aria-labelledby="trial" {
+                h2 #trial { "What enforcement would have denied" }
+                @if rows().next().is_none() { p { "Nothing in the last " (TRIAL_DAYS) " days." } }
+                @else { div .table { table {
+                    caption { "In the last " (TRIAL_DAYS) " days, if everything were vouched for and \
+                               every namespace enforced" }
+                    thead { tr {
+                        th scope="col" { "Registry" } th scope="col" { "Why" }
+                        th scope="col" .number { "Would deny" }
+                        th scope="col" .number { "Nodes failed too" }
+                        th scope="col" .number { "Pulled after all" }
+                    } }
+                    tbody { @for score in rows() { @for one in &score.would_deny { tr {
+                        th scope="row" { a href=(link("/registry", &[("host", &score.registry)])) {
+                            (score.registry) } }
+                        td { (words(&one.cause)) }
+                        td .number { (one.count) } td .number { (one.failed) }
+                        td .number { (one.pulled) }
+                    } } } }
+                } } }
+            }
+        }
+    }
+}
+
+/// The workloads of an image, and how many more there are.
+fn workloads(scope: &Scope) -> Markup {
+    let more = scope.workloads.len().saturating_sub(MAX_WORKLOADS) + scope.more_workloads;
+    html! {
+        @for one in scope.workloads.iter().take(MAX_WORKLOADS) {
+            div { (workload(&one.kind, &one.namespace, &one.name)) }
+        }
+        @if more > 0 { div { "and " (more) " more" } }
+    }
+}
+
+/// A cause in plain words; its own word, if it is of another version.
+fn words(cause: &str) -> String {
+    match Cause::from_word(cause) {
+        Some(cause) => sentence(cause, Verdict::Fails).to_owned(),
+        None => cause.replace('_', " "),
+    }
+}

@@ -1,0 +1,93 @@
+//! What pages are made of, and who may see it.
+
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+
+use super::explanation::Explanation;
+use super::overview::Overview;
+use crate::history::{KnownImage, Visibility};
+use crate::image::ImageReference;
+use crate::user::UserInfo;
+
+/// Where pages get what they show. `serve` and `explain --web` each have one.
+pub trait PageSource: Send + Sync + 'static {
+    /// What a person has to enter to sign in, as a sentence for the page that asks for it, and a
+    /// command that shows it.
+    fn sign_in_help(&self) -> (&'static str, &'static str);
+
+    /// Whether a secret may stand in an address, since it is good for this one page and its process.
+    fn takes_keys_in_addresses(&self) -> bool;
+
+    /// Whose secret this is. It must not be kept.
+    fn sign_in<'a>(
+        &'a self,
+        secret: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<UserInfo, SignInRefused>>;
+
+    /// What this user may see: everything, or one namespace; nothing if neither.
+    fn visibility<'a>(
+        &'a self,
+        user: &'a UserInfo,
+        namespace: Option<&'a str>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Option<Visibility>>;
+
+    /// The cluster at a glance.
+    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview>;
+
+    /// The images whose name has all these words in it: at most so many, and how many there are.
+    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize);
+
+    /// Everything that is known of what is asked about.
+    fn explain<'a>(
+        &'a self,
+        asked: &'a Asked,
+        view: &'a View,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>>;
+}
+
+/// Who looks, and what they may see.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Who it is.
+    pub user: UserInfo,
+    /// What may be shown.
+    pub visibility: Visibility,
+}
+
+/// What a page is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A tag or a digest.
+    Image(ImageReference),
+    /// A host, as it stands in image names.
+    Registry(Box<str>),
+    /// A workload or a bare pod.
+    Workload {
+        /// `Deployment`, `CronJob`, …, or `Pod`.
+        kind: Box<str>,
+        /// Its namespace.
+        namespace: Box<str>,
+        /// Its name.
+        name: Box<str>,
+    },
+}
+
+/// Why there is no page: a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotFound(pub String);
+
+/// Why somebody could not sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignInRefused {
+    /// What was entered is nobody's.
+    #[error("This is not accepted. It may have ended, or be cut off.")]
+    Nobody,
+    /// It could not be found out.
+    #[error("Whose it is could not be found out just now. Try again in a moment.")]
+    Unknown,
+}
