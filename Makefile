@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the real control plane, built once from Go modules (tests/cluster/README.md).
 export PULLGATE_CLUSTER_BIN := $(CURDIR)/target/cluster/bin
 
-.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live image-live cluster-bin oracle model chaos fuzz bench clean need-cargo
+.PHONY: help build program release release-twice image image-scratch test test-unit test-matrix demo live image-live gitops cluster-bin oracle model chaos fuzz bench clean need-cargo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -64,7 +64,11 @@ live: ## Compare what is denied with what a real kubelet pulls (root, Linux on a
 image-live: image-scratch ## Run that image under a real kubelet, installed by helm (root, Linux on amd64)
 	@tests/live/run.sh image target/image.tar
 
-cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm
+gitops: need-cargo ## Watch for ten minutes whether Argo CD sees drift in the chart while Pullgate writes what it writes
+	@PULLGATE_CLUSTER_MODULES="kubernetes etcd registry helm gitops" tests/cluster/build.sh
+	PULLGATE_GITOPS_SECONDS=$${PULLGATE_GITOPS_SECONDS:-300} cargo test --locked --test it deploy::argo_cd -- --nocapture
+
+cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm, cert-manager, Argo CD
 	@tests/cluster/build.sh
 
 oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (SEED=…)

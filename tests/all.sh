@@ -81,7 +81,7 @@ left() { (((${PULLGATE_TEST_MINUTES:-60} - $1) * 60 > SECONDS)); }
 
 cluster_is_there() {
   local program
-  for program in kube-apiserver kube-controller-manager kubectl etcd registry registry-ggcr registry-v2 helm alerts definitions/cert-manager.io_issuers.yaml; do
+  for program in kube-apiserver kube-controller-manager kubectl etcd registry registry-ggcr registry-v2 helm alerts cert-manager argo-cd argo-cd-files/argocd-cm.yaml definitions/cert-manager.io_issuers.yaml; do
     [[ -e $PULLGATE_CLUSTER_BIN/$program ]] || { echo "missing: $PULLGATE_CLUSTER_BIN/$program" >&2; return 1; }
   done
 }
@@ -90,9 +90,12 @@ own_go_code_is_fine() {
   local module
   # A module with nothing but tools.go only names programs of others.
   for module in $(git ls-files '*.go' | grep -v '/tools.go$' | xargs -r -n1 dirname | sort -u); do
-    echo "go vet in $module"
-    (cd "$module" && CGO_ENABLED=0 go vet -mod=readonly ./...) || return 1
     [[ -z $(gofmt -l "$module") ]] || { gofmt -l "$module"; return 1; }
+    # It would read all that these are made of as well, which takes minutes.
+    [[ $module != tests/cluster/gitops/* ]] || continue
+    echo "go vet in $module"
+    # With the flags of the build, whose packages are there then.
+    (cd "$module" && CGO_ENABLED=0 go vet -mod=readonly -trimpath .) || return 1
   done
 }
 

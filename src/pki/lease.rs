@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
@@ -14,6 +15,7 @@ use super::Names;
 /// The Lease, as far as this replica has seen it.
 pub(super) struct Leadership {
     leases: Api<Lease>,
+    secrets: Api<Secret>,
     name: String,
     replica: String,
     length: Duration,
@@ -24,7 +26,8 @@ pub(super) struct Leadership {
 impl Leadership {
     pub(super) fn new(client: kube::Client, names: &Names, length: Duration) -> Self {
         Self {
-            leases: Api::namespaced(client, &names.namespace),
+            leases: Api::namespaced(client.clone(), &names.namespace),
+            secrets: Api::namespaced(client, &names.namespace),
             name: names.secret.clone(),
             replica: names.replica.clone(),
             length,
@@ -35,7 +38,8 @@ impl Leadership {
     /// Whether this replica leads now; takes the Lease, or renews it, where it may.
     pub(super) async fn holds(&mut self, now: Timestamp) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
-            let lease = self.lease(None, now);
+            let mut lease = self.lease(None, now);
+            lease.metadata = self.made().await?;
             return Self::won(self.leases.create(&PostParams::default(), &lease).await);
         };
         if !self.is_free(&lease) {
@@ -43,6 +47,27 @@ impl Leadership {
         }
         let lease = self.lease(Some(&lease), now);
         Self::won(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    /// A Lease that nobody declared: GitOps tools leave Leases out, and say so of each that is declared.
+    /// It goes with the Secret, which is declared and has its name.
+    async fn made(&self) -> Result<ObjectMeta, kube::Error> {
+        let secret = self.secrets.get_metadata_opt(&self.name).await?;
+        let owner = secret.map(|secret| secret.metadata);
+        Ok(ObjectMeta {
+            name: Some(self.name.clone()),
+            labels: Some([("app.kubernetes.io/name".to_owned(), "pullgate".to_owned())].into()),
+            owner_references: owner.and_then(|owner| owner.uid).map(|uid| {
+                vec![OwnerReference {
+                    api_version: "v1".to_owned(),
+                    kind: "Secret".to_owned(),
+                    name: self.name.clone(),
+                    uid,
+                    ..OwnerReference::default()
+                }]
+            }),
+            ..ObjectMeta::default()
+        })
     }
 
     /// Gives the Lease up, if it is ours: another may take it at once.
@@ -90,10 +115,7 @@ impl Leadership {
         let changes = spec.lease_transitions.unwrap_or(0);
         Lease {
             // Labels and all else are those of whoever declared it.
-            metadata: old.map_or_else(
-                || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-                |lease| lease.metadata.clone(),
-            ),
+            metadata: old.map(|lease| lease.metadata.clone()).unwrap_or_default(),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.replica.clone()),
                 lease_duration_seconds: i32::try_from(self.length.as_secs().max(1)).ok(),

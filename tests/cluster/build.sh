@@ -14,7 +14,8 @@ root=$(cd "$here/../.." && pwd)
 out=${1:-$root/target/cluster}
 # `node`, `containerd` and `runc` are for `make live` and built by it.
 # `helm` renders the chart in `make test`; the demo needs it not and says so here.
-modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts actionlint definitions}
+modules=${PULLGATE_CLUSTER_MODULES:-kubernetes etcd registry ggcr distribution2 helm alerts actionlint definitions
+  gitops}
 
 # --- what is needed ------------------------------------------------------------------------
 need_minor=26
@@ -81,6 +82,9 @@ packages() { # folder -> "program=main package" words
     ggcr) echo "registry-ggcr=pullgate.dev/tests/cluster/ggcr" ;;
     distribution2) echo "registry-v2=pullgate.dev/tests/cluster/distribution2" ;;
     alerts) echo "alerts=pullgate.dev/tests/cluster/alerts" ;;
+    gitops)
+      echo "cert-manager=pullgate.dev/tests/cluster/gitops/cert-manager" \
+        "argo-cd=pullgate.dev/tests/cluster/gitops/argo-cd" ;;
     actionlint) echo "actionlint=github.com/rhysd/actionlint/cmd/actionlint" ;;
     helm) echo "helm=helm.sh/helm/v4/cmd/helm" ;;
     *) echo "unknown module $1" >&2; return 1 ;;
@@ -157,17 +161,30 @@ build() { # folder
     echo "failed: ${programs[*]} after $(elapsed $((SECONDS - started)))" >&2
     exit "$failed"
   fi
+  [[ $folder != gitops ]] || take_files_of_argo_cd
   echo "$want" >"$stamp"
   echo "  ${programs[*]}: built in $(elapsed $((SECONDS - started)))"
 }
 
 # --- definitions -------------------------------------------------------------------------
-defined=(cert-manager.io_certificates cert-manager.io_issuers
+defined=(cert-manager.io_certificaterequests cert-manager.io_certificates
+  cert-manager.io_clusterissuers cert-manager.io_issuers
   monitoring.coreos.com_prometheusrules monitoring.coreos.com_servicemonitors tekton.dev_tasks
   openreports.io_reports wgpolicyk8s.io_policyreports)
 
 module_folder() { # module path -> where its content is; fetched, and compared with go.sum
   go mod download -json "$1" | sed -nE 's/^\t"Dir": "(.*)",?$/\1/p'
+}
+
+take_files_of_argo_cd() { # its definitions, its configuration as it is shipped, a script that it runs
+  local to=$bin/argo-cd-files from name
+  from=$(cd "$here/gitops" && module_folder github.com/argoproj/argo-cd/v3)
+  rm -rf "$to"
+  mkdir -p "$to"
+  for name in crds/application-crd crds/appproject-crd base/config/argocd-cm; do
+    install -m 644 "$from/manifests/$name.yaml" "$to/"
+  done
+  install -m 755 "$from/hack/git-verify-wrapper.sh" "$to/"
 }
 
 take_definitions() { # nothing is compiled

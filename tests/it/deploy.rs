@@ -3,8 +3,10 @@
 
 mod accepted;
 mod alerts;
+mod argo_cd;
 mod audit;
 mod balancer;
+mod cert_manager;
 mod chart;
 mod clock;
 mod dashboard;

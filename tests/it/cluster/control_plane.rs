@@ -24,7 +24,7 @@ use super::{NotYet, PATIENCE, free_port, wait_until};
 const CONTROLLERS: &str = "serviceaccount-controller,namespace-controller,deployment-controller,\
 replicaset-controller,replicationcontroller-controller,statefulset-controller,\
 daemonset-controller,job-controller,cronjob-controller,garbage-collector-controller,\
-clusterrole-aggregation-controller";
+clusterrole-aggregation-controller,disruption-controller";
 
 /// A user of the cluster, as the API server's token file knows it.
 #[derive(Clone, Copy, Debug)]

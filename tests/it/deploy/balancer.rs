@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::deployed::{Deployed, Replica};
+use crate::cluster::kubectl::Kubectl;
 use crate::cluster::runtime;
 
 /// The replicas: where they listen, and whether they were ready when last asked.
 type Replicas = Arc<Mutex<BTreeMap<u16, (u16, bool)>>>;
+
+/// Makes each Service's own address one of this machine: what stands before the replicas listens there,
+/// and nothing of the Service is changed for it. An argument for the API server.
+pub(super) const SERVICES_ON_LOOPBACK: &str = "--service-cluster-ip-range=127.96.0.0/16";
 
 /// A balancer on a port of loopback.
 pub(super) struct Balancer {
@@ -21,8 +27,26 @@ pub(super) struct Balancer {
 
 impl Balancer {
     pub(super) fn start() -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// At the address of Pullgate's Service, of a cluster with [`SERVICES_ON_LOOPBACK`]. The endpoint that
+    /// is written for it is for the aggregation layer, which asks nobody where there is none.
+    pub(super) fn of_the_service(kubectl: &Kubectl) -> Self {
+        let service = kubectl.get(&["service", "-n", "pullgate", "pullgate"]).unwrap();
+        let port = &service["spec"]["ports"][0];
+        kubectl.create(&json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "pullgate-replicas", "namespace": "pullgate",
+                "labels": {"kubernetes.io/service-name": "pullgate"}},
+            "addressType": "IPv4", "ports": [{"name": port["name"], "port": 8443}],
+            "endpoints": [{"addresses": ["192.0.2.7"], "conditions": {"ready": true}}]}));
+        let address = service["spec"]["clusterIP"].as_str().unwrap();
+        Self::listen(format!("{address}:{}", port["port"]).parse().unwrap())
+    }
+
+    fn listen(address: std::net::SocketAddr) -> Self {
         let replicas = Replicas::default();
-        let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime().block_on(TcpListener::bind(address)).unwrap();
         let port = listener.local_addr().unwrap().port();
         runtime().spawn(accept(listener, Arc::clone(&replicas)));
         runtime().spawn(probe(Arc::clone(&replicas)));

@@ -229,7 +229,8 @@ impl Deployed {
                 argument
                     .replace("0.0.0.0:8443", &format!("127.0.0.1:{listen}"))
                     .replace("0.0.0.0:8080", &format!("127.0.0.1:{admin}"))
-                    .replace("/etc/pullgate/policy", &self.folder.path().display().to_string()),
+                    .replace("/etc/pullgate/policy", &self.folder.path().display().to_string())
+                    .replace("/etc/pullgate/tls", &self.mounted("tls").display().to_string()),
             );
         }
         // What the chart's own variables say is said by arguments here.
@@ -248,6 +249,11 @@ impl Deployed {
             .args(more.iter().filter(|flag| !flag.starts_with("--listen=")));
         let process = Process::start(name, &mut command, self.folder.path()).unwrap();
         Replica { process, listen, admin }
+    }
+
+    /// Where the volume `name` of the Deployment is for replicas that run here.
+    pub(super) fn mounted(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The path token in Pullgate's own Secret; nothing while there is none.

@@ -56,7 +56,7 @@ fn enforced() -> Option<(Deployed, Balancer)> {
 }
 
 /// Waits until Pullgate itself denies: an error alone may be the API server's, which reached nobody.
-fn denies(api: &Api<Pod>, what: &str) {
+pub(super) fn denies(api: &Api<Pod>, what: &str) {
     eventually(what, || {
         let refused = runtime().block_on(create(api, REFUSED));
         refused.is_err_and(|error| error.contains("denied the request: image"))
@@ -64,7 +64,11 @@ fn denies(api: &Api<Pod>, what: &str) {
 }
 
 /// Creates good and bad pods until told to stop; whatever is not as it must be.
-async fn load(api: Api<Pod>, stop: Arc<AtomicBool>, done: Arc<AtomicU32>) -> Vec<String> {
+pub(super) async fn load(
+    api: Api<Pod>,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU32>,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         if let Err(error) = create(&api, SKIPPED).await {
