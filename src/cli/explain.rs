@@ -1,6 +1,7 @@
 //! `pullgate explain`: what a message of the kubelet means, and what was observed of an
 //! image in a cluster, as far as the person at the command line may see.
 
+mod again;
 mod ask;
 mod enforcement;
 mod joined;

@@ -184,6 +184,11 @@ impl PageSource for ServePages {
         async move { overview }.boxed()
     }
 
+    fn look(&self) -> bool {
+        // The audit does, at its own pace.
+        false
+    }
+
     fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {
         self.cluster.images_named(words, &view.visibility, most)
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{image, link, marked, moment, workload};
+use super::layout::{count, image, link, marked, moment, workload};
 use crate::history::{
     FailingImage, Freshness, Refusal, RegistryReport, RegistryScoreSummary, Scope, TRIAL_DAYS,
     Trend, Visibility,
@@ -44,6 +44,20 @@ pub enum Lost {
         images: Vec<LostImage>,
         /// Of how many.
         of: usize,
+    },
+    /// They are being looked for.
+    Looking {
+        /// Those that could not be pulled so far.
+        images: Vec<LostImage>,
+        /// How many were looked at.
+        looked: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// They will be looked for when somebody says so.
+    NotYet {
+        /// Images that would be asked for.
+        in_use: usize,
     },
     /// Nobody here looks, for this reason: a sentence.
     NotHere(String),
@@ -174,27 +188,47 @@ impl Overview {
                 h2 #lost { "Images in use that could not be pulled again" }
                 @match &self.lost {
                     Lost::NotHere(why) => p { (marked(why)) },
-                    Lost::Looked { images, of } if images.is_empty() => p {
-                        "None of " (of) " that were looked at." },
+                    Lost::NotYet { in_use } => form action="/look" method="post" {
+                        p { "Not looked for yet. Each of the " (in_use) " images in use would be asked \
+                             for once, a registry's one after the other." }
+                        button { "Look for them now" }
+                    },
+                    Lost::Looking { images, looked, of } => {
+                        p role="status" { "Looking: " (looked) " of " (of) " so far. "
+                            a href="/#lost" { "Look again" } " in a moment." }
+                        (self.lost_images(images))
+                    }
                     Lost::Looked { images, of } => {
-                        p { (images.len()) " of " (of) " that were looked at. Pods go on running with \
-                             them; a new node would not get them." }
-                        div .table { table {
-                            thead { tr {
-                                th scope="col" { "Image" } th scope="col" { "In use in" }
-                                th scope="col" { "Why" } th scope="col" { "Known since" }
-                            } }
-                            tbody { @for one in images { tr {
-                                th scope="row" { (image(&one.image)) }
-                                td { (one.namespace) }
-                                td { @if one.loaded { "was loaded onto nodes: " }
-                                    (sentence(one.cause, Verdict::Fails)) }
-                                td { (moment(one.since, self.at)) }
-                            } } }
-                        } }
+                        @if images.is_empty() { p { "Looked at " (images_of(*of)) ": none." } }
+                        @else {
+                            p { "Looked at " (images_of(*of)) ". Pods go on running with these; a new \
+                                 node would not get them." }
+                            (self.lost_images(images))
+                        }
                     }
                 }
             }
+        }
+    }
+
+    fn lost_images(&self, images: &[LostImage]) -> Markup {
+        if images.is_empty() {
+            return html! {};
+        }
+        html! {
+            div .table { table {
+                thead { tr {
+                    th scope="col" { "Image" } th scope="col" { "In use in" }
+                    th scope="col" { "Why" } th scope="col" { "Known since" }
+                } }
+                tbody { @for one in images { tr {
+                    th scope="row" { (image(&one.image)) }
+                    td { (one.namespace) }
+                    td { @if one.loaded { "was loaded onto nodes: " }
+                        (sentence(one.cause, Verdict::Fails)) }
+                    td { (moment(one.since, self.at)) }
+                } } }
+            } }
         }
     }
 
@@ -259,4 +293,8 @@ fn words(cause: &str) -> String {
         Some(cause) => sentence(cause, Verdict::Fails).to_owned(),
         None => cause.replace('_', " "),
     }
+}
+
+fn images_of(number: usize) -> String {
+    count(u32::try_from(number).unwrap_or(u32::MAX), "image")
 }

@@ -58,6 +58,7 @@ pub fn web_router(source: Arc<dyn PageSource>) -> Router {
         .route("/registry", get(registry))
         .route("/workload", get(workload))
         .route("/namespace", get(ask_namespace).post(choose_namespace))
+        .route("/look", post(look))
         .route("/sign-in", get(ask_sign_in).post(sign_in))
         .route("/sign-out", post(sign_out))
         .route("/style.css", get(style))
@@ -124,6 +125,17 @@ async fn overview(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
     let Ok(_page) = web.pages.try_acquire() else { return busy() };
     let overview = web.source.overview(&visit.view).await;
     visit.page("Overview", "", &overview.content(&visit.view.visibility))
+}
+
+async fn look(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
+    let visit = match web.visit(&headers).await {
+        Ok(visit) => visit,
+        Err(instead) => return instead,
+    };
+    if web.source.look() {
+        return Redirect::to("/#lost").into_response();
+    }
+    visit.refusal("Not here", StatusCode::NOT_FOUND, "Nobody looks here when told to.")
 }
 
 #[derive(Deserialize)]

@@ -37,6 +37,9 @@ pub trait PageSource: Send + Sync + 'static {
     /// The cluster at a glance.
     fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview>;
 
+    /// Begins to look again at all images in use; whether this source does that when it is told to.
+    fn look(&self) -> bool;
+
     /// The images whose name has all these words in it: at most so many, and how many there are.
     fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize);
 

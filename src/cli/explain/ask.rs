@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::clock;
 use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
 use crate::history::Visibility;
@@ -20,8 +21,8 @@ use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Outcome, Verdict, meaning};
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{
-    AccessSource, ImageReview, ManifestSource, PodSecrets, Review, ReviewRequest, SecretsOrigin,
-    Sources, review,
+    AccessSource, ImageReview, ImageUse, ManifestSource, PodSecrets, ProbeResult, Review,
+    ReviewRequest, SecretsOrigin, Sources, review, still_there,
 };
 use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings, registries};
 use crate::text::clean;
@@ -159,6 +160,29 @@ impl Asker {
             deadline: start() + LOOK,
         };
         review(sources, request).await
+    }
+}
+
+impl Asker {
+    /// Whether a node that needs an image in use now could still pull it: the registry's word of
+    /// today, to the pull secrets that its pods name.
+    pub(super) async fn still_there(
+        &self,
+        cluster: &Cluster,
+        visibility: &Visibility,
+        used: &ImageUse,
+    ) -> Option<ProbeResult> {
+        let access = Own(visibility);
+        let sources = Sources {
+            registry: &*self.registry,
+            cluster,
+            nodes: &self.nodes,
+            health: cluster,
+            access: &access,
+        };
+        let (now, _) = clock();
+        let look = still_there(sources, &self.policy, None, used, now, start() + LOOK);
+        tokio::time::timeout(LOOK, look).await.ok().flatten()
     }
 }
 

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::again::{self, Again};
 use super::ask::Asker;
 use super::joined::{Explained, Sources};
 use super::published;
@@ -44,7 +45,7 @@ const KEY_BYTES: usize = 24;
 
 /// What one look at the cluster has shown.
 struct Known {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     survey: Survey,
     at: Timestamp,
 }
@@ -53,7 +54,8 @@ struct Known {
 struct OwnPages {
     connection: Connection,
     namespace: String,
-    asker: Option<Asker>,
+    asker: Option<Arc<Asker>>,
+    again: Again,
     recalls: bool,
     key: String,
     user: UserInfo,
@@ -68,7 +70,7 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
-    let asker = asker(flags.offline, flags.registries, flags.nodes)?;
+    let asker = asker(flags.offline, flags.registries, flags.nodes)?.map(Arc::new);
     let known = look(&connection, &namespace).await?;
     if !known.survey.left_out.is_empty() {
         let left_out = known.survey.left_out.join(", ");
@@ -79,6 +81,7 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
         connection,
         namespace,
         asker,
+        again: Again::default(),
         recalls: !flags.no_memory,
         key: key.clone(),
         user: UserInfo { username: "your kubeconfig".into(), ..UserInfo::default() },
@@ -107,7 +110,7 @@ async fn look(connection: &Connection, namespace: &str) -> anyhow::Result<Known>
     let cluster = Cluster::new(connection.clone(), WatchTuning::default(), &metrics);
     let survey = cluster.survey(namespace, now, deadline).await;
     let survey = survey.context("failed to list the pods that you may see")?;
-    Ok(Known { cluster, survey, at: now })
+    Ok(Known { cluster: Arc::new(cluster), survey, at: now })
 }
 
 fn random_key() -> anyhow::Result<String> {
@@ -140,6 +143,13 @@ impl OwnPages {
         Some(policies.into_iter().flat_map(|policy| policy.status.score).collect())
     }
 
+    fn lost(&self, cluster: &Cluster) -> Lost {
+        match &self.asker {
+            Some(_) => self.again.lost(again::count(cluster)),
+            None => Lost::NotHere("No registry is asked (`--offline`).".to_owned()),
+        }
+    }
+
     async fn explain_all(
         &self,
         asked: &Asked,
@@ -167,7 +177,7 @@ impl OwnPages {
             connection: &self.connection,
             cluster: &known.cluster,
             visibility: &known.survey.visibility,
-            asker: self.asker.as_ref(),
+            asker: self.asker.as_deref(),
             recalls: self.recalls,
             namespace,
             now,
@@ -231,15 +241,18 @@ impl PageSource for OwnPages {
                 failing,
                 failing_in_all,
                 refused: cluster.refusals(seen, known.at),
-                lost: Lost::NotHere(
-                    "Only a running server looks through all images in use: `pullgate serve --web` \
-                     shows what it found."
-                        .to_owned(),
-                ),
+                lost: self.lost(cluster),
                 trial,
             }
         }
         .boxed()
+    }
+
+    fn look(&self) -> bool {
+        let Some(asker) = &self.asker else { return false };
+        let known = self.known.load_full();
+        self.again.begin(known.cluster.clone(), known.survey.clone(), asker.clone());
+        true
     }
 
     fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {

@@ -176,7 +176,7 @@ fn who_may_see_all(town: &Town, browser: &Browser) {
         "some images fail",
         &missing,
         "deployment/cart in shop",
-        "1 of 3 that were looked at",
+        "Looked at 3 images.",
         &gone,
         "What enforcement would have denied",
     ] {
@@ -241,8 +241,7 @@ fn who_may_see_one_namespace(town: &Town, browser: &Browser) {
     browser.enter("namespace", "shop");
     assert_eq!(browser.place(), "/");
     let text = browser.text();
-    for wanted in ["Only what is in namespace shop", "1 of 2 that were looked at", "/cart in shop"]
-    {
+    for wanted in ["Only what is in namespace shop", "Looked at 2 images.", "/cart in shop"] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     assert!(!text.contains("What enforcement would have denied"), "{text}");
@@ -307,6 +306,16 @@ fn own_page_of_a_person(town: &Town) {
     assert_eq!(back, "rgb(18, 21, 26)", "it is dark");
     faultless(&browser);
     keep(&browser, "dark");
+    // The deleted tag is found when it is looked for.
+    let gone = town.open.image("shop/app:1");
+    assert!(browser.text().contains("Each of the 3 images in use"), "{}", browser.text());
+    browser.press("Look for them now");
+    eventually("the look", || {
+        browser.go(base);
+        browser.text().contains("Looked at 3 images.")
+    });
+    assert!(browser.text().contains(&gone), "{}", browser.text());
+    faultless(&browser);
     browser.go(&format!("{base}/image?name={missing}"));
     let text = browser.text();
     for wanted in ["Asked now", "kubectl set image", "Verify", "Known of"] {

@@ -1,0 +1,139 @@
+//! One look at every image in use, with a person's own rights: could a node that needs one now still
+//! pull it? Registry by registry, one image at a time, so that none of them is asked in a rush.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::ask::Asker;
+use super::clock;
+use crate::cluster::{Cluster, Survey};
+use crate::image::ImageReference;
+use crate::pull::Cause;
+use crate::review::{ImageUse, ProbeResult};
+use crate::web::{Lost, LostImage};
+
+/// Registries that are asked at the same time.
+const REGISTRIES: usize = 8;
+/// Between two images of one registry.
+const PACE: Duration = Duration::from_millis(100);
+/// Ways in which one image is used that are looked at.
+const USES: usize = 16;
+
+/// How far a look has got.
+#[derive(Default)]
+struct Progress {
+    images: Vec<LostImage>,
+    /// Images of which something is known now.
+    looked: usize,
+    /// Images in use.
+    of: usize,
+    ended: bool,
+}
+
+/// The last look, if there was one.
+#[derive(Clone, Default)]
+pub(super) struct Again(Arc<Mutex<Option<Progress>>>);
+
+impl Again {
+    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of it, for the page.
+    pub(super) fn lost(&self, in_use: usize) -> Lost {
+        match &*self.lock() {
+            None => Lost::NotYet { in_use },
+            Some(Progress { images, looked, of, ended: false }) => {
+                Lost::Looking { images: images.clone(), looked: *looked, of: *of }
+            }
+            Some(Progress { images, looked, .. }) => {
+                Lost::Looked { images: images.clone(), of: *looked }
+            }
+        }
+    }
+
+    /// Begins a look in the background, unless one is under way.
+    pub(super) fn begin(&self, cluster: Arc<Cluster>, survey: Survey, asker: Arc<Asker>) {
+        let images = in_use(&cluster);
+        {
+            let mut last = self.lock();
+            if last.as_ref().is_some_and(|last| !last.ended) {
+                return;
+            }
+            *last = Some(Progress { of: images.len(), ..Progress::default() });
+        }
+        let own = self.clone();
+        tokio::spawn(async move {
+            let looking = own.clone();
+            // Whatever becomes of it, it has ended then.
+            let look = tokio::spawn(async move {
+                looking.look(images, &cluster, &survey, &asker).await;
+            });
+            let _ended = look.await;
+            if let Some(progress) = &mut *own.lock() {
+                progress.ended = true;
+            }
+        });
+    }
+
+    async fn look(
+        &self,
+        images: BTreeMap<Box<str>, Vec<ImageUse>>,
+        cluster: &Cluster,
+        survey: &Survey,
+        asker: &Asker,
+    ) {
+        let mut registries: HashMap<Box<str>, Vec<Vec<ImageUse>>> = HashMap::new();
+        for (image, uses) in images {
+            let host = ImageReference::parse(&image).map(|one| one.host().into());
+            registries.entry(host.unwrap_or_default()).or_default().push(uses);
+        }
+        let one = |images: Vec<Vec<ImageUse>>| async move {
+            for uses in images {
+                let mut refused = false;
+                for used in uses.iter().take(USES) {
+                    let found = asker.still_there(cluster, &survey.visibility, used).await;
+                    refused |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
+                    self.note(used, found);
+                }
+                if let Some(progress) = &mut *self.lock() {
+                    progress.looked += 1;
+                }
+                if refused {
+                    // It has had enough: the others are not looked at.
+                    return;
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        stream::iter(registries.into_values()).for_each_concurrent(REGISTRIES, one).await;
+    }
+
+    fn note(&self, used: &ImageUse, found: Option<ProbeResult>) {
+        let Some(ProbeResult::Refused(cause)) = found else { return };
+        let (since, _) = clock();
+        let (image, namespace) = (used.image.clone(), used.namespace.clone());
+        let lost = LostImage { image, namespace, cause, since, loaded: used.loaded };
+        if let Some(progress) = &mut *self.lock() {
+            progress.images.push(lost);
+        }
+    }
+}
+
+/// The images in use, each with the ways in which it is used.
+fn in_use(cluster: &Cluster) -> BTreeMap<Box<str>, Vec<ImageUse>> {
+    let mut images: BTreeMap<Box<str>, Vec<ImageUse>> = BTreeMap::new();
+    for used in cluster.in_use() {
+        images.entry(used.image.clone()).or_default().push(used);
+    }
+    images
+}
+
+/// How many images are in use.
+pub(super) fn count(cluster: &Cluster) -> usize {
+    in_use(cluster).len()
+}
