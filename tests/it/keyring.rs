@@ -1,19 +1,19 @@
 //! The tables of the kubelet's keyring: which keys serve which image, and in which order.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use pullgate::credential::{
-    ConfigError, DockerConfig, Keyring, KeyringError, MatchRule, PullSecret, SecretProblem,
-    pattern_fits,
+    ConfigError, Credential, DockerConfig, Keyring, KeyringError, MatchRule, PullSecret,
+    SecretProblem, pattern_fits,
 };
 use pullgate::image::ImageReference;
-use serde_json::json;
+use serde_json::{Value, json};
 
-const SINGLE: &str = include_str!("../fixtures/keyring.tsv");
-const ORDER: &str = include_str!("../fixtures/keyring-order.tsv");
+use crate::oracle::cases;
 
-fn rows(table: &str) -> impl Iterator<Item = Vec<&str>> {
-    table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
-}
+const SINGLE: &str = include_str!("../oracle/cases/keyring.jsonl");
+const ORDER: &str = include_str!("../oracle/cases/keyring-order.jsonl");
 
 fn secret(name: &str, key: &str, username: &str) -> PullSecret {
     let content = json!({"auths": {key: {"username": username, "password": "p"}}});
@@ -24,47 +24,69 @@ fn image(text: &str) -> ImageReference {
     ImageReference::parse(text).unwrap()
 }
 
+/// A string of what a case says of itself.
+fn about<'a>(case: &'a Value, what: &str) -> &'a str {
+    case["about"][what].as_str().unwrap()
+}
+
+/// The Secrets of a case.
+fn secrets(case: &Value) -> Vec<PullSecret> {
+    let secrets = case["secrets"].as_array().unwrap().iter();
+    let secret = |secret: &Value| {
+        let data = secret["data"][".dockerconfigjson"].as_str().unwrap();
+        PullSecret::docker_config_json(
+            secret["name"].as_str().unwrap(),
+            &STANDARD.decode(data).unwrap(),
+        )
+    };
+    secrets.map(secret).collect()
+}
+
+/// The credentials that the kubelet tries for a case, as ours are written down.
+fn tried(keyring: &Keyring, image: &ImageReference) -> Value {
+    let found = keyring.lookup(image);
+    let credential = |one: &&Credential| {
+        json!({"username": STANDARD.encode(one.username().as_bytes()), "password": STANDARD.encode("p"),
+            "secret": one.source().origin.to_string().strip_prefix("secret ")})
+    };
+    found.iter().map(|one| credential(&one)).collect()
+}
+
 #[test]
 fn every_row_with_a_single_key_holds() {
-    let mut count = 0;
-    for row in rows(SINGLE) {
-        let [number, key, stored, written, looked_up, matched] = row[..] else {
-            panic!("not six columns: {row:?}");
-        };
-        let keyring = Keyring::from_secrets(&[secret("s", key, "u")]).unwrap();
-        let reference = image(written);
-        assert_eq!(reference.name(), looked_up, "row {number}");
+    let table = cases(SINGLE);
+    for (number, case) in (1..).zip(&table) {
+        let [key, stored] = ["key", "stored"].map(|what| about(case, what));
+        let keyring = Keyring::from_secrets(&secrets(case)).unwrap();
+        let reference = image(case["image"].as_str().unwrap());
+        assert_eq!(reference.name(), about(case, "looked_up"), "row {number}");
         let rule = keyring.explain(&reference).next().map(|found| found.rule);
-        let expected = match matched {
+        let expected = match about(case, "match") {
             "yes" => Some(MatchRule::Key),
             "hub" => Some(MatchRule::HubFallback),
             _ => None,
         };
-        assert_eq!(rule, expected, "row {number}: {key:?} for {written:?}");
+        assert_eq!(rule, expected, "row {number}: {case}");
+        assert_eq!(tried(&keyring, &reference), case["want"]["credentials"], "row {number}");
         if let Some(found) = keyring.lookup(&reference).first() {
             assert_eq!(&*found.source().key, stored, "row {number}");
             let is_shown_whole = !key.contains(['?', '@']);
             assert_eq!(&*found.source().written == key, is_shown_whole, "row {number}");
         }
         assert_eq!(keyring.dropped().count(), usize::from(stored == "!"), "row {number}");
-        count += 1;
     }
-    assert_eq!(count, 102);
+    assert_eq!(table.len(), 102);
 }
 
 #[test]
 fn every_row_with_several_keys_holds() {
-    let mut count = 0;
-    for row in rows(ORDER) {
-        let [present, written, tried] = row[..] else { panic!("not three columns: {row:?}") };
-        let secrets: Vec<_> = present.split(' ').map(|key| secret("s", key, key)).collect();
-        let keyring = Keyring::from_secrets(&secrets).unwrap();
-        let found = keyring.lookup(&image(written));
-        let names: Vec<_> = found.iter().map(|credential| credential.username()).collect();
-        assert_eq!(names.join(" "), tried, "{present:?} for {written:?}");
-        count += 1;
+    let table = cases(ORDER);
+    for case in &table {
+        let keyring = Keyring::from_secrets(&secrets(case)).unwrap();
+        let image = image(case["image"].as_str().unwrap());
+        assert_eq!(tried(&keyring, &image), case["want"]["credentials"], "{case}");
     }
-    assert_eq!(count, 9);
+    assert_eq!(table.len(), 9);
 }
 
 #[test]
@@ -160,7 +182,7 @@ proptest! {
     fn prop_what_others_take_for_json_is_json(text in "[\\[\\]{}:,\"\\\\ua0-9.eE+ -]{0,24}") {
         // Go is laxer than serde_json, never stricter: whatever the latter takes must not be
         // called a syntax error.
-        let taken = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+        let taken = serde_json::from_str::<Value>(&text).is_ok();
         let fault = DockerConfig::parse(text.as_bytes()).err();
         prop_assert!(!taken || !matches!(fault, Some(ConfigError::Syntax(_))), "{:?}", fault);
     }

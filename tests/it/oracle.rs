@@ -15,9 +15,12 @@ mod secrets;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use serde_json::Value;
 
 use client::Oracle;
 
@@ -25,6 +28,38 @@ use client::Oracle;
 /// otherwise.
 const CASES: u32 = 12_000;
 const SEED: u64 = 20_261_120;
+
+/// The cases of a table under `tests/oracle/cases`: questions of the oracle, with the answers under `want`.
+pub(crate) fn cases(table: &str) -> Vec<Value> {
+    table.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What others run, run: every table against the kubelet's and containerd's own code.
+#[test]
+fn the_tables_are_theirs() {
+    let Some(program) = client::program() else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/cases");
+    let mut tables: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    tables.sort();
+    let run = |tables: &[PathBuf]| {
+        let output = Command::new(&program).arg("check").args(tables).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run(&tables), (Some(0), "420 cases, 0 differ\n".to_owned()));
+    // It does compare.
+    let folder = crate::cluster::process::folder("cases");
+    let wrong = folder.path().join("wrong.jsonl");
+    let case = r#"{"op": "parse", "image": "nginx", "want": {"tag": "stable", "error": ""}}"#;
+    std::fs::write(&wrong, case).unwrap();
+    let (code, said) = run(std::slice::from_ref(&wrong));
+    assert_eq!(code, Some(1));
+    let told = format!("{}:1: tag: want \"stable\", is \"latest\"\n", wrong.display());
+    assert_eq!(said, format!("{told}1 cases, 1 differ\n"));
+    let asked = Command::new(&program).arg("versions").output().unwrap();
+    let versions = String::from_utf8(asked.stdout).unwrap();
+    assert!(versions.contains("k8s.io/kubernetes v1."), "{versions}");
+}
 
 fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {

@@ -4,41 +4,40 @@ use proptest::prelude::*;
 use pullgate::image::{ImageReference, defaults_to_always};
 use rstest::rstest;
 
-const TABLE: &str = include_str!("../fixtures/references.tsv");
+use crate::oracle::cases;
+
+const TABLE: &str = include_str!("../oracle/cases/references.jsonl");
 
 #[test]
 fn every_row_of_the_table_holds() {
-    let mut rows = 0;
-    for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let [number, image, host, repository, tag, digest, policy, error] = columns[..] else {
-            panic!("not eight columns: {line:?}");
-        };
-        let image: String = serde_json::from_str(image).unwrap();
-        let always = defaults_to_always(&image);
-        assert_eq!(always, policy == "Always", "row {number}: pull policy of {image:?}");
-        match ImageReference::parse(&image) {
+    let table = cases(TABLE);
+    for (number, case) in (1..).zip(&table) {
+        let (image, want) = (case["image"].as_str().unwrap(), &case["want"]);
+        let policy = if defaults_to_always(image) { "Always" } else { "IfNotPresent" };
+        assert_eq!(want["policy"], policy, "row {number}: pull policy of {image:?}");
+        match ImageReference::parse(image) {
             Ok(reference) => {
-                assert_eq!(error, "", "row {number}: {image:?} parses");
-                let (host, repository) = match host {
-                    "-" => repository.split_once('/').unwrap(),
-                    _ => (host, repository),
+                assert_eq!(want["error"], "", "row {number}: {image:?} parses");
+                // The library may know no domain.
+                let (host, repository) = match want["domain"].as_str().unwrap() {
+                    "" => want["path"].as_str().unwrap().split_once('/').unwrap(),
+                    host => (host, want["path"].as_str().unwrap()),
                 };
                 assert_eq!(reference.host(), host, "row {number}");
                 assert_eq!(reference.repository(), repository, "row {number}");
-                assert_eq!(reference.tag().unwrap_or_default(), tag, "row {number}");
-                let got = reference.digest().map(ToString::to_string).unwrap_or_default();
-                assert_eq!(got, digest, "row {number}");
-                assert_eq!(reference.name(), format!("{host}/{repository}"), "row {number}");
+                assert_eq!(reference.tag().unwrap_or_default(), want["tag"], "row {number}");
+                let digest = reference.digest().map(ToString::to_string).unwrap_or_default();
+                assert_eq!(digest, want["digest"], "row {number}");
+                assert_eq!(reference.name(), want["name"], "row {number}");
+                assert_eq!(reference.is_short(), want["short"], "row {number}");
             }
             Err(found) => {
-                assert_eq!(found.to_string(), error, "row {number}: {image:?}");
+                assert_eq!(found.to_string(), want["error"], "row {number}: {image:?}");
                 assert!(!found.offending().is_empty(), "row {number}");
             }
         }
-        rows += 1;
     }
-    assert_eq!(rows, 149);
+    assert_eq!(table.len(), 149);
 }
 
 #[test]

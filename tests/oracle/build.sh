@@ -16,4 +16,4 @@ out=$(cd "$out" && pwd)
 export GOTOOLCHAIN=local CGO_ENABLED=0
 cd "$here"
 go build -buildvcs=false -mod=readonly -p "${PULLGATE_BUILD_JOBS:-2}" -trimpath -ldflags "-s -w" \
-  -o "$out/oracle" .
+  -o "$out/pullgate-oracle" .

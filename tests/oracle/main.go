@@ -17,6 +17,14 @@ import (
 	"k8s.io/klog/v2"
 )
 
+const usage = `pullgate-oracle answers with the kubelet's and containerd's own code.
+
+  pullgate-oracle               reads questions from stdin, one JSON object a line; answers them on stdout
+  pullgate-oracle check FILE... asks the questions of these files, compares each answer with its "want",
+                                and ends with 1 if one differs
+  pullgate-oracle versions      says whose code it was built of
+`
+
 // A question. Op says which of the fields count.
 type question struct {
 	Op             string   `json:"op"`
@@ -56,8 +64,23 @@ func main() {
 	klog.SetOutput(io.Discard)
 	logrus.SetOutput(io.Discard)
 
-	in := bufio.NewReaderSize(os.Stdin, 1<<20)
-	out := bufio.NewWriterSize(os.Stdout, 1<<20)
+	switch {
+	case len(os.Args) == 1:
+		answerAll(os.Stdin, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == "versions":
+		versions()
+	case len(os.Args) > 2 && os.Args[1] == "check":
+		os.Exit(check(os.Args[2:]))
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+}
+
+// answerAll answers every line of a stream.
+func answerAll(from io.Reader, to io.Writer) {
+	in := bufio.NewReaderSize(from, 1<<20)
+	out := bufio.NewWriterSize(to, 1<<20)
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	for {

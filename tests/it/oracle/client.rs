@@ -8,6 +8,18 @@ use serde_json::Value;
 
 use crate::cluster::{BIN_VARIABLE, skipped};
 
+/// The program, or nothing after a line that says why the test is skipped.
+pub fn program() -> Option<PathBuf> {
+    let folder = std::env::var_os(BIN_VARIABLE).filter(|folder| !folder.is_empty());
+    let Some(folder) = folder else {
+        skipped(&format!("{BIN_VARIABLE} is not set (see tests/oracle/README.md)"));
+        return None;
+    };
+    let program = PathBuf::from(folder).join("pullgate-oracle");
+    assert!(program.is_file(), "no {}; tests/oracle/build.sh builds it", program.display());
+    Some(program)
+}
+
 /// A running oracle; it ends with the test.
 pub struct Oracle {
     child: Child,
@@ -18,13 +30,7 @@ pub struct Oracle {
 impl Oracle {
     /// Starts it, or says why the test is skipped.
     pub fn start() -> Option<Self> {
-        let folder = std::env::var_os(BIN_VARIABLE).filter(|folder| !folder.is_empty());
-        let Some(folder) = folder else {
-            skipped(&format!("{BIN_VARIABLE} is not set (see tests/oracle/README.md)"));
-            return None;
-        };
-        let program = PathBuf::from(folder).join("oracle");
-        assert!(program.is_file(), "no {}; tests/oracle/build.sh builds it", program.display());
+        let program = program()?;
         let mut child = Command::new(&program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -207,18 +207,6 @@ fn check(oracle: &mut Oracle, image: &str) -> Result<&'static str, String> {
 }
 
 #[test]
-fn the_table_of_references_is_theirs() {
-    let Some(mut oracle) = Oracle::start() else { return };
-    for line in include_str!("../../fixtures/references.tsv").lines() {
-        let mut columns = line.split('\t');
-        let Some(Ok(image)) = columns.nth(1).map(serde_json::from_str::<String>) else { continue };
-        check(&mut oracle, &image).unwrap();
-        let theirs = oracle.ask(&json!({"op": "parse", "image": image}));
-        assert_eq!(text(&theirs, "error"), columns.nth(5).unwrap(), "{image:?}");
-    }
-}
-
-#[test]
 fn generated_references() {
     compare("references", 1, &images(), |oracle, image| check(oracle, image));
 }

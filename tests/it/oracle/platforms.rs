@@ -6,7 +6,7 @@ use pullgate::image::{Platform, PlatformRule};
 use serde_json::json;
 
 use super::client::Oracle;
-use super::compare;
+use super::{cases, compare};
 
 fn platforms() -> impl Strategy<Value = Platform> {
     let os =
@@ -66,6 +66,22 @@ fn pairs() -> impl Strategy<Value = (Platform, Platform)> {
             (node, entry)
         },
     )
+}
+
+#[test]
+fn every_row_of_the_table_of_platforms_holds() {
+    let table = cases(include_str!("../../oracle/cases/platforms.jsonl"));
+    for case in &table {
+        let platform =
+            |what: &str| -> Platform { serde_json::from_value(case[what].clone()).unwrap() };
+        let (node, entry) = (platform("node"), platform("entry"));
+        let ours = json!({
+            "classic": node.matches(&entry, PlatformRule::ContainerdClassic),
+            "strict": node.matches(&entry, PlatformRule::ContainerdStrict),
+        });
+        assert_eq!(ours, case["want"], "{case}");
+    }
+    assert_eq!(table.len(), 160);
 }
 
 #[test]

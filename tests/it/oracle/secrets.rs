@@ -122,32 +122,6 @@ fn check(oracle: &mut Oracle, case: &Case) -> Result<&'static str, String> {
 }
 
 #[test]
-fn the_tables_of_keys_are_theirs() {
-    let Some(mut oracle) = Oracle::start() else { return };
-    let rows = |table: &'static str| table.lines().filter(|line| !line.starts_with('#'));
-    let secret = |key: &str| {
-        let content = json!({"auths": {key: {"username": key, "password": "p"}}}).to_string();
-        let data = json!({".dockerconfigjson": STANDARD.encode(content)});
-        json!({"name": "s", "type": "kubernetes.io/dockerconfigjson", "data": data})
-    };
-    for row in rows(include_str!("../../fixtures/keyring.tsv")) {
-        let columns: Vec<&str> = row.split('\t').collect();
-        let question =
-            json!({"op": "keyring", "image": columns[3], "secrets": [secret(columns[1])]});
-        let found = theirs(&oracle.ask(&question)).unwrap();
-        assert_eq!(found.len(), usize::from(columns[5] != "no"), "{row}");
-    }
-    for row in rows(include_str!("../../fixtures/keyring-order.tsv")) {
-        let columns: Vec<&str> = row.split('\t').collect();
-        let secrets: Vec<_> = columns[0].split(' ').map(secret).collect();
-        let question = json!({"op": "keyring", "image": columns[1], "secrets": secrets});
-        let found = theirs(&oracle.ask(&question)).unwrap();
-        let names: Vec<_> = found.iter().map(|c| String::from_utf8_lossy(&c.1)).collect();
-        assert_eq!(names.join(" "), columns[2], "{row}");
-    }
-}
-
-#[test]
 fn generated_keyrings() {
     compare("keyrings", 1, &cases(), check);
 }
