@@ -112,7 +112,7 @@ step "a browser for the tests of the page" tests/browser.sh
 
 suite "tests (cargo test; the cluster tests among them)" cargo test --locked --no-fail-fast
 
-if ! left 15; then
+if ! left 20; then
   skip "the image of the optimised program, and that under a real kubelet" \
     "the steps before took $(elapsed $SECONDS); make image-live"
   finish 0
@@ -123,7 +123,7 @@ PULLGATE_IMAGE_LAYOUT=$PWD/target/image suite "what is in it, and that it is at 
 
 if ! reasons=$(tests/live/run.sh --check 2>&1); then
   skip "the image under a real kubelet" "${reasons//$'\n'/; }"
-elif ! left 5; then
+elif ! left 8; then
   skip "the image under a real kubelet" "the steps before took $(elapsed $SECONDS); make image-live"
 else
   step "the image under a real kubelet (tests/live/run.sh image)" \

@@ -27,13 +27,21 @@ done
 [[ -d /sys/fs/cgroup ]] || lacks "/sys/fs/cgroup: control groups are not mounted"
 [[ $missing == 0 ]] || exit 2
 
-unshare --mount --net --uts --ipc --pid --fork --mount-proc true 2>/dev/null || {
-  echo "missing: the right to make namespaces (unshare is refused, as in most containers)" >&2
+command -v go >/dev/null && command -v "${CC:-cc}" >/dev/null || {
+  echo "missing: go and a C compiler: the node is built from Go modules, and runc needs both" >&2
   exit 2
 }
 
-command -v go >/dev/null && command -v "${CC:-cc}" >/dev/null || {
-  echo "missing: go and a C compiler: the node is built from Go modules, and runc needs both" >&2
+within() { # program, arguments: in namespaces of its own, fit for a kubelet
+  local status=0
+  unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc tests/live/inside.sh "$@" || status=$?
+  # What runc made outlives the namespaces; a group in use cannot be removed.
+  find /sys/fs/cgroup -depth -type d -path '*/pullgate-live*' -exec rmdir {} + 2>/dev/null || true
+  return "$status"
+}
+
+within true || {
+  echo "missing: the right to make namespaces, mounts and control groups (refused, as in most containers)" >&2
   exit 2
 }
 [[ ${1:-} != --check ]] || exit 0
@@ -45,9 +53,4 @@ echo "pullgate (debug build) and the player"
 cargo build --locked --quiet --bin pullgate --example live
 
 export PULLGATE_CLUSTER_BIN=${PULLGATE_CLUSTER_BIN:-$PWD/target/cluster/bin}
-status=0
-unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc \
-  tests/live/inside.sh target/debug/examples/live "$@" || status=$?
-# What runc made outlives the namespaces; a group in use cannot be removed.
-find /sys/fs/cgroup -depth -type d -path '*/pullgate-live*' -exec rmdir {} + 2>/dev/null || true
-exit "$status"
+within target/debug/examples/live "$@"
