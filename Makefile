@@ -82,7 +82,7 @@ model: need-cargo ## Try 100,000 worlds of nodes that know more than Pullgate: n
 chaos: need-cargo ## Ten minutes of trouble of every kind at 200 reviews a second: nothing wrongly denied, late or lost
 	@PULLGATE_CLUSTER_MODULES="kubernetes etcd" tests/cluster/build.sh
 	PULLGATE_CHAOS_SECONDS=$${PULLGATE_CHAOS_SECONDS:-600} PULLGATE_CHAOS_RATE=$${PULLGATE_CHAOS_RATE:-200} \
-	  cargo test --locked --release --test it chaos:: -- --nocapture
+	  cargo test --locked --profile bench --test it chaos:: -- --nocapture
 
 fuzz: need-cargo ## Run the property tests and the fuzz targets with many more cases than usual
 	PULLGATE_CLUSTER_BIN= PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked prop
