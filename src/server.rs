@@ -104,7 +104,8 @@ impl Bound {
         let mut server = axum_server::from_tcp(self.listener)?.handle(handle.clone());
         bound_http(server.http_builder());
         let drain = Duration::from_secs(1);
-        run_until(server.serve(routes.into_make_service()), &handle, stop, drain).await
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+        run_until(server.serve(routes), &handle, stop, drain).await
     }
 }
 

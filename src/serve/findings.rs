@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::image::ImageReference;
 use crate::review::ProbeResult;
 
 /// What was last found of an image in one namespace.
@@ -107,6 +108,28 @@ impl Findings {
             images.iter().map(|(image, one)| (namespace.clone(), image.clone(), one.clone()))
         });
         all.looks.then(|| found.collect())
+    }
+
+    /// What was found of one image, in those namespaces that are wanted, however its name is written.
+    pub(super) fn of_image(
+        &self,
+        image: &ImageReference,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<(Box<str>, Finding)> {
+        let canonical = image.canonical();
+        // Most names are told apart without being parsed.
+        let last = image.repository().rsplit('/').next().unwrap_or_default();
+        let same = |name: &str| {
+            name.contains(last)
+                && ImageReference::parse(name).is_ok_and(|one| one.canonical() == canonical)
+        };
+        let all = self.lock();
+        let spaces = all.images.iter().filter(|(namespace, _)| wanted(namespace));
+        let found = spaces.flat_map(|(namespace, images)| {
+            let own = images.iter().filter(|(name, _)| same(name));
+            own.map(|(_, finding)| (namespace.clone(), finding.clone()))
+        });
+        found.collect()
     }
 
     /// The next namespaces of which something has changed, with their images; nothing, if none is

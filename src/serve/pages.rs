@@ -1,6 +1,7 @@
 //! The page of a running server: what its index knows and its audit has found, for people who sign in
 //! with a token of the cluster. No page asks a registry.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ use crate::pull::Verdict;
 use crate::review::{AccessSource as _, HealthSource as _, ProbeResult};
 use crate::user::UserInfo;
 use crate::web::{
-    Asked, Explanation, Lost, LostImage, NotFound, Overview, PageSource, SignInRefused, View,
+    Asked, Explanation, Looked, Lost, LostImage, NotFound, Overview, PageSource, SignInRefused,
+    View,
 };
 
 /// Images that fail, and images that are lost, on one page.
@@ -26,6 +28,7 @@ const MAX_ROWS: usize = 100;
 const MAX_IMAGES: usize = 20;
 
 /// What the pages of a server are made of.
+#[derive(Clone)]
 pub(super) struct ServePages {
     cluster: Arc<Cluster>,
     findings: Findings,
@@ -45,20 +48,77 @@ impl ServePages {
                 "Another replica looks at the images in use: forward a port of the pod that holds \
                  the Lease."
             } else {
-                "Images in use are not looked at again (--audit-seconds=0)."
+                "Images in use are not looked at again (`--audit-seconds=0`)."
             };
             return Lost::NotHere(why.to_owned());
         };
-        let of = found.len();
-        let lost = found.into_iter().filter_map(|(namespace, image, finding)| {
-            let ProbeResult::Refused(cause) = finding.found else { return None };
-            let (since, loaded) = (finding.at, finding.loaded);
-            Some(LostImage { image, namespace, cause, since, loaded })
-        });
-        let mut images: Vec<LostImage> = lost.collect();
-        images.sort_by(|a, b| (a.loaded, b.since, &a.image).cmp(&(b.loaded, a.since, &b.image)));
-        images.truncate(MAX_ROWS);
-        Lost::Looked { images, of }
+        let in_use: HashSet<Box<str>> = self
+            .cluster
+            .in_use()
+            .into_iter()
+            .filter(|used| visibility.includes(&used.namespace))
+            .map(|used| used.image)
+            .collect();
+        let mut looked = Looked { of: in_use.len(), ..Looked::default() };
+        let (mut known, mut unclear) = (HashSet::new(), HashSet::new());
+        for (namespace, image, finding) in found {
+            match finding.found {
+                ProbeResult::Pullable => {}
+                ProbeResult::Unclear(_) => _ = unclear.insert(image.clone()),
+                ProbeResult::Refused(cause) => {
+                    let (since, loaded, image) = (finding.at, finding.loaded, image.clone());
+                    looked.images.push(LostImage { image, namespace, cause, since, loaded });
+                }
+            }
+            known.insert(image);
+        }
+        looked.looked = known.len();
+        looked.unclear = unclear.len();
+        looked.goes_on = in_use.iter().any(|image| !known.contains(image));
+        looked
+            .images
+            .sort_by(|a, b| (a.loaded, b.since, &a.image).cmp(&(b.loaded, a.since, &b.image)));
+        looked.more = looked.images.len().saturating_sub(MAX_ROWS);
+        looked.images.truncate(MAX_ROWS);
+        Lost::Looked(looked)
+    }
+
+    fn overview_now(&self, seen: &Visibility) -> Overview {
+        let (now, _) = clock();
+        let (failing, failing_in_all) = self.cluster.failing_images(seen, MAX_ROWS);
+        Overview {
+            freshness: self.cluster.freshness(),
+            at: now,
+            registries: self.cluster.registries_seen(seen, now),
+            failing,
+            failing_in_all,
+            refused: self.cluster.refusals(seen, now),
+            lost: self.lost(seen),
+            trial: (*seen == Visibility::Cluster).then(|| self.cluster.score(now)),
+        }
+    }
+
+    fn explain_now(&self, asked: &Asked, seen: &Visibility) -> Result<Vec<Explanation>, NotFound> {
+        let (kind, namespace, name) = match asked {
+            Asked::Image(image) => {
+                return Ok(vec![self.explanation(&ReportTarget::Image(image.clone()), seen)]);
+            }
+            Asked::Registry(host) => {
+                return Ok(vec![self.explanation(&ReportTarget::Registry(host.clone()), seen)]);
+            }
+            Asked::Workload { kind, namespace, name } => (kind, namespace, name),
+        };
+        let images = self.cluster.images_of_workload([kind, namespace, name], seen);
+        let parts = images.into_iter().take(MAX_IMAGES).map(ReportTarget::Image);
+        let parts: Vec<_> = parts.map(|image| self.explanation(&image, seen)).collect();
+        if parts.is_empty() {
+            // The same whether it does not exist or may not be seen.
+            let kind = kind.to_ascii_lowercase();
+            return Err(NotFound(format!(
+                "No pod of {kind}/{name} in {namespace} is known to you."
+            )));
+        }
+        Ok(parts)
     }
 
     /// What is known of an image or a registry, without asking anybody.
@@ -91,12 +151,8 @@ impl ServePages {
         image: &ImageReference,
         visibility: &Visibility,
     ) -> Vec<(&'static str, String)> {
-        let wanted = image.canonical();
-        let same =
-            |name: &str| ImageReference::parse(name).is_ok_and(|one| one.canonical() == wanted);
-        let found = self.findings.all(|namespace| visibility.includes(namespace));
-        let own = found.into_iter().flatten().filter(|(_, image, _)| same(image));
-        own.map(|(namespace, _, finding)| {
+        let found = self.findings.of_image(image, |namespace| visibility.includes(namespace));
+        let told = found.into_iter().map(|(namespace, finding)| {
             let words = match finding.found {
                 ProbeResult::Pullable => "it could be pulled".to_owned(),
                 ProbeResult::Refused(cause) => sentence(cause, Verdict::Fails).to_owned(),
@@ -104,8 +160,8 @@ impl ServePages {
             };
             let since = finding.at.strftime("%Y-%m-%d %H:%M UTC");
             ("Looked at again", format!("as pods in {namespace} pull it, since {since}: {words}"))
-        })
-        .collect()
+        });
+        told.collect()
     }
 }
 
@@ -168,20 +224,8 @@ impl PageSource for ServePages {
     }
 
     fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview> {
-        let (now, _) = clock();
-        let seen = &view.visibility;
-        let (failing, failing_in_all) = self.cluster.failing_images(seen, MAX_ROWS);
-        let overview = Overview {
-            freshness: self.cluster.freshness(),
-            at: now,
-            registries: self.cluster.registries_seen(seen, now),
-            failing,
-            failing_in_all,
-            refused: self.cluster.refusals(seen, now),
-            lost: self.lost(seen),
-            trial: (*seen == Visibility::Cluster).then(|| self.cluster.score(now)),
-        };
-        async move { overview }.boxed()
+        let seen = view.visibility.clone();
+        aside(self.clone(), move |own| own.overview_now(&seen)).boxed()
     }
 
     fn look(&self) -> bool {
@@ -189,8 +233,14 @@ impl PageSource for ServePages {
         false
     }
 
-    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {
-        self.cluster.images_named(words, &view.visibility, most)
+    fn images<'a>(
+        &'a self,
+        words: &'a str,
+        view: &'a View,
+        most: usize,
+    ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
+        let (words, seen) = (words.to_owned(), view.visibility.clone());
+        aside(self.clone(), move |own| own.cluster.images_named(&words, &seen, most)).boxed()
     }
 
     fn explain<'a>(
@@ -199,28 +249,22 @@ impl PageSource for ServePages {
         view: &'a View,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
-        let seen = &view.visibility;
-        let found = match asked {
-            Asked::Image(image) => {
-                Ok(vec![self.explanation(&ReportTarget::Image(image.clone()), seen)])
-            }
-            Asked::Registry(host) => {
-                Ok(vec![self.explanation(&ReportTarget::Registry(host.clone()), seen)])
-            }
-            Asked::Workload { kind, namespace, name } => {
-                let images = self.cluster.images_of_workload([kind, namespace, name], seen);
-                let parts = images.into_iter().take(MAX_IMAGES).map(ReportTarget::Image);
-                let parts: Vec<_> = parts.map(|image| self.explanation(&image, seen)).collect();
-                if parts.is_empty() {
-                    // The same whether it does not exist or may not be seen.
-                    let kind = kind.to_ascii_lowercase();
-                    let why = format!("No pod of {kind}/{name} in {namespace} is known to you.");
-                    Err(NotFound(why))
-                } else {
-                    Ok(parts)
-                }
-            }
-        };
-        async move { found }.boxed()
+        let (asked, seen) = (asked.clone(), view.visibility.clone());
+        aside(self.clone(), move |own| own.explain_now(&asked, &seen)).boxed()
+    }
+}
+
+/// Does what takes a while beside the threads that answer reviews. A panic goes on to who waits.
+async fn aside<T: Send + 'static>(
+    own: ServePages,
+    ask: impl FnOnce(&ServePages) -> T + Send + 'static,
+) -> T {
+    match tokio::task::spawn_blocking(move || ask(&own)).await {
+        Ok(answer) => answer,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The program ends.
+            Err(_cancelled) => std::future::pending().await,
+        },
     }
 }

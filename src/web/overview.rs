@@ -39,21 +39,7 @@ pub struct Overview {
 #[derive(Debug, Clone)]
 pub enum Lost {
     /// They were looked for.
-    Looked {
-        /// Those that could not be pulled.
-        images: Vec<LostImage>,
-        /// Of how many.
-        of: usize,
-    },
-    /// They are being looked for.
-    Looking {
-        /// Those that could not be pulled so far.
-        images: Vec<LostImage>,
-        /// How many were looked at.
-        looked: usize,
-        /// Of how many.
-        of: usize,
-    },
+    Looked(Looked),
     /// They will be looked for when somebody says so.
     NotYet {
         /// Images that would be asked for.
@@ -61,6 +47,25 @@ pub enum Lost {
     },
     /// Nobody here looks, for this reason: a sentence.
     NotHere(String),
+}
+
+/// What a look at the images in use has shown.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// Those that could not be pulled.
+    pub images: Vec<LostImage>,
+    /// How many more of these there are.
+    pub more: usize,
+    /// Images that were looked at.
+    pub looked: usize,
+    /// Of them, those of which it could not be found out.
+    pub unclear: usize,
+    /// Images in use.
+    pub of: usize,
+    /// Whether the look goes on.
+    pub goes_on: bool,
+    /// When it ended, where it is not repeated by itself.
+    pub ended: Option<Timestamp>,
 }
 
 /// An image in use that could not be pulled again.
@@ -193,20 +198,31 @@ impl Overview {
                              for once, a registry's one after the other." }
                         button { "Look for them now" }
                     },
-                    Lost::Looking { images, looked, of } => {
-                        p role="status" { "Looking: " (looked) " of " (of) " so far. "
-                            a href="/#lost" { "Look again" } " in a moment." }
-                        (self.lost_images(images))
-                    }
-                    Lost::Looked { images, of } => {
-                        @if images.is_empty() { p { "Looked at " (images_of(*of)) ": none." } }
-                        @else {
-                            p { "Looked at " (images_of(*of)) ". Pods go on running with these; a new \
-                                 node would not get them." }
-                            (self.lost_images(images))
-                        }
-                    }
+                    Lost::Looked(looked) => (self.looked(looked)),
                 }
+            }
+        }
+    }
+
+    fn looked(&self, looked: &Looked) -> Markup {
+        html! {
+            p role="status" {
+                @if looked.goes_on {
+                    "Looking: " (looked.looked) " of " (images_of(looked.of)) " so far. "
+                } @else { "Looked at " (images_of(looked.looked)) ". " }
+                @if let Some(ended) = looked.ended { "Ended " (moment(ended, self.at)) ". " }
+                @match looked.images.is_empty() {
+                    true => "None is known to be lost.",
+                    false => "Pods go on running with these; a new node would not get them.",
+                }
+                @if looked.unclear > 0 {
+                    " Of " (images_of(looked.unclear)) " it could not be found out."
+                }
+            }
+            (self.lost_images(&looked.images))
+            @if looked.more > 0 { p { "And " (looked.more) " more." } }
+            @if looked.ended.is_some() {
+                form action="/look" method="post" { button { "Look for them again" } }
             }
         }
     }

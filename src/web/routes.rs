@@ -1,10 +1,12 @@
 //! The pages by their addresses.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, Form, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Form, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -23,7 +25,7 @@ use crate::kube_views::{is_namespace_name, is_object_name};
 /// How long everything for one page may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pages that are made at a time; reviews come first.
-const PAGES: usize = 4;
+const PAGES: usize = 2;
 /// People who are signing in at a time.
 const SIGNING_IN: usize = 4;
 /// How long a refused attempt holds its place: nobody can try many secrets.
@@ -64,8 +66,29 @@ pub fn web_router(source: Arc<dyn PageSource>) -> Router {
         .route("/style.css", get(style))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn(from_here))
         .layer(middleware::map_response(guarded))
         .with_state(Arc::new(web))
+}
+
+/// Lets nobody in but who comes by this machine itself, as a forwarded port does, and no form of
+/// another site: a cookie goes along to every port of a host, so whoever has one from another program
+/// there must not be able to use it from elsewhere.
+async fn from_here(request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let here = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let own = matches!(site, None | Some(b"same-origin" | b"none"));
+    if here && (own || request.method() == Method::GET) {
+        return next.run(request).await;
+    }
+    let sentence = if here {
+        "A form of another site is not taken."
+    } else {
+        "The page is open to forwarded ports alone: kubectl port-forward."
+    };
+    let frame = Frame { title: "Not from here", user: None, words: "", namespace: None };
+    plain(&frame, StatusCode::FORBIDDEN, sentence)
 }
 
 /// Who asks for a page, with the time that it may take.
@@ -158,7 +181,7 @@ async fn images(
     if words.len() > MAX_TEXT {
         return visit.refusal("Images", StatusCode::BAD_REQUEST, "That is too long.");
     }
-    let (found, all) = web.source.images(words, &visit.view, MAX_IMAGES);
+    let (found, all) = web.source.images(words, &visit.view, MAX_IMAGES).await;
     // What nobody here uses may be asked about all the same.
     let named = ImageReference::parse(words).ok().filter(|_| found.is_empty());
     let content = html! {
@@ -407,4 +430,43 @@ fn start() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "the edge where pages are asked for reads the clock")]
 fn clock() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use rstest::rstest;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[rstest]
+    #[case::forwarded("127.0.0.1:9", "GET", None, 200)]
+    #[case::forwarded_by_six("[::1]:9", "GET", None, 200)]
+    #[case::mapped("[::ffff:127.0.0.1]:9", "POST", Some("same-origin"), 200)]
+    #[case::another_pod("10.1.2.3:9", "GET", None, 403)]
+    #[case::nobody("", "GET", None, 403)]
+    #[case::another_site("127.0.0.1:9", "POST", Some("cross-site"), 403)]
+    #[case::another_port("127.0.0.1:9", "POST", Some("same-site"), 403)]
+    #[case::a_link_of_another_site("127.0.0.1:9", "GET", Some("cross-site"), 200)]
+    #[tokio::test]
+    async fn only_forwarded_ports_are_let_in(
+        #[case] peer: &str,
+        #[case] method: &str,
+        #[case] site: Option<&str>,
+        #[case] expected: u16,
+    ) {
+        let routes = Router::new()
+            .route("/", get(|| async { "page" }).post(|| async { "form" }))
+            .layer(middleware::from_fn(from_here));
+        let mut request = Request::builder().method(method).uri("/");
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        if let Ok(peer) = peer.parse::<SocketAddr>() {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        assert_eq!(routes.oneshot(request).await.unwrap().status(), expected);
+    }
 }

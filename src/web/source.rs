@@ -41,7 +41,12 @@ pub trait PageSource: Send + Sync + 'static {
     fn look(&self) -> bool;
 
     /// The images whose name has all these words in it: at most so many, and how many there are.
-    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize);
+    fn images<'a>(
+        &'a self,
+        words: &'a str,
+        view: &'a View,
+        most: usize,
+    ) -> BoxFuture<'a, (Vec<KnownImage>, usize)>;
 
     /// Everything that is known of what is asked about.
     fn explain<'a>(

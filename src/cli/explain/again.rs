@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, Survey};
 use crate::image::ImageReference;
 use crate::pull::Cause;
 use crate::review::{ImageUse, ProbeResult};
-use crate::web::{Lost, LostImage};
+use crate::web::{Looked, Lost, LostImage};
 
 /// Registries that are asked at the same time.
 const REGISTRIES: usize = 8;
@@ -23,23 +23,12 @@ const PACE: Duration = Duration::from_millis(100);
 /// Ways in which one image is used that are looked at.
 const USES: usize = 16;
 
-/// How far a look has got.
-#[derive(Default)]
-struct Progress {
-    images: Vec<LostImage>,
-    /// Images of which something is known now.
-    looked: usize,
-    /// Images in use.
-    of: usize,
-    ended: bool,
-}
-
 /// The last look, if there was one.
 #[derive(Clone, Default)]
-pub(super) struct Again(Arc<Mutex<Option<Progress>>>);
+pub(super) struct Again(Arc<Mutex<Option<Looked>>>);
 
 impl Again {
-    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Looked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -47,12 +36,7 @@ impl Again {
     pub(super) fn lost(&self, in_use: usize) -> Lost {
         match &*self.lock() {
             None => Lost::NotYet { in_use },
-            Some(Progress { images, looked, of, ended: false }) => {
-                Lost::Looking { images: images.clone(), looked: *looked, of: *of }
-            }
-            Some(Progress { images, looked, .. }) => {
-                Lost::Looked { images: images.clone(), of: *looked }
-            }
+            Some(looked) => Lost::Looked(looked.clone()),
         }
     }
 
@@ -61,10 +45,10 @@ impl Again {
         let images = in_use(&cluster);
         {
             let mut last = self.lock();
-            if last.as_ref().is_some_and(|last| !last.ended) {
+            if last.as_ref().is_some_and(|last| last.goes_on) {
                 return;
             }
-            *last = Some(Progress { of: images.len(), ..Progress::default() });
+            *last = Some(Looked { of: images.len(), goes_on: true, ..Looked::default() });
         }
         let own = self.clone();
         tokio::spawn(async move {
@@ -74,8 +58,9 @@ impl Again {
                 looking.look(images, &cluster, &survey, &asker).await;
             });
             let _ended = look.await;
-            if let Some(progress) = &mut *own.lock() {
-                progress.ended = true;
+            if let Some(looked) = &mut *own.lock() {
+                looked.goes_on = false;
+                looked.ended = Some(clock().0);
             }
         });
     }
@@ -94,16 +79,18 @@ impl Again {
         }
         let one = |images: Vec<Vec<ImageUse>>| async move {
             for uses in images {
-                let mut refused = false;
+                let (mut limited, mut unclear) = (false, false);
                 for used in uses.iter().take(USES) {
                     let found = asker.still_there(cluster, &survey.visibility, used).await;
-                    refused |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
+                    limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
+                    unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
                     self.note(used, found);
                 }
-                if let Some(progress) = &mut *self.lock() {
-                    progress.looked += 1;
+                if let Some(looked) = &mut *self.lock() {
+                    looked.looked += 1;
+                    looked.unclear += usize::from(unclear);
                 }
-                if refused {
+                if limited {
                     // It has had enough: the others are not looked at.
                     return;
                 }
@@ -118,8 +105,12 @@ impl Again {
         let (since, _) = clock();
         let (image, namespace) = (used.image.clone(), used.namespace.clone());
         let lost = LostImage { image, namespace, cause, since, loaded: used.loaded };
-        if let Some(progress) = &mut *self.lock() {
-            progress.images.push(lost);
+        if let Some(looked) = &mut *self.lock() {
+            let known =
+                |one: &LostImage| (&one.image, &one.namespace) == (&lost.image, &lost.namespace);
+            if !looked.images.iter().any(known) {
+                looked.images.push(lost);
+            }
         }
     }
 }

@@ -255,8 +255,14 @@ impl PageSource for OwnPages {
         true
     }
 
-    fn images(&self, words: &str, view: &View, most: usize) -> (Vec<KnownImage>, usize) {
-        self.known.load().cluster.images_named(words, &view.visibility, most)
+    fn images<'a>(
+        &'a self,
+        words: &'a str,
+        view: &'a View,
+        most: usize,
+    ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
+        let found = self.known.load().cluster.images_named(words, &view.visibility, most);
+        async move { found }.boxed()
     }
 
     fn explain<'a>(

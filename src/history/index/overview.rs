@@ -216,6 +216,36 @@ mod tests {
     }
 
     #[test]
+    fn a_report_tells_nothing_of_what_others_have() {
+        let mut index = index();
+        let now = Timestamp::UNIX_EPOCH;
+        for (uid, namespace, digest) in [("5", "shop", "a"), ("6", "till", "b")] {
+            let mut running = pod(uid, namespace, "r.io/base:1", true);
+            running.status.container_statuses[0].image_id =
+                format!("r.io/base@sha256:{}", digest.repeat(64)).into();
+            index.apply_pod(&running, now);
+        }
+        index.set_freshness(Freshness::Current);
+        let report = |image: &str, seen: &Visibility| {
+            index.report(&ReportTarget::Image(image.parse().unwrap()), seen, now)
+        };
+        let tag = |seen: &Visibility| report("r.io/base:1", seen).tags[0].clone();
+        assert!(tag(&Visibility::Cluster).differs && !tag(&only("till")).differs);
+        assert_eq!(
+            (tag(&Visibility::Cluster).digests.len(), tag(&only("till")).digests.len()),
+            (2, 1)
+        );
+        // A registry that only others use is as one that nobody uses.
+        let registry = |host: &str, seen: &Visibility| {
+            let mut report = index.report(&ReportTarget::Registry(host.into()), seen, now).registry;
+            report.host.clear();
+            report
+        };
+        assert_eq!(registry("r.io", &only("bank")), registry("nobody.example", &only("bank")));
+        assert_ne!(registry("r.io", &only("shop")), registry("nobody.example", &only("shop")));
+    }
+
+    #[test]
     fn what_fails_is_counted_and_cut() {
         let index = index();
         let (shown, all) = index.failing_images(&Visibility::Cluster, 1);

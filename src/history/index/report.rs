@@ -68,7 +68,8 @@ impl HealthIndex {
                 report.last_success = report.last_success.max(Some(timestamp(at)));
             }
         }
-        if let ReportTarget::Image(reference) = subject {
+        // Nobody knows whose pod it was that a node pulled it for.
+        if let (ReportTarget::Image(reference), Visible::All) = (subject, &visible) {
             report.scope.nodes_listing = self.nodes_listing(reference);
         }
         let repository = match subject {
@@ -223,14 +224,17 @@ impl HealthIndex {
             return None;
         }
         let last = if all { image.last_success().max(newest) } else { newest };
-        let digests: Vec<String> = image
-            .digests
-            .iter()
-            .filter(|used| all || used.containers > 0)
-            .filter_map(|used| self.digests.get(used.digest))
-            .map(|digest| digest.as_str().to_owned())
-            .collect();
-        let in_use = image.digests.iter().filter(|used| used.containers > 0).count();
+        let (digests, in_use) = if all {
+            let in_use = image.digests.iter().filter(|used| used.containers > 0).count();
+            (image.digests.iter().map(|used| used.digest).collect::<BTreeSet<Id>>(), in_use)
+        } else {
+            let own = self.visible_containers(image, id, visible).map(|(digest, _)| digest);
+            let own: BTreeSet<Id> = own.filter(|digest| *digest != NONE).collect();
+            let in_use = own.len();
+            (own, in_use)
+        };
+        let digests = digests.into_iter().filter_map(|digest| self.digests.get(digest));
+        let digests: Vec<String> = digests.map(|digest| digest.as_str().to_owned()).collect();
         let line = TagLine {
             reference: image.reference.canonical(),
             tag: image.reference.tag().map(Into::into),
@@ -255,12 +259,16 @@ impl HealthIndex {
         visible: &Visible,
         now: Timestamp,
     ) -> RegistryReport {
-        let health = self.health_for(host, visible, now);
-        let mut report = RegistryReport {
-            host: crate::image::registry_of_host(host).to_owned(),
-            health,
-            ..RegistryReport::default()
-        };
+        let mut health = self.health_for(host, visible, now);
+        let host_name = crate::image::registry_of_host(host).to_owned();
+        if matches!(visible, Visible::Some(_)) {
+            // That others use it, and how they fare, is theirs.
+            if health.healthy + health.failing == 0 {
+                return RegistryReport { host: host_name, ..RegistryReport::default() };
+            }
+            health.main_cause = self.main_cause_within(host, visible, health.failing);
+        }
+        let mut report = RegistryReport { host: host_name, health, ..RegistryReport::default() };
         if let Some(score) = self.score.registry(host) {
             report.disagreements = score.disagreements;
             report.escapes_open_until = score.open_until(now);
@@ -286,6 +294,22 @@ impl HealthIndex {
             report.nodes = spread.nodes;
         }
         report
+    }
+
+    /// The cause that more than half of the failing containers share, in namespaces that may be seen.
+    fn main_cause_within(&self, host: &str, visible: &Visible, failing: u32) -> Option<Cause> {
+        let registry = self.images.find_registry(host)?;
+        let own = self.images.iter().filter(|(id, image)| {
+            image.failing > 0 && self.images.registry_of(*id) == Some(registry)
+        });
+        let mut counts: BTreeMap<Cause, u32> = BTreeMap::new();
+        for cause in own.flat_map(|(_, image)| &image.causes) {
+            if visible.includes(cause.namespace) {
+                *counts.entry(cause.cause).or_default() += cause.containers;
+            }
+        }
+        let (cause, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (count * 2 > failing).then_some(cause)
     }
 
     pub(super) fn text(&self, name: Id) -> &str {

@@ -180,3 +180,14 @@ fn an_installation_keeps_itself(#[case] aggregated: bool) {
     });
     second.abort();
 }
+
+/// OpenShift turns this plugin on: who names an owner later must be allowed to delete what is owned.
+#[test]
+fn the_lease_belongs_to_the_secret_also_where_owners_are_guarded() {
+    let plugin = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
+    let Some(deployed) = super::deployed::Deployed::start_with(&[], &[plugin]) else { return };
+    let _replica = deployed.replica("pullgate-0", &[]);
+    let lease = deployed.kubectl.get(&["lease", "-n", "pullgate", "pullgate"]).unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "pullgate-0");
+    assert_eq!(lease["metadata"]["ownerReferences"][0]["kind"], "Secret", "{lease}");
+}
