@@ -5,8 +5,11 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# The same commit for both: somebody may commit while the first one is built.
+commit=$(git -C "$root" rev-parse HEAD)
 for clone in one another/place; do
   git clone -q "$root" "$work/$clone"
+  git -C "$work/$clone" checkout -q --detach "$commit"
   (cd "$work/$clone" && PATH="$root/target/tools/bin:$PATH" deploy/release.sh --out "$work/out-${clone%%/*}")
   rm -rf "${work:?}/$clone/target"
 done

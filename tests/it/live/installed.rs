@@ -75,7 +75,7 @@ impl Helm<'_> {
         process::clean_environment(&mut command, self.folder.path());
         command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN)).args(words);
         command.args(["--namespace", "pullgate", "--values"]).arg(file);
-        Ok(process::run(&mut command, "", PATIENCE * 3))
+        Ok(process::run(&mut command, "", PATIENCE * 6))
     }
 }
 
@@ -140,7 +140,7 @@ fn on(
     let helm = Helm { cluster, folder: process::folder("helm") };
     let values = values(cluster);
     let install =
-        ["install", "pullgate", CHART, "--create-namespace", "--wait", "--timeout", "90s"];
+        ["install", "pullgate", CHART, "--create-namespace", "--wait", "--timeout", "150s"];
     helm.run(&install, &values)?.ok()?;
     say("the pod is ready");
     let reached = format!("apiservice/{API_SERVICE}");
@@ -257,7 +257,7 @@ fn upgraded(admin: &Kubectl, helm: &Helm<'_>, values: &Value) -> Result<(), Stri
     let policy = ["configmap", "-n", "pullgate", "pullgate-policy"];
     let before =
         (admin.get(&own)?["metadata"]["generation"].clone(), admin.get(&policy)?["data"].clone());
-    let upgrade = ["upgrade", "pullgate", CHART, "--wait", "--timeout", "90s"];
+    let upgrade = ["upgrade", "pullgate", CHART, "--wait", "--timeout", "150s"];
     let mut bad = values.clone();
     bad["policy"]["exceptions"] = json!([{"name": "a", "owner": "b", "reason": "c",
         "expires": "2027-13-45", "match": {"images": ["docker.io"]}}]);
