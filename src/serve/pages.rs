@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -14,6 +15,7 @@ use crate::cluster::{Cluster, IdentityError};
 use crate::history::{KnownImage, Report, ReportTarget, Visibility};
 use crate::image::ImageReference;
 use crate::message::{as_sentence, observed, sentence};
+use crate::policy::PullgatePolicy;
 use crate::pull::Verdict;
 use crate::review::{AccessSource as _, HealthSource as _, ProbeResult};
 use crate::user::UserInfo;
@@ -31,14 +33,22 @@ const MAX_IMAGES: usize = 20;
 #[derive(Clone)]
 pub(super) struct ServePages {
     cluster: Arc<Cluster>,
+    /// What says which images are looked at.
+    policy: Arc<ArcSwap<PullgatePolicy>>,
     findings: Findings,
     /// Whether images in use are looked at again at all.
     audits: bool,
 }
 
 impl ServePages {
-    pub(super) fn new(cluster: &Arc<Cluster>, findings: &Findings, audits: bool) -> Self {
-        Self { cluster: Arc::clone(cluster), findings: findings.clone(), audits }
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        policy: &Arc<ArcSwap<PullgatePolicy>>,
+        findings: &Findings,
+        audits: bool,
+    ) -> Self {
+        let (cluster, policy) = (Arc::clone(cluster), Arc::clone(policy));
+        Self { cluster, policy, findings: findings.clone(), audits }
     }
 
     fn lost(&self, visibility: &Visibility) -> Lost {
@@ -52,11 +62,14 @@ impl ServePages {
             };
             return Lost::NotHere(why.to_owned());
         };
+        // What the policy leaves alone is not looked at.
+        let policy = self.policy.load();
         let in_use: HashSet<Box<str>> = self
             .cluster
             .in_use()
             .into_iter()
             .filter(|used| visibility.includes(&used.namespace))
+            .filter(|used| used.registry(&policy).is_some())
             .map(|used| used.image)
             .collect();
         let mut looked = Looked { of: in_use.len(), ..Looked::default() };

@@ -198,7 +198,9 @@ impl App {
             return admin;
         }
         let audits = self.audit.is_some() && self.leads.is_some();
-        admin.merge(web_router(Arc::new(ServePages::new(&self.cluster, &self.findings, audits))))
+        let (cluster, policy) = (&self.cluster, &self.reviewer.policy);
+        let pages = ServePages::new(cluster, policy, &self.findings, audits);
+        admin.merge(web_router(Arc::new(pages)))
     }
 
     /// Starts every task; returns the name of the one that ends when reviews are drained.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::process::{self, Process};
-use crate::cluster::{free_port, runtime, skipped, wait_until};
+use crate::cluster::{PATIENCE, free_port, runtime, skipped, wait_until};
 
 /// A browser window.
 pub struct Browser {
@@ -31,8 +31,14 @@ fn found(names: &[&'static str]) -> Option<&'static str> {
     names.iter().copied().find(|name| folders.iter().any(|folder| folder.join(name).is_file()))
 }
 
+/// What a browser does, within [`PATIENCE`].
+fn in_time<T>(act: impl Future<Output = T>) -> T {
+    let done = runtime().block_on(async { tokio::time::timeout(PATIENCE, act).await });
+    done.expect("the browser answers in time")
+}
+
 impl Browser {
-    /// Opens a window; nothing, after a line, where there is no browser.
+    /// Opens a window; nothing, after a line, where there is no browser or it does not start.
     pub fn open(mode: Mode) -> Option<Self> {
         let programs = [&["chromedriver"][..], &["chromium", "google-chrome", "chrome"]];
         let [Some(driver), Some(_)] = programs.map(found) else {
@@ -71,48 +77,56 @@ impl Browser {
             driver.still_runs()?;
             let mut builder = ClientBuilder::new(plain());
             builder.capabilities(capabilities.clone());
-            Ok(runtime().block_on(builder.connect(&url)).map_err(|error| error.to_string())?)
-        })
-        .unwrap();
-        Some(Self { client, _driver: driver, _folder: folder })
+            let session = runtime()
+                .block_on(async { tokio::time::timeout(PATIENCE, builder.connect(&url)).await });
+            let session = session.map_err(|_late| "no session in time".to_owned())?;
+            Ok(session.map_err(|error| error.to_string())?)
+        });
+        match client {
+            Ok(client) => Some(Self { client, _driver: driver, _folder: folder }),
+            Err(reason) => {
+                skipped(&format!("Chromium does not start here: {reason}"));
+                None
+            }
+        }
     }
 
     pub fn go(&self, url: &str) {
-        runtime().block_on(self.client.goto(url)).unwrap();
+        in_time(self.client.goto(url)).unwrap();
     }
 
     /// The path and query of the page that is shown.
     pub fn place(&self) -> String {
-        let url = runtime().block_on(self.client.current_url()).unwrap();
+        let url = in_time(self.client.current_url()).unwrap();
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         url.path().to_owned() + &query
     }
 
     pub fn title(&self) -> String {
-        runtime().block_on(self.client.title()).unwrap()
+        in_time(self.client.title()).unwrap()
     }
 
     /// The text that a person sees.
     pub fn text(&self) -> String {
         let body = self.client.find(Locator::Css("body"));
-        runtime().block_on(async { body.await.unwrap().text().await }).unwrap()
+        in_time(async { body.await.unwrap().text().await }).unwrap()
     }
 
     /// All that the page was sent as.
     pub fn source(&self) -> String {
-        runtime().block_on(self.client.source()).unwrap()
+        in_time(self.client.source()).unwrap()
     }
 
     /// Follows the link with this text.
     pub fn follow(&self, text: &str) {
         let link = self.client.find(Locator::LinkText(text));
-        runtime().block_on(async { link.await.unwrap().click().await }).unwrap();
+        in_time(async { link.await.unwrap().click().await }).unwrap();
     }
 
     /// Types into the field with this id, and Enter.
     pub fn enter(&self, id: &str, text: &str) {
         let field = self.client.find(Locator::Id(id));
-        runtime().block_on(async {
+        in_time(async {
             let field = field.await.unwrap();
             field.clear().await.unwrap();
             field.send_keys(text).await.unwrap();
@@ -124,23 +138,23 @@ impl Browser {
     pub fn press(&self, text: &str) {
         let path = format!("//button[text()='{text}']");
         let button = self.client.find(Locator::XPath(&path));
-        runtime().block_on(async { button.await.unwrap().click().await }).unwrap();
+        in_time(async { button.await.unwrap().click().await }).unwrap();
     }
 
     /// Presses a key wherever the focus is.
     pub fn key(&self, key: &str) {
         let focus = self.client.active_element();
-        runtime().block_on(async { focus.await.unwrap().send_keys(key).await }).unwrap();
+        in_time(async { focus.await.unwrap().send_keys(key).await }).unwrap();
     }
 
     /// What a script of the test says of the page.
     pub fn ask(&self, script: &str) -> Value {
-        runtime().block_on(self.client.execute(script, Vec::new())).unwrap()
+        in_time(self.client.execute(script, Vec::new())).unwrap()
     }
 
     /// A picture of the window, PNG.
     pub fn picture(&self) -> Vec<u8> {
-        runtime().block_on(self.client.screenshot()).unwrap()
+        in_time(self.client.screenshot()).unwrap()
     }
 }
 
@@ -150,6 +164,6 @@ fn plain() -> hyper_util::client::legacy::connect::HttpConnector {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _closed = runtime().block_on(self.client.clone().close());
+        let _closed = in_time(self.client.clone().close());
     }
 }

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -216,6 +216,9 @@ impl Finished {
     }
 }
 
+/// How long what a program started itself may keep its output open after it has ended.
+const LEFT_OPEN: Duration = Duration::from_secs(5);
+
 /// Runs `command` to its end, with `input` on its standard input, for at most `limit`.
 pub fn run(command: &mut Command, input: &str, limit: Duration) -> Finished {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -226,38 +229,51 @@ pub fn run(command: &mut Command, input: &str, limit: Duration) -> Finished {
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let mut stdin = child.stdin.take().expect("a pipe");
-    let mut stdout = child.stdout.take().expect("a pipe");
-    let mut stderr = child.stderr.take().expect("a pipe");
-    std::thread::scope(|scope| {
-        // A program may end without reading all of its input: that is no fault of ours.
-        scope.spawn(move || stdin.write_all(input.as_bytes()));
-        let collect = |mut bytes: Vec<u8>, pipe: &mut dyn std::io::Read| {
-            let _ = pipe.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let out = scope.spawn(move || collect(Vec::new(), &mut stdout));
-        let err = scope.spawn(move || collect(Vec::new(), &mut stderr));
-        let started = Instant::now();
-        let mut late = false;
-        let status = loop {
-            match child.try_wait().expect("a child can be waited for") {
-                Some(status) => break status,
-                None if started.elapsed() > limit && !late => {
-                    late = true;
-                    let _ = child.kill();
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
+    let stdout = collect(child.stdout.take().expect("a pipe"));
+    let stderr = collect(child.stderr.take().expect("a pipe"));
+    let input = input.as_bytes().to_vec();
+    // A program may end without reading all of its input: that is no fault of ours.
+    std::thread::spawn(move || stdin.write_all(&input));
+    let started = Instant::now();
+    let mut late = false;
+    let status = loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => break status,
+            None if started.elapsed() > limit && !late => {
+                late = true;
+                let _ = child.kill();
             }
-        };
-        let mut errors = err.join().expect("the reader of standard error");
-        if late {
-            errors.push_str("\n(killed: it took too long)");
+            None => std::thread::sleep(Duration::from_millis(5)),
         }
-        let code = if late { -1 } else { status.code().unwrap_or(-1) };
-        Finished {
-            code,
-            stdout: out.join().expect("the reader of standard output"),
-            stderr: errors,
+    };
+    let until = Instant::now() + LEFT_OPEN;
+    let (stdout, mut stderr) = (all_of(&stdout, until), all_of(&stderr, until));
+    if late {
+        stderr.push_str("\n(killed: it took too long)");
+    }
+    Finished { code: if late { -1 } else { status.code().unwrap_or(-1) }, stdout, stderr }
+}
+
+/// Reads a pipe beside the test, piece by piece.
+fn collect(mut pipe: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (tell, pieces) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+            if tell.send(buffer[..read].to_vec()).is_err() {
+                break;
+            }
         }
-    })
+    });
+    pieces
+}
+
+/// All that was read up to the end of the pipe, or so far when it is not reached in time.
+fn all_of(pieces: &mpsc::Receiver<Vec<u8>>, until: Instant) -> String {
+    let mut bytes = Vec::new();
+    let left = || until.saturating_duration_since(Instant::now());
+    while let Ok(piece) = pieces.recv_timeout(left()) {
+        bytes.extend(piece);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

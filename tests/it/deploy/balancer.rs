@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::deployed::{Deployed, Replica};
 use crate::cluster::kubectl::Kubectl;
-use crate::cluster::runtime;
+use crate::cluster::{PATIENCE, runtime};
 
 /// The replicas: where they listen, and whether they were ready when last asked.
 type Replicas = Arc<Mutex<BTreeMap<u16, (u16, bool)>>>;
@@ -112,6 +112,8 @@ impl Deployed {
             let options = kube::config::KubeConfigOptions::default();
             let mut config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
             config.proxy_url = None;
+            config.read_timeout = Some(PATIENCE);
+            config.connect_timeout = Some(PATIENCE);
             kube::Client::try_from(config).unwrap()
         })
     }

@@ -27,7 +27,7 @@ use crate::cluster::control_plane::{ADMIN, ControlPlane};
 use crate::cluster::images::Image;
 use crate::cluster::process::Process;
 use crate::cluster::registry::{Access, Registry};
-use crate::cluster::{free_port, runtime, wait_until};
+use crate::cluster::{PATIENCE, free_port, runtime, wait_until};
 
 const DEFINITIONS: [&str; 4] = [
     "cert-manager.io_certificaterequests",
@@ -204,12 +204,13 @@ fn served(port: u16, authorities: &[u8]) -> Option<Vec<u8>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    runtime().block_on(async {
+    let shown = async {
         let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
         let name = ServerName::try_from("pullgate.pullgate.svc").unwrap();
         let stream = connector.connect(name, stream).await.ok()?;
         Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec())
-    })
+    };
+    runtime().block_on(async { tokio::time::timeout(PATIENCE, shown).await.ok()? })
 }
 
 #[rstest]
@@ -275,9 +276,10 @@ fn cert_manager_issues_and_renews_while_reviews_go_on(#[case] proof: &str) {
     let renewed = issued.secret("pullgate-authority", "tls.crt").unwrap();
     assert_ne!(renewed, authority);
     // The Issuer may not know of it at once.
-    while issued.secret("pullgate-tls", "ca.crt").as_ref() != Some(&renewed) {
+    wait_for("a certificate of the renewed authority", || {
         issued.renew("pullgate", "pullgate-tls");
-    }
+        (issued.secret("pullgate-tls", "ca.crt")? == renewed).then_some(())
+    });
     issued.wait_for_bundles(&renewed);
     in_use("a certificate of the renewed authority");
     stop.store(true, Ordering::Relaxed);

@@ -271,27 +271,28 @@ impl Deployed {
 impl Replica {
     /// Status and text of a page of the admin port.
     pub(super) fn admin_page(&self, page: &str) -> Result<(u16, String), String> {
-        let url = format!("http://127.0.0.1:{}/{page}", self.admin);
-        runtime().block_on(async {
-            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
-            let answer = client.map_err(|error| error.to_string())?.get(url).send().await;
-            let answer = answer.map_err(|error| error.to_string())?;
-            let status = answer.status().as_u16();
-            answer.text().await.map(|text| (status, text)).map_err(|error| error.to_string())
-        })
+        self.of_admin(page, reqwest::Client::get)
     }
 
     /// Status and text of what somebody gets who signs in to the page with this.
     pub(super) fn sign_in(&self, key: &str) -> Result<(u16, String), String> {
-        let url = format!("http://127.0.0.1:{}/sign-in", self.admin);
-        runtime().block_on(async {
-            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
-            let client = client.map_err(|error| error.to_string())?;
-            let answer = client.post(url).form(&[("key", key)]).send().await;
-            let answer = answer.map_err(|error| error.to_string())?;
+        self.of_admin("sign-in", |client, url| client.post(url).form(&[("key", key)]))
+    }
+
+    fn of_admin(
+        &self,
+        page: &str,
+        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    ) -> Result<(u16, String), String> {
+        let url = format!("http://127.0.0.1:{}/{page}", self.admin);
+        let answer = runtime().block_on(async {
+            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+            let client = client.timeout(PATIENCE).build()?;
+            let answer = request(&client, url).send().await?;
             let status = answer.status().as_u16();
-            answer.text().await.map(|text| (status, text)).map_err(|error| error.to_string())
-        })
+            answer.text().await.map(|text| (status, text))
+        });
+        answer.map_err(|error: reqwest::Error| error.to_string())
     }
 
     /// Waits until a line is on the metrics page.
