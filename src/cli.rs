@@ -9,6 +9,7 @@ mod explain;
 mod lock;
 mod output;
 mod pin;
+mod risk;
 mod shell;
 mod try_webhook;
 mod version;
@@ -24,6 +25,7 @@ use check::CheckFlags;
 use explain::ExplainFlags;
 use lock::LockFlags;
 use pin::PinFlags;
+use risk::RiskFlags;
 use try_webhook::TryWebhookFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
@@ -45,6 +47,7 @@ enum Command {
     TryWebhook(Box<TryWebhookFlags>),
     Lock(Box<LockFlags>),
     Pin(Box<PinFlags>),
+    Risk(Box<RiskFlags>),
     Completions(shell::CompletionFlags),
     Man(shell::ManFlags),
     /// Say which Pullgate this is
@@ -83,6 +86,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::TryWebhook(flags) => on_runtime(try_webhook::run(*flags)),
         Command::Lock(flags) => on_runtime(lock::run(*flags)),
         Command::Pin(flags) => on_runtime(pin::run(*flags)),
+        Command::Risk(flags) => on_runtime(risk::run(*flags)),
     }
 }
 

@@ -18,6 +18,7 @@ mod mirror_sets;
 mod reports;
 mod rewriters;
 mod runtime_classes;
+mod needs;
 mod nodes;
 mod overview;
 mod identities;
@@ -58,7 +59,7 @@ use crate::review::{
 };
 use crate::telemetry::Metrics;
 use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
+use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
 pub use client::{ApiError, ClusterError, Connection, Place};
 pub use identities::IdentityError;
@@ -223,6 +224,8 @@ impl Cluster {
                 image: used.image.as_ref().into(),
                 namespace: used.namespace.as_ref().into(),
                 pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
+                service_account: None,
+                placement: Placement::not_yet_known(),
                 loaded: used.loaded,
             })
             .collect()

@@ -17,4 +17,4 @@ mod tokens;
 
 pub use classify::{Classified, CredentialProblem, KnownMessage, classify, known_messages};
 pub use explain::{ExplainError, Explanation, MessageLine, explain_line, explain_message};
-pub use next_step::next_step;
+pub use next_step::{next_step, next_step_of};

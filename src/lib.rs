@@ -49,6 +49,7 @@ pub mod history;
 pub mod advice;
 pub mod policy;
 pub mod message;
+pub mod risk;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
 pub mod review;

@@ -16,7 +16,7 @@ mod verdict;
 
 pub use assess::{
     Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
-    assess, is_about_access, meaning, on_every_node,
+    assess, is_about_access, lists, meaning, on_every_node, starts_without_asking,
 };
 pub use blind::{BlindReason, BlindSpot, realm_to_list};
 pub use cause::Cause;

@@ -12,6 +12,7 @@ mod published;
 mod score;
 mod steps;
 mod subject;
+mod turns;
 mod web;
 mod words;
 
@@ -33,10 +34,11 @@ use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NodeFlags, RegistryFlags};
 use crate::telemetry::Metrics;
-use ask::Asker;
+pub(super) use ask::Asker;
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
 use subject::Target;
+pub(super) use turns::{host_of, in_turns};
 
 /// Columns of a page.
 const WIDTH: usize = 96;

@@ -22,12 +22,12 @@ pub fn next_step(classified: &Classified) -> &'static str {
         (Cause::Unauthorized | Cause::Forbidden, Some(Insufficient)) => {
             "give the account in the pull secret the right to pull this repository"
         }
-        (cause, _) => of_cause(cause),
+        (cause, _) => next_step_of(cause),
     }
 }
 
 /// What to do about a cause when nothing more is known.
-const fn of_cause(cause: Cause) -> &'static str {
+pub const fn next_step_of(cause: Cause) -> &'static str {
     match cause {
         Cause::InvalidReference => {
             "correct the image name: lower case, one tag, no scheme, a registry that nodes know"

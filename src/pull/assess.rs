@@ -230,11 +230,16 @@ fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> boo
 /// would check credentials again before it starts what it has.
 pub fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> bool {
     !eligible.nodes.is_empty()
-        && eligible.nodes.iter().all(|node| lists(node, reference) && !verifies_images(node))
+        && eligible.nodes.iter().all(|node| starts_without_asking(node, reference))
+}
+
+/// Whether a node lists the image, and would not check credentials again before it starts it.
+pub fn starts_without_asking(node: &Node, reference: &ImageReference) -> bool {
+    lists(node, reference) && !verifies_images(node)
 }
 
 /// Whether a node's `status.images` names this image. Absence there proves nothing.
-pub(super) fn lists(node: &Node, reference: &ImageReference) -> bool {
+pub fn lists(node: &Node, reference: &ImageReference) -> bool {
     let wanted = reference.canonical();
     node.images.iter().any(|name| **name == *wanted)
 }

@@ -13,13 +13,13 @@ use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Runtime, is_about_access};
 use crate::user::UserInfo;
-use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
+use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Placement, Workload};
 
 /// What is kept of the same question is no older: several pods share one request, and a tag that
 /// was deleted is noticed.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// An image as pods use it now.
+/// An image as pods use it now, or as a template will have its pods use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
     /// The image as it is written.
@@ -28,6 +28,10 @@ pub struct ImageUse {
     pub namespace: Box<str>,
     /// The pull secrets that the pods name.
     pub pull_secrets: Vec<Box<str>>,
+    /// Of a template that names none: the ServiceAccount whose pull secrets its pods will be given.
+    pub service_account: Option<Box<str>>,
+    /// Where pods with it may land, as far as that is known.
+    pub placement: Placement,
     /// Whether no node says that it got it from a registry.
     pub loaded: bool,
 }
@@ -51,7 +55,13 @@ impl ImageUse {
             pull_policy: ImagePullPolicy::Always,
             pointer: Box::default(),
         };
-        bare_pod("", vec![image], &self.pull_secrets)
+        let pod = bare_pod("", vec![image], &self.pull_secrets);
+        Workload {
+            is_pod: self.service_account.is_none(),
+            service_account: self.service_account.clone(),
+            placement: self.placement.clone(),
+            ..pod
+        }
     }
 }
 
@@ -73,11 +83,12 @@ pub async fn still_there(
         runtime,
         patient: false,
         rollout: None,
-        account_applied: true,
+        account_applied: pod.is_pod,
         now,
         deadline,
     };
-    let alone = Alone::new(sources, request).await;
+    let nodes = sources.cluster.nodes();
+    let alone = Alone::among(nodes.as_deref().map(Vec::as_slice), sources, request).await;
     let context = alone.context(sources, request);
     let written = ImageReference::parse(&used.image);
     let short = written.as_ref().ok();

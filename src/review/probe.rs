@@ -14,7 +14,9 @@ use crate::pull::{
     Assessment, Attempt, Cause, HistoryFacts, Observation, Outcome, Purpose, RepositoryAccess,
     Verdict, Vouch, Vouches, assess,
 };
-use crate::workload::{ContainerImage, Eligible, ImagePullPolicy, ObjectRef, Placement, Workload};
+use crate::workload::{
+    ContainerImage, Eligible, ImagePullPolicy, Node, ObjectRef, Placement, Workload,
+};
 
 /// What a question came to, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,18 +128,29 @@ impl ReviewContext<'_> {
 }
 
 /// What a question outside of a review needs to be asked: the pull secrets of the pod that it is
-/// about, and no nodes.
-pub(super) struct Alone {
+/// about, and the nodes that it may land on.
+pub(super) struct Alone<'n> {
     pub secrets: PodSecrets,
-    eligible: Eligible<'static>,
+    eligible: Eligible<'n>,
     more_reviews: AtomicUsize,
 }
 
-impl Alone {
+impl<'n> Alone<'n> {
+    /// Without any nodes.
     pub(super) async fn new(sources: Sources<'_>, request: ReviewRequest<'_>) -> Self {
+        Self::among(None, sources, request).await
+    }
+
+    /// Among these nodes, if they are known.
+    pub(super) async fn among(
+        nodes: Option<&'n [Node]>,
+        sources: Sources<'_>,
+        request: ReviewRequest<'_>,
+    ) -> Self {
+        let placement = &request.workload.placement;
         Self {
             secrets: gather::secrets(sources, request, Reading::Kept).await,
-            eligible: Eligible::not_asked(),
+            eligible: nodes.map_or_else(Eligible::not_asked, |nodes| placement.eligible(nodes)),
             more_reviews: AtomicUsize::new(0),
         }
     }

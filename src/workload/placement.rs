@@ -143,6 +143,12 @@ impl Placement {
         narrowed
     }
 
+    /// The same constraints for a pod that takes this one's place: on no node yet.
+    #[must_use]
+    pub fn unbound(&self) -> Self {
+        Self { node_name: Box::default(), ..self.clone() }
+    }
+
     /// The name of the `RuntimeClass`, if there is one.
     pub fn runtime_class(&self) -> Option<&str> {
         Some(&*self.runtime_class).filter(|name| !name.is_empty())

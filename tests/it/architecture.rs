@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "advice",
     "policy",
     "message",
+    "risk",
     "admission",
 ];
 /// The use case: may use every pure room.

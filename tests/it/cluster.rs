@@ -54,6 +54,8 @@ mod on_call_test;
 #[cfg(test)]
 mod registry_test;
 #[cfg(test)]
+mod risk_test;
+#[cfg(test)]
 mod scenes_test;
 #[cfg(test)]
 mod told_test;

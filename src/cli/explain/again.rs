@@ -1,25 +1,17 @@
 //! One look at every image in use, with a person's own rights: could a node that needs one now still
-//! pull it? Registry by registry, one image at a time, so that none of them is asked in a rush.
+//! pull it?
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use futures::StreamExt as _;
-use futures::stream;
 
 use super::ask::Asker;
 use super::clock;
+use super::turns::{host_of, in_turns};
 use crate::cluster::{Cluster, Survey};
-use crate::image::ImageReference;
 use crate::pull::Cause;
 use crate::review::{ImageUse, ProbeResult};
 use crate::web::{Looked, Lost, LostImage};
 
-/// Registries that are asked at the same time.
-const REGISTRIES: usize = 8;
-/// Between two images of one registry.
-const PACE: Duration = Duration::from_millis(100);
 /// Ways in which one image is used that are looked at.
 const USES: usize = 16;
 
@@ -72,32 +64,22 @@ impl Again {
         survey: &Survey,
         asker: &Asker,
     ) {
-        let mut registries: HashMap<Box<str>, Vec<Vec<ImageUse>>> = HashMap::new();
-        for (image, uses) in images {
-            let host = ImageReference::parse(&image).map(|one| one.host().into());
-            registries.entry(host.unwrap_or_default()).or_default().push(uses);
-        }
-        let one = |images: Vec<Vec<ImageUse>>| async move {
-            for uses in images {
-                let (mut limited, mut unclear) = (false, false);
-                for used in uses.iter().take(USES) {
-                    let found = asker.still_there(cluster, &survey.visibility, used).await;
-                    limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
-                    unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
-                    self.note(used, found);
-                }
-                if let Some(looked) = &mut *self.lock() {
-                    looked.looked += 1;
-                    looked.unclear += usize::from(unclear);
-                }
-                if limited {
-                    // It has had enough: the others are not looked at.
-                    return;
-                }
-                tokio::time::sleep(PACE).await;
+        let by_host = images.into_iter().map(|(image, uses)| (host_of(&image), uses));
+        in_turns(by_host, |uses| async move {
+            let (mut limited, mut unclear) = (false, false);
+            for used in uses.iter().take(USES) {
+                let found = asker.still_there(cluster, &survey.visibility, used).await;
+                limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
+                unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
+                self.note(used, found);
             }
-        };
-        stream::iter(registries.into_values()).for_each_concurrent(REGISTRIES, one).await;
+            if let Some(looked) = &mut *self.lock() {
+                looked.looked += 1;
+                looked.unclear += usize::from(unclear);
+            }
+            !limited
+        })
+        .await;
     }
 
     fn note(&self, used: &ImageUse, found: Option<ProbeResult>) {

@@ -39,7 +39,7 @@ const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\n\
     spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true, listSecrets: true}}\n";
 
 /// What registries are asked with.
-pub(super) struct Asker {
+pub(in crate::cli) struct Asker {
     registry: std::sync::Arc<dyn ManifestSource>,
     nodes: NodeFiles,
     policy: PullgatePolicy,
@@ -108,7 +108,10 @@ impl AccessSource for Own<'_> {
 
 impl Asker {
     /// Sets up what the flags say of registries and nodes.
-    pub(super) fn new(settings: RegistrySettings, nodes: NodeSettings) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new(
+        settings: RegistrySettings,
+        nodes: NodeSettings,
+    ) -> anyhow::Result<Self> {
         let policy =
             PullgatePolicy::parse(POLICY, "explain").context("failed to read the own policy")?;
         let hosts = match settings.mirrors.clone() {
@@ -139,13 +142,7 @@ impl Asker {
         (namespace, now): (&str, Timestamp),
     ) -> Review {
         let access = Own(visibility);
-        let sources = Sources {
-            registry: &*self.registry,
-            cluster,
-            nodes: &self.nodes,
-            health: cluster,
-            access: &access,
-        };
+        let sources = self.sources(cluster, &access);
         let user = UserInfo::default();
         let request = ReviewRequest {
             workload,
@@ -161,25 +158,22 @@ impl Asker {
         };
         review(sources, request).await
     }
-}
 
-impl Asker {
-    /// Whether a node that needs an image in use now could still pull it: the registry's word of
-    /// today, to the pull secrets that its pods name.
-    pub(super) async fn still_there(
+    fn sources<'a>(&'a self, cluster: &'a Cluster, access: &'a Own<'a>) -> Sources<'a> {
+        let registry = &*self.registry;
+        Sources { registry, cluster, nodes: &self.nodes, health: cluster, access }
+    }
+
+    /// Whether a node that needs an image now could still pull it: the registry's word of today, to
+    /// the pull secrets of who needs it.
+    pub(in crate::cli) async fn still_there(
         &self,
         cluster: &Cluster,
         visibility: &Visibility,
         used: &ImageUse,
     ) -> Option<ProbeResult> {
         let access = Own(visibility);
-        let sources = Sources {
-            registry: &*self.registry,
-            cluster,
-            nodes: &self.nodes,
-            health: cluster,
-            access: &access,
-        };
+        let sources = self.sources(cluster, &access);
         let (now, _) = clock();
         let look = still_there(sources, &self.policy, None, used, now, start() + LOOK);
         tokio::time::timeout(LOOK, look).await.ok().flatten()

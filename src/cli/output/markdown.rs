@@ -8,7 +8,7 @@ use super::{CheckReport, ImageEntry, Severity, count};
 use crate::text::clean;
 
 /// Bytes of rows: GitHub takes comments of 65,536 characters.
-const MAX_ROWS: usize = 56_000;
+pub(in crate::cli) const MAX_ROWS: usize = 56_000;
 
 /// Lines about what could not be read.
 const MAX_UNREAD: usize = 20;
@@ -87,7 +87,7 @@ fn place(entry: &ImageEntry) -> String {
 }
 
 /// The text as code in a table, whatever is in it.
-fn code(text: &str) -> String {
+pub(in crate::cli) fn code(text: &str) -> String {
     let text = clean(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
@@ -97,7 +97,7 @@ fn code(text: &str) -> String {
 
 /// The text in a table, where only our own backticks mean something: what stands between two of
 /// them is code, all else is words.
-fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let text = clean(text);
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {

@@ -1,0 +1,122 @@
+//! The report for a terminal.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use crate::cli::output::count;
+use crate::history::how_long_ago;
+use crate::risk::{ImageRisk, PullerRisk, RiskReport, When};
+use crate::text::clean;
+
+/// Who needs one image: more are counted.
+const MAX_PULLERS: usize = 12;
+/// Names in one list.
+const MAX_NAMES: usize = 8;
+
+/// The report as lines of text.
+pub(super) fn page(report: &RiskReport, now: Timestamp) -> String {
+    let mut page = headline(report) + "\n";
+    for risk in &report.at_risk {
+        let _ = writeln!(page, "\n{}", clean(&risk.image));
+        let _ = writeln!(page, "  Why      {}", risk.why);
+        if let Some(last) = risk.last_success {
+            let _ = writeln!(page, "  Last     started or pulled here {}", how_long_ago(last, now));
+        }
+        let _ = writeln!(page, "  Held by  {}", holders(report, risk));
+        for (nth, one) in risk.needed_by.iter().take(MAX_PULLERS).enumerate() {
+            let head = if nth == 0 { "Needed" } else { "" };
+            let _ = writeln!(page, "  {head:<9}{}: {}", name(one), state(one));
+            let _ = writeln!(page, "           {}", outlook(report, one));
+        }
+        if let Some(more @ 1..) = risk.needed_by.len().checked_sub(MAX_PULLERS) {
+            let _ = writeln!(page, "           and {more} more");
+        }
+        let _ = writeln!(page, "  Do       {}", risk.next_step);
+    }
+    if !report.unclear.is_empty() {
+        page.push_str("\nThis could not be told:\n");
+    }
+    for one in &report.unclear {
+        let _ = writeln!(page, "  {} in {}: {}", clean(&one.image), one.namespace, one.why);
+    }
+    page
+}
+
+/// What it came to, in one or two sentences.
+pub(super) fn headline(report: &RiskReport) -> String {
+    let place = report.node.as_ref().map(|node| format!(" if node {node} goes"));
+    let place = place.unwrap_or_default();
+    let mut line = match (report.images, report.at_risk.len()) {
+        (0, _) => "Nothing here needs an image.".to_owned(),
+        (_, 0) => format!("Nothing is at risk{place}: no image is known to be lost."),
+        (all, risks) => {
+            format!("{risks} of {} could not be pulled again{place}.", count(all, "image"))
+        }
+    };
+    if report.not_looked_at > 0 {
+        let _ = write!(line, " {} not looked at.", count(report.not_looked_at, "image"));
+    }
+    line
+}
+
+fn holders(report: &RiskReport, risk: &ImageRisk) -> String {
+    match &*risk.held_by {
+        _ if !report.nodes_known => "you may not list nodes".to_owned(),
+        [] => "no node lists it; nodes list their largest images only".to_owned(),
+        [only] if risk.last_copy => format!("{only} alone: the last copy that is known"),
+        nodes => names(nodes),
+    }
+}
+
+/// What would become of a new pod, in words.
+pub(super) fn outlook(report: &RiskReport, puller: &PullerRisk) -> String {
+    if puller.pull_policy == "Always" {
+        return "starts nowhere: it asks the registry at every start".to_owned();
+    }
+    let elsewhere = if report.node.is_some() { " else" } else { "" };
+    match (&*puller.starts_on, puller.may_start_elsewhere) {
+        (_, _) if !report.nodes_known => "starts only where a node has the image".to_owned(),
+        ([], false) => format!("starts on no node{elsewhere} that is known"),
+        ([], true) => format!("starts nowhere{elsewhere}, unless a node has the image unseen"),
+        (nodes, false) => format!("starts on {} only", names(nodes)),
+        (nodes, true) => format!("starts on {}, and where a node has it unseen", names(nodes)),
+    }
+}
+
+/// How many pods it has where, or when it will have some.
+pub(super) fn state(puller: &PullerRisk) -> String {
+    let pods = match puller.pods {
+        0 => return words(puller.when).to_owned(),
+        pods => count(pods, "pod"),
+    };
+    match (&*puller.nodes, puller.when) {
+        ([], When::Runs) => pods,
+        ([], when) => format!("{pods}, {}", words(when)),
+        (nodes, _) => format!("{pods} on {}", names(nodes)),
+    }
+}
+
+fn words(when: When) -> &'static str {
+    match when {
+        When::Runs => "wants pods",
+        When::AtZero => "scaled to zero",
+        When::BetweenRuns => "between runs",
+        When::Suspended => "suspended",
+        When::NodesToCome => "for nodes to come",
+    }
+}
+
+pub(super) fn name(puller: &PullerRisk) -> String {
+    let kind = puller.kind.to_ascii_lowercase();
+    clean(&format!("{kind}/{} in {}", puller.name, puller.namespace))
+}
+
+/// Some names, and how many more there are.
+fn names(all: &[String]) -> String {
+    let shown: Vec<String> = all.iter().take(MAX_NAMES).map(|name| clean(name)).collect();
+    match all.len().saturating_sub(MAX_NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

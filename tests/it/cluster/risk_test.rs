@@ -1,0 +1,240 @@
+//! `pullgate risk` in a cluster where images were deleted: who needs them, which nodes have them, and
+//! what becomes of whom when a node goes.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
+use super::images::Image;
+use super::process::{self, Finished};
+use super::pullgate;
+use super::registry::{Access, PULLER, Registry};
+use super::{PATIENCE, nodes, programs, skipped};
+
+/// A shop whose registry has forgotten a tag that runs, and things that will pull some other day.
+struct Shop {
+    cluster: ControlPlane,
+    open: Registry,
+    private: Registry,
+    folder: TempDir,
+}
+
+fn shop() -> Option<Shop> {
+    let programs = programs().inspect_err(|reason| skipped(reason)).ok()?;
+    let cluster = ControlPlane::start(&programs).unwrap();
+    let open = Registry::start(&programs, Access::Anonymous).unwrap();
+    let private = Registry::start(&programs, Access::Basic).unwrap();
+    open.push("shop/app", &["1"], &Image::single("amd64", "1"));
+    open.push("shop/app", &["2"], &Image::index(&["amd64"], "2"));
+    private.push("shop/job", &["1"], &Image::single("amd64", "job"));
+    for (node, arch) in [("node-a", "amd64"), ("node-b", "amd64"), ("node-c", "arm64")] {
+        nodes::create_node(&cluster, node, arch, &[], &[]);
+    }
+    cluster.namespace_called("shop", &[]);
+    cluster.namespace_called("bank", &[]);
+    cluster.let_developer_edit("shop");
+    let folder = process::folder("risk");
+    let shop = Shop { cluster, open, private, folder };
+    shop.fill();
+    Some(shop)
+}
+
+impl Shop {
+    fn fill(&self) {
+        let admin = self.cluster.admin();
+        admin.create(&self.private.pull_secret("registry-login", "shop", PULLER));
+        let patch = r#"{"imagePullSecrets":[{"name":"registry-login"}]}"#;
+        admin.run(&["create", "serviceaccount", "builder", "-n", "shop"]).ok().unwrap();
+        admin.run(&["patch", "serviceaccount", "builder", "-n", "shop", "-p", patch]).ok().unwrap();
+        let (gone, kept) = (self.open.image("shop/app:1"), self.open.image("shop/app:2"));
+        let job = self.private.image("shop/job:1");
+        let apps = |kind: &str, name: &str, image: &str, more: &Value| {
+            let mut object = json!({"apiVersion": "apps/v1", "kind": kind,
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"selector": {"matchLabels": {"app": name}}, "template": template(name, image)}});
+            merge(&mut object, more);
+            admin.create(&object);
+        };
+        apps("Deployment", "web", &gone, &json!({"spec": {"replicas": 2}}));
+        apps("Deployment", "fresh", &kept, &json!({}));
+        apps(
+            "Deployment",
+            "asleep",
+            &self.open.image("shop/app:9"),
+            &json!({"spec": {"replicas": 0}}),
+        );
+        let always = json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "app", "image": gone, "imagePullPolicy": "Always"}]}}}});
+        apps("StatefulSet", "eager", &gone, &always);
+        let arm = json!({"spec": {"template": {"spec": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}}}});
+        apps("DaemonSet", "agent", &kept, &arm);
+        let batch = |account: &str| {
+            let mut pod = template("job", &job);
+            pod["spec"]["restartPolicy"] = json!("Never");
+            pod["spec"]["serviceAccountName"] = json!(account);
+            pod["metadata"] = json!({});
+            pod
+        };
+        for (name, account) in [("nightly", "builder"), ("keyless", "default")] {
+            admin.create(&json!({"apiVersion": "batch/v1", "kind": "CronJob",
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": {"template": batch(account)}}}}));
+        }
+        let mut held = batch("builder");
+        held["spec"]["containers"][0]["image"] = json!(gone);
+        admin.create(&json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "held", "namespace": "shop"},
+            "spec": {"suspend": true, "template": held}}));
+        // What runs, and where its image is.
+        let digest = Image::single("amd64", "1").digest().to_owned();
+        for (app, places) in
+            [("web", &["node-a", "node-b"][..]), ("fresh", &["node-b"]), ("eager", &["node-a"])]
+        {
+            let selector = format!("app={app}");
+            let pods = nodes::wait_for_pods(&self.cluster, "shop", &selector, places.len());
+            for (pod, node) in pods.iter().zip(places) {
+                nodes::play_running(&self.cluster, "shop", pod, node, &digest);
+            }
+        }
+        // One that has ended needs nothing any more, and what others have is theirs.
+        admin.create(&json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "ended", "namespace": "shop"},
+            "spec": {"containers": [{"name": "app", "image": self.open.image("shop/app:7")}]}}));
+        let ended = r#"{"status":{"phase":"Succeeded"}}"#;
+        let patch = ["patch", "pod", "ended", "-n", "shop", "--subresource=status", "-p", ended];
+        admin.run(&patch).ok().unwrap();
+        admin.create(&json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "vault", "namespace": "bank"},
+            "spec": {"containers": [{"name": "app", "image": self.open.image("bank/vault:1")}]}}));
+        let images = json!({"status": {"images": [{"names": [gone], "sizeBytes": 9}]}}).to_string();
+        let patch = ["patch", "node", "node-a", "--subresource=status", "-p", &images];
+        admin.run(&patch).ok().unwrap();
+        self.open.untag("shop/app", "1");
+    }
+
+    fn risk(&self, user: User, words: &[&str]) -> Finished {
+        let mut command = Command::new(pullgate::binary());
+        process::clean_environment(&mut command, self.folder.path());
+        command.env("KUBECONFIG", self.cluster.kubeconfig(user));
+        command.arg("risk").args(words).current_dir(self.folder.path());
+        process::run(&mut command, "", PATIENCE * 2)
+    }
+
+    fn report(&self, user: User, words: &[&str]) -> Value {
+        let done = self.risk(user, &[words, &["-o", "json"]].concat());
+        assert_eq!(done.code, 1, "{done:?}");
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+}
+
+fn template(name: &str, image: &str) -> Value {
+    json!({"metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "app", "image": image}]}})
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Of an image at risk: its cause, and of each that needs it its name, when, pods and where it starts.
+fn needed(report: &Value, image: &str) -> (String, Vec<String>) {
+    let all = report["atRisk"].as_array().unwrap();
+    let one = all.iter().find(|one| one["image"] == *image);
+    let one = one.unwrap_or_else(|| panic!("{image}: {report:#}"));
+    let by = one["neededBy"].as_array().unwrap().iter();
+    let by = by.map(|one| {
+        format!("{} {} {} {}", one["name"], one["when"], one["pods"], one["startsOn"])
+            .replace('"', "")
+    });
+    (one["cause"].as_str().unwrap().to_owned(), by.collect())
+}
+
+#[test]
+fn what_could_not_be_pulled_again_is_told_with_all_that_need_it() {
+    let Some(shop) = shop() else { return };
+    let (gone, asleep) = (shop.open.image("shop/app:1"), shop.open.image("shop/app:9"));
+    let kept = shop.open.image("shop/app:2");
+    let report = shop.report(ADMIN, &[]);
+    let (cause, by) = needed(&report, &gone);
+    assert_eq!(cause, "tag_not_found");
+    assert_eq!(
+        by,
+        ["web runs 2 [node-a]", "eager runs 1 []", "held suspended 0 [node-a]"],
+        "{report:#}"
+    );
+    assert_eq!(needed(&report, &asleep).1, ["asleep atZero 0 []"]);
+    assert_eq!(
+        needed(&report, &kept),
+        ("platform_mismatch".to_owned(), vec!["agent nodesToCome 0 []".to_owned()])
+    );
+    let text = report.to_string();
+    assert!(!text.contains("shop/app:7"), "{report:#}");
+    // Nodes may have a login for it, so that nobody can say; who has one is fine.
+    let unclear = report["unclear"].to_string();
+    assert!(unclear.contains("shop/job:1"), "{report:#}");
+    assert!(text.contains("bank/vault"), "{report:#}");
+
+    let page = shop.risk(ADMIN, &[]);
+    assert_eq!(page.code, 1, "{page:?}");
+    for wanted in [
+        "could not be pulled again.",
+        "deployment/web in shop: 2 pods on node-a, node-b",
+        "starts on node-a only",
+        "statefulset/eager in shop: 1 pod on node-a",
+        "starts nowhere: it asks the registry at every start",
+        "job/held in shop: suspended",
+        "deployment/asleep in shop: scaled to zero",
+        "daemonset/agent in shop: for nodes to come",
+    ] {
+        assert!(page.stdout.contains(wanted), "{wanted}: {}", page.stdout);
+    }
+    let table = shop.risk(ADMIN, &["-o", "markdown"]);
+    let rows = table.stdout.lines().filter(|line| line.starts_with("| `")).count();
+    let all: usize = report["atRisk"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["neededBy"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(rows, all, "{}", table.stdout);
+    what_breaks_if_a_node_goes(&shop, &gone);
+    only_what_a_person_may_see(&shop);
+}
+
+fn what_breaks_if_a_node_goes(shop: &Shop, gone: &str) {
+    let report = shop.report(ADMIN, &["--node", "node-a"]);
+    let (_, by) = needed(&report, gone);
+    // The only node that is known to have it: then what would start there counts as well.
+    assert_eq!(by, ["web runs 1 []", "eager runs 1 []", "held suspended 0 []"], "{report:#}");
+    assert_eq!(report["atRisk"][0]["lastCopy"], true, "{report:#}");
+    let report = shop.report(ADMIN, &["--node", "node-b"]);
+    assert_eq!(needed(&report, gone).1, ["web runs 1 [node-a]"], "{report:#}");
+    let safe = shop.risk(ADMIN, &["--node", "node-c"]);
+    assert_eq!(safe.code, 0, "{safe:?}");
+    assert!(safe.stdout.starts_with("Nothing is at risk if node node-c goes"), "{safe:?}");
+    let unknown = shop.risk(ADMIN, &["--node", "node-z"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(unknown.stderr.contains("there is no node node-z"), "{unknown:?}");
+}
+
+fn only_what_a_person_may_see(shop: &Shop) {
+    let done = shop.risk(DEVELOPER, &["-n", "shop", "-o", "json"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("you may not list"), "{done:?}");
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert!(!done.stdout.contains("bank"), "{report:#}");
+    assert_eq!(report["nodesKnown"], false, "{report:#}");
+    let (cause, by) = needed(&report, &shop.open.image("shop/app:1"));
+    assert_eq!((cause.as_str(), by.len()), ("tag_not_found", 3), "{report:#}");
+    let quiet = shop.risk(ADMIN, &["-n", "bank", "-o", "json"]);
+    assert!(!quiet.stdout.contains("shop/app"), "{quiet:?}");
+}
