@@ -13,6 +13,7 @@ mod risk;
 mod shell;
 mod try_webhook;
 mod version;
+mod whatif;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -27,6 +28,7 @@ use lock::LockFlags;
 use pin::PinFlags;
 use risk::RiskFlags;
 use try_webhook::TryWebhookFlags;
+use whatif::WhatIfFlags;
 
 /// The exit code for what could not be judged: usage, unreadable input.
 const CANNOT_JUDGE: u8 = 2;
@@ -48,6 +50,8 @@ enum Command {
     Lock(Box<LockFlags>),
     Pin(Box<PinFlags>),
     Risk(Box<RiskFlags>),
+    #[command(name = "whatif")]
+    WhatIf(Box<WhatIfFlags>),
     Completions(shell::CompletionFlags),
     Man(shell::ManFlags),
     /// Say which Pullgate this is
@@ -87,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lock(flags) => on_runtime(lock::run(*flags)),
         Command::Pin(flags) => on_runtime(pin::run(*flags)),
         Command::Risk(flags) => on_runtime(risk::run(*flags)),
+        Command::WhatIf(flags) => on_runtime(whatif::run(*flags)),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::pull::{Assessment, Attempt, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
-pub use audit::{ImageUse, audit_pace, still_there};
+pub use audit::{ImageUse, audit_pace, look_again, still_there};
 pub use blindness::BlindnessTold;
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use event::{EventQueue, EventRequest, WorkloadEvent};

@@ -1,38 +1,25 @@
 //! `pullgate risk`: which images something in the cluster would have to pull again, and cannot.
 
+mod look;
 mod markdown;
 mod page;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
-use super::context::KubeContext;
-use super::explain::{Asker, host_of, in_turns};
-use super::output::{count, print, say};
-use crate::cluster::{Cluster, WatchTuning};
-use crate::history::{ReportTarget, Visibility};
+use super::output::{print, say};
 use crate::policy::API_VERSION;
-use crate::pull::{Cause, Verdict};
-use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
-use crate::risk::{NeedKey, Needs, Question, RiskReport};
-use crate::serve::{NodeFlags, RegistryFlags};
-use crate::telemetry::Metrics;
-use crate::text::clean;
-use crate::workload::Placement;
+use crate::risk::RiskReport;
+pub(super) use look::{Answers, Look, LookFlags, clock};
+pub(super) use markdown::markdown;
+pub(super) use page::page;
 
-/// How long everything that is listed may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Something is at risk.
-const AT_RISK: u8 = 1;
+pub(super) const AT_RISK: u8 = 1;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
@@ -57,32 +44,17 @@ pub(super) struct RiskFlags {
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
 
-    /// Kubeconfig of the cluster
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-
-    /// Look in this namespace only; without it in all of them, if you may, else in that of the context
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
-
     /// How the answer is written
     #[arg(short, long, value_enum, default_value_t)]
     output: RiskFormat,
 
     #[command(flatten)]
-    registries: RegistryFlags,
-
-    #[command(flatten)]
-    nodes: NodeFlags,
+    look: LookFlags,
 }
 
 /// How the answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum RiskFormat {
+pub(super) enum RiskFormat {
     /// For people
     #[default]
     Text,
@@ -115,53 +87,17 @@ pub(super) async fn run(flags: RiskFlags) -> ExitCode {
 }
 
 async fn risk(flags: RiskFlags) -> anyhow::Result<u8> {
-    let asker = Asker::new(flags.registries.into(), flags.nodes.into())?;
-    let context = KubeContext::read(flags.kubeconfig, flags.context)?;
-    let home = flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
-    let connection = context.connect().await?;
-    let (now, deadline) = clock();
-    let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
-    let survey = cluster.survey(&home, now, deadline).await;
-    let mut survey = survey.context("failed to list the pods that you may see")?;
-    match (&survey.visibility, flags.namespace) {
-        (Visibility::Cluster, Some(namespace)) => {
-            survey.visibility = Visibility::Namespaces(vec![namespace.into()]);
-        }
-        (Visibility::Namespaces(_), None) => {
-            say(format_args!("you may not list pods of all namespaces: only {home} is looked at"));
-        }
-        _ => {}
-    }
-    let nodes_known = !survey.left_out.contains(&"nodes");
-    let (needs, hidden) = cluster.needs(&survey.visibility, deadline).await?;
-    let mut left_out = survey.left_out.clone();
-    left_out.extend(hidden.into_iter().filter(|one| !survey.left_out.contains(one)));
-    if !left_out.is_empty() {
-        say(format_args!("you may not list {}: what they need is missing", left_out.join(", ")));
-    }
-    let nodes = cluster.nodes().filter(|_| nodes_known);
-    if let (Some(node), Some(nodes)) = (&flags.node, &nodes)
-        && !nodes.iter().any(|one| *one.name == **node)
-    {
-        bail!("there is no node {}", clean(node));
-    }
-    let answers = ask(&asker, &cluster, &survey.visibility, &needs, nodes_known).await;
-    let report = RiskReport::new(
-        &needs,
-        &answers,
-        nodes.as_deref().map(Vec::as_slice),
-        flags.node.as_deref(),
-        |image| {
-            let subject = ReportTarget::Image(image.clone());
-            cluster.report(&subject, &survey.visibility, now).last_success
-        },
-    );
+    let asker = flags.look.asker()?;
+    let look = Look::new(&flags.look).await?;
+    look.check_node(flags.node.as_deref())?;
+    let answers = look.ask(&asker, look.nodes(), look.questions()).await;
+    let report = look.report(&answers, look.nodes(), flags.node.as_deref());
     let text = match flags.output {
-        RiskFormat::Text => page::page(&report, now),
-        RiskFormat::Markdown => markdown::markdown(&report),
+        RiskFormat::Text => page(&report, None, look.now),
+        RiskFormat::Markdown => markdown(&report, None),
         RiskFormat::Json => {
             let (api_version, kind) = (API_VERSION, "RiskReport");
-            let body = RiskBody { api_version, kind, left_out: &left_out, report: &report };
+            let body = RiskBody { api_version, kind, left_out: &look.left_out, report: &report };
             serde_json::to_string_pretty(&body)? + "\n"
         }
     };
@@ -172,63 +108,4 @@ async fn risk(flags: RiskFlags) -> anyhow::Result<u8> {
         true if blind => CANNOT_JUDGE,
         true => 0,
     })
-}
-
-/// What the registries answer to each need; nothing for those that were not asked to the end.
-async fn ask(
-    asker: &Asker,
-    cluster: &Cluster,
-    visibility: &Visibility,
-    needs: &Needs,
-    nodes_known: bool,
-) -> BTreeMap<Question, (Verdict, Option<Cause>)> {
-    let answers = Mutex::new(BTreeMap::new());
-    let all: Vec<(Question, ImageUse)> = needs
-        .iter()
-        .map(|(question, need)| {
-            let known = nodes_known.then(|| need.placement.clone());
-            let used = image_use(&question.0, known.unwrap_or_else(Placement::not_yet_known));
-            (question, used)
-        })
-        .collect();
-    say(format_args!("looking at {} …", count(needs.images().len(), "image")));
-    let by_host = all.iter().map(|one| (host_of(&one.1.image), one));
-    in_turns(by_host, |(question, used)| {
-        let answers = &answers;
-        async move {
-            let Some(found) = asker.still_there(cluster, visibility, used).await else {
-                return true;
-            };
-            let verdict = match found {
-                ProbeResult::Pullable => Verdict::Works,
-                ProbeResult::Unclear(_) => Verdict::CannotTell,
-                ProbeResult::Refused(_) => Verdict::Fails,
-            };
-            lock(answers).insert(question.clone(), (verdict, found.cause()));
-            // It has had enough: its others are not looked at.
-            found.cause() != Some(Cause::RateLimited)
-        }
-    })
-    .await;
-    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn image_use(key: &NeedKey, placement: Placement) -> ImageUse {
-    ImageUse {
-        image: key.image.clone(),
-        namespace: key.namespace.clone(),
-        pull_secrets: key.pull_secrets.clone(),
-        service_account: key.service_account.clone(),
-        placement,
-        loaded: false,
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now() + PATIENCE)
 }

@@ -24,7 +24,7 @@ use super::resolver::{GuardedResolver, NameResolver, ProxyResolver, SystemNames}
 use super::tls::TlsBase;
 use crate::credential::CredentialIdentity;
 use crate::node_config::{RegistryHosts, TlsSettings};
-use crate::pull::{Outcome, Step, TlsFault};
+use crate::pull::{NetworkFault, Outcome, Step, TlsFault};
 
 /// The most HTTP clients that are kept; each holds its own idle connections.
 const MAX_CLIENTS: usize = 512;
@@ -69,6 +69,7 @@ pub(super) struct Transport {
     proxies: Matcher,
     proxy: ProxyOptions,
     proxy_hosts: Vec<Box<str>>,
+    down: Vec<Box<str>>,
     limits: StepLimits,
     user_agent: HeaderValue,
     clients: Mutex<Clients>,
@@ -103,6 +104,7 @@ impl Transport {
             proxies: proxies.build(),
             proxy: options.proxy.clone(),
             proxy_hosts,
+            down: options.down.clone(),
             limits: options.limits.clone(),
             user_agent: HeaderValue::from_str(&options.user_agent)
                 .unwrap_or_else(|_| HeaderValue::from_static("pullgate")),
@@ -162,6 +164,9 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Answer, Outcome> {
         self.check_address(request.url)?;
+        if self.down.iter().any(|host| **host == *request.url.authority()) {
+            return Err(Outcome::Network(NetworkFault::Refused));
+        }
         let proxy = self.proxy_for(request.url);
         let proxied = proxy.is_some();
         // What cannot be set up is a file of certificates that is missing here.

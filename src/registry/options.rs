@@ -41,6 +41,9 @@ pub struct RegistryOptions {
     pub user_agent: String,
     /// The way names are resolved; the system's if nothing is given.
     pub resolver: Option<Arc<dyn NameResolver>>,
+    /// Hosts, with their ports where they have one, that are taken to be down: for who asks what
+    /// would be then.
+    pub down: Vec<Box<str>>,
     /// The logins of the nodes' runtime for mirrors, by the mirrors' own names.
     pub mirror_logins: Option<Arc<dyn MirrorLogins>>,
 }
@@ -70,6 +73,7 @@ impl Default for RegistryOptions {
             cache: CacheLimits::default(),
             user_agent: concat!("pullgate/", env!("CARGO_PKG_VERSION")).to_owned(),
             resolver: None,
+            down: Vec::new(),
             mirror_logins: None,
         }
     }

@@ -13,7 +13,7 @@ use crate::image::ImageReference;
 use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Runtime, is_about_access};
 use crate::user::UserInfo;
-use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Placement, Workload};
+use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Node, Placement, Workload};
 
 /// What is kept of the same question is no older: several pods share one request, and a tag that
 /// was deleted is noticed.
@@ -74,6 +74,21 @@ pub async fn still_there(
     now: Timestamp,
     deadline: Instant,
 ) -> Option<ProbeResult> {
+    let nodes = sources.cluster.nodes();
+    let nodes = nodes.as_deref().map(Vec::as_slice);
+    look_again(sources, policy, runtime, used, nodes, now, deadline).await.map(|found| found.0)
+}
+
+/// The same among these nodes, with whether what would be pulled could not run there.
+pub async fn look_again(
+    sources: Sources<'_>,
+    policy: &PullgatePolicy,
+    runtime: Option<Runtime>,
+    used: &ImageUse,
+    nodes: Option<&[Node]>,
+    now: Timestamp,
+    deadline: Instant,
+) -> Option<(ProbeResult, bool)> {
     let (pod, nobody) = (used.pod(), UserInfo::default());
     let request = ReviewRequest {
         workload: &pod,
@@ -87,8 +102,7 @@ pub async fn still_there(
         now,
         deadline,
     };
-    let nodes = sources.cluster.nodes();
-    let alone = Alone::among(nodes.as_deref().map(Vec::as_slice), sources, request).await;
+    let alone = Alone::among(nodes, sources, request).await;
     let context = alone.context(sources, request);
     let written = ImageReference::parse(&used.image);
     let short = written.as_ref().ok();
@@ -101,13 +115,15 @@ pub async fn still_there(
     let facts = sources.cluster.namespace(&used.namespace);
     let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_ref(), None);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
-    Some(match probed.result() {
+    let unfit = !probed.assessment.unfit_nodes.is_empty();
+    let result = match probed.result() {
         // Nobody but the nodes has a login for it, and they were not asked.
         ProbeResult::Unclear(cause) if is_about_access(Some(cause)) => {
             ProbeResult::Unclear(Cause::UnknownNodes)
         }
         result => result,
-    })
+    };
+    Some((result, unfit))
 }
 
 /// How long to wait between two images of one registry, so that all of them are looked at within

@@ -48,6 +48,7 @@ fn pullgate(arguments: &[&str]) -> String {
 #[case("help-check.txt", &["check", "--help"])]
 #[case("help-explain.txt", &["explain", "--help"])]
 #[case("help-risk.txt", &["risk", "--help"])]
+#[case("help-whatif.txt", &["whatif", "--help"])]
 #[case("help-try-webhook.txt", &["try-webhook", "--help"])]
 #[case("help-version.txt", &["version", "--help"])]
 #[case("help-completions.txt", &["completions", "--help"])]

@@ -68,7 +68,8 @@ impl Again {
         in_turns(by_host, |uses| async move {
             let (mut limited, mut unclear) = (false, false);
             for used in uses.iter().take(USES) {
-                let found = asker.still_there(cluster, &survey.visibility, used).await;
+                let found = asker.still_there(cluster, &survey.visibility, used, None).await;
+                let found = found.map(|(found, _)| found);
                 limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
                 unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
                 self.note(used, found);

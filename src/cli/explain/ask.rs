@@ -22,12 +22,12 @@ use crate::pull::{Cause, Outcome, Verdict, meaning};
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{
     AccessSource, ImageReview, ImageUse, ManifestSource, PodSecrets, ProbeResult, Review,
-    ReviewRequest, SecretsOrigin, Sources, review, still_there,
+    ReviewRequest, SecretsOrigin, Sources, look_again, review,
 };
 use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings, registries};
 use crate::text::clean;
 use crate::user::UserInfo;
-use crate::workload::Workload;
+use crate::workload::{Node, Workload};
 
 /// How long the look-ups for one object may take together.
 const LOOK: Duration = Duration::from_secs(25);
@@ -112,6 +112,15 @@ impl Asker {
         settings: RegistrySettings,
         nodes: NodeSettings,
     ) -> anyhow::Result<Self> {
+        Self::supposing(settings, nodes, Vec::new())
+    }
+
+    /// The same as if these hosts were down.
+    pub(in crate::cli) fn supposing(
+        settings: RegistrySettings,
+        nodes: NodeSettings,
+        down: Vec<Box<str>>,
+    ) -> anyhow::Result<Self> {
         let policy =
             PullgatePolicy::parse(POLICY, "explain").context("failed to read the own policy")?;
         let hosts = match settings.mirrors.clone() {
@@ -122,6 +131,7 @@ impl Asker {
         };
         let options = RegistryOptions {
             contact_loopback: true,
+            down,
             hosts,
             ..registries::options(settings, &policy)
         };
@@ -164,18 +174,19 @@ impl Asker {
         Sources { registry, cluster, nodes: &self.nodes, health: cluster, access }
     }
 
-    /// Whether a node that needs an image now could still pull it: the registry's word of today, to
-    /// the pull secrets of who needs it.
+    /// Whether one of these nodes that needs an image now could still pull it: the registry's word of
+    /// today, to the pull secrets of who needs it. And whether it could not run there.
     pub(in crate::cli) async fn still_there(
         &self,
         cluster: &Cluster,
         visibility: &Visibility,
         used: &ImageUse,
-    ) -> Option<ProbeResult> {
+        nodes: Option<&[Node]>,
+    ) -> Option<(ProbeResult, bool)> {
         let access = Own(visibility);
         let sources = self.sources(cluster, &access);
         let (now, _) = clock();
-        let look = still_there(sources, &self.policy, None, used, now, start() + LOOK);
+        let look = look_again(sources, &self.policy, None, used, nodes, now, start() + LOOK);
         tokio::time::timeout(LOOK, look).await.ok().flatten()
     }
 }

@@ -7,8 +7,8 @@ use crate::cli::output::{MAX_ROWS, code, escaped};
 use crate::risk::RiskReport;
 
 /// A table with a row for each image and each that needs it.
-pub(super) fn markdown(report: &RiskReport) -> String {
-    let mut text = format!("### Pullgate: {}\n", escaped(&headline(report)));
+pub(in crate::cli) fn markdown(report: &RiskReport, supposing: Option<&str>) -> String {
+    let mut text = format!("### Pullgate: {}\n", escaped(&headline(report, supposing)));
     let rows = report.at_risk.iter().flat_map(|risk| {
         risk.needed_by.iter().map(|one| {
             format!(

@@ -15,8 +15,8 @@ const MAX_PULLERS: usize = 12;
 const MAX_NAMES: usize = 8;
 
 /// The report as lines of text.
-pub(super) fn page(report: &RiskReport, now: Timestamp) -> String {
-    let mut page = headline(report) + "\n";
+pub(in crate::cli) fn page(report: &RiskReport, supposing: Option<&str>, now: Timestamp) -> String {
+    let mut page = headline(report, supposing) + "\n";
     for risk in &report.at_risk {
         let _ = writeln!(page, "\n{}", clean(&risk.image));
         let _ = writeln!(page, "  Why      {}", risk.why);
@@ -44,9 +44,10 @@ pub(super) fn page(report: &RiskReport, now: Timestamp) -> String {
 }
 
 /// What it came to, in one or two sentences.
-pub(super) fn headline(report: &RiskReport) -> String {
-    let place = report.node.as_ref().map(|node| format!(" if node {node} goes"));
-    let place = place.unwrap_or_default();
+/// `supposing`: what is only supposed, as the end of a sentence that begins with `if`.
+pub(super) fn headline(report: &RiskReport, supposing: Option<&str>) -> String {
+    let node = report.node.as_ref().map(|node| format!("node {} goes", clean(node)));
+    let place = supposing.map(clean).or(node).map(|what| format!(" if {what}")).unwrap_or_default();
     let mut line = match (report.images, report.at_risk.len()) {
         (0, _) => "Nothing here needs an image.".to_owned(),
         (_, 0) => format!("Nothing is at risk{place}: no image is known to be lost."),

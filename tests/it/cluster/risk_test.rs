@@ -114,12 +114,23 @@ impl Shop {
         self.open.untag("shop/app", "1");
     }
 
-    fn risk(&self, user: User, words: &[&str]) -> Finished {
+    fn run(&self, user: User, words: &[&str]) -> Finished {
         let mut command = Command::new(pullgate::binary());
         process::clean_environment(&mut command, self.folder.path());
         command.env("KUBECONFIG", self.cluster.kubeconfig(user));
-        command.arg("risk").args(words).current_dir(self.folder.path());
+        command.args(words).current_dir(self.folder.path());
         process::run(&mut command, "", PATIENCE * 2)
+    }
+
+    fn risk(&self, user: User, words: &[&str]) -> Finished {
+        self.run(user, &[&["risk"], words].concat())
+    }
+
+    /// What would be at risk then, and could not be told, as JSON.
+    fn what_if(&self, words: &[&str], code: i32) -> Value {
+        let done = self.run(ADMIN, &[&["whatif", "-o", "json"], words].concat());
+        assert_eq!(done.code, code, "{done:?}");
+        serde_json::from_str(&done.stdout).unwrap()
     }
 
     fn report(&self, user: User, words: &[&str]) -> Value {
@@ -207,6 +218,7 @@ fn what_could_not_be_pulled_again_is_told_with_all_that_need_it() {
         .sum();
     assert_eq!(rows, all, "{}", table.stdout);
     what_breaks_if_a_node_goes(&shop, &gone);
+    what_if_something_were_otherwise(&shop, &gone, &kept);
     only_what_a_person_may_see(&shop);
 }
 
@@ -237,4 +249,51 @@ fn only_what_a_person_may_see(shop: &Shop) {
     assert_eq!((cause.as_str(), by.len()), ("tag_not_found", 3), "{report:#}");
     let quiet = shop.risk(ADMIN, &["-n", "bank", "-o", "json"]);
     assert!(!quiet.stdout.contains("shop/app"), "{quiet:?}");
+}
+
+fn what_if_something_were_otherwise(shop: &Shop, gone: &str, kept: &str) {
+    let down = format!("--registry={}=down", shop.open.host());
+    let report = shop.what_if(&[&down], 1);
+    let (cause, by) = needed(&report, kept);
+    assert_eq!(cause, "connection_refused", "{report:#}");
+    assert_eq!(by, ["agent runs 1 []", "fresh runs 1 []"], "{report:#}");
+    // What cannot be pulled anyway is no news, and the other registry is not down.
+    let text = report.to_string();
+    assert!(!text.contains(gone) && !text.contains("shop/job"), "{report:#}");
+    // A mirror that has it is a way out.
+    let mirror = Registry::start(shop.cluster.programs(), Access::Anonymous).unwrap();
+    mirror.push("shop/app", &["2"], &Image::index(&["amd64", "arm64"], "2"));
+    let file = shop.folder.path().join("registries.yaml");
+    let text = format!(
+        "mirrors:\n  \"{}\":\n    endpoint: [\"http://{}\"]\n",
+        shop.open.host(),
+        mirror.host()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mirrors = format!("--mirror={}", file.display());
+    let report = shop.what_if(&[&down, &mirrors, "-n", "shop"], 0);
+    assert_eq!(report["atRisk"], json!([]), "{report:#}");
+
+    let secret = "--delete-secret=shop/registry-login";
+    let report = shop.what_if(&[secret], 1);
+    assert_eq!(report["atRisk"], json!([]), "{report:#}");
+    let unclear = report["unclear"].as_array().unwrap();
+    assert_eq!(unclear.len(), 1, "{report:#}");
+    assert!(unclear[0]["image"].as_str().unwrap().contains("shop/job:1"), "{report:#}");
+    shop.what_if(&["--delete-secret=bank/registry-login"], 0);
+
+    let report = shop.what_if(&["--nodes=arm64"], 1);
+    let (cause, by) = needed(&report, kept);
+    assert_eq!(cause, "platform_mismatch", "{report:#}");
+    assert_eq!(by, ["agent runs 1 []", "fresh runs 1 []"], "{report:#}");
+
+    let report = shop.what_if(&["--drain=node-b"], 1);
+    assert_eq!(needed(&report, gone).1, ["web runs 1 [node-a]"], "{report:#}");
+    let page = shop.run(ADMIN, &["whatif", &down]);
+    let headline = format!("could not be pulled again if {} is down.", shop.open.host());
+    assert!(page.stdout.contains(&headline), "{}", page.stdout);
+    for wrong in [&[][..], &["--registry=docker.io"], &["--delete-secret=x"], &["--mirror=none"]] {
+        let done = shop.run(ADMIN, &[&["whatif"], wrong].concat());
+        assert_eq!(done.code, 2, "{wrong:?}: {done:?}");
+    }
 }

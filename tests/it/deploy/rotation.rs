@@ -92,13 +92,21 @@ fn serve(mut news: watch::Receiver<Option<Material>>) -> u16 {
     port
 }
 
-/// What the API server trusts: the bundle in the `APIService`.
-type Trust = Arc<Mutex<Option<Arc<rustls::ClientConfig>>>>;
+/// What the API server trusts: the bundle in the `APIService`, and when that was looked at.
+type Trust = Arc<Mutex<Option<(Arc<rustls::ClientConfig>, Instant)>>>;
+
+/// A machine without a processor to spare: who follows the bundle was kept from it for most of the
+/// time that an authority is trusted before it signs. An API server is told by its watch.
+fn is_behind(trust: &Trust) -> bool {
+    let looked = trust.lock().unwrap().as_ref().map(|(_, looked)| *looked);
+    looked.is_none_or(|looked| looked.elapsed() > LIFETIMES.overlap / 2)
+}
 
 async fn follow_trust(cluster: kube::Client, trust: Trust, bundles: Arc<AtomicU32>) {
     let api: Api<DynamicObject> = Api::all_with(cluster, &ApiResource::erase::<APIService>(&()));
     let mut last = Vec::new();
     loop {
+        let asked = Instant::now();
         let service = api.get(API_SERVICE).await.unwrap();
         let bundle = service.data["spec"]["caBundle"].as_str().unwrap_or_default();
         let bundle = STANDARD.decode(bundle).unwrap();
@@ -114,9 +122,11 @@ async fn follow_trust(cluster: kube::Client, trust: Trust, bundles: Arc<AtomicU3
                 .with_root_certificates(roots)
                 .with_no_client_auth();
             config.resumption = rustls::client::Resumption::disabled();
-            *trust.lock().unwrap() = Some(Arc::new(config));
+            *trust.lock().unwrap() = Some((Arc::new(config), asked));
             bundles.fetch_add(1, Ordering::Relaxed);
             last = bundle;
+        } else if let Some((_, looked)) = &mut *trust.lock().unwrap() {
+            *looked = asked;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -124,7 +134,7 @@ async fn follow_trust(cluster: kube::Client, trust: Trust, bundles: Arc<AtomicU3
 
 /// A few reviews on one new connection.
 async fn reviews(trust: &Trust, port: u16, path: &str) -> Result<(), String> {
-    let config = trust.lock().unwrap().clone().unwrap();
+    let (config, _) = trust.lock().unwrap().clone().unwrap();
     let fault = |step: &'static str| move |error: std::io::Error| format!("{step}: {error}");
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
     let name = ServerName::try_from("pullgate.pullgate.svc").unwrap();
@@ -188,7 +198,11 @@ fn renewals_under_load_fail_no_handshake_and_no_review() {
             of_the_load.spawn(async move {
                 let mut failed = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    if let Err(error) = reviews(&trust, ports[number % 2], &path).await {
+                    let behind = is_behind(&trust);
+                    if let Err(error) = reviews(&trust, ports[number % 2], &path).await
+                        && !behind
+                        && !is_behind(&trust)
+                    {
                         failed.push(error);
                     }
                     done.fetch_add(ON_ONE, Ordering::Relaxed);

@@ -1,0 +1,194 @@
+//! One look at all that would pull an image again, and the registries' word on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cli::context::KubeContext;
+use crate::cli::explain::{Asker, host_of, in_turns};
+use crate::cli::output::{count, say};
+use crate::cluster::{Cluster, WatchTuning};
+use crate::history::{ReportTarget, Visibility};
+use crate::pull::{Cause, Verdict};
+use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
+use crate::risk::{NeedKey, Needs, Question, RiskReport};
+use crate::serve::{NodeFlags, RegistryFlags};
+use crate::telemetry::Metrics;
+use crate::text::clean;
+use crate::workload::{Node, Placement};
+
+/// How long everything that is listed may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the registries answered to each question; nothing for those that were not asked to the end.
+pub(in crate::cli) type Answers = BTreeMap<Question, (Verdict, Option<Cause>)>;
+
+/// Where to look, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct LookFlags {
+    /// Kubeconfig of the cluster
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Look in this namespace only; without it in all of them, if you may, else in that of the context
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) registries: RegistryFlags,
+
+    #[command(flatten)]
+    pub(in crate::cli) nodes: NodeFlags,
+}
+
+impl LookFlags {
+    /// What registries are asked with.
+    pub(in crate::cli) fn asker(&self) -> anyhow::Result<Asker> {
+        Asker::new(self.registries.clone().into(), self.nodes.clone().into())
+    }
+}
+
+/// What one look at the cluster has shown.
+pub(in crate::cli) struct Look {
+    pub(in crate::cli) cluster: Cluster,
+    visibility: Visibility,
+    pub(in crate::cli) needs: Needs,
+    /// What the person may not list, so that it is missing.
+    pub(in crate::cli) left_out: Vec<&'static str>,
+    nodes: Option<Arc<Vec<Node>>>,
+    pub(in crate::cli) now: Timestamp,
+}
+
+impl Look {
+    /// Lists everything once.
+    pub(in crate::cli) async fn new(flags: &LookFlags) -> anyhow::Result<Self> {
+        let context = KubeContext::read(flags.kubeconfig.clone(), flags.context.clone())?;
+        let home = flags.namespace.as_deref().or(context.namespace()).unwrap_or("default");
+        let home = home.to_owned();
+        let connection = context.connect().await?;
+        let (now, deadline) = clock();
+        let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
+        let survey = cluster.survey(&home, now, deadline).await;
+        let mut survey = survey.context("failed to list the pods that you may see")?;
+        match (&survey.visibility, &flags.namespace) {
+            (Visibility::Cluster, Some(namespace)) => {
+                survey.visibility = Visibility::Namespaces(vec![namespace.as_str().into()]);
+            }
+            (Visibility::Namespaces(_), None) => {
+                say(format_args!("you may not list pods of all namespaces: only {home} counts"));
+            }
+            _ => {}
+        }
+        let nodes_known = !survey.left_out.contains(&"nodes");
+        let (needs, hidden) = cluster.needs(&survey.visibility, deadline).await?;
+        let mut left_out = survey.left_out;
+        for one in hidden {
+            if !left_out.contains(&one) {
+                left_out.push(one);
+            }
+        }
+        if !left_out.is_empty() {
+            say(format_args!("you may not list {}: something may be missing", left_out.join(", ")));
+        }
+        let nodes = cluster.nodes().filter(|_| nodes_known);
+        Ok(Self { visibility: survey.visibility, cluster, needs, left_out, nodes, now })
+    }
+
+    /// The nodes, if they may be listed.
+    pub(in crate::cli) fn nodes(&self) -> Option<&[Node]> {
+        self.nodes.as_deref().map(Vec::as_slice)
+    }
+
+    /// An error if there is no such node, as far as nodes may be listed.
+    pub(in crate::cli) fn check_node(&self, name: Option<&str>) -> anyhow::Result<()> {
+        match (name, self.nodes()) {
+            (Some(name), Some(nodes)) if !nodes.iter().any(|node| *node.name == *name) => {
+                bail!("there is no node {}", clean(name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that there is to ask, as it is now.
+    pub(in crate::cli) fn questions(&self) -> Vec<(Question, ImageUse)> {
+        let all = self.needs.iter();
+        all.map(|(question, need)| {
+            let known = self.nodes.is_some().then(|| need.placement.clone());
+            let used = image_use(&question.0, known.unwrap_or_else(Placement::not_yet_known));
+            (question, used)
+        })
+        .collect()
+    }
+
+    /// What the registries answer.
+    pub(in crate::cli) async fn ask(
+        &self,
+        asker: &Asker,
+        nodes: Option<&[Node]>,
+        all: Vec<(Question, ImageUse)>,
+    ) -> Answers {
+        let answers = Mutex::new(Answers::new());
+        say(format_args!("asking {} …", count(all.len(), "question")));
+        let by_host = all.iter().map(|one| (host_of(&one.1.image), one));
+        in_turns(by_host, |(question, used)| {
+            let answers = &answers;
+            async move {
+                let found = asker.still_there(&self.cluster, &self.visibility, used, nodes).await;
+                let Some((found, unfit)) = found else { return true };
+                let answer = match found {
+                    // It would be pulled, and end at once.
+                    ProbeResult::Pullable if unfit => {
+                        (Verdict::Works, Some(Cause::PlatformMismatch))
+                    }
+                    ProbeResult::Pullable => (Verdict::Works, None),
+                    ProbeResult::Unclear(cause) => (Verdict::CannotTell, Some(cause)),
+                    ProbeResult::Refused(cause) => (Verdict::Fails, Some(cause)),
+                };
+                let mut all = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(question.clone(), answer);
+                // It has had enough: its others are not looked at.
+                answer.1 != Some(Cause::RateLimited)
+            }
+        })
+        .await;
+        answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the answers mean for who needs the images.
+    pub(in crate::cli) fn report(
+        &self,
+        answers: &Answers,
+        nodes: Option<&[Node]>,
+        leaving: Option<&str>,
+    ) -> RiskReport {
+        RiskReport::new(&self.needs, answers, nodes, leaving, |image| {
+            let subject = ReportTarget::Image(image.clone());
+            self.cluster.report(&subject, &self.visibility, self.now).last_success
+        })
+    }
+}
+
+fn image_use(key: &NeedKey, placement: Placement) -> ImageUse {
+    ImageUse {
+        image: key.image.clone(),
+        namespace: key.namespace.clone(),
+        pull_secrets: key.pull_secrets.clone(),
+        service_account: key.service_account.clone(),
+        placement,
+        loaded: false,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+pub(in crate::cli) fn clock() -> (Timestamp, Instant) {
+    (Timestamp::now(), Instant::now() + PATIENCE)
+}
