@@ -34,6 +34,7 @@ mod secrets;
 mod seen_pods;
 mod service_accounts;
 mod list_once;
+mod templates;
 mod try_out;
 mod usage;
 mod warnings;
@@ -86,6 +87,7 @@ use secret_names::SecretNames;
 use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
+use templates::{TemplateFeed, TemplateKind};
 
 /// A watch to run: what it watches, and the task, which never ends by itself.
 pub type Watch = (&'static str, BoxFuture<'static, ()>);
@@ -117,7 +119,7 @@ pub struct Cluster {
 }
 
 /// What is watched; the last ones only add detail.
-const WATCHED: [(&str, bool); 11] = [
+const WATCHED: [(&str, bool); 14] = [
     ("nodes", true),
     ("namespaces", true),
     ("pods", true),
@@ -129,6 +131,9 @@ const WATCHED: [(&str, bool); 11] = [
     ("cronjobs", false),
     ("pipelineruns", false),
     ("taskruns", false),
+    ("deployments", false),
+    ("statefulsets", false),
+    ("daemonsets", false),
 ];
 
 impl Cluster {
@@ -184,6 +189,9 @@ impl Cluster {
             cron_jobs,
             pipeline_runs,
             task_runs,
+            deployments,
+            stateful_sets,
+            daemon_sets,
         ] = &self.progress;
         let memory = || self.memory.clone();
         vec![
@@ -198,6 +206,9 @@ impl Cluster {
             self.watch(cron_jobs, BuildFeed(memory(), BuildKind::CronJob)),
             self.watch(pipeline_runs, BuildFeed(memory(), BuildKind::PipelineRun)),
             self.watch(task_runs, BuildFeed(memory(), BuildKind::TaskRun)),
+            self.watch(deployments, TemplateFeed(memory(), TemplateKind::Deployment)),
+            self.watch(stateful_sets, TemplateFeed(memory(), TemplateKind::StatefulSet)),
+            self.watch(daemon_sets, TemplateFeed(memory(), TemplateKind::DaemonSet)),
             (
                 "memory",
                 Box::pin(memory().run_maintenance(self.freshness_now(), Arc::clone(&self.metrics))),
@@ -216,19 +227,22 @@ impl Cluster {
         self.events.write(event, now).await;
     }
 
-    /// The images that pods use now and that have run here, with the pull secrets that they name.
+    /// The images that pods use now and that have run here, with the pull secrets that they name; and
+    /// those that templates without pods will have.
     pub fn in_use(&self) -> Vec<ImageUse> {
-        let used = self.memory.lock().index.images_in_use();
-        used.into_iter()
-            .map(|used| ImageUse {
-                image: used.image.as_ref().into(),
-                namespace: used.namespace.as_ref().into(),
-                pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
-                service_account: None,
-                placement: Placement::not_yet_known(),
-                loaded: used.loaded,
-            })
-            .collect()
+        let (used, resting) = {
+            let memory = self.memory.lock();
+            (memory.index.images_in_use(), memory.templates.uses())
+        };
+        let used = used.into_iter().map(|used| ImageUse {
+            image: used.image.as_ref().into(),
+            namespace: used.namespace.as_ref().into(),
+            pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
+            service_account: None,
+            placement: Placement::not_yet_known(),
+            loaded: used.loaded,
+        });
+        used.chain(resting).collect()
     }
 
     /// The kinds of `OpenShift`'s objects that give nodes mirrors, as far as there are any.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::templates::{TemplateKind, Templates};
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::history::{
@@ -32,6 +33,8 @@ pub(super) struct IndexState {
     pub(super) created: Created,
     /// Which jobs build which images.
     pub(super) builds: Builds,
+    /// What has no pods now and will pull some day.
+    pub(super) templates: Templates,
 }
 
 impl IndexState {
@@ -195,6 +198,7 @@ impl Feed for OwnerFeed {
         memory.created.list_begins(self.1);
         if self.1 == OwnerKind::Job {
             memory.builds.begin(BuildKind::Job);
+            memory.templates.begin(TemplateKind::Job);
         }
     }
 
@@ -213,6 +217,7 @@ impl Feed for OwnerFeed {
         memory.created.list_ends(self.1);
         if self.1 == OwnerKind::Job {
             memory.builds.end(BuildKind::Job);
+            memory.templates.end(TemplateKind::Job);
         }
     }
 
@@ -232,23 +237,28 @@ impl Feed for OwnerFeed {
         memory.created.deleted(self.1, &owner);
         if self.1 == OwnerKind::Job {
             memory.builds.delete(BuildKind::Job, &owner.metadata);
+            memory.templates.delete(TemplateKind::Job, object);
         }
         Ok(())
     }
 }
 
 impl OwnerFeed {
-    /// Takes in what a Job builds; one that cannot be read so far still owns its pods.
+    /// Takes in what a Job builds, and pulls once it is resumed; one that cannot be read so far still
+    /// owns its pods.
     fn built(&self, memory: &mut IndexState, object: &str) {
-        if self.1 == OwnerKind::Job
-            && let Ok(Some(job)) = BuildView::read(BuildKind::Job, object)
-        {
+        if self.1 != OwnerKind::Job {
+            return;
+        }
+        if let Ok(Some(job)) = BuildView::read(BuildKind::Job, object) {
             memory.builds.apply(BuildKind::Job, &job);
         }
+        memory.templates.apply(TemplateKind::Job, object);
     }
 }
 
-/// Takes in what is watched of CronJobs and of Tekton's runs: what they are told to build.
+/// Takes in what is watched of CronJobs and of Tekton's runs: what they are told to build, and what
+/// CronJobs will pull.
 pub(super) struct BuildFeed(pub(super) SharedIndex, pub(super) BuildKind);
 
 impl Feed for BuildFeed {
@@ -267,7 +277,11 @@ impl Feed for BuildFeed {
     }
 
     fn list_begins(&mut self) {
-        self.0.lock().builds.begin(self.1);
+        let mut memory = self.0.lock();
+        memory.builds.begin(self.1);
+        if self.1 == BuildKind::CronJob {
+            memory.templates.begin(TemplateKind::CronJob);
+        }
     }
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -275,10 +289,17 @@ impl Feed for BuildFeed {
     }
 
     fn list_ends(&mut self) {
-        self.0.lock().builds.end(self.1);
+        let mut memory = self.0.lock();
+        memory.builds.end(self.1);
+        if self.1 == BuildKind::CronJob {
+            memory.templates.end(TemplateKind::CronJob);
+        }
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        if self.1 == BuildKind::CronJob {
+            self.0.lock().templates.apply(TemplateKind::CronJob, object);
+        }
         if let Some(build) = BuildView::read(self.1, object)? {
             self.0.lock().builds.apply(self.1, &build);
         }
@@ -286,6 +307,9 @@ impl Feed for BuildFeed {
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        if self.1 == BuildKind::CronJob {
+            self.0.lock().templates.delete(TemplateKind::CronJob, object);
+        }
         if let Some(build) = BuildView::read(self.1, object)? {
             self.0.lock().builds.delete(self.1, build.metadata());
         }

@@ -13,6 +13,7 @@ use kube::core::Request;
 use super::Cluster;
 use super::client::{ApiError, ClusterError, Connection};
 use super::feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
+use super::templates::{TemplateFeed, TemplateKind};
 use super::watch::{self, Feed, WatchError};
 use crate::history::{BuildKind, OwnerKind, Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
@@ -95,6 +96,28 @@ impl Cluster {
             }
             Err(_late) => Err(ClusterError::Late),
         }
+    }
+
+    /// Lists what has templates and is not listed by a survey, as far as that reached.
+    pub async fn survey_templates(
+        &self,
+        survey: &mut Survey,
+        deadline: Instant,
+    ) -> Result<(), ClusterError> {
+        let within = match &survey.visibility {
+            Visibility::Cluster => None,
+            Visibility::Namespaces(names) => names.first().cloned(),
+        };
+        for (what, kind) in [
+            ("deployments", TemplateKind::Deployment),
+            ("statefulsets", TemplateKind::StatefulSet),
+            ("daemonsets", TemplateKind::DaemonSet),
+        ] {
+            let listing = self.take_in(TemplateFeed(self.memory.clone(), kind), within.as_deref());
+            let listed = tokio::time::timeout_at(deadline.into(), listing).await;
+            survey.unless_forbidden(what, listed.unwrap_or(Err(ClusterError::Late)))?;
+        }
+        Ok(())
     }
 
     async fn look(&self, namespace: &str) -> Result<Survey, ClusterError> {

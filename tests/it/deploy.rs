@@ -25,6 +25,7 @@ mod pages;
 mod policy_object;
 mod release;
 mod reports;
+mod resting;
 mod rights;
 mod rolling;
 mod rotation;

@@ -109,7 +109,9 @@ async fn look(connection: &Connection, namespace: &str) -> anyhow::Result<Known>
     let metrics = Arc::new(Metrics::new());
     let cluster = Cluster::new(connection.clone(), WatchTuning::default(), &metrics);
     let survey = cluster.survey(namespace, now, deadline).await;
-    let survey = survey.context("failed to list the pods that you may see")?;
+    let mut survey = survey.context("failed to list the pods that you may see")?;
+    let listed = cluster.survey_templates(&mut survey, deadline).await;
+    listed.context("failed to list what has templates")?;
     Ok(Known { cluster: Arc::new(cluster), survey, at: now })
 }
 

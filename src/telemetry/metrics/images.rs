@@ -30,7 +30,7 @@ impl ImageMetrics {
     pub(super) fn register(&self, r: &mut Registry) {
         r.register(
             "image_pullable",
-            "Images in use by what a look at them last came to; the cause `none` can be pulled",
+            "Images of pods and of templates without pods by what a look at them last came to; the cause `none` can be pulled",
             self.pullable.clone(),
         );
         r.register("audit_looks", "Looks at images in use", self.audited.clone());

@@ -305,6 +305,7 @@ pub fn grant_rights(cluster: &ControlPlane) {
         "rules": [
             rule(&[""], &["pods", "nodes", "namespaces", "events"], &watched),
             rule(&["apps"], &["replicasets"], &watched),
+            rule(&["apps"], &["deployments", "statefulsets", "daemonsets"], &watched),
             rule(&["batch"], &["jobs", "cronjobs"], &watched),
             rule(&["tekton.dev"], &["pipelineruns", "taskruns"], &watched),
             rule(&[""], &["services"], &["get", "list"]),
