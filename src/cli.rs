@@ -5,6 +5,7 @@
 
 mod check;
 mod context;
+mod contexts;
 mod explain;
 mod lock;
 mod output;

@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use super::CANNOT_JUDGE;
 use super::context::KubeContext;
+use super::contexts::{Answer, ask_each};
 use super::output::{self, OutputFormat, say};
 use crate::cluster::{Cluster, WatchTuning};
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
@@ -108,9 +109,9 @@ pub(super) struct ExplainFlags {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig
+    /// Context of the kubeconfig; several are asked one after the other
     #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    context: Vec<String>,
 
     /// Namespace of the pod or object, and where to look if you may not list the whole cluster
     #[arg(short, long, value_name = "NAME")]
@@ -174,6 +175,9 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
         let all = messages::many(file)?;
         return Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_JUDGE) });
     }
+    if flags.context.len() > 1 && (flags.enforcement || flags.web) {
+        bail!("--enforcement and --web take one --context");
+    }
     if flags.enforcement {
         would_deny(flags).await?;
         return Ok(ExitCode::SUCCESS);
@@ -187,13 +191,15 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
         (None, Some(subject)) => Target::parse(subject)?,
         (None, None) => bail!("name an image, a pod or an object"),
     };
-    cluster(flags, asked).await?;
-    Ok(ExitCode::SUCCESS)
+    let json = flags.output == OutputFormat::Json;
+    let ask = |context| cluster(flags.clone(), asked.clone(), context);
+    ask_each(&flags.context, json, ask).await.map(ExitCode::from)
 }
 
 /// Answers from the policies of a cluster.
 async fn would_deny(flags: ExplainFlags) -> anyhow::Result<()> {
-    let connection = KubeContext::read(flags.kubeconfig, flags.context)?.connect().await?;
+    let context = flags.context.into_iter().next();
+    let connection = KubeContext::read(flags.kubeconfig, context)?.connect().await?;
     let report = enforcement::read(&connection, clock().1).await?;
     let text = match flags.output {
         OutputFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
@@ -203,8 +209,12 @@ async fn would_deny(flags: ExplainFlags) -> anyhow::Result<()> {
 }
 
 /// Answers from the lists of a cluster.
-async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
-    let context = KubeContext::read(flags.kubeconfig, flags.context)?;
+async fn cluster(
+    flags: ExplainFlags,
+    asked: Target,
+    context: Option<String>,
+) -> anyhow::Result<Answer> {
+    let context = KubeContext::read(flags.kubeconfig, context)?;
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
@@ -265,7 +275,7 @@ async fn cluster(flags: ExplainFlags, asked: Target) -> anyhow::Result<()> {
             heading + &pages.join("\n") + &blind.unwrap_or_default() + &score
         }
     };
-    output::print(&text).context("failed to write the answer")
+    Ok((text, 0))
 }
 
 /// What registries are asked with, unless none may be.

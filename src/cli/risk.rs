@@ -6,12 +6,12 @@ mod page;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
-use super::output::{print, say};
+use super::contexts::{Answer, ask_each};
+use super::output::say;
 use crate::policy::API_VERSION;
 use crate::risk::RiskReport;
 pub(super) use look::{Answers, Look, LookFlags, clock};
@@ -77,7 +77,9 @@ struct RiskBody<'a> {
 
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: RiskFlags) -> ExitCode {
-    match risk(flags).await {
+    let json = flags.output == RiskFormat::Json;
+    let ask = |context| risk(&flags, context);
+    match ask_each(&flags.look.context, json, ask).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(format_args!("{error:#}"));
@@ -86,9 +88,9 @@ pub(super) async fn run(flags: RiskFlags) -> ExitCode {
     }
 }
 
-async fn risk(flags: RiskFlags) -> anyhow::Result<u8> {
+async fn risk(flags: &RiskFlags, context: Option<String>) -> anyhow::Result<Answer> {
     let asker = flags.look.asker()?;
-    let look = Look::new(&flags.look).await?;
+    let look = Look::new(&flags.look, context).await?;
     look.check_node(flags.node.as_deref())?;
     let answers = look.ask(&asker, look.nodes(), look.questions()).await;
     let report = look.report(&answers, look.nodes(), flags.node.as_deref());
@@ -101,11 +103,11 @@ async fn risk(flags: RiskFlags) -> anyhow::Result<u8> {
             serde_json::to_string_pretty(&body)? + "\n"
         }
     };
-    print(&text).context("failed to write the answer")?;
     let blind = report.images > 0 && report.not_looked_at == report.images;
-    Ok(match report.at_risk.is_empty() {
+    let code = match report.at_risk.is_empty() {
         false => AT_RISK,
         true if blind => CANNOT_JUDGE,
         true => 0,
-    })
+    };
+    Ok((text, code))
 }

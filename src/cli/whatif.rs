@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
+use super::contexts::{Answer, ask_each};
 use super::explain::{Asker, host_of};
-use super::output::{print, say};
+use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, clock, markdown, page};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, Platform, registry_of_host};
 use crate::kube_views::{is_namespace_name, is_object_name};
@@ -105,7 +106,9 @@ struct WhatIfBody<'a> {
 
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: WhatIfFlags) -> ExitCode {
-    match what_if(flags).await {
+    let json = flags.output == RiskFormat::Json;
+    let ask = |context| what_if(&flags, context);
+    match ask_each(&flags.look.context, json, ask).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(format_args!("{error:#}"));
@@ -114,10 +117,10 @@ pub(super) async fn run(flags: WhatIfFlags) -> ExitCode {
     }
 }
 
-async fn what_if(flags: WhatIfFlags) -> anyhow::Result<u8> {
+async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result<Answer> {
     let today = flags.look.asker()?;
     let then = flags.asker()?;
-    let look = Look::new(&flags.look).await?;
+    let look = Look::new(&flags.look, context).await?;
     look.check_node(flags.drain.as_deref())?;
     let nodes_then = flags.nodes_arch.as_deref().map(|arch| nodes_of(arch, look.nodes()));
     let nodes_then = nodes_then.as_deref().or(look.nodes());
@@ -146,25 +149,25 @@ async fn what_if(flags: WhatIfFlags) -> anyhow::Result<u8> {
             serde_json::to_string_pretty(&body)? + "\n"
         }
     };
-    print(&text).context("failed to write the answer")?;
     let blind = report.images > 0 && report.not_looked_at == report.images;
-    Ok(match (report.at_risk.is_empty(), report.unclear.is_empty()) {
+    let code = match (report.at_risk.is_empty(), report.unclear.is_empty()) {
         (true, true) if blind => CANNOT_JUDGE,
         (true, true) => 0,
         _ => AT_RISK,
-    })
+    };
+    Ok((text, code))
 }
 
 impl WhatIfFlags {
     /// What is supposed, each as the end of a sentence that begins with `if`.
     fn supposing(&self) -> Vec<String> {
-        let registries = self.registry.iter().map(|host| format!("{host} is down"));
+        let registries = self.registry.iter().map(|host| format!("{host} were down"));
         let secrets = self.delete_secret.iter();
-        let secrets = secrets.map(|(space, name)| format!("secret {space}/{name} is deleted"));
+        let secrets = secrets.map(|(space, name)| format!("secret {space}/{name} were deleted"));
         let mirrors =
-            self.mirror.iter().map(|file| format!("mirrors are as in {}", file.display()));
-        let arch = self.nodes_arch.iter().map(|arch| format!("all nodes are new and {arch}"));
-        let drain = self.drain.iter().map(|node| format!("node {node} is drained"));
+            self.mirror.iter().map(|file| format!("mirrors were as in {}", file.display()));
+        let arch = self.nodes_arch.iter().map(|arch| format!("all nodes were new and {arch}"));
+        let drain = self.drain.iter().map(|node| format!("node {node} were drained"));
         registries.chain(secrets).chain(mirrors).chain(arch).chain(drain).collect()
     }
 

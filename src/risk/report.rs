@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::need::{NeedKey, Needs, Puller, PullerName, Question, When};
+use super::need::{Need, NeedKey, Needs, Puller, PullerName, Question, When};
 use crate::failure::next_step_of;
 use crate::image::ImageReference;
 use crate::message::{as_sentence, sentence};
@@ -116,7 +116,7 @@ impl RiskReport {
                         }
                     }
                 }
-                (Verdict::CannotTell, cause) => {
+                (Verdict::CannotTell, cause) if concerns(need, leaving) => {
                     let why = cause.map(|cause| sentence(cause, Verdict::CannotTell).to_owned());
                     unclear.insert(UnclearImage {
                         image: key.image.to_string(),
@@ -143,6 +143,12 @@ impl RiskReport {
             unclear: unclear.into_iter().collect(),
         }
     }
+}
+
+/// Whether something that needs it is on the node that goes; everything is, if none goes.
+fn concerns(need: &Need, leaving: Option<&str>) -> bool {
+    let mut pods = need.pullers.values().flat_map(|puller| &puller.pods);
+    leaving.is_none_or(|node| pods.any(|(_, on)| **on == *node))
 }
 
 /// Those that need one image, by namespace, kind and name.

@@ -66,7 +66,7 @@ struct OwnPages {
 
 /// Shows the pages until Ctrl-C.
 pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
-    let context = KubeContext::read(flags.kubeconfig, flags.context)?;
+    let context = KubeContext::read(flags.kubeconfig, flags.context.into_iter().next())?;
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;

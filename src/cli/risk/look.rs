@@ -35,9 +35,9 @@ pub(in crate::cli) struct LookFlags {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig
+    /// Context of the kubeconfig; several are asked one after the other
     #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    pub(in crate::cli) context: Vec<String>,
 
     /// Look in this namespace only; without it in all of them, if you may, else in that of the context
     #[arg(short, long, value_name = "NAME")]
@@ -70,8 +70,11 @@ pub(in crate::cli) struct Look {
 
 impl Look {
     /// Lists everything once.
-    pub(in crate::cli) async fn new(flags: &LookFlags) -> anyhow::Result<Self> {
-        let context = KubeContext::read(flags.kubeconfig.clone(), flags.context.clone())?;
+    pub(in crate::cli) async fn new(
+        flags: &LookFlags,
+        context: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let context = KubeContext::read(flags.kubeconfig.clone(), context)?;
         let home = flags.namespace.as_deref().or(context.namespace()).unwrap_or("default");
         let home = home.to_owned();
         let connection = context.connect().await?;

@@ -75,11 +75,11 @@ pub(super) fn outlook(report: &RiskReport, puller: &PullerRisk) -> String {
     if puller.pull_policy == "Always" {
         return "starts nowhere: it asks the registry at every start".to_owned();
     }
-    let elsewhere = if report.node.is_some() { " else" } else { "" };
+    let other = if report.node.is_some() { "other " } else { "" };
     match (&*puller.starts_on, puller.may_start_elsewhere) {
         (_, _) if !report.nodes_known => "starts only where a node has the image".to_owned(),
-        ([], false) => format!("starts on no node{elsewhere} that is known"),
-        ([], true) => format!("starts nowhere{elsewhere}, unless a node has the image unseen"),
+        ([], false) => format!("starts on no {other}node that is known"),
+        ([], true) => format!("starts on no {other}node, unless one has the image unseen"),
         (nodes, false) => format!("starts on {} only", names(nodes)),
         (nodes, true) => format!("starts on {}, and where a node has it unseen", names(nodes)),
     }

@@ -220,6 +220,7 @@ fn what_could_not_be_pulled_again_is_told_with_all_that_need_it() {
     what_breaks_if_a_node_goes(&shop, &gone);
     what_if_something_were_otherwise(&shop, &gone, &kept);
     only_what_a_person_may_see(&shop);
+    several_clusters_are_told_of_below_each_other(&shop);
 }
 
 fn what_breaks_if_a_node_goes(shop: &Shop, gone: &str) {
@@ -230,6 +231,8 @@ fn what_breaks_if_a_node_goes(shop: &Shop, gone: &str) {
     assert_eq!(report["atRisk"][0]["lastCopy"], true, "{report:#}");
     let report = shop.report(ADMIN, &["--node", "node-b"]);
     assert_eq!(needed(&report, gone).1, ["web runs 1 [node-a]"], "{report:#}");
+    // What runs elsewhere is not in question.
+    assert_eq!(report["unclear"], json!([]), "{report:#}");
     let safe = shop.risk(ADMIN, &["--node", "node-c"]);
     assert_eq!(safe.code, 0, "{safe:?}");
     assert!(safe.stdout.starts_with("Nothing is at risk if node node-c goes"), "{safe:?}");
@@ -290,10 +293,44 @@ fn what_if_something_were_otherwise(shop: &Shop, gone: &str, kept: &str) {
     let report = shop.what_if(&["--drain=node-b"], 1);
     assert_eq!(needed(&report, gone).1, ["web runs 1 [node-a]"], "{report:#}");
     let page = shop.run(ADMIN, &["whatif", &down]);
-    let headline = format!("could not be pulled again if {} is down.", shop.open.host());
+    let headline = format!("could not be pulled again if {} were down.", shop.open.host());
     assert!(page.stdout.contains(&headline), "{}", page.stdout);
     for wrong in [&[][..], &["--registry=docker.io"], &["--delete-secret=x"], &["--mirror=none"]] {
         let done = shop.run(ADMIN, &[&["whatif"], wrong].concat());
         assert_eq!(done.code, 2, "{wrong:?}: {done:?}");
     }
+}
+
+fn several_clusters_are_told_of_below_each_other(shop: &Shop) {
+    let config = shop.cluster.admin().run(&["config", "view", "--raw", "-o", "json"]).ok().unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["clusters"][0]["cluster"]["certificate-authority"] = json!(shop.cluster.authority());
+    let context = config["contexts"][0]["context"].clone();
+    let mut elsewhere = context.clone();
+    elsewhere["cluster"] = json!("gone");
+    config["contexts"] = json!([{"name": "prod", "context": context},
+                                {"name": "lab", "context": elsewhere}]);
+    let clusters = config["clusters"].as_array_mut().unwrap();
+    clusters.push(json!({"name": "gone", "cluster": {"server": "https://127.0.0.1:9"}}));
+    let file = shop.folder.path().join("both");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let file = format!("--kubeconfig={}", file.display());
+    let both = ["--context=prod", "--context=lab", &file];
+    let page = shop.risk(ADMIN, &both);
+    assert_eq!(page.code, 2, "one could not be asked: {page:?}");
+    let mut lines = page.stdout.lines();
+    assert!(lines.next().unwrap().starts_with("prod  3 of 5 images"), "{}", page.stdout);
+    assert!(lines.next().unwrap().starts_with("lab   failed to list"), "{}", page.stdout);
+    assert!(page.stdout.contains("\n== prod\n\n3 of 5 images"), "{}", page.stdout);
+    let json = shop.risk(ADMIN, &[&both[..], &["-o", "json"]].concat());
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["contexts"][0]["report"]["kind"], "RiskReport", "{json:#}");
+    assert!(json["contexts"][1]["error"].is_string(), "{json:#}");
+    let image = shop.open.image("shop/app:1");
+    let explain = ["explain", &image, "--offline", "--no-memory", "-n", "shop"];
+    let done = shop.run(ADMIN, &[&explain[..], &both].concat());
+    assert!(done.stdout.starts_with("prod  "), "{done:?}");
+    assert!(done.stdout.contains("\n== prod\n"), "{done:?}");
+    let done = shop.run(ADMIN, &[&["explain", "--enforcement"], &both[..]].concat());
+    assert!(done.code == 2 && done.stderr.contains("take one --context"), "{done:?}");
 }
