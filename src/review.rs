@@ -199,12 +199,14 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         Some(nodes) => request.workload.placement.eligible(nodes),
         None => Eligible::not_asked(),
     };
+    let facts = sources.cluster.namespace(request.namespace);
     let more_reviews = AtomicUsize::new(visibility::FOR_SERVICES);
     let context = ReviewContext {
         sources,
         subject: request,
         secrets: &secrets,
         eligible: &eligible,
+        facts: facts.as_ref(),
         pods_rewritten,
         more_reviews: &more_reviews,
         purpose: Purpose::Verdict,

@@ -142,8 +142,15 @@ struct UserView<'a> {
 
 /// Reads the request in a body.
 pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
-    let review: ReviewView<'_> = serde_json::from_slice(body).map_err(|source| {
-        DecodeError::Json { line: source.line(), column: source.column(), source }
+    // Checked once as a whole, not string by string. Where nothing is read, bytes may be no text.
+    let review: Result<ReviewView<'_>, _> = match str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    let review = review.map_err(|source| DecodeError::Json {
+        line: source.line(),
+        column: source.column(),
+        source,
     })?;
     let is = |field: &Option<Text<'_>>, wanted| field.as_ref().is_some_and(|text| text.0 == wanted);
     if !is(&review.api_version, API_VERSION) || !is(&review.kind, KIND) {

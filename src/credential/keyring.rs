@@ -183,7 +183,8 @@ impl Keyring {
 
     /// The entries that match an image, in the order in which they are tried, and why.
     pub fn explain(&self, image: &ImageReference) -> impl Iterator<Item = Match<'_>> {
-        let target = Pattern::of_key(image.name().as_bytes(), Brackets::Ipv6Only);
+        // Most pods have no pull secret: then there is nothing to compare with.
+        let target = self.target(image, Brackets::Ipv6Only);
         let fits = move |entry: &&Entry| !entry.disputed && entry.fits(target.as_ref());
         let by_key: Vec<&Entry> = self.entries.iter().filter(fits).collect();
         let (found, rule) = if by_key.is_empty() && is_default_registry(image.name()) {
@@ -200,8 +201,16 @@ impl Keyring {
     /// only those built with releases of Go before early 2026 take as a glob. Then only a pull
     /// that works is certain.
     pub fn is_disputed(&self, image: &ImageReference) -> bool {
-        let target = Pattern::of_key(image.name().as_bytes(), Brackets::Anything);
+        let target = self.target(image, Brackets::Anything);
         self.entries.iter().any(|entry| entry.disputed && entry.fits(target.as_ref()))
+    }
+
+    /// The image as entries are compared with it; nothing where there are none.
+    fn target(&self, image: &ImageReference, brackets: Brackets) -> Option<Pattern> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        Pattern::of_key(image.name().as_bytes(), brackets)
     }
 
     /// When the login that stands behind this key expires, as far as that can be known.

@@ -33,6 +33,8 @@ pub(super) struct ReviewContext<'a> {
     pub subject: ReviewRequest<'a>,
     pub secrets: &'a PodSecrets,
     pub eligible: &'a Eligible<'a>,
+    /// What is known of the namespace.
+    pub facts: Option<&'a NamespaceFacts>,
     /// Whether somebody else may change the workload's pods; nothing if that is unknown.
     pub pods_rewritten: Option<bool>,
     /// Access reviews that may still be made for Services.
@@ -116,10 +118,11 @@ impl ReviewContext<'_> {
         let name = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
         let history = self.history(reference, &Visibility::nobody());
         let judged = self.judge(&places, name, &history, None, shown.clone()).await;
-        let secrets;
+        let (secrets, facts);
         let (context, judged) = if judged.is_denial() {
             secrets = secrets_now.await;
-            let context = ReviewContext { secrets: &secrets, ..self };
+            facts = self.sources.cluster.namespace(self.subject.namespace);
+            let context = ReviewContext { secrets: &secrets, facts: facts.as_ref(), ..self };
             (context, context.confirm_denial(&places, name, &history, shown.clone()).await)
         } else {
             (self, judged)
@@ -202,11 +205,10 @@ impl ReviewContext<'_> {
             return false;
         };
         let ReviewRequest { namespace, policy, .. } = self.subject;
-        let facts = self.sources.cluster.namespace(namespace);
         review.ruling.because == Reason::CannotTell
             && matches!(cause, Cause::RateLimited | Cause::TlsFailure | Cause::Timeout)
             && policy.spec().advice.enabled
-            && !policy.silences(reference, namespace, facts.as_ref(), cause)
+            && !policy.silences(reference, namespace, self.facts, cause)
     }
 
     /// Looks again before a denial, with secrets read a moment ago and answers of registries no
@@ -347,7 +349,7 @@ impl ReviewContext<'_> {
         let Weighing { places, name, gathered, counting, .. } = *weighing;
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let placement = Some(&workload.placement);
-        let facts = self.sources.cluster.namespace(namespace);
+        let facts = self.facts;
         let meant = name.meant().map(|reference| self.as_asked(reference));
         let meant = meant.as_ref().map(|reference| &**reference).map_err(|error| *error);
         let assessment = assess(&Observation {
@@ -361,7 +363,7 @@ impl ReviewContext<'_> {
             images_of_nodes: counting.images_of_nodes,
             runtime: self.subject.runtime,
             vouches: &|| {
-                let ours = || policy.vouches(meant.ok(), namespace, facts.as_ref(), placement);
+                let ours = || policy.vouches(meant.ok(), namespace, facts, placement);
                 vouches.cloned().unwrap_or_else(ours)
             },
             lived: counting.lived,
@@ -370,9 +372,8 @@ impl ReviewContext<'_> {
     }
 
     fn decide(self, weighing: &Weighing<'_>, assessment: &Assessment) -> Ruling {
-        let facts = self.sources.cluster.namespace(self.subject.namespace);
         let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
-        let named = (meant.as_deref(), facts.as_ref());
+        let named = (meant.as_deref(), self.facts);
         self.subject.policy.judge(&self.input(named, assessment, weighing))
     }
 
@@ -383,13 +384,12 @@ impl ReviewContext<'_> {
             return false;
         }
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
-        let facts = self.sources.cluster.namespace(namespace);
         let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
         let placement = Some(&workload.placement);
-        let vouched = policy.vouches(meant.as_deref(), namespace, facts.as_ref(), placement);
+        let vouched = policy.vouches(meant.as_deref(), namespace, self.facts, placement);
         let known = self.eligible.known.iter().map(|node| &node.platform);
         let full = self.assess(weighing, Some(&vouched.completed(known)));
-        let named = (meant.as_deref(), facts.as_ref());
+        let named = (meant.as_deref(), self.facts);
         policy.would_deny(&self.input(named, &full, weighing))
     }
 

@@ -279,9 +279,8 @@ impl ReviewContext<'_> {
     ) -> RepositoryAccess {
         let LookupRequest { reference, credential, .. } = answered;
         let ReviewRequest { policy, namespace, deadline, .. } = self.subject;
-        let facts = self.sources.cluster.namespace(namespace);
         let placement = Some(&self.subject.workload.placement);
-        let vouches = policy.vouches(Some(reference), namespace, facts.as_ref(), placement);
+        let vouches = policy.vouches(Some(reference), namespace, self.facts, placement);
         let nodes_tried = match vouches.credentials {
             Vouch::None => true,
             Vouch::Listed => !nodes_unclear,
@@ -362,10 +361,9 @@ impl ReviewContext<'_> {
 
     /// Whether nothing is asked about this image: its mode is off, or the policy skips it.
     pub(super) fn is_off(self, reference: &ImageReference) -> bool {
-        let facts = self.sources.cluster.namespace(self.subject.namespace);
         let policy = self.subject.policy;
         policy.skips(reference)
             || policy.skips(&self.as_asked(reference))
-            || policy.mode(self.subject.namespace, facts.as_ref()).mode == crate::policy::Mode::Off
+            || policy.mode(self.subject.namespace, self.facts).mode == crate::policy::Mode::Off
     }
 }

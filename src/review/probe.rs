@@ -15,7 +15,7 @@ use crate::pull::{
     Verdict, Vouch, Vouches, assess,
 };
 use crate::workload::{
-    ContainerImage, Eligible, ImagePullPolicy, Node, ObjectRef, Placement, Workload,
+    ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts, Node, ObjectRef, Placement, Workload,
 };
 
 /// What a question came to, from good to bad.
@@ -132,6 +132,7 @@ impl ReviewContext<'_> {
 pub(super) struct Alone<'n> {
     pub secrets: PodSecrets,
     eligible: Eligible<'n>,
+    facts: Option<NamespaceFacts>,
     more_reviews: AtomicUsize,
 }
 
@@ -151,6 +152,7 @@ impl<'n> Alone<'n> {
         Self {
             secrets: gather::secrets(sources, request, Reading::Kept).await,
             eligible: nodes.map_or_else(Eligible::not_asked, |nodes| placement.eligible(nodes)),
+            facts: sources.cluster.namespace(request.namespace),
             more_reviews: AtomicUsize::new(0),
         }
     }
@@ -165,6 +167,7 @@ impl<'n> Alone<'n> {
             subject: request,
             secrets: &self.secrets,
             eligible: &self.eligible,
+            facts: self.facts.as_ref(),
             pods_rewritten: Some(false),
             more_reviews: &self.more_reviews,
             purpose: Purpose::Verdict,

@@ -5,7 +5,9 @@
 //! late, or there are too many, it is admitted without a look and counted.
 
 use std::future::ready;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,8 +18,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -331,8 +333,8 @@ impl AdmissionRoutes {
         Ok(body.freeze())
     }
 
-    /// Lets the review run in its own task, so that a panic or a caller that hangs up ends
-    /// neither the server nor a look-up.
+    /// Lets the review run, in a task of its own as soon as it has to wait: a panic or a caller that
+    /// hangs up ends neither the server nor a look-up.
     async fn answer(
         &self,
         (endpoint, proof): (Endpoint, Proof),
@@ -352,10 +354,17 @@ impl AdmissionRoutes {
                 admit.admit(endpoint, proof, body, now, deadline).await
             }
         };
+        let mut review = Box::pin(AssertUnwindSafe(review).catch_unwind());
+        // Most reviews wait for nothing: everything that they ask for is kept. What takes long to read
+        // is not read here: the deadline holds for it, too.
+        if body.len() <= BLOCK
+            && let Poll::Ready(done) = futures::poll!(review.as_mut())
+        {
+            return answered(&body, done);
+        }
         let mut task = tokio::spawn(review.in_current_span());
         match tokio::time::timeout_at(last_call.into(), &mut task).await {
-            Ok(Ok(Ok(outcome))) => Answered::Reviewed(Box::new(outcome)),
-            Ok(Ok(Err(fault))) => Answered::Unreadable(fault.to_string()),
+            Ok(Ok(done)) => answered(&body, done),
             Ok(Err(_panicked)) => unseen(&body, FailOpenReason::Panic),
             Err(_late) => {
                 task.abort();
@@ -391,6 +400,18 @@ enum Answered {
     FailOpenAnswer(FailOpenAnswer, FailOpenReason),
     /// It is no review.
     Unreadable(String),
+}
+
+/// What became of a review that ran to its end, or panicked.
+fn answered(
+    body: &[u8],
+    done: std::thread::Result<Result<AdmissionOutcome, DecodeError>>,
+) -> Answered {
+    match done {
+        Ok(Ok(outcome)) => Answered::Reviewed(Box::new(outcome)),
+        Ok(Err(fault)) => Answered::Unreadable(fault.to_string()),
+        Err(_panicked) => unseen(body, FailOpenReason::Panic),
+    }
 }
 
 fn unseen(body: &[u8], reason: FailOpenReason) -> Answered {

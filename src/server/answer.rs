@@ -4,10 +4,13 @@
 //! anything behind it, panics or is late.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -19,18 +22,6 @@ struct Envelope<'a> {
 struct OnlyUid<'a> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct NamespaceEnvelope<'a> {
-    #[serde(borrow)]
-    request: Option<OnlyNamespace<'a>>,
-}
-
-#[derive(Deserialize)]
-struct OnlyNamespace<'a> {
-    #[serde(borrow, default)]
-    namespace: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -72,8 +63,55 @@ pub(super) fn allow_unseen(body: &[u8]) -> Option<FailOpenAnswer> {
 
 /// The namespace that a request is about; empty if there is none, or it cannot be read.
 pub(super) fn namespace(body: &[u8]) -> Cow<'_, str> {
-    let envelope: Option<NamespaceEnvelope<'_>> = serde_json::from_slice(body).ok();
-    envelope.and_then(|envelope| envelope.request?.namespace).unwrap_or_default()
+    let found = Cell::new(None);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let sought = Sought { keys: &["request", "namespace"], found: &found };
+    // It stands before the object, and reading ends there.
+    let _ended = sought.deserialize(&mut json);
+    found.take().unwrap_or_default()
+}
+
+/// Looks for a text in nested objects, and reads no further than that.
+struct Sought<'c, 'de> {
+    /// The keys that lead to it.
+    keys: &'c [&'c str],
+    found: &'c Cell<Option<Cow<'de, str>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> DeserializeSeed<'de> for Sought<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sought<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((wanted, below)) = self.keys.split_first() else { return Ok(()) };
+        while let Some(Text(key)) = map.next_key()? {
+            if key != *wanted {
+                map.next_value::<IgnoredAny>()?;
+            } else if below.is_empty() {
+                let text: Option<Text<'de>> = map.next_value()?;
+                self.found.set(text.map(|text| text.0));
+                return Err(A::Error::custom("found"));
+            } else {
+                map.next_value_seed(Sought { keys: below, found: self.found })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A JSON body with its status.
@@ -91,6 +129,25 @@ pub(super) fn fault(status: StatusCode, words: impl IntoResponse) -> Response {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case::before_the_object(
+        br#"{"kind":"K","request":{"uid":"u","namespace":"shop","object":{"#,
+        "shop"
+    )]
+    #[case::behind_the_object(
+        br#"{"request":{"object":{"namespace":"x"},"namespace":"shop"}}"#,
+        "shop"
+    )]
+    #[case::escaped(br#"{"request":{"namespace":"sh\u006fp"}}"#, "shop")]
+    #[case::null(br#"{"request":{"namespace":null}}"#, "")]
+    #[case::none(br#"{"request":{"uid":"u"},"namespace":"x"}"#, "")]
+    #[case::no_object(br#"{"request":null}"#, "")]
+    #[case::number(br#"{"request":{"namespace":7}}"#, "")]
+    #[case::not_json(b"shop", "")]
+    fn the_namespace_is_found_wherever_it_stands(#[case] body: &[u8], #[case] wanted: &str) {
+        assert_eq!(namespace(body), wanted);
+    }
 
     #[rstest]
     #[case::plain(br#"{"request":{"uid":"a-1"}}"#, Some("a-1"))]

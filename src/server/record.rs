@@ -26,17 +26,8 @@ pub(super) fn record(
 ) {
     let decision = decision(record);
     metrics.review(endpoint, decision, seconds);
-    let mut verdicts = String::new();
     for (verdict, cause) in &record.images {
-        let cause = cause.map_or("", |cause| cause.as_str());
-        metrics.verdict(verdict.as_str(), cause);
-        for part in [if verdicts.is_empty() { "" } else { " " }, verdict.as_str()] {
-            verdicts.push_str(part);
-        }
-        if !cause.is_empty() {
-            verdicts.push(':');
-            verdicts.push_str(cause);
-        }
+        metrics.verdict(verdict.as_str(), cause.map_or("", |cause| cause.as_str()));
     }
     for _ in &record.exceptions {
         metrics.let_through("exception");
@@ -44,7 +35,7 @@ pub(super) fn record(
     if record.break_glass.is_some() {
         metrics.let_through("break_glass");
     }
-    let exceptions = (!record.exceptions.is_empty()).then(|| record.exceptions.join(" "));
+    // Values of a line that is not written are not made.
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -56,8 +47,8 @@ pub(super) fn record(
                 dry_run = record.dry_run,
                 decision,
                 skipped = record.skipped.map(Skip::as_str),
-                verdicts,
-                exceptions,
+                verdicts = verdicts(record),
+                exceptions = exceptions(record),
                 break_glass = record.break_glass,
                 seconds,
                 "reviewed"
@@ -66,6 +57,25 @@ pub(super) fn record(
     }
     let passes = record.exceptions.is_empty() && record.break_glass.is_none();
     if passes && matches!(decision, "skip" | "allow") { line!(debug) } else { line!(info) }
+}
+
+/// Verdict and cause of each image, as words.
+fn verdicts(record: &ReviewRecord) -> String {
+    let mut words = String::new();
+    for (verdict, cause) in &record.images {
+        for part in [if words.is_empty() { "" } else { " " }, verdict.as_str()] {
+            words.push_str(part);
+        }
+        if let Some(cause) = cause {
+            words.push(':');
+            words.push_str(cause.as_str());
+        }
+    }
+    words
+}
+
+fn exceptions(record: &ReviewRecord) -> Option<String> {
+    (!record.exceptions.is_empty()).then(|| record.exceptions.join(" "))
 }
 
 /// Records a review that was admitted without a look.

@@ -6,7 +6,8 @@ use super::kind::PodPath;
 use super::placement::Placement;
 use super::triggers::Triggers;
 use super::view::{
-    ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, member, text,
+    ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, WholePodView, member,
+    text,
 };
 
 /// The prefix of the annotations that are ours.
@@ -182,19 +183,7 @@ impl Workload {
 
 /// Reads an object whose pod (template) is at `path`.
 pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractError> {
-    let top: HeadView<'_> = read(object, "head")?;
-    let mut place = Some(object);
-    for key in path.keys() {
-        place = match place {
-            Some(value) => member(value, key)
-                .map_err(|source| ExtractError::Unreadable { part: "pod template", source })?,
-            None => None,
-        };
-    }
-    let pod: PodView<'_> = match place {
-        Some(value) => read::<Option<PodView<'_>>>(value, "pod spec")?.unwrap_or_default(),
-        None => PodView::default(),
-    };
+    let (top, pod) = if path.is_pod() { whole_pod(object)? } else { template(object, path)? };
     let spec = pod.spec.unwrap_or_default();
     let none = MetadataView::default();
     let metadata = top.metadata.as_ref().unwrap_or(&none);
@@ -222,6 +211,37 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         placement: Placement::of(&spec),
         ..head(top)
     })
+}
+
+/// The head of a pod, and its spec: most reviews are of pods, so they are read only once.
+fn whole_pod(object: &RawValue) -> Result<(HeadView<'_>, PodView<'_>), ExtractError> {
+    let Ok(whole) = serde_json::from_str::<WholePodView<'_>>(object.get()) else {
+        // Which part of it cannot be read?
+        return template(object, &PodPath::new([]));
+    };
+    let WholePodView { api_version, kind, metadata, spec } = whole;
+    Ok((HeadView { api_version, kind, metadata }, PodView { metadata: None, spec }))
+}
+
+/// The head of an object, and the pod (template) at `path`.
+fn template<'a>(
+    object: &'a RawValue,
+    path: &PodPath,
+) -> Result<(HeadView<'a>, PodView<'a>), ExtractError> {
+    let top: HeadView<'_> = read(object, "head")?;
+    let mut place = Some(object);
+    for key in path.keys() {
+        place = match place {
+            Some(value) => member(value, key)
+                .map_err(|source| ExtractError::Unreadable { part: "pod template", source })?,
+            None => None,
+        };
+    }
+    let pod: PodView<'_> = match place {
+        Some(value) => read::<Option<PodView<'_>>>(value, "pod spec")?.unwrap_or_default(),
+        None => PodView::default(),
+    };
+    Ok((top, pod))
 }
 
 /// A workload of which only the head was read: it has no images, and is no pod.

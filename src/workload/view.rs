@@ -218,6 +218,20 @@ pub(super) struct PodView<'a> {
     pub spec: Option<PodSpecView<'a>>,
 }
 
+/// A pod, head and all: read in one go.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct WholePodView<'a> {
+    #[serde(borrow)]
+    pub api_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub metadata: Option<MetadataView<'a>>,
+    #[serde(borrow)]
+    pub spec: Option<PodSpecView<'a>>,
+}
+
 /// The head of any object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
