@@ -212,9 +212,12 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         purpose: Purpose::Verdict,
     };
     let groups = distinct(&request.workload.images);
-    let named =
-        groups.iter().filter_map(|places| ImageReference::parse(&places.first()?.image).ok());
-    let shown = visibility::shown(sources, request, named.collect());
+    let named = move || {
+        let groups = distinct(&request.workload.images);
+        let names = groups.iter().filter_map(|places| places.first());
+        names.filter_map(|place| ImageReference::parse(&place.image).ok()).collect()
+    };
+    let shown = visibility::shown(sources, request, named);
     let reviews =
         groups.into_iter().map(|places| context.review(places, secrets_now.clone(), shown.clone()));
     let images = join_all(reviews).await;

@@ -336,15 +336,20 @@ fn doubt_names(
     assessment: Assessment,
 ) -> Assessment {
     let nodes = &seen.eligible.nodes;
-    let cri_o = nodes.iter().any(|node| Runtime::parse(&node.runtime) == Runtime::CriO)
-        || seen.runtime == Some(Runtime::CriO);
+    let cri_o = || {
+        seen.runtime == Some(Runtime::CriO)
+            || nodes.iter().any(|node| Runtime::parse(&node.runtime) == Runtime::CriO)
+    };
     let containerd = |runtime: Runtime| matches!(runtime, Runtime::Containerd(..));
-    let known = !nodes.is_empty()
-        && nodes.iter().all(|node| containerd(Runtime::parse(&node.runtime)))
-        || seen.runtime.is_some_and(containerd);
+    let known = || {
+        seen.runtime.is_some_and(containerd)
+            || !nodes.is_empty()
+                && nodes.iter().all(|node| containerd(Runtime::parse(&node.runtime)))
+    };
     let doubtful = reference.has_irregular_host()
         || is_cluster_name(reference.host())
-        || (reference.is_short() && (cri_o || (!known && assessment.verdict == Verdict::Fails)));
+        || (reference.is_short()
+            && (cri_o() || (assessment.verdict == Verdict::Fails && !known())));
     if doubtful {
         Assessment {
             verdict: Verdict::CannotTell,

@@ -53,6 +53,11 @@ impl CertificateFiles {
         ends.map(|(host, end)| CertificateEnd { host, end }).collect()
     }
 
+    /// Whether no host is shown a certificate of which the end is known.
+    pub(super) fn has_no_end(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// The end of the certificate that this endpoint is shown, if it is shown one.
     pub(super) fn end_at(&self, endpoint: &Endpoint) -> Option<Expiry> {
         let client = endpoint.tls.as_ref()?.clients.first()?;

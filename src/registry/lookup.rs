@@ -2,6 +2,7 @@
 //! answers come to together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::time::Instant;
 
@@ -96,6 +97,7 @@ impl LookupService {
         let question = Question::of(request);
         let deeper = self
             .with_session(question, credential, route, &mut deadline, async |session| {
+                session.heard.store(true, Relaxed);
                 match manifest::deepen(session, found, request.detail, &self.contents).await {
                     Ok(found) => Outcome::Exists(found),
                     Err(outcome) => outcome,
@@ -223,6 +225,7 @@ impl LookupService {
             purpose,
             began: Instant::now(),
             deadline: Deadline::at(*deadline),
+            heard: AtomicBool::new(false),
         };
         let spoken = speak(&session).await;
         host.took(session.began.elapsed());

@@ -1,5 +1,7 @@
-//! Asks one endpoint for one manifest: HEAD, and GET only where the content is needed.
+//! Asks one endpoint for one manifest: HEAD, and GET where the content is needed, at once where that
+//! is certain from the start.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use http::{Method, StatusCode};
 use moka::future::Cache;
 use tokio::time::Instant;
+use url::Url;
 
 use super::decode::{self, ConfigLink};
 use super::lifetime::lifetime;
@@ -28,6 +31,9 @@ const DIGEST_HEADER: &str = "docker-content-digest";
 const MAX_FAILURES: u64 = 10_000;
 const FAILURES_FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
 
+/// Tags of which it is known that their content was read.
+const MAX_READ: u64 = 10_000;
+
 /// Registry, path prefix, repository and digest.
 type ContentKey = Arc<str>;
 
@@ -36,6 +42,9 @@ pub(super) struct Contents {
     kept: Cache<ContentKey, Content>,
     /// What could not be read, and by whom.
     failed: Cache<(ContentKey, CredentialIdentity), Failure>,
+    /// Tags whose content was read, as numbers: what they mean now is most likely kept.
+    read: Cache<u64, ()>,
+    hasher: RandomState,
     limits: CacheLimits,
     manifest_bytes: usize,
     config_bytes: usize,
@@ -61,10 +70,30 @@ impl Contents {
                 .max_capacity(MAX_FAILURES)
                 .time_to_live(FAILURES_FORGOTTEN_AFTER)
                 .build(),
+            read: Cache::new(MAX_READ),
+            hasher: RandomState::new(),
             limits: cache.clone(),
             manifest_bytes: limits.manifest_bytes,
             config_bytes: limits.config_bytes,
         }
+    }
+
+    /// Whether the content will have to be read in any case: it is wanted of whatever kind it is, and
+    /// was not read before. Then there is no need to ask first whether it is there. Where reading counts
+    /// as a pull (Docker Hub) less is wanted, and it is asked first.
+    async fn is_read_at_once(&self, session: &Session<'_>, wanted: &Wanted<'_>) -> bool {
+        if wanted.detail < Detail::Config {
+            return false;
+        }
+        match wanted.digest {
+            Some(digest) => !self.kept.contains_key(&content_key(session, digest)),
+            None => self.read.get(&self.tag(session, wanted)).await.is_none(),
+        }
+    }
+
+    fn tag(&self, session: &Session<'_>, wanted: &Wanted<'_>) -> u64 {
+        let url = &session.endpoint.url;
+        self.hasher.hash_one((url.as_str(), session.repository, wanted.reference))
     }
 
     async fn keep(&self, key: ContentKey, content: Content) -> Content {
@@ -139,6 +168,9 @@ async fn find(
     kept: &Contents,
 ) -> Result<Outcome, Outcome> {
     let url = session.url(&format!("manifests/{}", wanted.reference))?;
+    if kept.is_read_at_once(session, wanted).await {
+        return bring(session, url, wanted, kept).await;
+    }
     let reply = session.ask(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
     match reply.answer.status {
         StatusCode::OK => {
@@ -152,12 +184,26 @@ async fn find(
         StatusCode::UNAUTHORIZED if !reply.is_challenged() => {}
         _ => return Ok(session.refuse(reply, false).await),
     }
+    bring(session, url, wanted, kept).await
+}
+
+/// Asks for the manifest itself.
+async fn bring(
+    session: &Session<'_>,
+    url: Url,
+    wanted: &Wanted<'_>,
+    kept: &Contents,
+) -> Result<Outcome, Outcome> {
     let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
         return Ok(session.refuse(reply, true).await);
     }
     let found = read(session, reply, wanted, kept).await?;
-    deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists)
+    let found = deepen(session, found, wanted.detail, kept).await?;
+    if found.content != Content::Unread {
+        kept.read.insert(kept.tag(session, wanted), ()).await;
+    }
+    Ok(Outcome::Exists(found))
 }
 
 /// What the headers of a HEAD say; nothing if they do not say enough.
@@ -197,7 +243,12 @@ async fn read(
             kept.keep(key, content).await
         }
         MediaKind::Manifest if wanted.detail >= Detail::Config => {
-            kept.get(session, &digest, follow_config(session, &body, key, kept).boxed()).await?
+            if let Some(content) = kept.kept.get(&key).await {
+                content
+            } else {
+                let read = follow_config(session, &body, key, kept).boxed();
+                kept.get(session, &digest, read).await?
+            }
         }
         _ => Content::Unread,
     };

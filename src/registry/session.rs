@@ -1,6 +1,7 @@
 //! One conversation with one endpoint: proves itself when challenged, follows redirects of
 //! content, and keeps credentials at the host that they belong to.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
@@ -49,6 +50,9 @@ pub(super) struct Session<'a> {
     pub(super) purpose: Purpose,
     pub(super) began: Instant,
     pub(super) deadline: Deadline,
+    /// Whether the host is known to be there: it has just answered this look-up, or an earlier one
+    /// that this only carries on.
+    pub(super) heard: AtomicBool,
 }
 
 /// What came of a request, redirects and challenges behind it.
@@ -389,9 +393,9 @@ impl Session<'_> {
             match &sent {
                 Ok(answer) => self.learn(answer),
                 Err(outcome) if self.falls_back(url, outcome) => {}
-                // Every look-up begins with a HEAD. What follows it is asked of a registry that has
-                // just answered, and may fail for one repository only.
-                Err(outcome) if kind == Kind::Head && self.purpose == Purpose::Verdict => {
+                // What follows the first request is asked of a registry that has just answered, and
+                // may fail for one repository only.
+                Err(outcome) if self.purpose == Purpose::Verdict && !self.heard.load(Relaxed) => {
                     self.host.failed(outcome);
                 }
                 Err(_) => {}
@@ -401,6 +405,7 @@ impl Session<'_> {
     }
 
     fn learn(&self, answer: &Answer) {
+        self.heard.store(true, Relaxed);
         self.host.answered();
         if self.endpoint.url.host_str() == Some("registry-1.docker.io")
             && let Some(quota) = Quota::read(|name| answer.header(name))

@@ -64,22 +64,26 @@ const fn is_way_out(kind: AdviceKind) -> bool {
     )
 }
 
-/// Notes, of an image that can be pulled, that nodes fail to reach its registry, and the way out.
+/// Whether it is to be noted, of an image that can be pulled, that nodes fail to reach its registry:
+/// of the cluster as a whole, so that nobody's rights are asked about for nothing.
+pub(super) fn is_note_due(context: ReviewContext<'_>, review: &ImageReview) -> bool {
+    let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
+    works
+        && context.subject.policy.spec().advice.enabled
+        && review.ruling.because == Reason::Works
+        && review.reference.as_ref().is_ok_and(|wanted| {
+            context.sources.health.registry_fails_on_nodes(wanted.host(), context.subject.now)
+        })
+}
+
+/// Notes that nodes fail to reach its registry, as far as the user may know, and the way out.
 pub(super) async fn note_nodes_failing(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
     shown: Shown<'_>,
 ) {
     let settings = context.subject.policy.spec().advice;
-    let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
-    if !settings.enabled || !works || review.ruling.because != Reason::Works {
-        return;
-    }
     let Ok(wanted) = &review.reference else { return };
-    // Of the cluster as a whole, so that nobody's rights are asked about for nothing.
-    if !context.sources.health.registry_fails_on_nodes(wanted.host(), context.subject.now) {
-        return;
-    }
     let wanted = wanted.clone();
     let visibility = shown.await;
     let history = visible_history(context, &wanted, &visibility);

@@ -104,7 +104,8 @@ impl<'a> ResolvedName<'a> {
 }
 
 impl ReviewContext<'_> {
-    /// Reviews one image of one pull policy.
+    /// Reviews one image of one pull policy. What few images need is in boxes of its own, so that every
+    /// review need not be as large as the largest.
     pub(super) async fn review(
         self,
         places: Vec<ContainerImage>,
@@ -123,7 +124,8 @@ impl ReviewContext<'_> {
             secrets = secrets_now.await;
             facts = self.sources.cluster.namespace(self.subject.namespace);
             let context = ReviewContext { secrets: &secrets, facts: facts.as_ref(), ..self };
-            (context, context.confirm_denial(&places, name, &history, shown.clone()).await)
+            let again = context.confirm_denial(&places, name, &history, shown.clone());
+            (context, Box::pin(again).await)
         } else {
             (self, judged)
         };
@@ -146,7 +148,7 @@ impl ReviewContext<'_> {
             return review;
         }
         if review.ruling.decision != Decision::Allow {
-            advise::advise(context, &mut review, shown, service.as_ref()).await;
+            Box::pin(advise::advise(context, &mut review, shown, service.as_ref())).await;
             return review;
         }
         // A template is where the person is: what a controller is told nobody reads.
@@ -154,17 +156,19 @@ impl ReviewContext<'_> {
             return review;
         }
         if context.is_worth_a_line(&review) {
-            advise::advise_if_proven(context, &mut review, shown).await;
+            Box::pin(advise::advise_if_proven(context, &mut review, shown)).await;
             return review;
         }
         if let Some(advice) = context.expires_soon(&review) {
             review.advice.push(advice);
             return review;
         }
-        advise::note_nodes_failing(context, &mut review, shown.clone()).await;
+        if advise::is_note_due(context, &review) {
+            Box::pin(advise::note_nodes_failing(context, &mut review, shown.clone())).await;
+        }
         let notes_tags = context.subject.policy.notes_mutable_tags();
         if notes_tags && review.nodes_failing.is_none() {
-            advise::note_mutable_tag(context, &mut review, shown).await;
+            Box::pin(advise::note_mutable_tag(context, &mut review, shown)).await;
         }
         review
     }
@@ -260,7 +264,7 @@ impl ReviewContext<'_> {
         let mut assessment = self.assess(&weighing, None);
         if let Some(image) = written
             && self.history_matters(image, &assessment, history)
-            && let Some(counting) = self.counting(image, history, visibility).await
+            && let Some(counting) = Box::pin(self.counting(image, history, visibility)).await
         {
             weighing.counting = counting;
             assessment = self.assess(&weighing, None);
@@ -279,11 +283,14 @@ impl ReviewContext<'_> {
         history: &History,
     ) -> bool {
         let found = assessment.verdict == Verdict::Works && assessment.decisive.is_some();
-        let known = history.last_success.is_some()
-            || history.claimed_lately
-            || self.eligible.nodes.iter().any(|node| is_listed(node, &self.as_asked(image)));
+        let listed = || {
+            let wanted = self.as_asked(image).canonical();
+            self.eligible.nodes.iter().any(|node| is_listed(node, &wanted))
+        };
+        let known = || history.last_success.is_some() || history.claimed_lately || listed();
+        // What nodes list is looked through last: there may be many.
         history.freshness == Freshness::Current
-            && (assessment.may_deny() || known && !(found && assessment.cause.is_none()))
+            && (assessment.may_deny() || !(found && assessment.cause.is_none()) && known())
     }
 
     /// What counts for a user who may not see everything; nothing if they may. What those are told
@@ -457,8 +464,7 @@ impl ReviewContext<'_> {
 }
 
 /// Whether a node's own list names this image.
-fn is_listed(node: &Node, image: &ImageReference) -> bool {
-    let wanted = image.canonical();
+fn is_listed(node: &Node, wanted: &str) -> bool {
     node.images.iter().any(|name| **name == *wanted)
 }
 

@@ -258,7 +258,8 @@ impl ReviewContext<'_> {
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
             if missing && gathered.repository == RepositoryAccess::NotAsked {
-                gathered.repository = self.repository_access(&request, nodes_unclear).await;
+                let access = self.repository_access(&request, nodes_unclear);
+                gathered.repository = Box::pin(access).await;
             } else if attempt.lookup.is_first_refusal() {
                 gathered.refused_once.push(request);
             }
@@ -304,14 +305,17 @@ impl ReviewContext<'_> {
     /// The name that the nodes ask for: CRI-O completes short names by its own list, where all
     /// nodes are known to have it. The kubelet's keyring goes by the name as containerd has it.
     pub(super) fn as_asked(self, reference: &ImageReference) -> Cow<'_, ImageReference> {
+        // Whole names mean the same everywhere: no need to look at the nodes.
+        if !reference.is_short() {
+            return Cow::Borrowed(reference);
+        }
         let nodes = &self.eligible.nodes;
         let cri_o = match nodes.as_slice() {
             [] => self.subject.runtime == Some(Runtime::CriO),
             nodes => nodes.iter().all(|node| Runtime::parse(&node.runtime) == Runtime::CriO),
         };
         let completed = || self.sources.registry.completed(reference);
-        let full = (cri_o && reference.is_short()).then(completed).flatten();
-        full.map_or(Cow::Borrowed(reference), Cow::Owned)
+        cri_o.then(completed).flatten().map_or(Cow::Borrowed(reference), Cow::Owned)
     }
 
     /// One look-up with one credential.

@@ -41,7 +41,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let images = request.workload.images.iter();
     let images = images.filter_map(|image| ImageReference::parse(&image.image).ok()).collect();
-    let shown = visibility::shown(sources, request, images).await;
+    let shown = visibility::shown(sources, request, || images).await;
     let memory = sources.health.memory(target, &shown, request.now);
     let text = memory.and_then(|memory: Memory| memory.encode(MOST));
     Answer { denial: None, warnings: text.as_deref().map(parts).unwrap_or_default(), patch: None }

@@ -21,11 +21,12 @@ const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3 - FOR_SERVICES;
 /// What the images of one answer share. Nothing is asked before one of them wants to know.
 pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
 
-/// Of which namespaces may be shown, for an answer about these images.
+/// Of which namespaces may be shown, for an answer about these images; they are named when somebody
+/// wants to know.
 pub(super) fn shown<'a>(
     sources: Sources<'a>,
     subject: ReviewRequest<'a>,
-    images: Vec<ImageReference>,
+    images: impl FnOnce() -> Vec<ImageReference> + Send + 'a,
 ) -> Shown<'a> {
     find_out(sources, subject, images).boxed().shared()
 }
@@ -33,7 +34,7 @@ pub(super) fn shown<'a>(
 async fn find_out(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
-    images: Vec<ImageReference>,
+    images: impl FnOnce() -> Vec<ImageReference> + Send,
 ) -> Visibility {
     let ReviewRequest { user, namespace, deadline, policy, .. } = subject;
     let may_list = |namespace| sources.access.may_list_pods(user, namespace, deadline);
@@ -43,6 +44,7 @@ async fn find_out(
     }
     let mut asked: Vec<Box<str>> = vec![namespace.into()];
     if trusted {
+        let images = images();
         let cluster = sources.cluster;
         let builds = images.iter().flat_map(|image| {
             let of_other_tags = cluster.builds_of_other_tags(image).into_iter().map(|(job, _)| job);

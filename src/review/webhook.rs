@@ -191,7 +191,7 @@ impl Reviewer {
         if let Some((workload, asked)) = asked_to_recall(endpoint, &request, &policy) {
             record.skipped = Some(Skip::Explained);
             let subject = self.request(&workload, &request, &policy, (now, deadline));
-            let answer = recall::answer(&asked, given, subject).await;
+            let answer = Box::pin(recall::answer(&asked, given, subject)).await;
             return Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record });
         }
         let answer = match self.to_judge(endpoint, &request, &policy) {
@@ -222,7 +222,8 @@ impl Reviewer {
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
                 if let (Endpoint::Mutate, Some(pod)) = (endpoint, request.object) {
-                    let patch = mutate::patch(sources, subject, pod, &review, &mutations).await;
+                    let patch = mutate::patch(sources, subject, pod, &review, &mutations);
+                    let patch = Box::pin(patch).await;
                     Answer { patch, ..Answer::default() }
                 } else {
                     let mut answer = answer(&review, policy.name());

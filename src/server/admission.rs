@@ -7,14 +7,13 @@
 use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::{Bytes, BytesMut};
@@ -22,6 +21,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tower::{Service, layer::layer_fn};
 use tracing::Instrument as _;
 
 use super::acceptor::Peer;
@@ -112,7 +112,6 @@ impl Default for Limits {
 }
 
 /// What the admission routes need.
-#[derive(Clone)]
 pub struct AdmissionRoutes {
     admit: Arc<dyn Admit>,
     callers: Callers,
@@ -160,35 +159,58 @@ impl AdmissionRoutes {
                 get(move |s, p, h: HeaderMap| ready(discovery(page, s, p, &h))),
             )
         });
-        router.with_state(self)
+        router.with_state(Arc::new(self))
     }
 }
 
 /// Asks callers to leave with every answer while the server is about to stop. The API server keeps
 /// its connections (HTTP/1.1) for the next review, and one that is closed under a review loses it.
 pub fn part_when_stopping(routes: Router, readiness: Arc<Readiness>) -> Router {
-    routes.layer(from_fn(move |request: Request<Body>, next: Next| {
-        let readiness = Arc::clone(&readiness);
-        async move {
-            let keeps = request.version() <= Version::HTTP_11;
-            let mut response = next.run(request).await;
+    routes.layer(layer_fn(move |inner| Parting { inner, readiness: Arc::clone(&readiness) }))
+}
+
+/// A service that parts with its callers.
+#[derive(Clone)]
+struct Parting<S> {
+    inner: S,
+    readiness: Arc<Readiness>,
+}
+
+impl<S> Service<Request<Body>> for Parting<S>
+where
+    S: Service<Request<Body>, Response = Response>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let keeps = request.version() <= Version::HTTP_11;
+        let (answer, readiness) = (self.inner.call(request), Arc::clone(&self.readiness));
+        Box::pin(async move {
+            let mut response = answer.await?;
             if keeps && readiness.is_stopping() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            response
-        }
-    }))
+            Ok(response)
+        })
+    }
 }
 
-async fn unknown(State(routes): State<AdmissionRoutes>) -> Response {
+async fn unknown(State(routes): State<Arc<AdmissionRoutes>>) -> Response {
     routes.metrics.refused(Refusal::Path);
     refuse()
 }
 
 async fn by_certificate(
     endpoint: Endpoint,
-    State(routes): State<AdmissionRoutes>,
+    State(routes): State<Arc<AdmissionRoutes>>,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,
 ) -> Response {
@@ -206,7 +228,7 @@ async fn by_certificate(
 /// there, by whatever right, is refused.
 async fn by_aggregation(
     endpoint: Endpoint,
-    State(routes): State<AdmissionRoutes>,
+    State(routes): State<Arc<AdmissionRoutes>>,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,
 ) -> Response {
@@ -221,7 +243,7 @@ async fn by_aggregation(
 
 fn discovery(
     page: Page,
-    State(routes): State<AdmissionRoutes>,
+    State(routes): State<Arc<AdmissionRoutes>>,
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
 ) -> Response {
@@ -235,7 +257,7 @@ fn discovery(
 
 async fn by_token(
     endpoint: Endpoint,
-    State(routes): State<AdmissionRoutes>,
+    State(routes): State<Arc<AdmissionRoutes>>,
     Path(token): Path<String>,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,

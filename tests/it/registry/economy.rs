@@ -558,3 +558,106 @@ async fn what_another_repository_s_token_may_not_see_is_not_refused(
         look(&client, &registry.reference("two/app:v2"), Some(&credential("a", "b"))).await;
     assert!(matches!(missing.outcome, Outcome::TagMissing { .. }), "{missing:?}");
 }
+
+/// Where the content is needed in any case, it is asked for at once: one round trip for an index, two
+/// for a single image, whose configuration stands elsewhere.
+#[tokio::test]
+async fn content_that_is_needed_is_asked_for_at_once_and_only_once() {
+    let registry = Scripted::start().await;
+    let index = index(&[("linux", "amd64")]);
+    registry.put("a/index", "v1", INDEX, index.as_bytes());
+    registry.put_image("a/single", "v1", "linux", "amd64");
+    let client = client(&[&registry]);
+    let ask = async |name: &str| {
+        let question = request(&registry.reference(name), None, Detail::Config);
+        let lookup = client.look_up(question, soon()).await;
+        assert!(
+            matches!(lookup.outcome, Outcome::Exists(ref found) if found.content != Content::Unread)
+        );
+        registry.take_log()
+    };
+    assert_eq!(ask("a/index:v1").await, ["GET /v2/a/index/manifests/v1 200"]);
+    let single = ask("a/single:v1").await;
+    assert_eq!((single.len(), &*single[0]), (2, "GET /v2/a/single/manifests/v1 200"));
+    assert!(single[1].starts_with("GET /v2/a/single/blobs/sha256:"), "{single:?}");
+    // A minute later the content is known, and only what the tag means is asked.
+    jump(Duration::from_secs(61)).await;
+    assert_eq!(ask("a/index:v1").await, ["HEAD /v2/a/index/manifests/v1 200"]);
+    assert_eq!(ask("a/single:v1").await, ["HEAD /v2/a/single/manifests/v1 200"]);
+    // A tag that was moved costs one more.
+    registry.put_image("a/single", "v1", "linux", "arm64");
+    jump(Duration::from_secs(61)).await;
+    assert_eq!(ask("a/single:v1").await.len(), 3);
+    // What is missing is confirmed by the first answer.
+    let missing = request(&registry.reference("a/single:v2"), None, Detail::Config);
+    let missing = client.look_up(missing, soon()).await.outcome;
+    assert_eq!(missing, Outcome::TagMissing { code: Some(ErrorCode::ManifestUnknown) });
+    assert_eq!(registry.take_log(), ["GET /v2/a/single/manifests/v2 404"]);
+}
+
+/// Ten images of one pod are asked for side by side: no answer comes before all have been asked for.
+#[tokio::test]
+async fn images_of_one_pod_do_not_wait_for_each_other() {
+    let registry = Scripted::start().await;
+    let all = Arc::new(tokio::sync::Barrier::new(10));
+    registry.script(move |_| {
+        let all = Arc::clone(&all);
+        Some(async move {
+            all.wait().await;
+            reply(200, &[("content-type", INDEX)], index(&[("linux", "amd64")]))
+        })
+    });
+    let client = client(&[&registry]);
+    let references: Vec<_> = (0..10).map(|n| registry.reference(&format!("a/b{n}:v1"))).collect();
+    let lookups = crowd(&client, &references, 10, Detail::Config).await;
+    assert!(lookups.iter().all(|lookup| matches!(lookup.outcome, Outcome::Exists(_))));
+    assert_eq!((registry.count("GET"), registry.log().len()), (10, 10));
+}
+
+#[rstest]
+#[case::missing(404, 50)]
+#[case::denied(401, 50)]
+// One answer speaks for all.
+#[case::limited(429, 1)]
+#[tokio::test]
+async fn ten_thousand_reviews_of_fifty_images_that_cannot_be_had(
+    #[case] status: u16,
+    #[case] requests: usize,
+) {
+    let registry = Scripted::start().await;
+    registry.replies(move |_| {
+        Some(match status {
+            401 => challenged(401, r#"Basic realm="r""#, "UNAUTHORIZED"),
+            429 => reply(429, &[("retry-after", "300")], ""),
+            status => envelope(status, "MANIFEST_UNKNOWN"),
+        })
+    });
+    let client = client(&[&registry]);
+    let references: Vec<_> = (0..50).map(|n| registry.reference(&format!("a/b{n}:v1"))).collect();
+    crowd(&client, &references[..1], 1, Detail::Config).await;
+    let lookups = crowd(&client, &references, 10_000, Detail::Config).await;
+    assert!(lookups.iter().all(|lookup| !matches!(lookup.outcome, Outcome::Exists(_))));
+    assert_eq!(registry.log().len(), requests);
+}
+
+/// A dead registry is left alone after three look-ups, however they begin.
+#[rstest]
+#[case::presence(Detail::Presence, Kind::Head)]
+#[case::content(Detail::Config, Kind::Get)]
+#[tokio::test]
+async fn ten_thousand_reviews_of_a_dead_registry_are_three_requests(
+    #[case] detail: Detail,
+    #[case] kind: Kind,
+) {
+    let host = dead().await;
+    let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
+    options.hosts.insert(host.clone(), vec![endpoint(&host)]);
+    let client = RegistryClient::new(options).unwrap();
+    for n in 0..3 {
+        let question = request(&at(&host, &format!("a/b{n}:v1")), None, detail);
+        client.look_up(question, soon()).await;
+    }
+    let references: Vec<_> = (0..50).map(|n| at(&host, &format!("a/b{n}:v1"))).collect();
+    crowd(&client, &references, 10_000, detail).await;
+    assert_eq!(client.metrics().requests_of(kind), 3);
+}
