@@ -227,22 +227,29 @@ impl Cluster {
         self.events.write(event, now).await;
     }
 
-    /// The images that pods use now and that have run here, with the pull secrets that they name; and
-    /// those that templates without pods will have.
+    /// The images that pods use now and that have run here, with the pull secrets that they name.
     pub fn in_use(&self) -> Vec<ImageUse> {
-        let (used, resting) = {
-            let memory = self.memory.lock();
-            (memory.index.images_in_use(), memory.templates.uses())
-        };
-        let used = used.into_iter().map(|used| ImageUse {
-            image: used.image.as_ref().into(),
-            namespace: used.namespace.as_ref().into(),
-            pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
-            service_account: None,
-            placement: Placement::not_yet_known(),
-            loaded: used.loaded,
-        });
-        used.chain(resting).collect()
+        let used = self.memory.lock().index.images_in_use();
+        used.into_iter()
+            .map(|used| ImageUse {
+                image: used.image.as_ref().into(),
+                namespace: used.namespace.as_ref().into(),
+                pull_secrets: used.pull_secrets.iter().map(|name| name.as_ref().into()).collect(),
+                service_account: None,
+                placement: Placement::not_yet_known(),
+                loaded: used.loaded,
+            })
+            .collect()
+    }
+
+    /// The images that templates without pods will have theirs pull.
+    pub fn resting(&self) -> Vec<ImageUse> {
+        let memory = self.memory.lock();
+        let mut uses = memory.templates.uses();
+        for used in &mut uses {
+            used.loaded = memory.index.was_loaded(&used.image);
+        }
+        uses
     }
 
     /// The kinds of `OpenShift`'s objects that give nodes mirrors, as far as there are any.

@@ -35,7 +35,7 @@ use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NodeFlags, RegistryFlags};
 use crate::telemetry::Metrics;
-pub(super) use ask::Asker;
+pub(super) use ask::{Asker, NodesAround};
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
 use subject::Target;

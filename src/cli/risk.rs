@@ -34,7 +34,7 @@ Everything is listed once, with your own rights; each image is asked about once,
 of those who need it, as far as you may read them. Pods that start an image that is on the node \
 already may have its credentials checked first, where the kubelet is set so.
 
-Exit codes: 0 nothing is at risk, 1 something is, 2 it could not be found out.";
+Exit codes: 0 nothing is at risk, 1 something is, 2 not all of it could be found out.";
 
 /// Flags of `pullgate risk`.
 #[derive(Debug, Clone, Args)]
@@ -103,11 +103,11 @@ async fn risk(flags: &RiskFlags, context: Option<String>) -> anyhow::Result<Answ
             serde_json::to_string_pretty(&body)? + "\n"
         }
     };
-    let blind = report.images > 0 && report.not_looked_at == report.images;
+    let all_told = report.unclear.is_empty() && report.not_looked_at == 0;
     let code = match report.at_risk.is_empty() {
         false => AT_RISK,
-        true if blind => CANNOT_JUDGE,
-        true => 0,
+        true if all_told => 0,
+        true => CANNOT_JUDGE,
     };
     Ok((text, code))
 }

@@ -13,7 +13,7 @@ use super::contexts::{Answer, ask_each};
 use super::explain::{Asker, host_of};
 use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, clock, markdown, page};
-use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, Platform, registry_of_host};
+use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, registry_of_host};
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;
 use crate::pull::{Cause, Verdict};
@@ -22,8 +22,10 @@ use crate::risk::{Need, Question, RiskReport};
 use crate::serve::{MirrorFiles, RegistrySettings};
 use crate::workload::{Node, Placement};
 
-/// The label that says for which processor a node is.
-const ARCH_LABEL: &str = "kubernetes.io/arch";
+/// The labels that say for which processor a node is.
+const ARCH_LABELS: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"];
+/// What Kubernetes is built for.
+const ARCHITECTURES: [&str; 7] = ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64"];
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
@@ -49,7 +51,7 @@ Exit codes: 0 nothing changes for the worse, 1 something does or may, 2 it could
 pub(super) struct WhatIfFlags {
     /// A registry is down: docker.io=down
     #[arg(long, value_name = "HOST=down", group = "supposed", value_parser = down)]
-    registry: Vec<String>,
+    registry: Vec<Down>,
 
     /// A pull secret is deleted
     #[arg(long, value_name = "NAMESPACE/NAME", group = "supposed", value_parser = secret)]
@@ -64,8 +66,8 @@ pub(super) struct WhatIfFlags {
     #[arg(long, value_name = "NODE", group = "supposed")]
     drain: Option<String>,
 
-    /// All nodes are of this architecture, and new
-    #[arg(long = "nodes", value_name = "ARCH", group = "supposed")]
+    /// All nodes are of this architecture, as Kubernetes calls it, and new
+    #[arg(long = "nodes", value_name = "ARCH", group = "supposed", value_parser = ARCHITECTURES)]
     nodes_arch: Option<String>,
 
     /// How the answer is written
@@ -76,10 +78,17 @@ pub(super) struct WhatIfFlags {
     look: LookFlags,
 }
 
-fn down(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((host, "down")) if !host.is_empty() => Ok(host.to_owned()),
-        _ => Err("write it as HOST=down".to_owned()),
+/// A registry that is supposed to be down, as references write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Down(Box<str>);
+
+fn down(text: &str) -> Result<Down, String> {
+    let host = text.strip_suffix("=down").ok_or("write it as HOST=down")?;
+    let image = ImageReference::parse(&format!("{host}/a/b:1"));
+    match image {
+        // Docker Hub's other names mean the same.
+        Ok(image) if image.repository() == "a/b" => Ok(Down(image.host().into())),
+        _ => Err(format!("{host} is not the host of a registry")),
     }
 }
 
@@ -124,12 +133,18 @@ async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result
     look.check_node(flags.drain.as_deref())?;
     let nodes_then = flags.nodes_arch.as_deref().map(|arch| nodes_of(arch, look.nodes()));
     let nodes_then = nodes_then.as_deref().or(look.nodes());
-    let answers = look.ask(&today, look.nodes(), look.questions()).await;
     let others = flags.questions(&look, nodes_then).await?;
-    let found = if others.is_empty() {
+    let homeless = others.homeless;
+    if homeless > 0 {
+        say(format_args!(
+            "{homeless} fit none of these nodes by what they select: not asked about"
+        ));
+    }
+    let answers = look.ask(&today, look.nodes(), look.questions()).await;
+    let found = if others.questions.is_empty() {
         Answers::new()
     } else {
-        look.ask(&then, nodes_then, others.clone()).await
+        look.ask(&then, nodes_then, others.questions.clone()).await
     };
     let answers = flags.changed(&answers, &others, &found);
     let report = look.report(&answers, nodes_then, flags.drain.as_deref());
@@ -149,19 +164,28 @@ async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result
             serde_json::to_string_pretty(&body)? + "\n"
         }
     };
-    let blind = report.images > 0 && report.not_looked_at == report.images;
-    let code = match (report.at_risk.is_empty(), report.unclear.is_empty()) {
-        (true, true) if blind => CANNOT_JUDGE,
-        (true, true) => 0,
-        _ => AT_RISK,
+    let worse = !report.at_risk.is_empty() || !report.unclear.is_empty() || homeless > 0;
+    let code = match worse {
+        true => AT_RISK,
+        false if report.not_looked_at > 0 => CANNOT_JUDGE,
+        false => 0,
     };
     Ok((text, code))
+}
+
+/// What has to be asked anew.
+struct Others {
+    questions: Vec<(Question, ImageUse)>,
+    /// Those whose own registry or secret is gone; the others may find another way, or nodes.
+    struck: BTreeSet<Question>,
+    /// How many of those that need images would fit none of the nodes that are supposed.
+    homeless: usize,
 }
 
 impl WhatIfFlags {
     /// What is supposed, each as the end of a sentence that begins with `if`.
     fn supposing(&self) -> Vec<String> {
-        let registries = self.registry.iter().map(|host| format!("{host} were down"));
+        let registries = self.registry.iter().map(|down| format!("{} were down", down.0));
         let secrets = self.delete_secret.iter();
         let secrets = secrets.map(|(space, name)| format!("secret {space}/{name} were deleted"));
         let mirrors =
@@ -178,8 +202,8 @@ impl WhatIfFlags {
             settings.mirrors = Some(mirror_files(path)?);
         }
         let mut down: Vec<Box<str>> = Vec::new();
-        for host in &self.registry {
-            down.push(host.as_str().into());
+        for Down(host) in &self.registry {
+            down.push(host.clone());
             if registry_of_host(host) == DOCKER_HUB {
                 down.push(DOCKER_HUB_DIALLED.into());
             }
@@ -189,34 +213,45 @@ impl WhatIfFlags {
 
     fn is_down(&self, image: &str) -> bool {
         let host = host_of(image);
-        self.registry.iter().any(|down| registry_of_host(down) == registry_of_host(&host))
+        self.registry
+            .iter()
+            .any(|Down(down)| registry_of_host(down).eq_ignore_ascii_case(registry_of_host(&host)))
     }
 
-    /// What has to be asked anew, since it would be another question or get another answer.
-    async fn questions(
-        &self,
-        look: &Look,
-        nodes: Option<&[Node]>,
-    ) -> anyhow::Result<Vec<(Question, ImageUse)>> {
-        let mirrors = self.mirror.is_some()
-            || RegistrySettings::from(self.look.registries.clone()).mirrors.is_some();
-        let mut questions = Vec::new();
+    /// What has to be asked anew, since it would be another question or may get another answer.
+    async fn questions(&self, look: &Look, nodes: Option<&[Node]>) -> anyhow::Result<Others> {
+        let (mut questions, mut struck, mut homeless) = (Vec::new(), BTreeSet::new(), 0);
         let needs: Vec<(Question, &Need)> = look.needs.iter().collect();
         for ((question, mut used), (_, need)) in look.questions().into_iter().zip(needs) {
-            let way = mirrors && (self.mirror.is_some() || !self.registry.is_empty());
-            let mut other = way || self.is_down(&used.image);
-            other |= self.without_secrets(look, &mut used).await?;
-            if self.nodes_arch.is_some()
-                && let Some(placement) = lands_on(need, nodes)
-            {
-                used.placement = placement;
-                other = true;
+            let way = self.has_mirrors() && (self.mirror.is_some() || !self.registry.is_empty());
+            let itself = self.is_down(&used.image) | self.without_secrets(look, &mut used).await?;
+            if itself {
+                struck.insert(question.clone());
+            }
+            let mut other = way || itself;
+            if self.nodes_arch.is_some() {
+                match lands_on(need, nodes) {
+                    Some(placement) => {
+                        used.placement = placement;
+                        other = true;
+                    }
+                    None => homeless += need.pullers.len(),
+                }
             }
             if other {
                 questions.push((question, used));
             }
         }
-        Ok(questions)
+        if questions.is_empty() && self.drain.is_none() && homeless == 0 {
+            bail!("nothing here has to do with {}", self.supposing().join(" or "));
+        }
+        Ok(Others { questions, struck, homeless })
+    }
+
+    /// Whether nodes have mirrors, by what is supposed or by what is given.
+    fn has_mirrors(&self) -> bool {
+        let given = RegistrySettings::from(self.look.registries.clone());
+        self.mirror.is_some() || given.mirrors.is_some()
     }
 
     /// Leaves the deleted secrets out, also those that a ServiceAccount would give; whether there
@@ -248,37 +283,38 @@ impl WhatIfFlags {
         Ok(fewer)
     }
 
-    /// What would be answered then, as far as it is worse than today.
-    fn changed(
-        &self,
-        today: &Answers,
-        others: &[(Question, ImageUse)],
-        found: &Answers,
-    ) -> Answers {
-        let others: BTreeSet<&Question> = others.iter().map(|(question, _)| question).collect();
+    /// What would be answered then, as far as it is worse than today or could not be told.
+    fn changed(&self, today: &Answers, others: &Others, found: &Answers) -> Answers {
+        let asked: BTreeSet<&Question> = others.questions.iter().map(|(one, _)| one).collect();
+        // On new nodes nothing lives on that is lost already, nor on others than one that goes.
+        let moves = self.drain.is_some() || self.nodes_arch.is_some();
         let mut then = Answers::new();
-        for (question, now) in today {
-            let answer = if others.contains(question) {
-                let Some(answer) = found.get(question) else { continue };
-                self.as_supposed(&question.0.image, *answer)
-            } else {
-                *now
-            };
-            let told = self.drain.is_some() || answer.0 > now.0;
-            then.insert(question.clone(), if told { answer } else { (Verdict::Works, None) });
+        for question in today.keys().chain(found.keys()) {
+            let now = today.get(question).copied().unwrap_or((Verdict::Works, None));
+            let answer =
+                if asked.contains(question) { found.get(question).copied() } else { Some(now) };
+            let Some(answer) = answer else { continue };
+            let answer = self.as_supposed(&question.0.image, answer);
+            let unclear = answer.0 == Verdict::CannotTell && now.0 == Verdict::CannotTell;
+            let worse = answer.0 > now.0 || (unclear && others.struck.contains(question));
+            let told = if moves || worse { answer } else { (Verdict::Works, None) };
+            then.insert(question.clone(), told);
         }
         then
     }
 
     /// A registry that is supposed to be down gives nobody anything, and what cannot run on the nodes
-    /// that are supposed is no better than what cannot be pulled.
+    /// that are supposed is no better than what cannot be pulled. A mirror that this machine does not
+    /// reach may serve the nodes: with mirrors it cannot be told.
     fn as_supposed(
         &self,
         image: &str,
         (verdict, cause): (Verdict, Option<Cause>),
     ) -> (Verdict, Option<Cause>) {
         match (verdict, cause) {
-            (Verdict::CannotTell, Some(Cause::ConnectionRefused)) if self.is_down(image) => {
+            (Verdict::CannotTell, Some(Cause::ConnectionRefused))
+                if self.is_down(image) && !self.has_mirrors() =>
+            {
                 (Verdict::Fails, cause)
             }
             (Verdict::Works, Some(Cause::PlatformMismatch)) if self.nodes_arch.is_some() => {
@@ -311,7 +347,7 @@ fn nodes_of(arch: &str, nodes: Option<&[Node]>) -> Vec<Node> {
         node.images.clear();
         node.listed_images = 0;
         for (label, value) in &mut node.labels {
-            if &**label == ARCH_LABEL {
+            if ARCH_LABELS.contains(&&**label) {
                 *value = arch.into();
             }
         }

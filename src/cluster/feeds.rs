@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::templates::{TemplateKind, Templates};
+use super::templates::{Template, TemplateKind, Templates};
 use super::usage::{Created, SecretUse};
 use super::watch::{Feed, Source};
 use crate::history::{
@@ -204,10 +204,11 @@ impl Feed for OwnerFeed {
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let owner: OwnerView = serde_json::from_str(object)?;
+        let template = self.template(object);
         let mut memory = self.0.lock();
         memory.index.apply_owner(self.1, &owner);
         memory.created.listed(self.1, &owner);
-        self.built(&mut memory, object);
+        self.built(&mut memory, object, template);
         Ok(())
     }
 
@@ -223,43 +224,62 @@ impl Feed for OwnerFeed {
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let owner: OwnerView = serde_json::from_str(object)?;
+        let template = self.template(object);
         let mut memory = self.0.lock();
         memory.index.apply_owner(self.1, &owner);
         memory.created.applied(self.1, &owner);
-        self.built(&mut memory, object);
+        self.built(&mut memory, object, template);
         Ok(())
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let owner: OwnerView = serde_json::from_str(object)?;
+        let template = self.template(object);
         let mut memory = self.0.lock();
         memory.index.delete_owner(self.1, &owner);
         memory.created.deleted(self.1, &owner);
         if self.1 == OwnerKind::Job {
             memory.builds.delete(BuildKind::Job, &owner.metadata);
-            memory.templates.delete(TemplateKind::Job, object);
+            if let Some(template) = &template {
+                memory.templates.delete(template);
+            }
         }
         Ok(())
     }
 }
 
 impl OwnerFeed {
-    /// Takes in what a Job builds, and pulls once it is resumed; one that cannot be read so far still
-    /// owns its pods.
-    fn built(&self, memory: &mut IndexState, object: &str) {
-        if self.1 != OwnerKind::Job {
-            return;
-        }
-        if let Ok(Some(job)) = BuildView::read(BuildKind::Job, object) {
+    /// What a Job will pull once it is resumed.
+    fn template(&self, object: &str) -> Option<Template> {
+        let is_job = self.1 == OwnerKind::Job;
+        is_job.then(|| Template::read(TemplateKind::Job, object)).flatten()
+    }
+
+    /// Takes in what a Job builds, and what it will pull; one that cannot be read so far still owns its
+    /// pods.
+    fn built(&self, memory: &mut IndexState, object: &str, template: Option<Template>) {
+        if self.1 == OwnerKind::Job
+            && let Ok(Some(job)) = BuildView::read(BuildKind::Job, object)
+        {
             memory.builds.apply(BuildKind::Job, &job);
         }
-        memory.templates.apply(TemplateKind::Job, object);
+        if let Some(template) = template {
+            memory.templates.apply(template);
+        }
     }
 }
 
 /// Takes in what is watched of CronJobs and of Tekton's runs: what they are told to build, and what
 /// CronJobs will pull.
 pub(super) struct BuildFeed(pub(super) SharedIndex, pub(super) BuildKind);
+
+impl BuildFeed {
+    /// What a CronJob will pull at its next run.
+    fn template(&self, object: &str) -> Option<Template> {
+        let is_cron_job = self.1 == BuildKind::CronJob;
+        is_cron_job.then(|| Template::read(TemplateKind::CronJob, object)).flatten()
+    }
+}
 
 impl Feed for BuildFeed {
     fn source(&self) -> Source {
@@ -297,8 +317,8 @@ impl Feed for BuildFeed {
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        if self.1 == BuildKind::CronJob {
-            self.0.lock().templates.apply(TemplateKind::CronJob, object);
+        if let Some(template) = self.template(object) {
+            self.0.lock().templates.apply(template);
         }
         if let Some(build) = BuildView::read(self.1, object)? {
             self.0.lock().builds.apply(self.1, &build);
@@ -307,8 +327,8 @@ impl Feed for BuildFeed {
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        if self.1 == BuildKind::CronJob {
-            self.0.lock().templates.delete(TemplateKind::CronJob, object);
+        if let Some(template) = self.template(object) {
+            self.0.lock().templates.delete(&template);
         }
         if let Some(build) = BuildView::read(self.1, object)? {
             self.0.lock().builds.delete(self.1, build.metadata());

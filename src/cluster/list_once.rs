@@ -115,7 +115,11 @@ impl Cluster {
         ] {
             let listing = self.take_in(TemplateFeed(self.memory.clone(), kind), within.as_deref());
             let listed = tokio::time::timeout_at(deadline.into(), listing).await;
-            survey.unless_forbidden(what, listed.unwrap_or(Err(ClusterError::Late)))?;
+            match listed {
+                Ok(listed) => survey.unless_forbidden(what, listed)?,
+                // It only adds detail.
+                Err(_late) => survey.left_out.push(what),
+            }
         }
         Ok(())
     }

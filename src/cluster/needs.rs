@@ -75,8 +75,13 @@ impl Cluster {
         let Ok(workload) = extract(object, &path) else { return };
         let own = &workload.object;
         let controlled = workload.controller.as_ref();
-        if controlled.is_some() && matches!(kind.kind, "ReplicaSet" | "Job") {
-            // Its pods are listed, and what controls it makes the next ones.
+        // Its pods are listed, and what controls it makes the next ones.
+        let made = match kind.kind {
+            "ReplicaSet" => controlled.is_some(),
+            "Job" => controlled.is_some_and(|owner| &*owner.kind == "CronJob"),
+            _ => false,
+        };
+        if made {
             return;
         }
         let [kind, name] = match controlled.filter(|_| workload.is_pod) {

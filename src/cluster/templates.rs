@@ -2,7 +2,7 @@
 //! runs, `DaemonSets` for nodes to come, suspended Jobs. Of each object only its images are kept, with
 //! whose pull secrets count; whatever has pods is known by these.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,10 +12,12 @@ use super::shapes::Text;
 use super::watch::{Feed, Source};
 use crate::review::ImageUse;
 use crate::risk::When;
-use crate::workload::{ContainerKind, ImagePullPolicy, Workload, extract, pod_path};
+use crate::workload::{ContainerKind, ImagePullPolicy, Placement, Workload, extract, pod_path};
 
 /// Objects that are kept; of a larger cluster the others are not looked at.
 const MAX_TEMPLATES: usize = 20_000;
+/// The same of one namespace: nobody takes the room of all others.
+const MAX_OF_ONE: usize = 500;
 /// Images of one object.
 const MAX_IMAGES: usize = 32;
 
@@ -52,9 +54,18 @@ impl TemplateKind {
 #[derive(Deserialize, Default)]
 pub(super) struct RestView<'a> {
     #[serde(borrow, default)]
+    metadata: Option<RestMeta<'a>>,
+    #[serde(borrow, default)]
     pub(super) spec: Option<RestSpec<'a>>,
     #[serde(borrow, default)]
     status: Option<RestStatus<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RestMeta<'a> {
+    #[serde(borrow, default)]
+    deletion_timestamp: Option<Text<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -87,6 +98,9 @@ struct RestCondition<'a> {
 impl RestView<'_> {
     /// When an object of this kind would pull again; nothing if it never will.
     pub(super) fn when(&self, kind: &str) -> Option<When> {
+        if self.metadata.as_ref().is_some_and(|metadata| metadata.deletion_timestamp.is_some()) {
+            return None;
+        }
         let none = RestSpec::default();
         let spec = self.spec.as_ref().unwrap_or(&none);
         match kind {
@@ -123,6 +137,8 @@ type Key = (TemplateKind, Box<str>, Box<str>);
 #[derive(Default)]
 pub(super) struct Templates {
     known: BTreeMap<Key, Box<[ImageUse]>>,
+    /// How many of them each namespace has.
+    of_namespace: HashMap<Box<str>, usize>,
     /// Those of a list that has begun and not ended, by kind.
     listing: BTreeMap<TemplateKind, BTreeSet<Key>>,
 }
@@ -134,27 +150,46 @@ impl Templates {
     }
 
     pub(super) fn end(&mut self, kind: TemplateKind) {
-        if let Some(listed) = self.listing.remove(&kind) {
-            self.known.retain(|key, _| key.0 != kind || listed.contains(key));
+        let Some(listed) = self.listing.remove(&kind) else { return };
+        let gone = |key: &&Key| key.0 == kind && !listed.contains(*key);
+        let gone: Vec<Key> = self.known.keys().filter(gone).cloned().collect();
+        for key in &gone {
+            self.forget(key);
         }
     }
 
-    /// Takes in an object as it is now. One that cannot be read needs nothing.
-    pub(super) fn apply(&mut self, kind: TemplateKind, object: &str) {
-        let Some((key, images)) = read(kind, object) else { return };
-        if let Some(listed) = self.listing.get_mut(&kind) {
+    /// Takes in an object as it was read.
+    pub(super) fn apply(&mut self, read: Template) {
+        let Template { key, images } = read;
+        if let Some(listed) = self.listing.get_mut(&key.0) {
             listed.insert(key.clone());
         }
         if images.is_empty() {
-            self.known.remove(&key);
-        } else if self.known.len() < MAX_TEMPLATES || self.known.contains_key(&key) {
-            self.known.insert(key, images);
+            self.forget(&key);
+        } else if let Some(known) = self.known.get_mut(&key) {
+            *known = images;
+        } else if self.known.len() < MAX_TEMPLATES {
+            let taken = self.of_namespace.entry(key.1.clone()).or_default();
+            if *taken < MAX_OF_ONE {
+                *taken += 1;
+                self.known.insert(key, images);
+            }
         }
     }
 
-    pub(super) fn delete(&mut self, kind: TemplateKind, object: &str) {
-        if let Some((key, _)) = read(kind, object) {
-            self.known.remove(&key);
+    pub(super) fn delete(&mut self, gone: &Template) {
+        self.forget(&gone.key);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if self.known.remove(key).is_none() {
+            return;
+        }
+        if let Some(taken) = self.of_namespace.get_mut(&key.1) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.of_namespace.remove(&key.1);
+            }
         }
     }
 
@@ -172,19 +207,27 @@ impl Templates {
     }
 }
 
-/// What an object is called, and the images that it will pull; none if its pods show them, or if it
-/// makes none any more.
-fn read(kind: TemplateKind, object: &str) -> Option<(Key, Box<[ImageUse]>)> {
-    let raw: &RawValue = serde_json::from_str(object).ok()?;
-    let path = pod_path(kind.group(), kind.as_str())?;
-    let workload = extract(raw, &path).ok()?;
-    let key = (kind, workload.object.namespace.clone(), workload.object.name.clone());
-    let rest: RestView<'_> = serde_json::from_str(object).ok()?;
-    // What a CronJob makes is as its template says.
-    let made = kind == TemplateKind::Job && workload.controller.is_some();
-    let rests = rest.when(kind.as_str()).is_some_and(|when| when != When::Runs) && !made;
-    let images = if rests { uses(&workload) } else { Box::default() };
-    Some((key, images))
+/// An object, reduced to the images that it will pull: none if its pods show them, or if it makes
+/// none any more.
+pub(super) struct Template {
+    key: Key,
+    images: Box<[ImageUse]>,
+}
+
+impl Template {
+    /// Reads an object; nothing if it cannot be read. Not to be done under a lock: objects are large.
+    pub(super) fn read(kind: TemplateKind, object: &str) -> Option<Self> {
+        let raw: &RawValue = serde_json::from_str(object).ok()?;
+        let path = pod_path(kind.group(), kind.as_str())?;
+        let workload = extract(raw, &path).ok()?;
+        let key = (kind, workload.object.namespace.clone(), workload.object.name.clone());
+        let rest: RestView<'_> = serde_json::from_str(object).ok()?;
+        // What a CronJob makes is as its own template says.
+        let made = workload.controller.as_ref().is_some_and(|owner| &*owner.kind == "CronJob");
+        let rests = rest.when(kind.as_str()).is_some_and(|when| when != When::Runs) && !made;
+        let images = if rests { uses(&workload) } else { Box::default() };
+        Some(Self { key, images })
+    }
 }
 
 fn uses(workload: &Workload) -> Box<[ImageUse]> {
@@ -199,7 +242,8 @@ fn uses(workload: &Workload) -> Box<[ImageUse]> {
             namespace: workload.object.namespace.clone(),
             pull_secrets: workload.pull_secrets.clone(),
             service_account: account.clone(),
-            placement: workload.placement.clone(),
+            // How large one is only the object's own limit says.
+            placement: Placement::not_yet_known(),
             loaded: false,
         })
         .collect()
@@ -234,12 +278,16 @@ impl Feed for TemplateFeed {
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.0.lock().templates.apply(self.1, object);
+        if let Some(template) = Template::read(self.1, object) {
+            self.0.lock().templates.apply(template);
+        }
         Ok(())
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.0.lock().templates.delete(self.1, object);
+        if let Some(template) = Template::read(self.1, object) {
+            self.0.lock().templates.delete(&template);
+        }
         Ok(())
     }
 }
@@ -265,6 +313,7 @@ mod tests {
         "status": {"conditions": [{"type": "Complete", "status": "True"}]}}), None)]
     #[case::pod("Pod", json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Pending"}}),
         Some(When::Runs))]
+    #[case::leaving("Pod", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}), None)]
     #[case::ended("Pod", json!({"status": {"phase": "Failed"}}), None)]
     fn when_it_pulls_again(
         #[case] kind: &str,
@@ -283,12 +332,16 @@ mod tests {
         .to_string()
     }
 
+    fn read(kind: TemplateKind, name: &str, replicas: u32) -> Template {
+        Template::read(kind, &deployment(name, replicas)).unwrap()
+    }
+
     #[test]
     fn only_what_rests_is_kept_and_a_list_forgets_what_is_gone() {
         let kind = TemplateKind::Deployment;
         let mut templates = Templates::default();
         for (name, replicas) in [("a", 0), ("b", 0), ("c", 2)] {
-            templates.apply(kind, &deployment(name, replicas));
+            templates.apply(read(kind, name, replicas));
         }
         assert_eq!(templates.known.len(), 2);
         let uses = templates.uses();
@@ -297,15 +350,27 @@ mod tests {
             (&*uses[0].image, uses[0].service_account.as_deref()),
             ("r.io/app:1", Some("default"))
         );
-        templates.apply(kind, &deployment("a", 1));
+        templates.apply(read(kind, "a", 1));
         assert_eq!(templates.known.len(), 1, "its pods show it now");
-        templates.apply(TemplateKind::StatefulSet, &deployment("b", 0));
+        templates.apply(read(TemplateKind::StatefulSet, "b", 0));
         templates.begin(kind);
-        templates.apply(kind, &deployment("d", 0));
+        templates.apply(read(kind, "d", 0));
         templates.end(kind);
         let names: Vec<&str> = templates.known.keys().map(|key| &*key.2).collect();
         assert_eq!(names, ["d", "b"], "of other kinds nothing was said");
-        templates.delete(kind, &deployment("d", 0));
+        templates.delete(&read(kind, "d", 0));
         assert_eq!(templates.known.len(), 1);
+    }
+
+    #[test]
+    fn one_namespace_does_not_take_the_room_of_all() {
+        let mut templates = Templates::default();
+        for nth in 0..MAX_OF_ONE + 9 {
+            templates.apply(read(TemplateKind::Deployment, &format!("d{nth}"), 0));
+        }
+        assert_eq!(templates.known.len(), MAX_OF_ONE);
+        templates.delete(&read(TemplateKind::Deployment, "d0", 0));
+        templates.apply(read(TemplateKind::Deployment, "another", 0));
+        assert_eq!(templates.known.len(), MAX_OF_ONE);
     }
 }

@@ -36,6 +36,13 @@ pub(super) struct ConnectionKey {
     pub(super) tls: Option<Arc<TlsSettings>>,
 }
 
+/// Whether an address is of this host, given as references write it: with a port unless it is the
+/// scheme's own.
+fn is_at(host: &str, url: &Url) -> bool {
+    let Ok(meant) = Url::parse(&format!("{}://{host}", url.scheme())) else { return false };
+    meant.host() == url.host() && meant.port_or_known_default() == url.port_or_known_default()
+}
+
 /// One request.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
@@ -164,7 +171,7 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Answer, Outcome> {
         self.check_address(request.url)?;
-        if self.down.iter().any(|host| **host == *request.url.authority()) {
+        if self.down.iter().any(|host| is_at(host, request.url)) {
             return Err(Outcome::Network(NetworkFault::Refused));
         }
         let proxy = self.proxy_for(request.url);

@@ -61,6 +61,8 @@ pub struct NeedKey {
 /// All that need an image with the same credentials and may land on the same nodes.
 #[derive(Debug, Clone)]
 pub struct Need {
+    /// Whether these are templates; else they are pods.
+    pub is_template: bool,
     /// Where their pods may land. Pods have found their place: nothing is said of them.
     pub placement: Placement,
     /// Who they are.
@@ -106,9 +108,12 @@ impl Needs {
                 workload.placement.clone()
             };
             let needs = self.needs.entry(key).or_default();
-            let nth = needs.iter().position(|need| need.placement == placement);
+            let is_template = !workload.is_pod;
+            let nth = needs
+                .iter()
+                .position(|need| need.is_template == is_template && need.placement == placement);
             let nth = nth.unwrap_or_else(|| {
-                needs.push(Need { placement, pullers: BTreeMap::new() });
+                needs.push(Need { is_template, placement, pullers: BTreeMap::new() });
                 needs.len() - 1
             });
             let puller = needs[nth].pullers.entry(name.clone()).or_insert_with(|| Puller {

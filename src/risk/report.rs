@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::need::{Need, NeedKey, Needs, Puller, PullerName, Question, When};
+use super::need::{NeedKey, Needs, Puller, PullerName, Question, When};
 use crate::failure::next_step_of;
 use crate::image::ImageReference;
 use crate::message::{as_sentence, sentence};
@@ -99,32 +99,40 @@ impl RiskReport {
         last_success: impl Fn(&ImageReference) -> Option<Timestamp>,
     ) -> Self {
         let all = needs.images();
-        let (mut looked, mut unclear) = (BTreeSet::new(), BTreeSet::new());
         let questions: Vec<_> = needs.iter().collect();
+        // The next pods of a controller are as its template says, whatever those that run were given.
+        let mut of_templates = BTreeMap::new();
+        for (question, need) in questions.iter().filter(|(_, need)| need.is_template) {
+            let Some(answer) = answers.get(question) else { continue };
+            for name in need.pullers.keys() {
+                of_templates.insert((&question.0.image, &question.0.namespace, name), *answer);
+            }
+        }
+        let (mut looked, mut unclear) = (BTreeSet::new(), BTreeSet::new());
         let mut risks: BTreeMap<(&str, Cause), Pullers> = BTreeMap::new();
         for (question, need) in &questions {
-            let Some((verdict, cause)) = answers.get(question) else { continue };
+            let Some(own) = answers.get(question) else { continue };
             let (key, _) = question;
             looked.insert(&*key.image);
-            match (verdict, cause) {
-                (Verdict::Fails, Some(cause)) => {
-                    let around = Around { key, nodes, leaving };
-                    let who = risks.entry((&key.image, *cause)).or_default();
-                    for (name, puller) in &need.pullers {
+            let around = Around { key, nodes, leaving };
+            for (name, puller) in &need.pullers {
+                let template = of_templates.get(&(&key.image, &key.namespace, name));
+                match template.unwrap_or(own) {
+                    (Verdict::Fails, Some(cause)) => {
                         if let Some(risk) = around.risk(name, puller) {
-                            add(who, risk);
+                            add(risks.entry((&key.image, *cause)).or_default(), risk);
                         }
                     }
+                    (Verdict::CannotTell, cause) if around.concerns(name, puller) => {
+                        let why = cause.map(|cause| sentence(cause, Verdict::CannotTell));
+                        unclear.insert(UnclearImage {
+                            image: key.image.to_string(),
+                            namespace: key.namespace.to_string(),
+                            why: why.unwrap_or("nobody knows").to_owned(),
+                        });
+                    }
+                    _ => {}
                 }
-                (Verdict::CannotTell, cause) if concerns(need, leaving) => {
-                    let why = cause.map(|cause| sentence(cause, Verdict::CannotTell).to_owned());
-                    unclear.insert(UnclearImage {
-                        image: key.image.to_string(),
-                        namespace: key.namespace.to_string(),
-                        why: why.unwrap_or_else(|| "nobody knows".to_owned()),
-                    });
-                }
-                _ => {}
             }
         }
         let one = |((image, cause), who): ((&str, Cause), Pullers)| {
@@ -143,12 +151,6 @@ impl RiskReport {
             unclear: unclear.into_iter().collect(),
         }
     }
-}
-
-/// Whether something that needs it is on the node that goes; everything is, if none goes.
-fn concerns(need: &Need, leaving: Option<&str>) -> bool {
-    let mut pods = need.pullers.values().flat_map(|puller| &puller.pods);
-    leaving.is_none_or(|node| pods.any(|(_, on)| **on == *node))
 }
 
 /// Those that need one image, by namespace, kind and name.
@@ -219,9 +221,17 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
+    /// Whether it is one that the question is about: of a node that goes, what has to leave it. What is
+    /// made for each node goes with it: pods of `DaemonSets`, and static ones.
+    fn concerns(self, name: &PullerName, puller: &Puller) -> bool {
+        self.leaving.is_none_or(|leaving| {
+            !matches!(&*name.kind, "DaemonSet" | "Node")
+                && puller.pods.iter().any(|(_, node)| **node == *leaving)
+        })
+    }
+
     /// What becomes of one that needs the image; nothing if a node that goes takes it along.
     fn risk(self, name: &PullerName, puller: &Puller) -> Option<PullerRisk> {
-        // What is made for each node goes with it: pods of DaemonSets, and static ones.
         if self.leaving.is_some() && matches!(&*name.kind, "DaemonSet" | "Node") {
             return None;
         }
@@ -253,7 +263,10 @@ impl Around<'_> {
             return (Vec::new(), self.nodes.is_none());
         };
         let eligible = puller.placement.eligible(nodes);
-        let stays = |node: &&&Node| self.leaving.is_none_or(|leaving| leaving != &*node.name);
+        // No new pod comes to a node that is cordoned, and one that goes is gone.
+        let stays = |node: &&&Node| {
+            !node.unschedulable && self.leaving.is_none_or(|leaving| leaving != &*node.name)
+        };
         let (start, others): (Vec<&&Node>, Vec<&&Node>) = eligible
             .nodes
             .iter()

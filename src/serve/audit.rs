@@ -20,6 +20,8 @@ use crate::telemetry::Metrics;
 
 /// Registries that are audited at the same time; those beyond wait until one is in use no more.
 const REGISTRIES: usize = 100;
+/// The same of registries that only templates name: everybody can write down as many as they like.
+const RESTING_REGISTRIES: usize = 25;
 /// How often is looked for registries that are new.
 const NEW_REGISTRIES: Duration = Duration::from_secs(15);
 /// Ways in which one image is used that are looked at.
@@ -64,33 +66,50 @@ impl Audit {
     /// Every registry in use, each by itself.
     async fn all(&self) {
         let mut under_way: HashSet<Box<str>> = HashSet::new();
+        let mut resting: HashSet<Box<str>> = HashSet::new();
         let mut lanes = FuturesUnordered::new();
         loop {
-            for registry in self.registries() {
-                if under_way.len() < REGISTRIES && under_way.insert(registry.clone()) {
+            let of_pods = self.registries(&self.cluster.in_use());
+            for registry in &of_pods {
+                resting.remove(registry);
+                if under_way.len() < REGISTRIES + resting.len()
+                    && under_way.insert(registry.clone())
+                {
+                    lanes.push(self.registry(registry.clone()));
+                }
+            }
+            for registry in self.registries(&self.cluster.resting()) {
+                let room = resting.len() < RESTING_REGISTRIES && !of_pods.contains(&registry);
+                if room && under_way.insert(registry.clone()) {
+                    resting.insert(registry.clone());
                     lanes.push(self.registry(registry));
                 }
             }
             tokio::select! {
-                Some(done) = lanes.next() => { under_way.remove(&done); }
+                Some(done) = lanes.next() => {
+                    under_way.remove(&done);
+                    resting.remove(&done);
+                }
                 () = tokio::time::sleep(jittered(NEW_REGISTRIES)) => {}
             }
         }
     }
 
-    fn registries(&self) -> HashSet<Box<str>> {
+    fn registries(&self, uses: &[ImageUse]) -> HashSet<Box<str>> {
         let policy = self.reviewer.policy.load();
-        self.cluster.in_use().iter().filter_map(|used| used.registry(&policy)).collect()
+        uses.iter().filter_map(|used| used.registry(&policy)).collect()
     }
 
-    /// The images of a registry that are in use, each with the ways in which it is used.
-    fn images(&self, registry: &str) -> BTreeMap<Box<str>, Vec<ImageUse>> {
+    /// The images of a registry that pods use or templates name, each with the ways in which it is.
+    fn images(&self, registry: &str) -> BTreeMap<Box<str>, Uses> {
         let policy = self.reviewer.policy.load();
-        let mut images: BTreeMap<Box<str>, Vec<ImageUse>> = BTreeMap::new();
-        for used in self.cluster.in_use() {
-            if used.registry(&policy).as_deref() == Some(registry) {
-                images.entry(used.image.clone()).or_default().push(used);
-            }
+        let mut images: BTreeMap<Box<str>, Uses> = BTreeMap::new();
+        let of_registry = |used: &ImageUse| used.registry(&policy).as_deref() == Some(registry);
+        for used in self.cluster.in_use().into_iter().filter(of_registry) {
+            images.entry(used.image.clone()).or_default().pods.push(used);
+        }
+        for used in self.cluster.resting().into_iter().filter(of_registry) {
+            images.entry(used.image.clone()).or_default().templates.push(used);
         }
         images
     }
@@ -102,7 +121,7 @@ impl Audit {
             let images = self.images(&registry);
             tally.keep(&images);
             self.findings.keep(&registry, |namespace, image| {
-                let mut uses = images.get(image).into_iter().flatten();
+                let mut uses = images.get(image).into_iter().flat_map(|uses| &uses.pods);
                 uses.any(|used| &*used.namespace == namespace)
             });
             if images.is_empty() {
@@ -116,11 +135,10 @@ impl Audit {
                 let (began, _) = clock();
                 let found = self.image(&registry, image, uses).await;
                 if let Some((found, namespace)) = found {
-                    let loaded = uses.iter().all(|used| used.loaded);
-                    let news = tally.note(image, found, loaded);
+                    let news = tally.note(image, found, uses.loaded(), uses.rest());
                     if let Some(news) = news.filter(|_| logged < LOGGED) {
                         logged += 1;
-                        news.tell(image, namespace);
+                        news.tell(image, namespace, uses.rest());
                     }
                 }
                 let throttled = found.is_some_and(|(f, _)| f.cause() == Some(Cause::RateLimited));
@@ -131,15 +149,16 @@ impl Audit {
         registry
     }
 
-    /// The worst that any use of an image gets, and in which namespace.
+    /// The worst that any pod's use of an image gets, else any template's, and in which namespace.
     async fn image<'u>(
         &self,
         registry: &str,
         image: &str,
-        uses: &'u [ImageUse],
+        uses: &'u Uses,
     ) -> Option<(ProbeResult, &'u str)> {
         let mut worst: BTreeMap<&str, (ProbeResult, bool)> = BTreeMap::new();
-        for used in uses.iter().take(USES) {
+        let told = if uses.rest() { &uses.templates } else { &uses.pods };
+        for used in told.iter().take(USES) {
             let (began, now) = clock();
             let policy = self.reviewer.policy.load_full();
             let sources = self.reviewer.sources();
@@ -151,7 +170,8 @@ impl Audit {
             here.0 = here.0.max(found);
         }
         let (_, now) = clock();
-        for (namespace, (found, loaded)) in &worst {
+        // Who may list pods may not know of templates: of these nothing goes to reports and the page.
+        for (namespace, (found, loaded)) in worst.iter().filter(|_| !uses.rest()) {
             self.findings.note((registry, namespace, image), *found, *loaded, now);
         }
         let worst = worst.into_iter().max_by_key(|(_, (found, _))| *found);
@@ -159,11 +179,32 @@ impl Audit {
     }
 }
 
+/// The ways in which an image is used.
+#[derive(Default)]
+struct Uses {
+    pods: Vec<ImageUse>,
+    templates: Vec<ImageUse>,
+}
+
+impl Uses {
+    /// Whether no pod uses it now.
+    const fn rest(&self) -> bool {
+        self.pods.is_empty()
+    }
+
+    /// Whether it is on nodes only because somebody put it there.
+    fn loaded(&self) -> bool {
+        let told = if self.rest() { &self.templates } else { &self.pods };
+        told.iter().all(|used| used.loaded)
+    }
+}
+
 /// What was last found of each image of a registry; counted in the metrics while it stands.
 struct Tally<'a> {
     metrics: &'a Metrics,
     registry: &'a str,
-    last: HashMap<Box<str>, ProbeResult>,
+    /// With whether only templates name it.
+    last: HashMap<Box<str>, (ProbeResult, bool)>,
     /// Images that nodes have and no registry: told of once, and counted nowhere.
     loaded: HashSet<Box<str>>,
 }
@@ -189,32 +230,32 @@ impl<'a> Tally<'a> {
     /// Forgets what is no longer in use.
     fn keep<T>(&mut self, in_use: &BTreeMap<Box<str>, T>) {
         self.loaded.retain(|image| in_use.contains_key(image));
-        self.last.retain(|image, found| {
+        self.last.retain(|image, (found, rests)| {
             let stays = in_use.contains_key(image);
             if !stays {
-                self.metrics.pullable(self.registry, found.cause(), -1);
+                self.metrics.pullable(self.registry, found.cause(), *rests, -1);
             }
             stays
         });
     }
 
     /// Notes what was found; says what is worth telling of it.
-    fn note(&mut self, image: &str, found: ProbeResult, loaded: bool) -> Option<News> {
+    fn note(&mut self, image: &str, found: ProbeResult, loaded: bool, rests: bool) -> Option<News> {
         if let Some(cause) = found.cause().filter(|_| loaded) {
-            if let Some(before) = self.last.remove(image) {
-                self.metrics.pullable(self.registry, before.cause(), -1);
+            if let Some((before, rested)) = self.last.remove(image) {
+                self.metrics.pullable(self.registry, before.cause(), rested, -1);
             }
             return self.loaded.insert(image.into()).then_some(News::Loaded(cause));
         }
-        let before = self.last.insert(image.into(), found);
-        if before == Some(found) {
+        let before = self.last.insert(image.into(), (found, rests));
+        if before == Some((found, rests)) {
             return None;
         }
-        if let Some(before) = before {
-            self.metrics.pullable(self.registry, before.cause(), -1);
+        if let Some((before, rested)) = before {
+            self.metrics.pullable(self.registry, before.cause(), rested, -1);
         }
-        self.metrics.pullable(self.registry, found.cause(), 1);
-        let was_refused = before.is_some_and(|found| matches!(found, ProbeResult::Refused(_)));
+        self.metrics.pullable(self.registry, found.cause(), rests, 1);
+        let was_refused = before.is_some_and(|(found, _)| matches!(found, ProbeResult::Refused(_)));
         match found {
             ProbeResult::Refused(cause) => Some(News::Lost(cause)),
             ProbeResult::Pullable => was_refused.then_some(News::Back),
@@ -224,8 +265,17 @@ impl<'a> Tally<'a> {
 }
 
 impl News {
-    fn tell(&self, image: &str, namespace: &str) {
+    fn tell(&self, image: &str, namespace: &str, rests: bool) {
         match self {
+            Self::Lost(cause) if rests => {
+                let cause = cause.as_str();
+                tracing::info!(
+                    image,
+                    namespace,
+                    cause,
+                    "an image that a template names cannot be pulled"
+                );
+            }
             Self::Lost(cause) => {
                 let cause = cause.as_str();
                 tracing::warn!(image, namespace, cause, "an image in use can no longer be pulled");
@@ -283,14 +333,17 @@ mod tests {
     fn a_change_is_told_once() {
         let metrics = Metrics::new();
         let mut tally = Tally::new(&metrics, "r.example");
-        assert_eq!(tally.note("r.example/a:1", ProbeResult::Pullable, false), None);
+        assert_eq!(tally.note("r.example/a:1", ProbeResult::Pullable, false, false), None);
         let lost = Some(News::Lost(Cause::TagNotFound));
-        assert_eq!(tally.note("r.example/a:1", MISSING, false), lost);
-        assert_eq!(tally.note("r.example/a:1", MISSING, false), None);
+        assert_eq!(tally.note("r.example/a:1", MISSING, false, false), lost);
+        assert_eq!(tally.note("r.example/a:1", MISSING, false, false), None);
         let unclear = Some(News::Unclear(Cause::DnsFailure));
-        assert_eq!(tally.note("r.example/a:1", NO_NAME, false), unclear);
-        assert_eq!(tally.note("r.example/a:1", MISSING, false), lost);
-        assert_eq!(tally.note("r.example/a:1", ProbeResult::Pullable, false), Some(News::Back));
+        assert_eq!(tally.note("r.example/a:1", NO_NAME, false, false), unclear);
+        assert_eq!(tally.note("r.example/a:1", MISSING, false, false), lost);
+        assert_eq!(
+            tally.note("r.example/a:1", ProbeResult::Pullable, false, false),
+            Some(News::Back)
+        );
         assert!(shown(&metrics).contains(r#"cause="none"} 1"#), "{}", shown(&metrics));
     }
 
@@ -299,15 +352,22 @@ mod tests {
         let metrics = Metrics::new();
         let mut tally = Tally::new(&metrics, "lab");
         let loaded = Some(News::Loaded(Cause::DnsFailure));
-        assert_eq!(tally.note("lab/a:1", NO_NAME, true), loaded);
+        assert_eq!(tally.note("lab/a:1", NO_NAME, true, false), loaded);
         for found in [NO_NAME, MISSING, NO_NAME] {
-            assert_eq!(tally.note("lab/a:1", found, true), None);
+            assert_eq!(tally.note("lab/a:1", found, true, false), None);
         }
         assert_eq!(shown(&metrics), "");
+        // What only templates name is counted apart, and moves when pods use it.
+        tally.note("lab/c:1", MISSING, false, true);
+        assert_eq!(shown(&metrics), "");
+        tally.note("lab/c:1", MISSING, false, false);
+        assert!(shown(&metrics).contains(r#"cause="tag_not_found"} 1"#), "{}", shown(&metrics));
+        tally.keep(&BTreeMap::<Box<str>, u8>::new());
+        tally.note("lab/a:1", NO_NAME, true, false);
         // What a registry has is like any other image.
-        assert_eq!(tally.note("lab/b:1", ProbeResult::Pullable, true), None);
+        assert_eq!(tally.note("lab/b:1", ProbeResult::Pullable, true, false), None);
         assert!(shown(&metrics).contains(r#"cause="none"} 1"#), "{}", shown(&metrics));
         tally.keep(&BTreeMap::<Box<str>, u8>::new());
-        assert_eq!(tally.note("lab/a:1", NO_NAME, true), loaded);
+        assert_eq!(tally.note("lab/a:1", NO_NAME, true, false), loaded);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ask::Asker;
+use super::ask::{Asker, NodesAround};
 use super::clock;
 use super::turns::{host_of, in_turns};
 use crate::cluster::{Cluster, Survey};
@@ -65,10 +65,11 @@ impl Again {
         asker: &Asker,
     ) {
         let by_host = images.into_iter().map(|(image, uses)| (host_of(&image), uses));
+        let around = NodesAround::default();
         in_turns(by_host, |uses| async move {
             let (mut limited, mut unclear) = (false, false);
             for used in uses.iter().take(USES) {
-                let found = asker.still_there(cluster, &survey.visibility, used, None).await;
+                let found = asker.still_there(cluster, &survey.visibility, used, around).await;
                 let found = found.map(|(found, _)| found);
                 limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
                 unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
@@ -101,7 +102,7 @@ impl Again {
 /// The images in use, each with the ways in which it is used.
 fn in_use(cluster: &Cluster) -> BTreeMap<Box<str>, Vec<ImageUse>> {
     let mut images: BTreeMap<Box<str>, Vec<ImageUse>> = BTreeMap::new();
-    for used in cluster.in_use() {
+    for used in cluster.in_use().into_iter().chain(cluster.resting()) {
         images.entry(used.image.clone()).or_default().push(used);
     }
     images

@@ -18,7 +18,7 @@ use crate::message::sentence;
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
-use crate::pull::{Cause, Outcome, Verdict, meaning};
+use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{
     AccessSource, ImageReview, ImageUse, ManifestSource, PodSecrets, ProbeResult, Review,
@@ -37,6 +37,13 @@ const MAX_KEYS: usize = 8;
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\n\
     metadata: {name: explain}\n\
     spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true, listSecrets: true}}\n";
+
+/// The nodes that would pull, and their runtime, as far as they are known.
+#[derive(Clone, Copy, Default)]
+pub(in crate::cli) struct NodesAround<'a> {
+    pub(in crate::cli) nodes: Option<&'a [Node]>,
+    pub(in crate::cli) runtime: Option<Runtime>,
+}
 
 /// What registries are asked with.
 pub(in crate::cli) struct Asker {
@@ -181,12 +188,13 @@ impl Asker {
         cluster: &Cluster,
         visibility: &Visibility,
         used: &ImageUse,
-        nodes: Option<&[Node]>,
+        around: NodesAround<'_>,
     ) -> Option<(ProbeResult, bool)> {
         let access = Own(visibility);
         let sources = self.sources(cluster, &access);
         let (now, _) = clock();
-        let look = look_again(sources, &self.policy, None, used, nodes, now, start() + LOOK);
+        let NodesAround { nodes, runtime } = around;
+        let look = look_again(sources, &self.policy, runtime, used, nodes, now, start() + LOOK);
         tokio::time::timeout(LOOK, look).await.ok().flatten()
     }
 }

@@ -10,11 +10,11 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::context::KubeContext;
-use crate::cli::explain::{Asker, host_of, in_turns};
+use crate::cli::explain::{Asker, NodesAround, host_of, in_turns};
 use crate::cli::output::{count, say};
 use crate::cluster::{Cluster, WatchTuning};
 use crate::history::{ReportTarget, Visibility};
-use crate::pull::{Cause, Verdict};
+use crate::pull::{Cause, Runtime, Verdict};
 use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
 use crate::risk::{NeedKey, Needs, Question, RiskReport};
 use crate::serve::{NodeFlags, RegistryFlags};
@@ -140,12 +140,13 @@ impl Look {
         all: Vec<(Question, ImageUse)>,
     ) -> Answers {
         let answers = Mutex::new(Answers::new());
+        let around = NodesAround { nodes, runtime: same_runtime(nodes) };
         say(format_args!("asking {} …", count(all.len(), "question")));
         let by_host = all.iter().map(|one| (host_of(&one.1.image), one));
         in_turns(by_host, |(question, used)| {
             let answers = &answers;
             async move {
-                let found = asker.still_there(&self.cluster, &self.visibility, used, nodes).await;
+                let found = asker.still_there(&self.cluster, &self.visibility, used, around).await;
                 let Some((found, unfit)) = found else { return true };
                 let answer = match found {
                     // It would be pulled, and end at once.
@@ -178,6 +179,13 @@ impl Look {
             self.cluster.report(&subject, &self.visibility, self.now).last_success
         })
     }
+}
+
+/// The runtime of the nodes, if all have the same.
+fn same_runtime(nodes: Option<&[Node]>) -> Option<Runtime> {
+    let mut all = nodes.unwrap_or_default().iter().map(|node| Runtime::parse(&node.runtime));
+    let first = all.next()?;
+    all.all(|one| one == first).then_some(first)
 }
 
 fn image_use(key: &NeedKey, placement: Placement) -> ImageUse {

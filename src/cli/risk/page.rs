@@ -50,11 +50,17 @@ pub(super) fn headline(report: &RiskReport, supposing: Option<&str>) -> String {
     let place = supposing.map(clean).or(node).map(|what| format!(" if {what}")).unwrap_or_default();
     let mut line = match (report.images, report.at_risk.len()) {
         (0, _) => "Nothing here needs an image.".to_owned(),
-        (_, 0) => format!("Nothing is at risk{place}: no image is known to be lost."),
+        (_, 0) if report.unclear.is_empty() && report.not_looked_at == 0 => {
+            format!("Nothing is at risk{place}: every image could be pulled again.")
+        }
+        (_, 0) => format!("No image is known to be lost{place}."),
         (all, risks) => {
             format!("{risks} of {} could not be pulled again{place}.", count(all, "image"))
         }
     };
+    if !report.unclear.is_empty() {
+        let _ = write!(line, " {} could not be told.", report.unclear.len());
+    }
     if report.not_looked_at > 0 {
         let _ = write!(line, " {} not looked at.", count(report.not_looked_at, "image"));
     }

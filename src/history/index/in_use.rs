@@ -76,6 +76,13 @@ impl HealthIndex {
         self.uses.intern(&used, PodUse::clone)
     }
 
+    /// Whether an image ran here without that any node said that it got it from a registry.
+    pub fn was_loaded(&self, image: &str) -> bool {
+        let known = self.images.find_text(image).and_then(|image| self.images.get(image));
+        known
+            .is_some_and(|known| known.started > 0 && known.pulled == 0 && known.digests.is_empty())
+    }
+
     /// Every image that pods use and that has run here, with the namespaces and pull secrets that
     /// it is used with, in their order. It looks at every pod: for those who ask seldom.
     pub fn images_in_use(&self) -> BTreeSet<UsedImage> {

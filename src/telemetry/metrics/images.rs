@@ -21,6 +21,7 @@ struct PullableLabels {
 #[derive(Debug, Default)]
 pub(super) struct ImageMetrics {
     pullable: Family<PullableLabels, IntGauge>,
+    resting: Family<PullableLabels, IntGauge>,
     registries: Mutex<HashSet<Box<str>>>,
     audited: Counter,
 }
@@ -30,22 +31,29 @@ impl ImageMetrics {
     pub(super) fn register(&self, r: &mut Registry) {
         r.register(
             "image_pullable",
-            "Images of pods and of templates without pods by what a look at them last came to; the cause `none` can be pulled",
+            "Images in use by what a look at them last came to; the cause `none` can be pulled",
             self.pullable.clone(),
+        );
+        r.register(
+            "template_image_pullable",
+            "Images that only templates without pods name, by what a look at them last came to",
+            self.resting.clone(),
         );
         r.register("audit_looks", "Looks at images in use", self.audited.clone());
     }
 }
 
 impl Metrics {
-    /// Counts an image in use by what a look at it came to, or no longer (`by` is 1 or -1).
-    pub fn pullable(&self, registry: &str, cause: Option<Cause>, by: i64) {
+    /// Counts an image by what a look at it came to, or no longer (`by` is 1 or -1); apart, if only
+    /// templates name it.
+    pub fn pullable(&self, registry: &str, cause: Option<Cause>, rests: bool, by: i64) {
         let mut known = self.images.registries.lock().unwrap_or_else(PoisonError::into_inner);
         let listed = known.contains(registry)
             || (known.len() < MAX_REGISTRIES && known.insert(registry.into()));
         let registry = if listed { registry } else { "other" }.to_owned();
         let cause = cause.map_or("none", Cause::as_str);
-        self.images.pullable.get_or_create(&PullableLabels { registry, cause }).inc_by(by);
+        let family = if rests { &self.images.resting } else { &self.images.pullable };
+        family.get_or_create(&PullableLabels { registry, cause }).inc_by(by);
     }
 
     /// Forgets what is known of images in use: another replica looks at them now.
@@ -53,6 +61,7 @@ impl Metrics {
         let mut known = self.images.registries.lock().unwrap_or_else(PoisonError::into_inner);
         known.clear();
         self.images.pullable.clear();
+        self.images.resting.clear();
     }
 
     /// Counts a look at an image in use.

@@ -185,7 +185,7 @@ fn what_could_not_be_pulled_again_is_told_with_all_that_need_it() {
     assert_eq!(needed(&report, &asleep).1, ["asleep atZero 0 []"]);
     assert_eq!(
         needed(&report, &kept),
-        ("platform_mismatch".to_owned(), vec!["agent nodesToCome 0 []".to_owned()])
+        ("platform_mismatch".to_owned(), vec!["agent runs 1 []".to_owned()])
     );
     let text = report.to_string();
     assert!(!text.contains("shop/app:7"), "{report:#}");
@@ -204,7 +204,7 @@ fn what_could_not_be_pulled_again_is_told_with_all_that_need_it() {
         "starts nowhere: it asks the registry at every start",
         "job/held in shop: suspended",
         "deployment/asleep in shop: scaled to zero",
-        "daemonset/agent in shop: for nodes to come",
+        "daemonset/agent in shop: 1 pod",
     ] {
         assert!(page.stdout.contains(wanted), "{wanted}: {}", page.stdout);
     }
@@ -236,6 +236,10 @@ fn what_breaks_if_a_node_goes(shop: &Shop, gone: &str) {
     let safe = shop.risk(ADMIN, &["--node", "node-c"]);
     assert_eq!(safe.code, 0, "{safe:?}");
     assert!(safe.stdout.starts_with("Nothing is at risk if node node-c goes"), "{safe:?}");
+    // Where something cannot be told there is no all-clear either.
+    let unclear = shop.risk(ADMIN, &["-n", "bank"]);
+    assert_eq!(unclear.code, 2, "{unclear:?}");
+    assert!(unclear.stdout.starts_with("No image is known to be lost. 1 could not"), "{unclear:?}");
     let unknown = shop.risk(ADMIN, &["--node", "node-z"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.stderr.contains("there is no node node-z"), "{unknown:?}");
@@ -259,7 +263,7 @@ fn what_if_something_were_otherwise(shop: &Shop, gone: &str, kept: &str) {
     let report = shop.what_if(&[&down], 1);
     let (cause, by) = needed(&report, kept);
     assert_eq!(cause, "connection_refused", "{report:#}");
-    assert_eq!(by, ["agent runs 1 []", "fresh runs 1 []"], "{report:#}");
+    assert_eq!(by, ["fresh runs 1 []"], "{report:#}");
     // What cannot be pulled anyway is no news, and the other registry is not down.
     let text = report.to_string();
     assert!(!text.contains(gone) && !text.contains("shop/job"), "{report:#}");
@@ -283,7 +287,11 @@ fn what_if_something_were_otherwise(shop: &Shop, gone: &str, kept: &str) {
     let unclear = report["unclear"].as_array().unwrap();
     assert_eq!(unclear.len(), 1, "{report:#}");
     assert!(unclear[0]["image"].as_str().unwrap().contains("shop/job:1"), "{report:#}");
-    shop.what_if(&["--delete-secret=bank/registry-login"], 0);
+    // What nothing here has to do with is no all-clear.
+    for other in ["--delete-secret=bank/registry-login", "--registry=nobody.example.com=down"] {
+        let done = shop.run(ADMIN, &["whatif", other]);
+        assert!(done.code == 2 && done.stderr.contains("nothing here has to do with"), "{done:?}");
+    }
 
     let report = shop.what_if(&["--nodes=arm64"], 1);
     let (cause, by) = needed(&report, kept);
@@ -295,7 +303,15 @@ fn what_if_something_were_otherwise(shop: &Shop, gone: &str, kept: &str) {
     let page = shop.run(ADMIN, &["whatif", &down]);
     let headline = format!("could not be pulled again if {} were down.", shop.open.host());
     assert!(page.stdout.contains(&headline), "{}", page.stdout);
-    for wrong in [&[][..], &["--registry=docker.io"], &["--delete-secret=x"], &["--mirror=none"]] {
+    let wrong: [&[&str]; 6] = [
+        &[],
+        &["--registry=docker.io"],
+        &["--registry=http://docker.io=down"],
+        &["--delete-secret=x"],
+        &["--mirror=none"],
+        &["--nodes=x86_64"],
+    ];
+    for wrong in wrong {
         let done = shop.run(ADMIN, &[&["whatif"], wrong].concat());
         assert_eq!(done.code, 2, "{wrong:?}: {done:?}");
     }

@@ -23,7 +23,7 @@ fn deployment(kind: &str, name: &str, image: &str, spec: &Value) -> Value {
 fn count(replica: &Replica, registry: &Registry, cause: &str) -> u32 {
     let (_, page) = replica.admin_page("metrics").unwrap();
     let mut lines = page.lines().filter(|line| {
-        line.starts_with("pullgate_image_pullable")
+        line.starts_with("pullgate_template_image_pullable")
             && line.contains(&format!("\"{}\"", registry.host()))
             && line.contains(&format!("cause=\"{cause}\""))
     });
