@@ -28,6 +28,6 @@ pub use related::{
     Remade, ServiceState,
 };
 pub use report::{
-    CauseLine, FailurePattern, NamedCount, RegistryReport, RememberedLine, Report, ReportTarget,
-    Scope, Spread, TagLine, WorkloadLine, how_long_ago,
+    CauseLine, FailurePattern, NamedCount, PullSummary, RegistryReport, RememberedLine, Report,
+    ReportTarget, Scope, Spread, TagLine, WorkloadLine, how_long_ago,
 };

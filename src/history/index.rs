@@ -18,6 +18,7 @@ mod nodes;
 mod numbers;
 mod overview;
 mod pods;
+mod pull_times;
 mod query;
 mod record;
 mod image_refusals;

@@ -57,6 +57,8 @@ pub struct Report {
     pub last_good: Option<String>,
     /// When a node last started or pulled it; told only to those who may see everything.
     pub last_success: Option<Timestamp>,
+    /// How long nodes took to pull it lately; told only to those who may see everything.
+    pub pulls: Option<PullSummary>,
     /// Question 4: the registry as a whole.
     pub registry: RegistryReport,
 }
@@ -77,6 +79,7 @@ impl Report {
             tags: Vec::new(),
             last_good: None,
             last_success: None,
+            pulls: None,
             registry: RegistryReport::default(),
         }
     }
@@ -90,6 +93,19 @@ impl Report {
     pub fn to_page(&self, now: Timestamp, width: usize) -> String {
         page::render(self, now, width)
     }
+}
+
+/// How long pulls took, by what events say of the latest ones of each image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PullSummary {
+    /// How many are counted.
+    pub pulls: usize,
+    /// Half of them took no longer.
+    pub median_milliseconds: u32,
+    /// The slowest one.
+    pub slowest_milliseconds: u32,
+    /// The size of the largest of these images, in bytes, where that is said.
+    pub largest_bytes: Option<u64>,
 }
 
 /// How far something is spread.

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use super::HealthIndex;
 use super::interner::Id;
 use super::pods::Slot;
+use super::pull_times::PullTime;
 use super::record::{Seconds, State, seconds, uid_bytes};
 use crate::failure::classify;
 use crate::kube_views::EventView;
@@ -28,8 +29,8 @@ const MAX_PENDING: usize = 4096;
 /// What an event said of an image of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// It was freshly pulled then.
-    Pulled(Seconds),
+    /// It was freshly pulled then, in so much time.
+    Pulled(Seconds, PullTime),
     /// The node had it already.
     Present(Seconds),
     /// It could not be pulled.
@@ -86,7 +87,8 @@ impl HealthIndex {
         }
         let fact = match &*event.reason {
             "Pulled" if event.message.starts_with("Successfully pulled image") => {
-                Fact::Pulled(event.at().map_or(now, seconds).min(now))
+                let at = event.at().map_or(now, seconds).min(now);
+                Fact::Pulled(at, PullTime::read(&event.message))
             }
             "Pulled" if event.message.contains(PRESENT) => {
                 Fact::Present(event.at().map_or(now, seconds).min(now))
@@ -103,7 +105,7 @@ impl HealthIndex {
         let Some(name) = quoted(&event.message) else { return };
         let image = self.images.intern(name, now);
         let Some(entry) = self.images.get_mut(image) else { return };
-        if let Fact::Pulled(at) | Fact::Present(at) = fact {
+        if let Fact::Pulled(at, _) | Fact::Present(at) = fact {
             entry.claimed = entry.claimed.max(at);
         }
         let uid = uid_bytes(&event.involved_object.uid);
@@ -125,17 +127,17 @@ impl HealthIndex {
 
     fn apply_fact(&mut self, slot: Slot, image: Id, fact: Fact, now: Seconds) -> bool {
         match fact {
-            Fact::Pulled(at) => self.apply_pull(slot, image, at),
+            Fact::Pulled(at, time) => self.apply_pull(slot, image, at, time),
             Fact::Present(_) => true,
             Fact::Failed(cause) => self.apply_hint(slot, image, cause, now),
         }
     }
 
-    fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds) -> bool {
+    fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds, time: PullTime) -> bool {
         let Some(pod) = self.pods.get_mut(slot) else { return false };
         let (uid, without_secrets) = (pod.uid, pod.without_secrets);
         let mut has_it = false;
-        let mut fresh = true;
+        let (mut fresh, mut is_news) = (true, true);
         for container in pod.containers.as_mut_slice() {
             let ran = matches!(container.state, State::Running | State::Crashing | State::Done);
             if container.image != image || !ran {
@@ -144,6 +146,7 @@ impl HealthIndex {
             has_it = true;
             // The same event comes again with every list, and a start that asked the registry was
             // counted with its container.
+            is_news &= at > container.pulled;
             fresh &= at > container.pulled && !(container.always && at <= container.at);
             container.pulled = container.pulled.max(at);
         }
@@ -153,6 +156,9 @@ impl HealthIndex {
         if let Some(entry) = self.images.get_mut(image) {
             entry.pulled = entry.pulled.max(at);
             entry.heard = entry.heard.max(at);
+            if is_news {
+                entry.times.get_or_insert_default().add(time);
+            }
         }
         if let Some((registry, repository)) = self.images.owners_of(image) {
             if fresh {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::gone::Gone;
 use super::interner::{Id, NONE};
+use super::pull_times::PullTimes;
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
 use crate::image::{ImageReference, registry_of_host};
@@ -81,6 +82,8 @@ pub(super) struct Image {
     pub(super) heard: Seconds,
     /// Whose pods had it and are gone.
     pub(super) gone: Vec<Gone>,
+    /// How long pulls of it took, if any event said so.
+    pub(super) times: Option<Box<PullTimes>>,
 }
 
 /// What is known of a repository.
@@ -244,6 +247,7 @@ impl Images {
                 claimed: 0,
                 started_digest: NONE,
                 failed: None,
+                times: None,
                 heard: now,
                 gone: Vec::new(),
             });

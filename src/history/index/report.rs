@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::HealthIndex;
 use super::images::{Image, Repository};
 use super::interner::{Id, NONE};
+use super::pull_times::PullTimes;
 use super::query::Visible;
 use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
 use super::workloads::Workload;
@@ -67,6 +68,10 @@ impl HealthIndex {
             if at > 0 && visibility == &Visibility::Cluster {
                 report.last_success = report.last_success.max(Some(timestamp(at)));
             }
+        }
+        if visibility == &Visibility::Cluster {
+            let images = selection.images.iter().filter_map(|image| self.images.get(*image));
+            report.pulls = PullTimes::summary(images.filter_map(|image| image.times.as_deref()));
         }
         // Nobody knows whose pod it was that a node pulled it for.
         if let (ReportTarget::Image(reference), Visible::All) = (subject, &visible) {

@@ -288,6 +288,13 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
     }
     assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Possible);
     assert!(ask(&index, image, &Visibility::Cluster).last_success.unwrap().pulled);
+    // The same event comes again with every list, and counts once.
+    index.apply_event(&event, at(2));
+    let target = ReportTarget::Image(image.parse().unwrap());
+    let pulls = |visibility| index.report(&target, &visibility, at(2)).pulls;
+    let told = pulls(Visibility::Cluster).unwrap();
+    assert_eq!((told.pulls, told.slowest_milliseconds), (1, 2_000));
+    assert_eq!(pulls(Visibility::Namespaces(vec!["shop".into()])), None);
     // Not for ever.
     let later = index.registry_health("my-registry.io", at(60 * 24 * 15));
     assert_eq!(later.node_login, NodeLogin::Unseen);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::{RegistryReport, Report, Spread, TagLine};
+use super::{PullSummary, RegistryReport, Report, Spread, TagLine};
 use crate::failure::{Classified, next_step};
 use crate::history::index::{Trend, TroubleKind};
 use crate::pull::Cause;
@@ -81,7 +81,30 @@ pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
         page.gap();
     }
     page.line(if of_registry { "Health" } else { "Registry" }, &statement(&report.registry));
+    if let Some(pulls) = &report.pulls {
+        page.line("Pulls", &pull_times(pulls));
+    }
     page.text
+}
+
+/// How long pulls took, in a sentence.
+fn pull_times(pulls: &PullSummary) -> String {
+    let seconds = |milliseconds: u32| match milliseconds {
+        0..10_000 => format!("{:.1} s", f64::from(milliseconds) / 1000.0),
+        _ => format!("{} s", milliseconds / 1000),
+    };
+    let mut text = match pulls.pulls {
+        1 => format!("The last one took {}", seconds(pulls.slowest_milliseconds)),
+        count => format!(
+            "Half of the last {count} took no longer than {}, the slowest {}",
+            seconds(pulls.median_milliseconds),
+            seconds(pulls.slowest_milliseconds)
+        ),
+    };
+    if let Some(bytes) = pulls.largest_bytes {
+        let _ = write!(text, "; {} MB", bytes.div_ceil(1_000_000));
+    }
+    text + "."
 }
 
 fn scope(page: &mut Page, report: &Report, now: Timestamp) {

@@ -311,3 +311,28 @@ fn the_registrys_service_and_who_is_let_in_stand_beside_it() {
     let remedy = line(&page, "Remedy");
     assert!(remedy.starts_with("Bring the registry's pods back: registry Service"), "{page}");
 }
+
+#[test]
+fn how_long_nodes_took_to_pull_is_told_to_who_may_see_all() {
+    let Some(house) = house() else { return };
+    let image = house.open.image("shop/app:1.2.2");
+    let admin = house.cluster.admin();
+    let pods = admin.get(&["pods", "-n", "shop", "-l", "app=web"]).unwrap();
+    let pod = &pods["items"][0]["metadata"];
+    let message = format!(
+        "Successfully pulled image \"{image}\" in 12.3s (12.4s including waiting). \
+         Image size: 350000000 bytes."
+    );
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    admin.create(&json!({"apiVersion": "v1", "kind": "Event",
+        "metadata": {"generateName": "web.", "namespace": "shop"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop",
+            "name": pod["name"], "uid": pod["uid"]},
+        "reason": "Pulled", "message": message, "type": "Normal",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "source": {"component": "kubelet", "host": "node-a"}}));
+    let page = house.page(ADMIN, &[&image, "-n", "shop", "--no-memory"], "Pulls");
+    assert!(line(&page, "Pulls").starts_with("The last one took 12 s; 350 MB."), "{page}");
+    let own = house.explain(DEVELOPER, &[&image, "-n", "shop", "--no-memory"]);
+    assert!(!own.stdout.contains("Pulls"), "{own:?}");
+}
