@@ -19,8 +19,7 @@ pub(super) fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
         (Content::Platforms(entries), _) => on_platforms(seen, |node| best_fit(node, entries)),
         // A lone manifest is never compared: it is pulled, and dies with an exec format error.
         (Content::Config(platform), _) => {
-            let unfit = nodes.iter().filter(|node| fit(node, Some(platform)) == Fit::No);
-            pulled_but_unfit(unfit.map(|node| node.name.clone()).collect())
+            pulled_but_unfit(unfit(&each_fit(nodes, |node| fit(node, Some(platform)))))
         }
         (Content::Artifact, _) => by_runtime(&runtimes(), Runtime::takes_artifact, true),
         (Content::Unread, MediaKind::Schema1) => {
@@ -57,17 +56,40 @@ fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessme
             Assessment::of(Verdict::Works, None)
         };
     }
-    let fits: Vec<(Fit, &Node)> = nodes.iter().map(|node| (fits(node), *node)).collect();
+    let fits = each_fit(nodes, fits);
     match fits.iter().map(|(fit, _)| *fit).max() {
-        Some(Fit::Yes) => pulled_but_unfit(
-            fits.iter()
-                .filter(|(fit, _)| *fit == Fit::No)
-                .map(|(_, node)| node.name.clone())
-                .collect(),
-        ),
+        Some(Fit::Yes) => pulled_but_unfit(unfit(&fits)),
         Some(Fit::Perhaps) => Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch)),
         Some(Fit::No) | None => Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch)),
     }
+}
+
+/// Makes of nodes that are told apart; a cluster has a few.
+const MAX_MAKES: usize = 16;
+
+/// What each node takes. Nodes of one make take the same, so that thousands are compared with an index
+/// as often as there are makes.
+fn each_fit<'n>(nodes: &[&'n Node], fits: impl Fn(&Node) -> Fit) -> Vec<(Fit, &'n Node)> {
+    let mut makes: Vec<(Fit, &'n Node)> = Vec::new();
+    let fit_of = |node: &&'n Node| {
+        let alike = |(_, other): &&(Fit, &'n Node)| {
+            node.platform == other.platform
+                && node.runtime == other.runtime
+                && node.is_virtual() == other.is_virtual()
+        };
+        let known = makes.iter().find(alike).map(|(fit, _)| *fit);
+        let fit = known.unwrap_or_else(|| fits(node));
+        if known.is_none() && makes.len() < MAX_MAKES {
+            makes.push((fit, *node));
+        }
+        (fit, *node)
+    };
+    nodes.iter().map(fit_of).collect()
+}
+
+/// The names of those that cannot run it.
+fn unfit(fits: &[(Fit, &Node)]) -> Vec<Box<str>> {
+    fits.iter().filter(|(fit, _)| *fit == Fit::No).map(|(_, node)| node.name.clone()).collect()
 }
 
 /// A manifest that some runtimes refuse. `useless` says that who takes it cannot start it.
@@ -89,4 +111,34 @@ fn best_fit(node: &Node, entries: &[Option<Platform>]) -> Fit {
 /// Whether a node may take one of these entries of an index.
 pub(super) fn could_take(node: &Node, entries: &[Option<Platform>]) -> bool {
     best_fit(node, entries) != Fit::No
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn node(name: &str, architecture: &str, runtime: &str) -> Node {
+        let platform = Platform::new("linux", architecture);
+        Node { runtime: runtime.into(), ..Node::new(name, platform) }
+    }
+
+    #[test]
+    fn nodes_of_one_make_are_compared_once() {
+        let nodes: Vec<Node> = (0..1000)
+            .map(|n| node(&n.to_string(), ["amd64", "arm64"][n % 2], "containerd://2.1.4"))
+            .chain([node("other", "amd64", "cri-o://1.34.0")])
+            .collect();
+        let nodes: Vec<&Node> = nodes.iter().collect();
+        let compared = Cell::new(0);
+        let entries = [Some(Platform::new("linux", "amd64"))];
+        let fits = each_fit(&nodes, |node| {
+            compared.set(compared.get() + 1);
+            best_fit(node, &entries)
+        });
+        assert_eq!(compared.get(), 3);
+        assert!(fits.iter().all(|(fit, node)| *fit == best_fit(node, &entries)));
+        assert_eq!(unfit(&fits).len(), 500);
+    }
 }
