@@ -14,6 +14,7 @@ use crate::cli::explain::{Asker, NodesAround, host_of, in_turns};
 use crate::cli::output::{count, say};
 use crate::cluster::{Cluster, WatchTuning};
 use crate::history::{ReportTarget, Visibility};
+use crate::image::{DOCKER_HUB, registry_of_host};
 use crate::pull::{Cause, Runtime, Verdict};
 use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
 use crate::risk::{NeedKey, Needs, Question, RiskReport};
@@ -121,11 +122,13 @@ impl Look {
         }
     }
 
-    /// Everything that there is to ask, as it is now.
+    /// Everything that there is to ask, as it is now. Of Docker Hub's images nothing is said of
+    /// platforms: reading them counts as pulls, and one look would use up what a person has.
     pub(in crate::cli) fn questions(&self) -> Vec<(Question, ImageUse)> {
         let all = self.needs.iter();
         all.map(|(question, need)| {
-            let known = self.nodes.is_some().then(|| need.placement.clone());
+            let is_free = registry_of_host(&host_of(&question.0.image)) != DOCKER_HUB;
+            let known = (self.nodes.is_some() && is_free).then(|| need.placement.clone());
             let used = image_use(&question.0, known.unwrap_or_else(Placement::not_yet_known));
             (question, used)
         })
