@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 use super::deployed::{Deployed, Replica};
 use crate::cluster::kubectl::Kubectl;
@@ -19,10 +20,18 @@ type Replicas = Arc<Mutex<BTreeMap<u16, (u16, bool)>>>;
 /// and nothing of the Service is changed for it. An argument for the API server.
 pub(super) const SERVICES_ON_LOOPBACK: &str = "--service-cluster-ip-range=127.96.0.0/16";
 
-/// A balancer on a port of loopback.
+/// A balancer on a port of loopback; it ends with its value. Ports are given out again: one that went on
+/// would ask what other tests have put there.
 pub(super) struct Balancer {
     pub(super) port: u16,
     replicas: Replicas,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
 }
 
 impl Balancer {
@@ -48,9 +57,10 @@ impl Balancer {
         let replicas = Replicas::default();
         let listener = runtime().block_on(TcpListener::bind(address)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        runtime().spawn(accept(listener, Arc::clone(&replicas)));
-        runtime().spawn(probe(Arc::clone(&replicas)));
-        Self { port, replicas }
+        let accepting = runtime().spawn(accept(listener, Arc::clone(&replicas)));
+        let probing = runtime().spawn(probe(Arc::clone(&replicas)));
+        let tasks = [accepting.abort_handle(), probing.abort_handle()];
+        Self { port, replicas, tasks }
     }
 
     /// From now on connections may go to this replica too.
