@@ -22,7 +22,8 @@ struct PullableLabels {
 pub(super) struct ImageMetrics {
     pullable: Family<PullableLabels, IntGauge>,
     resting: Family<PullableLabels, IntGauge>,
-    registries: Mutex<HashSet<Box<str>>>,
+    /// The registries that have names in each of the two; who writes templates uses up no others'.
+    registries: Mutex<[HashSet<Box<str>>; 2]>,
     audited: Counter,
 }
 
@@ -48,6 +49,7 @@ impl Metrics {
     /// templates name it.
     pub fn pullable(&self, registry: &str, cause: Option<Cause>, rests: bool, by: i64) {
         let mut known = self.images.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut known[usize::from(rests)];
         let listed = known.contains(registry)
             || (known.len() < MAX_REGISTRIES && known.insert(registry.into()));
         let registry = if listed { registry } else { "other" }.to_owned();
@@ -59,7 +61,7 @@ impl Metrics {
     /// Forgets what is known of images in use: another replica looks at them now.
     pub fn forget_pullable(&self) {
         let mut known = self.images.registries.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clear();
+        known.iter_mut().for_each(HashSet::clear);
         self.images.pullable.clear();
         self.images.resting.clear();
     }
