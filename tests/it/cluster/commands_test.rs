@@ -135,7 +135,29 @@ impl Room<'_> {
             let line = command.replace("<user>", PULLER.0).replace("<password>", PULLER.1);
             let done = self.desk.cluster.paste(DEVELOPER, &line);
             assert_eq!(done.code, 0, "{command}: {done:?}");
+            if command.starts_with("kubectl patch serviceaccount") {
+                self.waits_for_account();
+            }
         }
+    }
+
+    /// The API server gives a pod its account's pull secrets from what it keeps of accounts, which
+    /// a busy machine lets fall behind: a pod that comes at once may still be given the old ones.
+    fn waits_for_account(&self) {
+        let account = self.get("serviceaccount", "default");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "asks-for-secrets", "namespace": self.name},
+            "spec": {"containers": [{"name": "c", "image": "r.example.com/a:1"}]}});
+        let args = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        wait_until("the account's pull secrets in new pods", || {
+            let shown = self.desk.cluster.admin().run_with(&args, &pod.to_string()).ok()?;
+            let given: Value = serde_json::from_str(&shown).map_err(|error| error.to_string())?;
+            if given["spec"]["imagePullSecrets"] == account["imagePullSecrets"] {
+                return Ok(());
+            }
+            Err(given["spec"]["imagePullSecrets"].to_string().into())
+        })
+        .unwrap();
     }
 
     fn secret(&self, name: &str, kind: &str, key: &str, config: &Value) {
@@ -161,22 +183,23 @@ impl Room<'_> {
     /// The names of the pull secrets of the pods that come last.
     fn secrets_of_new_pod(&self, app: &str) -> Vec<String> {
         wait_until("a new pod", || {
-            let list = self.desk.cluster.admin().get(&[
-                "pods",
-                "-n",
-                &self.name,
-                "-l",
-                &format!("app={app}"),
-                "--sort-by=.metadata.creationTimestamp",
-            ])?;
-            let pods = list["items"].as_array().unwrap();
-            if pods.len() < 2 {
-                return Err(format!("{} pods", pods.len()).into());
+            let admin = self.desk.cluster.admin();
+            let label = format!("app={app}");
+            let sets = admin.get(&["replicasets", "-n", &self.name, "-l", &label])?;
+            let sets = sets["items"].as_array().unwrap().iter().filter_map(|set| {
+                let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+                let revision: u32 = revision.as_str()?.parse().ok()?;
+                Some((revision, set["metadata"]["uid"].clone()))
+            });
+            let (revision, set) =
+                sets.max_by_key(|(revision, _)| *revision).ok_or("no revision".to_owned())?;
+            if revision < 2 {
+                return Err("no new revision".to_owned().into());
             }
-            let hash = |pod: &Value| pod["metadata"]["labels"]["pod-template-hash"].clone();
-            let old = hash(&pods[0]);
-            let new =
-                pods.iter().find(|pod| hash(pod) != old).ok_or("no new revision".to_owned())?;
+            let list = admin.get(&["pods", "-n", &self.name, "-l", &label])?;
+            let mut pods = list["items"].as_array().unwrap().iter();
+            let new = pods.find(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == set);
+            let new = new.ok_or("no pod of the new revision".to_owned())?;
             let secrets = new["spec"]["imagePullSecrets"].as_array().cloned().unwrap_or_default();
             Ok(secrets.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect())
         })
