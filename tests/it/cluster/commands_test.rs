@@ -285,6 +285,7 @@ fn a_secret_that_works_is_named_at_the_service_account_beside_those_it_has() {
     room.secret("old", "kubernetes.io/dockerconfigjson", ".dockerconfigjson", &elsewhere);
     let old = r#"{"imagePullSecrets":[{"name":"old"}]}"#;
     admin.run(&["patch", "serviceaccount", "default", "-n", "account", "-p", old]).ok().unwrap();
+    room.waits_for_account();
     let image = desk.private.image("shop/billing:3");
     let mut reports = container(&image);
     reports["imagePullSecrets"] = json!([{"name": "registry-login"}]);
