@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Cluster;
-use crate::history::{FailingImage, HealthIndex, KnownImage, RegistryReport, Visibility};
+use crate::history::{FailingImage, HealthIndex, KnownImage, RegistryReport, Scope, Visibility};
 use crate::image::ImageReference;
 
 impl Cluster {
@@ -27,6 +27,15 @@ impl Cluster {
         most: usize,
     ) -> (Vec<FailingImage>, usize) {
         self.index(|index| index.failing_images(visibility, most))
+    }
+
+    /// Who has an image, written so: nobody, if it is not known.
+    pub fn scope_of(&self, image: &str, visibility: &Visibility) -> Scope {
+        let image = ImageReference::parse(image);
+        image.map_or_else(
+            |_| Scope::default(),
+            |image| self.index(|index| index.scope_of(&image, visibility)),
+        )
     }
 
     /// The images whose name has all these words in it: at most so many, and how many there are.

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use super::findings::Findings;
 use super::wiring::clock;
 use crate::cluster::{Cluster, IdentityError};
-use crate::history::{KnownImage, Report, ReportTarget, Visibility};
+use crate::history::{KnownImage, Report, ReportTarget, Scope, Visibility};
 use crate::image::ImageReference;
 use crate::message::{as_sentence, observed, sentence};
 use crate::policy::PullgatePolicy;
@@ -80,7 +80,9 @@ impl ServePages {
                 ProbeResult::Unclear(_) => _ = unclear.insert(image.clone()),
                 ProbeResult::Refused(cause) => {
                     let (since, loaded, image) = (finding.at, finding.loaded, image.clone());
-                    looked.images.push(LostImage { image, namespace, cause, since, loaded });
+                    let scope = Scope::default();
+                    let lost = LostImage { image, namespace, cause, since, loaded, scope };
+                    looked.images.push(lost);
                 }
             }
             known.insert(image);
@@ -93,6 +95,10 @@ impl ServePages {
             .sort_by(|a, b| (a.loaded, b.since, &a.image).cmp(&(b.loaded, a.since, &b.image)));
         looked.more = looked.images.len().saturating_sub(MAX_ROWS);
         looked.images.truncate(MAX_ROWS);
+        for lost in &mut looked.images {
+            let there = Visibility::Namespaces(vec![lost.namespace.clone()]);
+            lost.scope = self.cluster.scope_of(&lost.image, &there);
+        }
         Lost::Looked(looked)
     }
 

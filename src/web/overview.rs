@@ -81,6 +81,8 @@ pub struct LostImage {
     pub since: Timestamp,
     /// Whether it was loaded onto nodes, and never came from a registry.
     pub loaded: bool,
+    /// Who has it there.
+    pub scope: Scope,
 }
 
 impl Overview {
@@ -236,6 +238,7 @@ impl Overview {
                 thead { tr {
                     th scope="col" { "Image" } th scope="col" { "In use in" }
                     th scope="col" { "Why" } th scope="col" { "Known since" }
+                    th scope="col" { "Of" } th scope="col" .number { "Nodes" }
                 } }
                 tbody { @for one in images { tr {
                     th scope="row" { (image(&one.image)) }
@@ -243,6 +246,8 @@ impl Overview {
                     td { @if one.loaded { "was loaded onto nodes: " }
                         (sentence(one.cause, Verdict::Fails)) }
                     td { (moment(one.since, self.at)) }
+                    td { (workloads(&one.scope)) }
+                    td .number { (one.scope.nodes.max(one.scope.nodes_listing)) }
                 } } }
             } }
         }

@@ -8,6 +8,7 @@ use super::ask::{Asker, NodesAround};
 use super::clock;
 use super::turns::{host_of, in_turns};
 use crate::cluster::{Cluster, Survey};
+use crate::history::Visibility;
 use crate::pull::Cause;
 use crate::review::{ImageUse, ProbeResult};
 use crate::web::{Looked, Lost, LostImage};
@@ -73,7 +74,7 @@ impl Again {
                 let found = found.map(|(found, _)| found);
                 limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
                 unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
-                self.note(used, found);
+                self.note(cluster, used, found);
             }
             if let Some(looked) = &mut *self.lock() {
                 looked.looked += 1;
@@ -84,11 +85,13 @@ impl Again {
         .await;
     }
 
-    fn note(&self, used: &ImageUse, found: Option<ProbeResult>) {
+    fn note(&self, cluster: &Cluster, used: &ImageUse, found: Option<ProbeResult>) {
         let Some(ProbeResult::Refused(cause)) = found else { return };
         let (since, _) = clock();
         let (image, namespace) = (used.image.clone(), used.namespace.clone());
-        let lost = LostImage { image, namespace, cause, since, loaded: used.loaded };
+        let there = Visibility::Namespaces(vec![namespace.clone()]);
+        let scope = cluster.scope_of(&image, &there);
+        let lost = LostImage { image, namespace, cause, since, loaded: used.loaded, scope };
         if let Some(looked) = &mut *self.lock() {
             let known =
                 |one: &LostImage| (&one.image, &one.namespace) == (&lost.image, &lost.namespace);

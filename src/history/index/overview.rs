@@ -87,6 +87,18 @@ impl HealthIndex {
         (shown.collect(), all)
     }
 
+    /// Who has an image; nobody, if it is not known.
+    pub fn scope_of(&self, image: &ImageReference, visibility: &Visibility) -> Scope {
+        let subject = ReportTarget::Image(image.clone());
+        let mut report = Report::empty(&subject, self.freshness, visibility);
+        if self.freshness == Freshness::Current
+            && let Some(id) = self.images.find(image)
+        {
+            self.walk(&Selection::of(id), &Visible::new(self, visibility), &mut report);
+        }
+        report.scope
+    }
+
     /// The images whose name has all these words in it, in any case; those that fail first, then by
     /// name. At most so many, and how many there are.
     pub fn images_named(
@@ -254,5 +266,10 @@ mod tests {
         assert_eq!(shown[0].failures.causes[0].containers, 2);
         let images = index.images_of_workload(["Pod", "till", "p-4"], &Visibility::Cluster);
         assert_eq!(images[0].canonical(), "q.io/till/ok:3");
+        let pods = |seen: &Visibility| index.scope_of(&images[0], seen).workloads.len();
+        assert_eq!(
+            (pods(&Visibility::Cluster), pods(&only("till")), pods(&only("shop"))),
+            (1, 1, 0)
+        );
     }
 }

@@ -187,6 +187,7 @@ fn who_may_see_all(town: &Town, browser: &Browser) {
         "deployment/cart in shop",
         "Looked at 3 images.",
         &gone,
+        "deployment/web in shop",
         "What enforcement would have denied",
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
