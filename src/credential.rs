@@ -5,6 +5,7 @@
 //! built on (`go_*`); the differential tests hold it against the original. Pure: nobody here
 //! reads a Secret from the API or speaks to a registry, and no secret is in any `Debug`.
 
+mod auth_file;
 mod docker_config;
 mod expiry;
 mod go_base64;
@@ -18,6 +19,7 @@ mod secret;
 
 use crate::text::escaped;
 
+pub use auth_file::AuthFile;
 pub use docker_config::{ConfigError, DockerConfig};
 pub use expiry::Expiry;
 pub use identity::{

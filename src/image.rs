@@ -2,7 +2,8 @@
 //! and platforms.
 //!
 //! The grammar is that of the `distribution/reference` library, which the API server, the
-//! kubelet, containerd and CRI-O all link; the differential tests hold this port against it.
+//! kubelet and containerd link, and CRI-O as an older copy; the differential tests hold this port
+//! against both.
 //! Pure: nothing here looks at a registry, a node or the clock.
 
 mod explain;
@@ -16,6 +17,11 @@ pub use digest::{Algorithm, Digest, DigestError};
 pub use platform::{Platform, PlatformError, PlatformRule};
 pub use reference::{ImageReference, ReferenceError, ReferenceErrorKind};
 pub use registry_host::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, registry_of_host};
+
+/// Whether this is a registry as a reference names it: a host, with a port or without.
+pub fn is_registry(text: &str) -> bool {
+    grammar::is_domain(text)
+}
 
 /// Whether an empty `imagePullPolicy` beside this image becomes `Always`; otherwise it becomes
 /// `IfNotPresent`.

@@ -18,8 +18,8 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use crate::credential::{
-    CacheScope, Credential, CredentialOrigin, DockerConfig, Keyring, Provider, ProviderConfig,
-    ProviderError,
+    AuthFile, CacheScope, Credential, CredentialOrigin, DockerConfig, Keyring, Provider,
+    ProviderConfig, ProviderError,
 };
 use crate::image::ImageReference;
 use crate::review::{NodeCredentialSource, NodeCredentials};
@@ -69,6 +69,8 @@ pub enum PluginError {
 /// The nodes' own credentials.
 pub struct NodeFiles {
     config: Option<Keyring>,
+    /// The same file as CRI-O reads it, for mirrors.
+    auth_file: AuthFile,
     providers: Vec<Arc<Provider>>,
     plugins: PathBuf,
     answers: Cache<Key, Answer>,
@@ -108,14 +110,15 @@ impl NodeFiles {
             std::fs::read(path)
                 .map_err(|source| PluginError::Read { path: path.to_owned(), source })
         };
-        let config = docker_config
-            .map(|path| {
-                let parsed = DockerConfig::parse(&read(path)?)
-                    .map_err(|_| PluginError::DockerConfig { path: path.to_owned() })?;
-                let origin = CredentialOrigin::NodeConfig(path.display().to_string().into());
-                Ok::<_, PluginError>(Keyring::from_config(&parsed, &origin))
-            })
-            .transpose()?;
+        let read_config = |path: &Path| {
+            let data = read(path)?;
+            let parsed = DockerConfig::parse(&data)
+                .map_err(|_| PluginError::DockerConfig { path: path.to_owned() })?;
+            let origin = CredentialOrigin::NodeConfig(path.display().to_string().into());
+            let keyring = Keyring::from_config(&parsed, &origin);
+            Ok::<_, PluginError>((keyring, AuthFile::parse(&data, origin)))
+        };
+        let (config, auth_file) = docker_config.map(read_config).transpose()?.unzip();
         let (providers, plugins) = match provider_config {
             None => (Vec::new(), PathBuf::new()),
             Some((path, plugins)) => {
@@ -129,6 +132,7 @@ impl NodeFiles {
         };
         Ok(Self {
             config,
+            auth_file: auth_file.unwrap_or_default(),
             providers: providers.into_iter().map(Arc::new).collect(),
             plugins,
             answers: Cache::builder().max_capacity(MAX_ANSWERS).expire_after(KeepAsSaid).build(),
@@ -136,15 +140,16 @@ impl NodeFiles {
         })
     }
 
-    /// The first login of the docker configuration for an image or a mirror's copy of it.
-    pub fn docker_login(&self, image: &ImageReference) -> Option<Credential> {
-        self.config.as_ref()?.lookup(image).into_iter().next()
+    /// The login that CRI-O has for a mirror's copy of an image, by the docker configuration.
+    pub fn mirror_login(&self, at_mirror: &ImageReference) -> Option<Credential> {
+        self.auth_file.login(at_mirror)
     }
 
     /// Without any file: nothing is known of the nodes' credentials.
     pub fn none() -> Self {
         Self {
             config: None,
+            auth_file: AuthFile::default(),
             providers: Vec::new(),
             plugins: PathBuf::new(),
             answers: Cache::new(0),

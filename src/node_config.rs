@@ -5,6 +5,7 @@
 //! come out; reading directories and dialling are done elsewhere.
 
 mod alias;
+mod crio_registries;
 mod error;
 mod hosts_toml;
 mod pattern;
@@ -16,6 +17,8 @@ mod toml_reader;
 pub use error::{MirrorError, MirrorFault};
 pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory};
 pub use pattern::{Pattern, Rewrite, UpstreamRule};
-pub use registries_conf::parse_registries_conf;
+pub use registries_conf::{parse_registries_conf, parse_registries_drop_in};
 pub use registries_yaml::parse_registries_yaml;
-pub use route::{Client, Endpoint, NodeLogin, RegistryHosts, Route, TlsSettings, default_endpoint};
+pub use route::{
+    Client, Endpoint, FilesOf, NodeLogin, RegistryHosts, Route, TlsSettings, default_endpoint,
+};

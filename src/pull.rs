@@ -25,5 +25,5 @@ pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     Purpose, REFUSALS_APART, Step, TagList, TlsFault,
 };
-pub use runtime::{Runtime, runs_on};
+pub use runtime::{MirrorFiles, Runtime, runs_on};
 pub use verdict::{Escape, Verdict};

@@ -72,7 +72,7 @@ use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
 use crate::pull::{
-    BlindReason, BlindSpot, Lookup, LookupRequest, Outcome, REFUSALS_APART, TagList,
+    BlindReason, BlindSpot, Lookup, LookupRequest, MirrorFiles, Outcome, REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
@@ -349,11 +349,17 @@ impl ManifestSource for RegistryClient {
         self.blind.reason(host)
     }
 
+    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
+        let files = self.hosts.load().files_for(image.host(), image.repository());
+        files.map(|(of, routes)| MirrorFiles { of, routes })
+    }
+
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
         let full = self.hosts.load().full_name(short.short_name()?)?;
         let tag = short.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = short.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
-        ImageReference::parse(&format!("{full}{tag}{digest}")).ok()
+        let full = ImageReference::parse(&format!("{full}{tag}{digest}")).ok()?;
+        (!full.cri_o_refuses()).then_some(full)
     }
 
     fn repositories(

@@ -14,6 +14,8 @@ use super::{explain, grammar};
 
 const HUB_OFFICIAL: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
+/// The longest name that CRI-O takes, in bytes: its library counts the host.
+const CRI_O_NAME: usize = 255;
 
 /// A reference that a kubelet accepts: registry host, repository, tag and digest.
 ///
@@ -29,6 +31,7 @@ pub struct ImageReference {
     /// Whether `library/` was put before the name.
     official: bool,
     irregular_host: bool,
+    cri_o_refuses: bool,
 }
 
 impl ImageReference {
@@ -69,16 +72,23 @@ impl ImageReference {
             // The library knows no domain here; the runtime takes what is before the first slash.
             None => (elements.path.to_owned(), elements.path.find('/').unwrap_or(0)),
         };
+        // What is written in front of tag and digest.
+        let suffix = |part: Option<&str>| part.map_or(0, |part| part.len() + 1);
+        let written = image.len() - suffix(elements.tag) - suffix(elements.digest);
         let tag = match elements.tag {
             None if digest.is_none() => Some(DEFAULT_TAG),
             tag => tag,
         };
+        let cri_o_refuses = image.starts_with('[')
+            || written > CRI_O_NAME
+            || (name.len() > CRI_O_NAME && !is_short(image));
         Self {
+            cri_o_refuses,
             name: name.into(),
             host_len,
             tag: tag.map(Arc::from),
             digest,
-            short: is_short(image),
+            short: is_short(image) && !cri_o_refuses,
             official: !image.contains('/'),
             irregular_host: elements.domain.is_none(),
         }
@@ -140,7 +150,15 @@ impl ImageReference {
     /// The short name as it is written, without tag and digest, where CRI-O resolves it.
     pub fn short_name(&self) -> Option<&str> {
         let added = if self.official { HUB_OFFICIAL } else { "" };
-        self.repository().strip_prefix(added).filter(|_| self.short && !self.irregular_host)
+        // Docker Hub was put in front here; an upper-case first part is no host to CRI-O.
+        let written = if self.host() == HUB { self.repository() } else { self.name() };
+        written.strip_prefix(added).filter(|_| self.short)
+    }
+
+    /// Whether CRI-O refuses a name that the kubelet and containerd take: its library knows no IPv6
+    /// addresses, and counts the host where it limits the length.
+    pub fn cri_o_refuses(&self) -> bool {
+        self.cri_o_refuses
     }
 
     /// Whether the host is one that the library did not recognise as a domain

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::crio_registries::CrioRegistries;
 use super::pattern::{Pattern, Rewrite, UpstreamRule};
 use super::route::RegistryHosts;
 
@@ -19,10 +20,13 @@ impl RegistryHosts {
     pub fn aliases(&self) -> Vec<(Box<str>, Box<str>)> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (pattern, ways) in self.rules() {
-            let (Pattern::Host(original) | Pattern::Prefix(original)) = pattern else { continue };
+            let Pattern::Host(original) = pattern else { continue };
             for alias in ways.iter().filter_map(|way| name_at(way, original)) {
                 found.entry(alias).or_default().insert(format!("{original}/"));
             }
+        }
+        for (alias, original) in self.crio().into_iter().flat_map(CrioRegistries::aliases) {
+            found.entry(alias).or_default().insert(original);
         }
         let mut aliases: Vec<(Box<str>, Box<str>)> = found
             .into_iter()
@@ -51,7 +55,6 @@ fn name_at(way: &UpstreamRule, original: &str) -> Option<String> {
     let behind = endpoint.url.path().trim_end_matches('/').strip_prefix(API)?;
     let renamed = match &way.rename {
         Rewrite::Keep => "",
-        Rewrite::Behind { path, .. } => path,
         Rewrite::Expressions(_) => return None,
     };
     let parts = [behind.trim_matches('/'), renamed];
@@ -65,6 +68,7 @@ fn name_at(way: &UpstreamRule, original: &str) -> Option<String> {
 mod tests {
     use url::Url;
 
+    use super::super::registries_conf::parse_registries_conf;
     use super::super::route::Endpoint;
     use super::*;
 
@@ -85,11 +89,10 @@ mod tests {
             "quay.io",
             vec![to("https://m.example/v2/both"), to("https://m.example/api/quay")],
         );
-        let moved = UpstreamRule {
-            rename: Rewrite::Behind { prefix: "q.example/team".into(), path: "t".into() },
-            ..UpstreamRule::to(to("https://m.example/v2"))
-        };
-        hosts.add(Pattern::Prefix("q.example/team".into()), vec![moved, UpstreamRule::itself()]);
+        let crio = "[[registry]]\nprefix = 'q.example/team'\nlocation = 'q.example/team'\n\
+                    [[registry.mirror]]\nlocation = 'm.example/t'\n\
+                    [[registry.mirror]]\nlocation = 'bare.example'\n";
+        hosts.extend(parse_registries_conf("registries.conf", crio).unwrap());
         hosts.add(Pattern::Any, vec![UpstreamRule::to(to("https://any.example/v2/x"))]);
         let aliases: Vec<String> =
             hosts.aliases().iter().map(|(alias, original)| format!("{alias} {original}")).collect();

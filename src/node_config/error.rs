@@ -35,6 +35,9 @@ pub enum MirrorFault {
     /// The regular expression cannot be compiled.
     #[error("is no regular expression that is understood here")]
     Expression,
+    /// CRI-O refuses the file for this.
+    #[error("{0}, else CRI-O refuses the file")]
+    CriO(&'static str),
     /// A rule that names neither a prefix nor a location.
     #[error("needs a prefix or a location")]
     Incomplete,

@@ -1,12 +1,13 @@
 //! The form that all three formats come to: registry → ordered endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
 
+use super::crio_registries::CrioRegistries;
 use super::pattern::{Pattern, UpstreamRule};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED};
 
@@ -105,6 +106,15 @@ impl fmt::Debug for NodeLogin {
     }
 }
 
+/// Which runtime reads the files that were handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilesOf {
+    /// containerd, that of k3s and RKE2 included.
+    Containerd,
+    /// CRI-O.
+    CriO,
+}
+
 /// One way to an image: an endpoint, and the repository's name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -118,17 +128,10 @@ pub struct Route {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistryHosts {
     rules: Vec<(Pattern, Vec<UpstreamRule>)>,
-    /// What CRI-O's file says of short names.
-    pub(super) short_names: ShortNames,
-}
-
-/// How CRI-O completes names without a registry.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ShortNames {
-    /// Short name → `host/path`, or nothing where an alias was taken back.
-    pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
-    /// `unqualified-search-registries`, if a file has them.
-    pub(super) search: Option<Vec<Box<str>>>,
+    /// What CRI-O's files say, in place of rules.
+    crio: Option<Box<CrioRegistries>>,
+    /// Whose files these are, where they were read from files.
+    files_of: Option<FilesOf>,
 }
 
 impl RegistryHosts {
@@ -145,10 +148,27 @@ impl RegistryHosts {
     /// Adds the rules of another file behind those that are there.
     pub fn extend(&mut self, other: Self) {
         self.rules.extend(other.rules);
-        for (name, full) in other.short_names.aliases {
-            self.short_names.aliases.entry(name).or_insert(full);
+        self.files_of = self.files_of.or(other.files_of);
+        match (&mut self.crio, other.crio) {
+            (Some(own), Some(other)) => own.extend(*other),
+            (own @ None, other) => *own = other,
+            (Some(_), None) => {}
         }
-        self.short_names.search = self.short_names.search.take().or(other.short_names.search);
+    }
+
+    pub(super) fn of_cri_o(crio: CrioRegistries) -> Self {
+        let files_of = Some(FilesOf::CriO);
+        Self { rules: Vec::new(), crio: Some(Box::new(crio)), files_of }
+    }
+
+    /// The same, as the files of this runtime: they may be there and list nothing.
+    #[must_use]
+    pub fn read_from(self, files_of: FilesOf) -> Self {
+        Self { files_of: Some(files_of), ..self }
+    }
+
+    pub(super) fn crio(&self) -> Option<&CrioRegistries> {
+        self.crio.as_deref()
     }
 
     /// The `host/path` that CRI-O takes a short name for: its alias, or the one registry that is
@@ -156,7 +176,7 @@ impl RegistryHosts {
     /// it the list alone would mislead. Nothing either where several are searched: whether they are tried in turn or the pull fails is
     /// said elsewhere (`short_name_mode` of `crio.conf`).
     pub fn full_name(&self, short: &str) -> Option<String> {
-        let ShortNames { aliases, search } = &self.short_names;
+        let CrioRegistries { aliases, search, .. } = self.crio()?;
         match (aliases.get(short), search.as_deref()) {
             (Some(full), _) if !full.is_empty() => Some(full.to_string()),
             (_, Some([only])) if !aliases.is_empty() => Some(format!("{only}/{short}")),
@@ -182,9 +202,19 @@ impl RegistryHosts {
             .collect()
     }
 
+    /// Whose files these are, and whether they say anything of this repository; nothing where none
+    /// were handed over.
+    pub fn files_for(&self, host: &str, repository: &str) -> Option<(FilesOf, bool)> {
+        let is_for = match self.crio() {
+            Some(crio) => crio.is_for(host, repository),
+            None => self.rules.iter().any(|(pattern, _)| pattern.fit(host).is_some()),
+        };
+        Some((self.files_of?, is_for))
+    }
+
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.crio().is_none_or(|crio| crio.registries.is_empty())
     }
 
     /// Every endpoint that a file names.
@@ -206,10 +236,11 @@ impl RegistryHosts {
     /// The ways to a repository, in the order in which the runtime tries them; none if the files
     /// leave none.
     pub fn routes(&self, host: &str, repository: &str, by_digest: bool) -> Vec<Route> {
-        let fitting = self
-            .rules
-            .iter()
-            .filter_map(|(pattern, ways)| Some((pattern.fit(host, repository)?, ways)));
+        if let Some(crio) = self.crio() {
+            return crio.routes(host, repository, by_digest);
+        }
+        let fitting =
+            self.rules.iter().filter_map(|(pattern, ways)| Some((pattern.fit(host)?, ways)));
         // `max_by_key` would take the last of equals.
         let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
         let itself = [UpstreamRule::itself()];
@@ -221,7 +252,7 @@ impl RegistryHosts {
                     Some(endpoint) => Arc::new(Endpoint::clone(endpoint).serving(host)),
                     None => Arc::new(default_endpoint(host)?),
                 };
-                Some(Route { endpoint, repository: way.rename.apply(host, repository) })
+                Some(Route { endpoint, repository: way.rename.apply(repository) })
             })
             .collect()
     }

@@ -58,6 +58,16 @@ impl<'d, 'a> Section<'d, 'a> {
         Some(Field { document: self.document, value, path: join(&self.path, name) })
     }
 
+    /// The same for readers that do not tell upper and lower case of field names apart.
+    pub(super) fn get_any_case(&self, name: &str) -> Option<Field<'d, 'a>> {
+        let other = || self.in_order().into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        self.get(name).or_else(|| Some(other()?.1))
+    }
+
+    pub(super) fn flag_any_case(&self, name: &str) -> Result<bool, MirrorError> {
+        self.get_any_case(name).map_or(Ok(false), |field| field.flag())
+    }
+
     /// All fields in the order of the file.
     pub(super) fn in_order(&self) -> Vec<(&'d str, Field<'d, 'a>)> {
         let mut all: Vec<(&'d Spanned<DeString<'a>>, &'d Spanned<DeValue<'a>>)> =
@@ -69,10 +79,6 @@ impl<'d, 'a> Section<'d, 'a> {
                 (name, Field { document: self.document, value, path: join(&self.path, name) })
             })
             .collect()
-    }
-
-    pub(super) fn text(&self, name: &str) -> Result<Option<&'d str>, MirrorError> {
-        self.get(name).map(|field| field.text()).transpose()
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, MirrorError> {

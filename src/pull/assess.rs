@@ -6,10 +6,11 @@
 
 use super::content::usable;
 use super::escapes::with_escapes;
-use super::runtime::{Runtime, verifies_images};
+use super::runtime::{MirrorFiles, Runtime, verifies_images};
 use super::{Cause, Escape, Lookup, NetworkFault, NodeLogin, Outcome, Verdict, Vouches};
 use crate::credential::CredentialSource;
 use crate::image::{Digest, ImageReference, ReferenceError};
+use crate::node_config::FilesOf;
 use crate::workload::{Eligible, ImagePullPolicy, Node};
 
 /// What was observed in this cluster, as far as it bears on a verdict.
@@ -90,6 +91,8 @@ pub struct Observation<'a> {
     pub images_of_nodes: bool,
     /// The runtime of all nodes, where none is known from the nodes themselves.
     pub runtime: Option<Runtime>,
+    /// The mirror files by which the registry was asked.
+    pub mirror_files: Option<MirrorFiles>,
     /// What the platform team vouches for; asked only where the verdict may deny.
     pub vouches: &'a dyn Fn() -> Vouches,
     /// What was observed in this cluster.
@@ -151,7 +154,7 @@ pub fn assess(seen: &Observation<'_>) -> Assessment {
         SecretsState::Read
         | SecretsState::Unread
         | SecretsState::Missing
-        | SecretsState::NotInFiles => doubt_missing(seen, weigh(seen)),
+        | SecretsState::NotInFiles => doubt_mirrors(seen, doubt_missing(seen, weigh(seen))),
     };
     let assessment = doubt_names(seen, reference, assessment);
     doubt_access(seen, with_escapes(seen, soften(seen, assessment)))
@@ -328,8 +331,43 @@ const fn precedence(cause: Cause) -> u8 {
     }
 }
 
-/// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and a
-/// host that is not one is nobody's.
+impl Observation<'_> {
+    /// Whether its pods may land on a node that does not read the mirror files which were handed
+    /// over: containerd's and CRI-O's are not the same.
+    pub(super) fn has_other_mirrors(&self) -> bool {
+        let Some(MirrorFiles { of, .. }) = self.mirror_files else { return false };
+        if self.eligible.nodes.is_empty() {
+            return self.runtime.is_some_and(|runtime| {
+                // `containerd` without a version is one of several.
+                !runtime.reads(of) && (runtime != Runtime::Other || of == FilesOf::CriO)
+            });
+        }
+        self.eligible.nodes.iter().any(|node| !Runtime::parse(&node.runtime).reads(of))
+    }
+}
+
+/// What was asked by the mirrors of one runtime, where a node has another: unless the registry
+/// itself has it, that node may get something else.
+fn doubt_mirrors(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let at_mirror = || {
+        let decisive = assessment.decisive.and_then(|index| seen.attempts.get(index));
+        decisive.is_some_and(|attempt| attempt.lookup.mirror.is_some())
+    };
+    let by_files = seen.mirror_files.is_some_and(|files| files.routes)
+        && (assessment.verdict != Verdict::Works || at_mirror());
+    if by_files && seen.has_other_mirrors() {
+        Assessment {
+            verdict: Verdict::CannotTell,
+            cause: assessment.cause.or(Some(Cause::UnknownNodes)),
+            ..assessment
+        }
+    } else {
+        assessment
+    }
+}
+
+/// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and
+/// refuses some that containerd takes; a host that is not one is nobody's.
 fn doubt_names(
     seen: &Observation<'_>,
     reference: &ImageReference,
@@ -348,7 +386,7 @@ fn doubt_names(
     };
     let doubtful = reference.has_irregular_host()
         || is_cluster_name(reference.host())
-        || (reference.is_short()
+        || ((reference.is_short() || reference.cri_o_refuses())
             && (cri_o() || (assessment.verdict == Verdict::Fails && !known())));
     if doubtful {
         Assessment {

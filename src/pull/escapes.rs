@@ -88,7 +88,11 @@ pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> As
     let asks_registry = cause != Cause::ImageNeverPull && cause != Cause::BrokenPullSecret;
     let was_read = matches!(cause, Cause::PlatformMismatch | Cause::UnsupportedManifest);
     let is_open = |escape: Escape| match escape {
-        Escape::NodeMirror => asks_registry && !is_closed(seen, vouches.mirrors),
+        Escape::NodeMirror => {
+            asks_registry
+                && (!is_closed(seen, vouches.mirrors)
+                    || (vouches.mirrors == Vouch::Listed && seen.has_other_mirrors()))
+        }
         // Whoever may read it sees the same content, but a registry that hides what one may not
         // see answers 404 too: only what was found leaves no room for other credentials.
         Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen, &vouches),

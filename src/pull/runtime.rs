@@ -1,6 +1,7 @@
 //! Which runtime a node has, as far as runtimes differ about pulling.
 
 use crate::image::{Platform, PlatformRule};
+use crate::node_config::FilesOf;
 use crate::workload::Node;
 
 /// A container runtime and its version.
@@ -12,6 +13,15 @@ pub enum Runtime {
     CriO,
     /// Anything else, or unknown.
     Other,
+}
+
+/// The mirror files that were handed over, as far as one image is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MirrorFiles {
+    /// The runtime that reads them.
+    pub of: FilesOf,
+    /// Whether they say where the image comes from.
+    pub routes: bool,
 }
 
 /// Whether an image of some platform can be taken by a node.
@@ -42,6 +52,14 @@ impl Runtime {
             ("cri-o", ..) => Self::CriO,
             _ => Self::Other,
         }
+    }
+
+    /// Whether it reads these mirror files; an unknown one may not.
+    pub(super) const fn reads(self, files: FilesOf) -> bool {
+        matches!(
+            (self, files),
+            (Self::Containerd(..), FilesOf::Containerd) | (Self::CriO, FilesOf::CriO)
+        )
     }
 
     /// The rules by which it may choose from an index: the first surely, the others perhaps.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{RegistryClient, RegistryError};
-use crate::node_config::{self, Client, MirrorError, Pattern, RegistryHosts};
+use crate::node_config::{self, Client, FilesOf, MirrorError, Pattern, RegistryHosts};
 
 /// The most bytes of one file that are read.
 const MAX_FILE: u64 = 1 << 20;
@@ -53,13 +53,14 @@ pub enum HostsError {
 impl HostsSource {
     /// Reads everything; blocks for as long as the files take.
     pub fn load(&self) -> Result<RegistryHosts, HostsError> {
-        match self {
-            Self::Containerd(directory) => load_directory(directory),
+        let of_containerd = match self {
+            Self::Containerd(directory) => load_directory(directory)?,
             Self::K3s(path) => {
-                Ok(node_config::parse_registries_yaml(&path.to_string_lossy(), &read(path)?)?)
+                node_config::parse_registries_yaml(&path.to_string_lossy(), &read(path)?)?
             }
-            Self::Crio(path) => load_registries_conf(path),
-        }
+            Self::Crio(path) => return load_registries_conf(path),
+        };
+        Ok(of_containerd.read_from(FilesOf::Containerd))
     }
 
     /// Looks at the files again and again and gives the client what changed; never returns.
@@ -106,7 +107,8 @@ fn load_registries_conf(path: &Path) -> Result<RegistryHosts, HostsError> {
     if beside.is_dir() {
         for entry in std::fs::read_dir(&beside).map_err(failed)? {
             let file = entry.map_err(failed)?.path();
-            if file.extension().is_some_and(|extension| extension == "conf") && file.is_file() {
+            let name = file.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().ends_with(b".conf") && file.is_file() {
                 files.push(file);
             }
             if files.len() >= MAX_DIRECTORIES {
@@ -119,7 +121,12 @@ fn load_registries_conf(path: &Path) -> Result<RegistryHosts, HostsError> {
     let mut hosts = RegistryHosts::default();
     // Of two rules for the same prefix the first that is added holds.
     for file in files.iter().rev() {
-        hosts.extend(node_config::parse_registries_conf(&file.to_string_lossy(), &read(file)?)?);
+        let parse = if file == path {
+            node_config::parse_registries_conf
+        } else {
+            node_config::parse_registries_drop_in
+        };
+        hosts.extend(parse(&file.to_string_lossy(), &read(file)?)?);
     }
     Ok(hosts)
 }

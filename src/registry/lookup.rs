@@ -15,7 +15,7 @@ use super::session::{Session, SessionContext, origin};
 use super::tag_lists::ListRequest;
 use super::tags;
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
-use crate::image::ImageReference;
+use crate::image::{ImageReference, registry_of_host};
 use crate::node_config::{Endpoint, Route};
 use crate::pull::{LookupRequest, Outcome, Purpose, TagList};
 
@@ -148,7 +148,8 @@ impl LookupService {
             return None;
         }
         let logins = self.mirror_logins.as_ref()?;
-        let name = format!("{}/{}", host_of(route), route.repository);
+        // Docker Hub is dialled under another name than files have for it.
+        let name = format!("{}/{}", registry_of_host(&host_of(route)), route.repository);
         let login = logins.login(&ImageReference::parse(&name).ok()?)?;
         let endpoint = Endpoint { takes_credentials: true, ..(*route.endpoint).clone() };
         Some((Route { endpoint: Arc::new(endpoint), ..route.clone() }, login))

@@ -369,6 +369,7 @@ impl ReviewContext<'_> {
             eligible: self.eligible,
             images_of_nodes: counting.images_of_nodes,
             runtime: self.subject.runtime,
+            mirror_files: meant.ok().and_then(|image| self.sources.registry.mirror_files(image)),
             vouches: &|| {
                 let ours = || policy.vouches(meant.ok(), namespace, facts, placement);
                 vouches.cloned().unwrap_or_else(ours)

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::ManifestSource;
 use crate::credential::{Credential, Expiry};
 use crate::image::ImageReference;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
 
 /// Registries, asked without reading manifests where each costs a pull.
 pub(super) struct Unmetered<'a>(pub(super) &'a dyn ManifestSource);
@@ -23,6 +23,10 @@ impl ManifestSource for Unmetered<'_> {
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
         self.0.repeat(request)
+    }
+
+    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
+        self.0.mirror_files(image)
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

@@ -98,6 +98,10 @@ impl ReviewContext<'_> {
             eligible: self.eligible,
             images_of_nodes: true,
             runtime: self.subject.runtime,
+            mirror_files: meant
+                .as_ref()
+                .ok()
+                .and_then(|image| self.sources.registry.mirror_files(image)),
             vouches: &|| vouches.clone(),
             lived: HistoryFacts::default(),
         });

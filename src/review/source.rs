@@ -15,7 +15,7 @@ use crate::history::{
     RegistryService, ReportTarget, Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
-use crate::pull::{BlindReason, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
@@ -39,6 +39,11 @@ pub trait ManifestSource: Send + Sync {
 
     /// Why nothing at all of this registry could be seen lately, if that is so.
     fn blind_reason(&self, _host: &str) -> Option<BlindReason> {
+        None
+    }
+
+    /// Which runtime's mirror files were handed over; nothing where none were.
+    fn mirror_files(&self, _image: &ImageReference) -> Option<MirrorFiles> {
         None
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::credential::Credential;
 use crate::history::{Freshness, History, HistoryQuestion};
 use crate::image::ImageReference;
-use crate::pull::{BlindReason, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node};
 
@@ -48,6 +48,10 @@ impl ManifestSource for Unproven<'_> {
                 lookup
             }
         })
+    }
+
+    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
+        self.0.registry.mirror_files(image)
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

@@ -47,12 +47,12 @@ pub(super) fn directions(policy: &PullgatePolicy) -> RegistryPolicy {
 
 impl MirrorLogins for NodeFiles {
     fn login(&self, at_mirror: &ImageReference) -> Option<Credential> {
-        self.docker_login(at_mirror)
+        self.mirror_login(at_mirror)
     }
 }
 
 impl MirrorLogins for FollowedNodeFiles {
     fn login(&self, at_mirror: &ImageReference) -> Option<Credential> {
-        self.current().docker_login(at_mirror)
+        self.current().mirror_login(at_mirror)
     }
 }

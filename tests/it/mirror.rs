@@ -337,11 +337,15 @@ insecure = true
     "registries.conf:1: registry[0]: needs a prefix or a location"
 )]
 #[case::mirror(
-    "[[registry]]\nprefix=\"a.b\"\n[[registry.mirror]]\ninsecure=true",
+    "[[registry]]\nlocation=\"a.b\"\n[[registry.mirror]]\ninsecure=true",
     "registries.conf:3: registry[0].mirror[0]: needs a prefix or a location"
 )]
+#[case::no_location(
+    "[[registry]]\nprefix=\"a.b\"",
+    "registries.conf:1: registry[0]: needs a location beside its prefix, else CRI-O refuses the file"
+)]
 #[case::pull(
-    "[[registry]]\nprefix=\"a.b\"\n[[registry.mirror]]\nlocation=\"m.b\"\npull-from-mirror=\"some\"",
+    "[[registry]]\nlocation=\"a.b\"\n[[registry.mirror]]\nlocation=\"m.b\"\npull-from-mirror=\"some\"",
     "registries.conf:5: registry[0].mirror[0].pull-from-mirror: must be all, digest-only or tag-only"
 )]
 #[case::alias("[aliases]\n\"a\" = 5", "registries.conf:2: aliases.a: must be a string")]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use pullgate::image::{ImageReference, Platform};
+use pullgate::node_config::FilesOf;
 use pullgate::pull::{
     Attempt, Cause, Content, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
-    NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime, SecretsState,
-    Softened, Step, TlsFault, Verdict, Vouch, Vouches, assess,
+    MirrorFiles, NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime,
+    SecretsState, Softened, Step, TlsFault, Verdict, Vouch, Vouches, assess,
 };
 use pullgate::workload::{ImagePullPolicy, Node, Placement};
 use rstest::rstest;
@@ -33,6 +34,8 @@ struct Case {
     lived: HistoryFacts,
     nodes_unclear: bool,
     repository: RepositoryAccess,
+    mirror_files: Option<MirrorFiles>,
+    mirror: Option<&'static str>,
 }
 
 impl Default for Case {
@@ -47,6 +50,8 @@ impl Default for Case {
             lived: HistoryFacts::default(),
             nodes_unclear: false,
             repository: RepositoryAccess::NotAsked,
+            mirror_files: None,
+            mirror: None,
         }
     }
 }
@@ -62,7 +67,7 @@ impl Case {
                 lookup: Lookup {
                     outcome,
                     age: Duration::ZERO,
-                    mirror: None,
+                    mirror: self.mirror.map(Into::into),
                     node_login: false,
                     refused_for: Duration::ZERO,
                 },
@@ -78,6 +83,7 @@ impl Case {
             eligible: &Placement::default().eligible(&self.nodes),
             images_of_nodes: true,
             runtime: None,
+            mirror_files: self.mirror_files,
             vouches: &|| self.vouches.clone(),
             lived: self.lived,
         })
@@ -278,6 +284,74 @@ fn names_that_runtimes_read_differently(
     node.runtime = runtime.into();
     let assessment = Case { image, nodes: vec![node], ..Case::default() }.assess();
     assert_eq!(assessment.verdict, verdict);
+}
+
+const CONTAINERD: &str = "containerd://2.1.8";
+const CRI_O: &str = "cri-o://1.36.3";
+
+fn on(runtimes: &[&str]) -> Vec<Node> {
+    let on = |runtime: &&str| Node { runtime: (*runtime).into(), ..node("n", "linux/amd64") };
+    runtimes.iter().map(on).collect()
+}
+
+/// containerd pulls from IPv6 addresses and by long names; CRI-O's library refuses both.
+#[rstest]
+#[case("[2001:db8::1]:5000/app:1", &[CONTAINERD], Fails)]
+#[case("[2001:db8::1]:5000/app:1", &[CRI_O], CannotTell)]
+#[case("[2001:db8::1]:5000/app:1", &[CONTAINERD, CRI_O], CannotTell)]
+#[case("[2001:db8::1]:5000/app:1", &[], CannotTell)]
+#[case("reg.example.com/app:1", &[CONTAINERD, CRI_O], Fails)]
+fn names_that_cri_o_refuses(
+    #[case] image: &'static str,
+    #[case] runtimes: &[&str],
+    #[case] verdict: Verdict,
+) {
+    let assessment = Case { image, nodes: on(runtimes), ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+}
+
+/// The mirrors of one runtime say nothing of where a node of the other one pulls from.
+#[rstest]
+#[case::its_own(FilesOf::CriO, true, &[CRI_O], missing(), Fails, true)]
+#[case::mixed(FilesOf::CriO, true, &[CRI_O, CONTAINERD], missing(), CannotTell, false)]
+#[case::mixed_the_other_way(FilesOf::Containerd, true, &[CRI_O, CONTAINERD], missing(), CannotTell, false)]
+#[case::only_the_other(FilesOf::CriO, true, &[CONTAINERD], missing(), CannotTell, false)]
+#[case::nothing_listed_for_it(FilesOf::CriO, false, &[CRI_O, CONTAINERD], missing(), Fails, false)]
+#[case::on_a_mirror(FilesOf::CriO, true, &[CRI_O, CONTAINERD], index(&["linux/amd64"]), CannotTell, false)]
+#[case::on_its_own_mirror(FilesOf::CriO, true, &[CRI_O], index(&["linux/amd64"]), Works, false)]
+fn mirrors_of_another_runtime(
+    #[case] of: FilesOf,
+    #[case] routes: bool,
+    #[case] runtimes: &[&str],
+    #[case] outcome: Outcome,
+    #[case] verdict: Verdict,
+    #[case] may_deny: bool,
+) {
+    let case = Case {
+        policy: ImagePullPolicy::Always,
+        outcomes: vec![outcome],
+        nodes: on(runtimes),
+        vouches: Vouches { mirrors: Vouch::Listed, ..vouched() },
+        mirror_files: Some(MirrorFiles { of, routes }),
+        mirror: Some("m.example.com"),
+        ..Case::default()
+    };
+    let assessment = case.assess();
+    assert_eq!((assessment.verdict, assessment.may_deny()), (verdict, may_deny));
+    let open: &[Escape] = if verdict == Fails && !may_deny { &[Escape::NodeMirror] } else { &[] };
+    assert_eq!(assessment.escapes, open);
+}
+
+/// What the registry itself has is there for every node.
+#[test]
+fn what_the_registry_itself_has_works_on_nodes_of_both_runtimes() {
+    let case = Case {
+        outcomes: vec![index(&["linux/amd64"])],
+        nodes: on(&[CONTAINERD, CRI_O]),
+        mirror_files: Some(MirrorFiles { of: FilesOf::CriO, routes: true }),
+        ..Case::default()
+    };
+    assert_eq!(case.assess().verdict, Works);
 }
 
 #[test]

@@ -103,7 +103,26 @@ proptest! {
 #[case("docker.io/nginx", None)]
 #[case("localhost/app", None)]
 #[case("quay.io/team/app", None)]
-#[case("foo_bar.com/app", None)]
+#[case("foo_bar.com/app", Some("foo_bar.com/app"))]
+#[case("MyHost/app", Some("MyHost/app"))]
 fn short_names_as_they_are_written(#[case] image: &str, #[case] short: Option<&str>) {
     assert_eq!(ImageReference::parse(image).unwrap().short_name(), short);
+}
+
+#[rstest]
+#[case("reg.example.com/app:1", false)]
+#[case("[::1]:5000/app", true)]
+#[case("nginx", false)]
+fn names_that_cri_o_refuses(#[case] image: &str, #[case] refused: bool) {
+    let parsed = ImageReference::parse(image).unwrap();
+    assert_eq!((parsed.cri_o_refuses(), parsed.is_short()), (refused, image == "nginx"));
+}
+
+#[test]
+fn cri_o_counts_the_host_of_a_long_name() {
+    let named = |length: usize| {
+        ImageReference::parse(&format!("reg.example.com/{}", "a".repeat(length))).unwrap()
+    };
+    assert!(!named(239).cri_o_refuses());
+    assert!(named(240).cri_o_refuses());
 }

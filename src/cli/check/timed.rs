@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use crate::credential::{Credential, Expiry};
 use crate::image::ImageReference;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
 use crate::review::ManifestSource;
 
 /// Passes every question on, and keeps the longest wait for each image.
@@ -50,6 +50,10 @@ impl ManifestSource for TimedSource<'_> {
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
         self.registry.repeat(request)
+    }
+
+    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
+        self.registry.mirror_files(image)
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

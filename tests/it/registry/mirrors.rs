@@ -282,7 +282,7 @@ fn drop_ins_of_crio_win_prefix_by_prefix() {
     let root = directory.path();
     let rule = |prefix: &str, mirror: &str| {
         format!(
-            "[[registry]]\nprefix = \"{prefix}\"\n[[registry.mirror]]\nlocation = \"{mirror}\"\n"
+            "[[registry]]\nlocation = \"{prefix}\"\n[[registry.mirror]]\nlocation = \"{mirror}\"\n"
         )
     };
     let main = rule("a.example", "main.example") + &rule("b.example", "main.example");
