@@ -71,7 +71,7 @@ gitops: need-cargo ## Watch for ten minutes whether Argo CD sees drift in the ch
 cluster-bin: ## Build the control plane for tests: kube-apiserver, etcd, registry, kubectl, helm, cert-manager, Argo CD
 	@tests/cluster/build.sh
 
-oracle: need-cargo ## Compare with the kubelet's own code on N generated cases (SEED=…)
+oracle: need-cargo ## Compare with the kubelet's, containerd's and CRI-O's own code on N generated cases (SEED=…)
 	@tests/oracle/build.sh
 	PULLGATE_ORACLE_CASES=$(or $(N),100000) PULLGATE_ORACLE_SEED=$(or $(SEED),$$RANDOM) \
 	  cargo test --locked --test it oracle:: -- --nocapture

@@ -1,14 +1,16 @@
-//! Differential tests: the kubelet's and containerd's own code (`tests/oracle`) is asked the same
-//! questions as ours, over the case tables and over generated cases.
+//! Differential tests: the kubelet's, containerd's and CRI-O's own code (`tests/oracle`) is asked
+//! the same questions as ours, over the case tables and over generated cases.
 //!
 //! They run when `PULLGATE_CLUSTER_BIN` names a folder with the program `oracle`.
 //! `PULLGATE_ORACLE_CASES` and `PULLGATE_ORACLE_SEED` choose how many cases and which. A
 //! disagreement is shrunk to a minimal case.
 
 mod client;
+mod crio;
 mod documents;
 mod live;
 mod mirrors;
+mod mixed;
 mod names;
 mod platforms;
 mod secrets;
@@ -34,7 +36,7 @@ pub(crate) fn cases(table: &str) -> Vec<Value> {
     table.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What others run, run: every table against the kubelet's and containerd's own code.
+/// What others run, run: every table against the kubelet's, containerd's and CRI-O's own code.
 #[test]
 fn the_tables_are_theirs() {
     let Some(program) = client::program() else { return };
@@ -46,7 +48,7 @@ fn the_tables_are_theirs() {
         let output = Command::new(&program).arg("check").args(tables).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    assert_eq!(run(&tables), (Some(0), "420 cases, 0 differ\n".to_owned()));
+    assert_eq!(run(&tables), (Some(0), "567 cases, 0 differ\n".to_owned()));
     // It does compare.
     let folder = crate::cluster::process::folder("cases");
     let wrong = folder.path().join("wrong.jsonl");

@@ -99,7 +99,7 @@ func versions() {
 	for _, module := range build.Deps {
 		switch module.Path {
 		case "k8s.io/kubernetes", "github.com/containerd/containerd/v2", "github.com/containerd/platforms",
-			"github.com/distribution/reference":
+			"github.com/distribution/reference", "go.podman.io/image/v5":
 			fmt.Println(module.Path, module.Version)
 		}
 	}

@@ -1,4 +1,4 @@
-// The oracle answers, with the kubelet's and containerd's own code, the questions that Pullgate
+// The oracle answers, with the kubelet's, containerd's and CRI-O's own code, the questions that Pullgate
 // answers with its own: JSON Lines on stdin, one answer per line on stdout. See README.md.
 package main
 
@@ -17,7 +17,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-const usage = `pullgate-oracle answers with the kubelet's and containerd's own code.
+const usage = `pullgate-oracle answers with the kubelet's, containerd's and CRI-O's own code.
 
   pullgate-oracle               reads questions from stdin, one JSON object a line; answers them on stdout
   pullgate-oracle check FILE... asks the questions of these files, compares each answer with its "want",
@@ -37,6 +37,8 @@ type question struct {
 	Node       *platform       `json:"node"`
 	Entry      *platform       `json:"entry"`
 	Globs      []string        `json:"globs"`
+	// The files of a CRI-O node.
+	crioFiles
 }
 
 // A Secret, as much of it as the kubelet looks at. Data is base64 on the wire.
@@ -64,13 +66,22 @@ func main() {
 	klog.SetOutput(io.Discard)
 	logrus.SetOutput(io.Discard)
 
+	// CRI-O has no terminal, and its library asks a person where it finds one.
+	questions := os.Stdin
+	if nothing, err := os.Open(os.DevNull); err == nil {
+		os.Stdin = nothing
+	}
+	defer removeFolder()
+
 	switch {
 	case len(os.Args) == 1:
-		answerAll(os.Stdin, os.Stdout)
+		answerAll(questions, os.Stdout)
 	case len(os.Args) == 2 && os.Args[1] == "versions":
 		versions()
 	case len(os.Args) > 2 && os.Args[1] == "check":
-		os.Exit(check(os.Args[2:]))
+		status := check(os.Args[2:])
+		removeFolder()
+		os.Exit(status)
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
@@ -118,6 +129,12 @@ func answer(line []byte) any {
 		return matchPlatform(q)
 	case "resolve":
 		return resolve(q)
+	case "crio_names":
+		return q.names()
+	case "crio_ways":
+		return q.ways()
+	case "crio_pull":
+		return q.crioPull()
 	}
 	return map[string]string{"unreadable": "unknown op " + q.Op}
 }

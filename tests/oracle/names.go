@@ -1,11 +1,10 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/pkg/shortnames"
 	corev1 "k8s.io/api/core/v1"
 	v1 "k8s.io/kubernetes/pkg/apis/core/v1"
 	"k8s.io/kubernetes/pkg/util/parsers"
@@ -25,7 +24,7 @@ type parsed struct {
 	Path   string `json:"path"`
 	// Pulled is what containerd pulls.
 	Pulled string `json:"pulled"`
-	// Short is CRI-O's test for a short name, on the same library.
+	// Short is CRI-O's test for a short name.
 	Short bool `json:"short"`
 	// Policy is what the API server puts into an empty imagePullPolicy.
 	Policy string `json:"policy"`
@@ -50,23 +49,8 @@ func parse(image string) parsed {
 	if pulled, err := reference.ParseDockerRef(image); err == nil {
 		p.Pulled = pulled.String()
 	}
-	p.Short = isShort(image)
+	p.Short = shortnames.IsShortName(image)
 	return p
-}
-
-// isShort is what go.podman.io/image/v5/pkg/shortnames does, whose copy of the reference library
-// has the same grammar.
-func isShort(image string) bool {
-	parsed, err := reference.Parse(image)
-	if err != nil {
-		return false
-	}
-	named, ok := parsed.(reference.Named)
-	if !ok {
-		return true
-	}
-	registry := reference.Domain(named)
-	return !strings.ContainsAny(registry, ".:") && registry != "localhost"
 }
 
 func (p *platform) spec() ocispec.Platform {

@@ -25,20 +25,24 @@ pub struct Oracle {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    /// Where it writes the files of questions; removed with it.
+    _folder: tempfile::TempDir,
 }
 
 impl Oracle {
     /// Starts it, or says why the test is skipped.
     pub fn start() -> Option<Self> {
         let program = program()?;
+        let folder = crate::cluster::process::folder("oracle");
         let mut child = Command::new(&program)
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Some(Self { child, stdin, stdout })
+        Some(Self { child, stdin, stdout, _folder: folder })
     }
 
     /// Asks one question.

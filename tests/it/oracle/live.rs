@@ -17,7 +17,7 @@ use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
 use pullgate::review::{Review, ReviewRequest, Sources, review};
 use pullgate::user::UserInfo;
-use pullgate::workload::{extract, pod_path};
+use pullgate::workload::{Node, extract, pod_path};
 use serde_json::{Value, json};
 
 use super::client::{Oracle, text};
@@ -35,6 +35,19 @@ pub enum Login {
     WrongPassword,
     Stranger,
     Empty,
+}
+
+impl Login {
+    /// User name and password.
+    pub fn pair(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Right => (PULLER.0, PULLER.1),
+            Self::Other => (OTHER.0, OTHER.1),
+            Self::WrongPassword => (PULLER.0, "not-the-password"),
+            Self::Stranger => ("stranger", OTHER.1),
+            Self::Empty => ("", PULLER.1),
+        }
+    }
 }
 
 /// The key under which a secret has it.
@@ -136,13 +149,6 @@ impl Live {
     /// The contents of the pull's secrets, docker configurations.
     pub fn secrets(&self, pull: &Pull) -> Vec<String> {
         let host = self.registries[pull.registry].host();
-        let login = |login: Login| match login {
-            Login::Right => (PULLER.0, PULLER.1),
-            Login::Other => (OTHER.0, OTHER.1),
-            Login::WrongPassword => (PULLER.0, "not-the-password"),
-            Login::Stranger => ("stranger", OTHER.1),
-            Login::Empty => ("", PULLER.1),
-        };
         let content = |(key, of): &(Key, Login)| {
             let key = match key {
                 Key::Host => host.clone(),
@@ -152,7 +158,7 @@ impl Live {
                 Key::Elsewhere => "registry.example.com".to_owned(),
                 Key::Broken => return r#"{"auths":{"r":{"auth":"*"}}}"#.to_owned(),
             };
-            let (username, password) = login(*of);
+            let (username, password) = of.pair();
             json!({"auths": {key: {"username": username, "password": password}}}).to_string()
         };
         pull.secrets.iter().map(content).collect()
@@ -178,8 +184,17 @@ impl Live {
 
     /// What a review makes of a pod with it.
     pub fn ours(&self, pull: &Pull, when: &str, vouched: &str) -> Review {
+        self.ours_on(&["containerd://2.1.8"], pull, when, vouched)
+    }
+
+    /// The same where there is a node of each of these runtimes.
+    pub fn ours_on(&self, runtimes: &[&str], pull: &Pull, when: &str, vouched: &str) -> Review {
         let mut world = World::enforcing();
-        world.nodes = Some(vec![node("n", &format!("linux/{}", pull.architecture))]);
+        let on = |runtime: &&str| {
+            let node = node("n", &format!("linux/{}", pull.architecture));
+            Node { runtime: (*runtime).into(), ..node }
+        };
+        world.nodes = Some(runtimes.iter().map(on).collect());
         let mut names = Vec::new();
         for (n, content) in self.secrets(pull).iter().enumerate() {
             let name = n.to_string();

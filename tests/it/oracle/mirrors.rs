@@ -49,7 +49,7 @@ fn nodes() -> impl Strategy<Value = Node> {
 }
 
 /// A containerd `config_path` in which one registry is the mirror of another.
-fn write_hosts(folder: &Path, origin: &str, mirror: &str) {
+pub fn write_hosts(folder: &Path, origin: &str, mirror: &str) {
     let folder = folder.join(format!("{}_", origin.replace(':', "_")));
     std::fs::create_dir_all(&folder).unwrap();
     let text = format!(

@@ -153,7 +153,7 @@ fn shaped() -> impl Strategy<Value = String> {
     (host, path, tag, digest).prop_map(|(h, p, t, d)| format!("{h}{p}{t}{d}"))
 }
 
-fn images() -> impl Strategy<Value = String> {
+pub fn images() -> impl Strategy<Value = String> {
     let any_text = "\\PC{0,12}".prop_filter("newer than Go's Unicode", |text| {
         !text.chars().any(has_case_since_unicode_16)
     });
