@@ -27,11 +27,21 @@ pub struct ImageReference {
     host_len: usize,
     tag: Option<Arc<str>>,
     digest: Option<Digest>,
-    short: bool,
+    cri_o: CriOReading,
     /// Whether `library/` was put before the name.
     official: bool,
     irregular_host: bool,
-    cri_o_refuses: bool,
+}
+
+/// What CRI-O makes of the name as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum CriOReading {
+    /// A registry and a repository.
+    Whole,
+    /// A name without a registry.
+    Short,
+    /// No name at all.
+    Refused,
 }
 
 impl ImageReference {
@@ -79,16 +89,21 @@ impl ImageReference {
             None if digest.is_none() => Some(DEFAULT_TAG),
             tag => tag,
         };
-        let cri_o_refuses = image.starts_with('[')
-            || written > CRI_O_NAME
-            || (name.len() > CRI_O_NAME && !is_short(image));
+        let cri_o = if image.starts_with('[') || written > CRI_O_NAME {
+            CriOReading::Refused
+        } else if is_short(image) {
+            CriOReading::Short
+        } else if name.len() > CRI_O_NAME {
+            CriOReading::Refused
+        } else {
+            CriOReading::Whole
+        };
         Self {
-            cri_o_refuses,
+            cri_o,
             name: name.into(),
             host_len,
             tag: tag.map(Arc::from),
             digest,
-            short: is_short(image) && !cri_o_refuses,
             official: !image.contains('/'),
             irregular_host: elements.domain.is_none(),
         }
@@ -144,7 +159,7 @@ impl ImageReference {
     /// `localhost` before the first slash): CRI-O resolves it by the node's aliases and search
     /// list, where containerd always takes Docker Hub, or the upper-case first part as a host.
     pub fn is_short(&self) -> bool {
-        self.short
+        self.cri_o == CriOReading::Short
     }
 
     /// The short name as it is written, without tag and digest, where CRI-O resolves it.
@@ -152,13 +167,13 @@ impl ImageReference {
         let added = if self.official { HUB_OFFICIAL } else { "" };
         // Docker Hub was put in front here; an upper-case first part is no host to CRI-O.
         let written = if self.host() == HUB { self.repository() } else { self.name() };
-        written.strip_prefix(added).filter(|_| self.short)
+        written.strip_prefix(added).filter(|_| self.is_short())
     }
 
     /// Whether CRI-O refuses a name that the kubelet and containerd take: its library knows no IPv6
     /// addresses, and counts the host where it limits the length.
     pub fn cri_o_refuses(&self) -> bool {
-        self.cri_o_refuses
+        self.cri_o == CriOReading::Refused
     }
 
     /// Whether the host is one that the library did not recognise as a domain

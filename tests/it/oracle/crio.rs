@@ -91,7 +91,8 @@ fn same_names(question: &Value, theirs: &Value) -> Result<&'static str, String> 
 /// Whether the files name an alias: without any, the list of registries alone would mislead.
 fn has_aliases(question: &Value) -> bool {
     let drop_ins = question["drop_ins"].as_object().into_iter().flatten();
-    let drop_ins = drop_ins.filter(|(name, _)| name.ends_with(".conf")).map(|(_, text)| text);
+    let drop_ins =
+        drop_ins.filter(|(name, _)| name.rsplit('.').next() == Some("conf")).map(|(_, text)| text);
     let mut all = drop_ins.chain([&question["registries_conf"]]).filter_map(Value::as_str);
     all.any(|text| {
         let parsed: toml::Table = toml::from_str(text).unwrap();
