@@ -332,7 +332,7 @@ fn generated_names_of_crio() {
         question["image"] = image.into();
         question
     });
-    compare("names of CRI-O", 4, &questions, check);
+    compare("names of CRI-O", 8, &questions, check);
 }
 
 fn images() -> impl Strategy<Value = String> {
@@ -409,7 +409,7 @@ fn generated_ways_of_crio() {
             question
         },
     );
-    compare("ways of CRI-O", 4, &questions, check);
+    compare("ways of CRI-O", 8, &questions, check);
 }
 
 /// A node of CRI-O: its `registries.conf` for one of the registries, and its own logins.
