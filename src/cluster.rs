@@ -51,7 +51,8 @@ use jiff::Timestamp;
 
 use crate::history::{
     BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory,
-    OwnerKind, PodTrouble, PodVerdicts, RegistryService, ReportTarget, Visibility, VisibleHistory,
+    OwnerKind, PodTrouble, PodVerdicts, PullForecast, RegistryService, ReportTarget, Visibility,
+    VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::history::{ForecastBasis, PullForecast};
 use crate::image::{Digest, Platform};
 use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
@@ -138,6 +139,37 @@ pub(super) struct PullFacts {
     pub(super) pulled_with: Option<String>,
     /// How long the registry was waited for.
     pub(super) took: Option<Duration>,
+    /// How long nodes will pull it.
+    pub(super) forecast: Option<Forecast>,
+}
+
+/// How long a rollout will pull an image, by what was seen in the cluster: an estimate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forecast {
+    /// The nodes that may get it and do not list it.
+    pub(super) nodes: usize,
+    /// How long each of them is likely to take.
+    pub(super) expected: PullForecast,
+}
+
+impl Forecast {
+    /// The estimate in words, and what it goes by.
+    fn words(&self) -> String {
+        let PullForecast { milliseconds, pulls, basis } = self.expected;
+        let nodes = match self.nodes {
+            1 => "1 node that lacks it".to_owned(),
+            nodes => format!("each of {nodes} nodes that lack it"),
+        };
+        let seen = match (basis, pulls) {
+            (ForecastBasis::Image, 1) => "by its last pull here".to_owned(),
+            (ForecastBasis::Image, pulls) => format!("by its last {pulls} pulls here"),
+            (ForecastBasis::Repository, 1) => "by a pull of another tag".to_owned(),
+            (ForecastBasis::Repository, pulls) => format!("by {pulls} pulls of other tags"),
+            (ForecastBasis::Registry, _) => "by its size and the registry's speed".to_owned(),
+        };
+        let seconds = milliseconds.div_ceil(1000).max(1);
+        format!("about {seconds} s to pull on {nodes} ({seen})")
+    }
 }
 
 impl ImageEntry {

@@ -2,7 +2,8 @@
 
 use super::{
     Cluster, Freshness, HealthSource, History, HistoryQuestion, ImageReference, KnownTag, Memory,
-    ObjectRef, PodVerdicts, ReportTarget, SeenPod, Timestamp, Visibility, VisibleHistory,
+    ObjectRef, PodVerdicts, PullForecast, ReportTarget, SeenPod, Timestamp, Visibility,
+    VisibleHistory,
 };
 
 impl HealthSource for Cluster {
@@ -50,6 +51,17 @@ impl HealthSource for Cluster {
     fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
         let health = self.memory.lock().index.registry_health(host, now);
         health.unreachable_from_nodes().is_some()
+    }
+
+    fn pull_forecast(
+        &self,
+        image: &ImageReference,
+        compressed_bytes: Option<u64>,
+    ) -> Option<PullForecast> {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.pull_forecast(image, compressed_bytes)
     }
 
     fn memory(

@@ -96,7 +96,7 @@ impl Report {
 }
 
 /// How long pulls took, by what events say of the latest ones of each image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PullSummary {
     /// How many are counted.
     pub pulls: usize,
@@ -106,6 +106,42 @@ pub struct PullSummary {
     pub slowest_milliseconds: u32,
     /// The size of the largest of these images, in bytes, where that is said.
     pub largest_bytes: Option<u64>,
+    /// By node, the slowest first; some at most.
+    pub nodes: Vec<NodePulls>,
+}
+
+/// How long one node took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodePulls {
+    /// Its name.
+    pub node: String,
+    /// How many pulls are counted.
+    pub pulls: usize,
+    /// Half of them took no longer.
+    pub median_milliseconds: u32,
+}
+
+/// How long a pull will take, by how long others took here: an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullForecast {
+    /// What a node is likely to need.
+    pub milliseconds: u32,
+    /// How many pulls tell so; of a registry, of how many images.
+    pub pulls: usize,
+    /// Of what they were.
+    pub basis: ForecastBasis,
+}
+
+/// Which pulls a forecast goes by, the better ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForecastBasis {
+    /// Those of this very image.
+    Image,
+    /// Those of other tags and digests of its repository.
+    Repository,
+    /// Those from its registry, by their sizes and its own.
+    Registry,
 }
 
 /// How far something is spread.

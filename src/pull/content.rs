@@ -18,7 +18,7 @@ pub(super) fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
     let mut assessment = match (&found.content, found.media) {
         (Content::Platforms(entries), _) => on_platforms(seen, |node| best_fit(node, entries)),
         // A lone manifest is never compared: it is pulled, and dies with an exec format error.
-        (Content::Config(platform), _) => {
+        (Content::Config(platform, _), _) => {
             pulled_but_unfit(unfit(&each_fit(nodes, |node| fit(node, Some(platform)))))
         }
         (Content::Artifact, _) => by_runtime(&runtimes(), Runtime::takes_artifact, true),

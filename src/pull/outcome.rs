@@ -173,8 +173,9 @@ pub enum Content {
     Unread,
     /// The platforms of an index, attestations left out. An entry without platform is `None`.
     Platforms(Vec<Option<Platform>>),
-    /// The platform that the configuration of a lone manifest names.
-    Config(Platform),
+    /// The platform that the configuration of a lone manifest names, and how many bytes its layers
+    /// are, packed, if the manifest says so.
+    Config(Platform, Option<u64>),
     /// A manifest whose configuration is not that of an image: a chart, a signature.
     Artifact,
 }

@@ -178,11 +178,25 @@ pub fn config_link(body: &[u8]) -> Result<ConfigLink, Fault> {
         .map_err(|_| "the manifest names no digest for its configuration")
 }
 
+/// What the layers of a lone manifest come to, packed as they are; nothing if one does not say.
+pub fn compressed_bytes(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Layers {
+        layers: Vec<Layer>,
+    }
+    #[derive(Deserialize)]
+    struct Layer {
+        size: u64,
+    }
+    let Layers { layers } = object(body)?;
+    layers.iter().try_fold(0_u64, |sum, layer| sum.checked_add(layer.size))
+}
+
 /// The platform that an image configuration names; nothing is known if it names none.
 pub fn config_platform(body: &[u8]) -> Result<Content, Fault> {
     let raw: RawPlatform = object(body).ok_or("the image configuration cannot be read")?;
     let named = raw.read().filter(|p| !p.os.is_empty() && !p.architecture.is_empty());
-    Ok(named.map_or(Content::Unread, Content::Config))
+    Ok(named.map_or(Content::Unread, |platform| Content::Config(platform, None)))
 }
 
 /// The start of what a registry said, for the log alone.

@@ -142,7 +142,7 @@ impl Contents {
 pub(super) fn weight(key: usize, content: &Content) -> u32 {
     let platforms = match content {
         Content::Platforms(platforms) => platforms.len(),
-        Content::Config(_) => 1,
+        Content::Config(..) => 1,
         Content::Unread | Content::Artifact => 0,
     };
     u32::try_from(key + 100 + platforms * 160).unwrap_or(u32::MAX)
@@ -330,7 +330,11 @@ async fn follow_config(
     if !digest.verify(&body) {
         return Err(Outcome::CorruptContent);
     }
-    let content = decode::config_platform(&body).map_err(Outcome::Malformed)?;
+    let bytes = decode::compressed_bytes(manifest);
+    let content = match decode::config_platform(&body).map_err(Outcome::Malformed)? {
+        Content::Config(platform, _) => Content::Config(platform, bytes),
+        content => content,
+    };
     Ok(kept.keep(key, content).await)
 }
 

@@ -181,7 +181,7 @@ impl AdviceContext<'_> {
         let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
         let platforms = match &found.content {
             Content::Platforms(entries) => entries.clone(),
-            Content::Config(platform) => vec![Some(platform.clone())],
+            Content::Config(platform, _) => vec![Some(platform.clone())],
             Content::Unread | Content::Artifact => return None,
         };
         let nodes = self.context.sources.cluster.nodes()?;

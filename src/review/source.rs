@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::credential::{Credential, Expiry, PullSecret};
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
-    RegistryService, ReportTarget, Visibility, VisibleHistory,
+    PullForecast, RegistryService, ReportTarget, Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::pull::{BlindReason, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
@@ -267,6 +267,16 @@ pub trait HealthSource: Send + Sync {
 
     /// The names of the pull secrets that pods of this namespace name; the most used first.
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>>;
+
+    /// How long a node is likely to take to pull this image, by what was seen of other pulls: for
+    /// who may see everything. Never waits.
+    fn pull_forecast(
+        &self,
+        _image: &ImageReference,
+        _compressed_bytes: Option<u64>,
+    ) -> Option<PullForecast> {
+        None
+    }
 
     /// When the controller of this kind (ReplicaSet, Job) and uid was created, if it is known.
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp>;

@@ -134,7 +134,7 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(index(&["linux/arm64"]), Fails, Some(Cause::PlatformMismatch), CONTENT)]
 #[case(index(&["linux/arm64", "linux/amd64"]), Works, None, &[])]
 #[case(index(&["windows(10.0.1)/amd64"]), Fails, Some(Cause::PlatformMismatch), CONTENT)]
-#[case(found(MediaKind::Manifest, Content::Config(Platform::new("linux", "arm64"))), Works, Some(Cause::PlatformMismatch), &[])]
+#[case(found(MediaKind::Manifest, Content::Config(Platform::new("linux", "arm64"), None)), Works, Some(Cause::PlatformMismatch), &[])]
 #[case(found(MediaKind::Manifest, Content::Artifact), Works, Some(Cause::UnsupportedManifest), &[])]
 #[case(
     found(MediaKind::Schema1, Content::Unread),

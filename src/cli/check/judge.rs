@@ -18,21 +18,22 @@ use super::source::FileSource;
 use super::timed::TimedSource;
 use crate::advice::AdviceKind;
 use crate::cli::output::{
-    AdviceEntry, CERTIFICATE_ENDS, ImageEntry, ImageFinding, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL,
-    Place, Position, PullFacts,
+    AdviceEntry, CERTIFICATE_ENDS, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS, MUTABLE_TAG,
+    NODES_FAIL, Place, Position, PullFacts,
 };
 use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
 use crate::pull::{
     Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict, is_about_access,
+    lists,
 };
 use crate::review::{
-    ClusterSource, ImageReview, ManifestSource as _, NodeCredentialSource, Review, ReviewRequest,
-    SecretsOrigin, Sources, review,
+    ClusterSource, HealthSource as _, ImageReview, ManifestSource as _, NodeCredentialSource,
+    Review, ReviewRequest, SecretsOrigin, Sources, review,
 };
 use crate::text::clean;
 use crate::user::UserInfo;
-use crate::workload::ObjectRef;
+use crate::workload::{Node, ObjectRef, Workload};
 
 /// Everything that objects are judged with.
 pub(super) struct Judge<'a> {
@@ -112,7 +113,8 @@ impl Judge<'_> {
                     own.decided = true;
                 }
             }
-            let finding = self.finding(&mut review, at, namespace, own);
+            let mut finding = self.finding(&mut review, at, namespace, own);
+            finding.pull.forecast = self.forecast(&found.workload, &review.images[at]);
             place(&mut entries, index, found, &review.images[at], finding);
         }
         entries.sort_by_key(|(order, _)| *order);
@@ -245,7 +247,7 @@ impl Judge<'_> {
             facts.digest.clone_from(&found.digest);
             facts.platforms = match &found.content {
                 Content::Platforms(platforms) => platforms.iter().flatten().cloned().collect(),
-                Content::Config(platform) => vec![platform.clone()],
+                Content::Config(platform, _) => vec![platform.clone()],
                 Content::Unread | Content::Artifact => Vec::new(),
             };
             facts.pulled_with = Some(match &attempt.source {
@@ -255,6 +257,31 @@ impl Judge<'_> {
             });
         }
         facts
+    }
+
+    /// How long the nodes will pull that may get it and lack it, by what is seen in the cluster.
+    fn forecast(&self, workload: &Workload, image: &ImageReview) -> Option<Forecast> {
+        let (Ok(reference), Verdict::Works) = (&image.reference, image.assessment.verdict) else {
+            return None;
+        };
+        let decisive = image.assessment.decisive.and_then(|index| image.attempts.get(index))?;
+        let Outcome::Exists(read) = &decisive.lookup.outcome else { return None };
+        let bytes = match &read.content {
+            Content::Config(_, bytes) => *bytes,
+            Content::Platforms(_) | Content::Unread | Content::Artifact => None,
+        };
+        let by_digest = read.digest.clone().map(|digest| reference.with_digest(digest));
+        let has = |node: &Node| {
+            lists(node, reference) || by_digest.as_ref().is_some_and(|same| lists(node, same))
+        };
+        let nodes = self.files.nodes()?;
+        let eligible = workload.placement.eligible(&nodes);
+        let unfit = &image.assessment.unfit_nodes;
+        let lacking =
+            eligible.nodes.iter().filter(|node| !has(node) && !unfit.contains(&node.name));
+        let nodes = lacking.count();
+        let expected = (nodes > 0).then(|| self.files.pull_forecast(reference, bytes)).flatten()?;
+        Some(Forecast { nodes, expected })
     }
 
     /// What was not to be seen and may yet bring the login that the registry wants, and how to give

@@ -11,8 +11,8 @@ use super::given::GivenSecrets;
 use super::manifest::{Key, Manifests};
 use super::observed::Observed;
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, RegistryService,
-    VisibleHistory,
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PullForecast,
+    RegistryService, VisibleHistory,
 };
 use crate::image::{ImageReference, Platform};
 use crate::pull::Runtime;
@@ -258,6 +258,16 @@ impl HealthSource for FileSource {
 
     fn running_pods(&self, workload: &ObjectRef) -> u32 {
         self.observed.as_ref().map_or(0, |observed| observed.running_pods(workload))
+    }
+
+    /// For who may list all pods, as `explain` has it.
+    fn pull_forecast(
+        &self,
+        image: &ImageReference,
+        compressed_bytes: Option<u64>,
+    ) -> Option<PullForecast> {
+        let observed = self.observed.as_ref().filter(|observed| observed.may_show(None))?;
+        observed.cluster().pull_forecast(image, compressed_bytes)
     }
 
     /// The pull secrets in the files may well be the ones that are missing.

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::{CheckReport, ImageEntry, LockFault};
+use crate::history::ForecastBasis;
 use crate::image::Digest;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
@@ -55,8 +56,23 @@ struct ImageBody<'a> {
     platforms: Vec<String>,
     pulled_with: Option<String>,
     seconds: Option<f64>,
+    /// How long nodes will pull it, by what was seen in the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_forecast: Option<ForecastBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<CredentialsBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ForecastBody {
+    /// For each of the nodes.
+    seconds: u32,
+    /// Those that may get it and lack it.
+    nodes: usize,
+    /// `image`, `repository` or `registry`.
+    basis: ForecastBasis,
+    /// How many tell so.
+    pulls: usize,
 }
 
 #[derive(Serialize)]
@@ -198,6 +214,12 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
         platforms: finding.pull.platforms.iter().map(|one| clean(&one.to_string())).collect(),
         pulled_with: finding.pull.pulled_with.as_deref().map(clean),
         seconds: finding.pull.took.map(|took| took.as_secs_f64()),
+        pull_forecast: finding.pull.forecast.map(|forecast| ForecastBody {
+            seconds: forecast.expected.milliseconds.div_ceil(1000).max(1),
+            nodes: forecast.nodes,
+            basis: forecast.expected.basis,
+            pulls: forecast.expected.pulls,
+        }),
         credentials: finding.credentials.as_ref().map(|credentials| CredentialsBody {
             origin: &credentials.origin,
             tried: credentials

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::terminal::Paint;
-use super::{CheckReport, CredentialReport, ImageEntry};
+use super::{CheckReport, CredentialReport, Forecast, ImageEntry};
 use crate::policy::Decision;
 use crate::pull::Verdict;
 use crate::text::clean;
@@ -14,6 +14,8 @@ use crate::text::clean;
 const WIDTH: usize = 96;
 /// What stands in front of the details of an image.
 const INDENT: usize = 10;
+/// Most images of which it is said how long nodes will pull them.
+const MOST_FORECASTS: usize = 5;
 
 /// The whole report. Objects without problems are only counted, unless credentials are explained.
 pub(super) fn check_report(report: &CheckReport) -> String {
@@ -40,9 +42,34 @@ fn written(report: &CheckReport, paint: fn(Paint, &str) -> String) -> String {
             text.push('\n');
         }
     }
+    forecasts(&mut text, report);
     text.push_str(&report.summary().words());
     text.push('\n');
     text
+}
+
+/// How long nodes will pull, by what was seen in the cluster; the longest first.
+fn forecasts(text: &mut String, report: &CheckReport) {
+    let mut known: Vec<(&str, Forecast)> = Vec::new();
+    for entry in &report.images {
+        let Some(forecast) = entry.finding.pull.forecast else { continue };
+        match known.iter_mut().find(|(image, _)| *image == &*entry.image) {
+            Some((_, same)) => same.nodes = same.nodes.max(forecast.nodes),
+            None => known.push((&entry.image, forecast)),
+        }
+    }
+    if known.is_empty() {
+        return;
+    }
+    known.sort_by_key(|(_, forecast)| std::cmp::Reverse(forecast.expected.milliseconds));
+    text.push_str("Pulls to come, estimated:\n");
+    for (image, forecast) in known.iter().take(MOST_FORECASTS) {
+        wrap(text, &format!("{}: {}", clean(image), forecast.words()), 2, 2);
+    }
+    if let Some(more @ 1..) = known.len().checked_sub(MOST_FORECASTS) {
+        let _ = writeln!(text, "  and {more} more that take no longer");
+    }
+    text.push('\n');
 }
 
 fn is_told(entry: &ImageEntry) -> bool {

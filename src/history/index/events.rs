@@ -135,7 +135,7 @@ impl HealthIndex {
 
     fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds, time: PullTime) -> bool {
         let Some(pod) = self.pods.get_mut(slot) else { return false };
-        let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let (uid, node, without_secrets) = (pod.uid, pod.node, pod.without_secrets);
         let mut has_it = false;
         let (mut fresh, mut is_news) = (true, true);
         for container in pod.containers.as_mut_slice() {
@@ -157,7 +157,7 @@ impl HealthIndex {
             entry.pulled = entry.pulled.max(at);
             entry.heard = entry.heard.max(at);
             if is_news {
-                entry.times.get_or_insert_default().add(time);
+                entry.times.get_or_insert_default().add(time, node);
             }
         }
         if let Some((registry, repository)) = self.images.owners_of(image) {

@@ -3,11 +3,21 @@
 //! (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/image_manager.go>; the size
 //! from 1.29 on).
 
-use super::super::report::PullSummary;
+use std::collections::BTreeMap;
+
+use super::super::report::{ForecastBasis, NodePulls, PullForecast, PullSummary};
+use super::HealthIndex;
+use super::interner::{Id, NONE};
 use crate::duration::parse_go;
+use crate::history::facts::Freshness;
+use crate::image::ImageReference;
 
 /// Pulls of one image that are kept, the latest.
 const KEPT: usize = 8;
+/// Most nodes that a summary names.
+const MAX_NODES: usize = 10;
+/// Most images by which the speed of a registry is estimated.
+const MAX_RATES: usize = 1000;
 
 /// What an event said of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,12 +48,13 @@ impl PullTime {
 /// The latest pulls of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PullTimes {
-    took: Vec<u32>,
+    /// Milliseconds, and the node.
+    took: Vec<(u32, Id)>,
     size: u64,
 }
 
 impl PullTimes {
-    pub(super) fn add(&mut self, pull: PullTime) {
+    pub(super) fn add(&mut self, pull: PullTime, node: Id) {
         if pull.size > 0 {
             self.size = pull.size;
         }
@@ -53,23 +64,110 @@ impl PullTimes {
         if self.took.len() == KEPT {
             self.took.remove(0);
         }
-        self.took.push(pull.took);
+        self.took.push((pull.took, node));
+    }
+
+    /// The nodes that it names.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Id> {
+        self.took.iter().map(|(_, node)| *node)
     }
 
     /// The pulls of several images together; nothing, if none says how long it took.
-    pub(super) fn summary<'a>(all: impl Iterator<Item = &'a Self>) -> Option<PullSummary> {
+    pub(super) fn summary<'a>(
+        all: impl Iterator<Item = &'a Self>,
+        name: impl Fn(Id) -> String,
+    ) -> Option<PullSummary> {
+        let mut by_node: BTreeMap<Id, Vec<u32>> = BTreeMap::new();
         let (mut took, mut sizes) = (Vec::new(), Vec::new());
         for times in all {
-            took.extend_from_slice(&times.took);
+            for (milliseconds, node) in &times.took {
+                took.push(*milliseconds);
+                by_node.entry(*node).or_default().push(*milliseconds);
+            }
             sizes.extend((times.size > 0).then_some(times.size));
         }
-        took.sort_unstable();
-        let (median, slowest) = (*took.get(took.len() / 2)?, *took.last()?);
+        let slowest = *took.iter().max()?;
+        by_node.remove(&NONE);
+        let mut nodes: Vec<(u32, usize, Id)> = by_node
+            .into_iter()
+            .filter_map(|(node, mut took)| Some((median(&mut took)?, took.len(), node)))
+            .collect();
+        nodes.sort_unstable_by_key(|(median, _, node)| (std::cmp::Reverse(*median), *node));
+        nodes.truncate(MAX_NODES);
         Some(PullSummary {
             pulls: took.len(),
-            median_milliseconds: median,
+            median_milliseconds: median(&mut took)?,
             slowest_milliseconds: slowest,
             largest_bytes: sizes.into_iter().max(),
+            nodes: nodes
+                .into_iter()
+                .map(|(median, pulls, node)| NodePulls {
+                    node: name(node),
+                    pulls,
+                    median_milliseconds: median,
+                })
+                .collect(),
+        })
+    }
+
+    /// Bytes in a second, by the median of its pulls.
+    fn rate(&self) -> Option<u64> {
+        let mut took: Vec<u32> = self.took.iter().map(|(took, _)| *took).collect();
+        let took = median(&mut took)?;
+        (self.size > 0).then(|| self.size.saturating_mul(1000) / u64::from(took.max(1)))
+    }
+}
+
+/// The middle one, of an even number the upper.
+fn median<T: Copy + Ord>(values: &mut [T]) -> Option<T> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+impl HealthIndex {
+    /// How long a node is likely to take for this image: by its own pulls, by those of its
+    /// repository, or by the speed of its registry where its size is known. Nothing where none was
+    /// seen, or while the index may not be believed.
+    pub fn pull_forecast(
+        &self,
+        reference: &ImageReference,
+        compressed_bytes: Option<u64>,
+    ) -> Option<PullForecast> {
+        if self.freshness != Freshness::Current {
+            return None;
+        }
+        let times = |image: Id| self.images.get(image)?.times.as_deref();
+        let of = |images: &mut dyn Iterator<Item = Id>, basis| {
+            let mut took: Vec<u32> =
+                images.filter_map(times).flat_map(|times| &times.took).map(|one| one.0).collect();
+            let milliseconds = median(&mut took)?;
+            Some(PullForecast { milliseconds, pulls: took.len(), basis })
+        };
+        let own = self.images.find(reference);
+        if let Some(found) = of(&mut own.into_iter(), ForecastBasis::Image) {
+            return Some(found);
+        }
+        let repository = self.images.repository_named(&self.images.repository_name(reference));
+        let mut beside = repository.into_iter().flat_map(|found| found.images.iter().copied());
+        if let Some(found) = of(&mut beside, ForecastBasis::Repository) {
+            return Some(found);
+        }
+        let registry = self.images.find_registry(reference.host())?;
+        let from_it = self.images.iter().filter(|(_, image)| {
+            let repository = self.images.repository(image.repository);
+            repository.is_some_and(|repository| repository.registry == registry)
+        });
+        let mut rates: Vec<u64> = from_it
+            .filter_map(|(_, image)| image.times.as_deref()?.rate())
+            .filter(|rate| *rate > 0)
+            .take(MAX_RATES)
+            .collect();
+        let rate = median(&mut rates)?;
+        let milliseconds = compressed_bytes?.saturating_mul(1000) / rate;
+        Some(PullForecast {
+            milliseconds: u32::try_from(milliseconds).ok()?,
+            pulls: rates.len(),
+            basis: ForecastBasis::Registry,
         })
     }
 }
@@ -103,13 +201,21 @@ mod tests {
     #[test]
     fn the_latest_pulls_count() {
         let mut times = PullTimes::default();
-        assert_eq!(PullTimes::summary([&times].into_iter()), None);
+        let name = |node: Id| format!("node-{node}");
+        assert_eq!(PullTimes::summary([&times].into_iter(), name), None);
         for took in [90_000, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000] {
-            times.add(PullTime { took, size: 10 });
+            times.add(PullTime { took, size: 10 }, took % 2_000 / 1_000);
         }
-        times.add(PullTime { took: 0, size: 0 });
-        let other = PullTimes { took: vec![60_000], size: 99 };
-        let both = PullTimes::summary([&times, &other].into_iter()).unwrap();
+        times.add(PullTime { took: 0, size: 0 }, 0);
+        let other = PullTimes { took: vec![(60_000, 7), (70_000, NONE)], size: 99 };
+        let mut both = PullTimes::summary([&times, &other].into_iter(), name).unwrap();
+        assert_eq!((both.pulls, both.slowest_milliseconds), (10, 70_000));
+        let nodes = std::mem::take(&mut both.nodes);
+        let nodes: Vec<_> =
+            nodes.iter().map(|one| (&*one.node, one.pulls, one.median_milliseconds)).collect();
+        assert_eq!(nodes, [("node-7", 1, 60_000), ("node-0", 4, 6_000), ("node-1", 4, 5_000)]);
+        let other = PullTimes { took: vec![(60_000, 7)], size: 99 };
+        let both = PullTimes::summary([&times, &other].into_iter(), name).unwrap();
         assert_eq!((both.pulls, both.median_milliseconds), (9, 5_000));
         assert_eq!((both.slowest_milliseconds, both.largest_bytes), (60_000, Some(99)));
     }

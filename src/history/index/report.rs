@@ -71,7 +71,8 @@ impl HealthIndex {
         }
         if visibility == &Visibility::Cluster {
             let images = selection.images.iter().filter_map(|image| self.images.get(*image));
-            report.pulls = PullTimes::summary(images.filter_map(|image| image.times.as_deref()));
+            let times = images.filter_map(|image| image.times.as_deref());
+            report.pulls = PullTimes::summary(times, |node| self.text(node).to_owned());
         }
         // Nobody knows whose pod it was that a node pulled it for.
         if let (ReportTarget::Image(reference), Visible::All) = (subject, &visible) {

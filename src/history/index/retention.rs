@@ -183,6 +183,7 @@ impl HealthIndex {
             digests.set(image.started_digest);
             image.digests.iter().for_each(|used| digests.set(used.digest));
             image.gone.iter().for_each(|gone| gone.mark(&mut names));
+            image.times.iter().flat_map(|times| times.nodes()).for_each(|node| names.set(node));
         }
         self.nodes.ids().for_each(|node| names.set(node));
         self.refusals.mark(&mut names);

@@ -101,6 +101,15 @@ fn pull_times(pulls: &PullSummary) -> String {
             seconds(pulls.slowest_milliseconds)
         ),
     };
+    // Of one node there is nothing to compare.
+    if let [slowest, _, ..] = pulls.nodes.as_slice() {
+        let took = seconds(slowest.median_milliseconds);
+        let _ = write!(text, "; slowest node {}: ", slowest.node);
+        let _ = match slowest.pulls {
+            1 => write!(text, "{took}"),
+            count => write!(text, "half of its {count} took no longer than {took}"),
+        };
+    }
     if let Some(bytes) = pulls.largest_bytes {
         let _ = write!(text, "; {} MB", bytes.div_ceil(1_000_000));
     }

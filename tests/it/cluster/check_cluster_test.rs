@@ -298,3 +298,79 @@ fn check_notes_what_the_cluster_shows_of_images_that_work() {
         assert!(image["message"].as_str().unwrap().contains("4 of 4 recent pulls"), "{image:#}");
     }
 }
+
+/// How long a rollout will pull is estimated by what was seen: of the image, of its other tags, or of
+/// its registry by size; for the nodes that lack it, and for who may list all pods.
+#[test]
+fn check_estimates_how_long_nodes_will_pull() {
+    let Some(desk) = Desk::set_up() else { return };
+    nodes::create_node(&desk.cluster, "node-b", "amd64", &[], &[]);
+    nodes::create_node(&desk.cluster, "node-arm", "arm64", &[], &[]);
+    desk.registry.push("shop/app", &["2"], &Image::single("amd64", "2"));
+    desk.registry.push("shop/other", &["1"], &Image::single("amd64", "other"));
+    desk.registry.push("shop/both", &["1"], &Image::index(&["amd64", "arm64"], "both"));
+    let report = |user, image: &str| {
+        let spec = json!({"containers": [{"name": "c", "image": image}],
+            "nodeSelector": {"kubernetes.io/arch": "amd64"}});
+        let flags = ["-n", "shop", "--no-memory", "-o", "text", "-o", "json=r.json"];
+        let said = desk.check_pod(user, &spec, &flags);
+        let json = fs::read_to_string(desk.folder.path().join("r.json")).unwrap();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((said.code, &json["images"][0]["verdict"]), (0, &json!("works")), "{said:?}");
+        let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        (text, json["images"][0]["pullForecast"].clone())
+    };
+    // Nothing was seen, so nothing is said.
+    let (text, forecast) = report(ADMIN, &desk.image("1"));
+    assert_eq!(forecast, Value::Null, "{text}");
+    assert!(!text.contains("to pull"), "{text}");
+
+    desk.run_workload();
+    let image = desk.image("1");
+    let admin = desk.cluster.admin();
+    let pod = nodes::wait_for_pods(&desk.cluster, "shop", "app=good", 1).remove(0);
+    let pod = admin.get(&["pod", "-n", "shop", &pod]).unwrap();
+    let message = format!(
+        "Successfully pulled image \"{image}\" in 12.3s (12.4s including waiting). \
+         Image size: 350 bytes."
+    );
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    admin.create(&json!({"apiVersion": "v1", "kind": "Event",
+        "metadata": {"generateName": "good.", "namespace": "shop"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop",
+            "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
+        "reason": "Pulled", "message": message, "type": "Normal",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "source": {"component": "kubelet", "host": "node-a"}}));
+    let (text, forecast) = report(ADMIN, &image);
+    let wanted = json!({"seconds": 13, "nodes": 2, "basis": "image", "pulls": 1});
+    assert_eq!(forecast, wanted, "{text}");
+    let line = format!(
+        "Pulls to come, estimated: {image}: about 13 s to pull on each of 2 nodes that lack it \
+         (by its last pull here)"
+    );
+    assert!(text.contains(&line), "{text}");
+
+    // A node that lists it has it.
+    let listed = json!({"status": {"images": [{"names": [image], "sizeBytes": 350}]}});
+    let patch = ["patch", "node", "node-a", "--subresource=status", "--type=merge", "-p"];
+    admin.run(&[&patch[..], &[&listed.to_string()]].concat()).ok().unwrap();
+    let (text, forecast) = report(ADMIN, &image);
+    assert_eq!(forecast["nodes"], 1, "{text}");
+    assert!(text.contains("on 1 node that lacks it"), "{text}");
+
+    // Another tag took about as long; of another repository the size tells, where it was read.
+    let (text, forecast) = report(ADMIN, &desk.image("2"));
+    let wanted = json!({"seconds": 13, "nodes": 2, "basis": "repository", "pulls": 1});
+    assert_eq!(forecast, wanted, "{text}");
+    let (text, forecast) = report(ADMIN, &desk.registry.image("shop/other:1"));
+    assert_eq!((&forecast["basis"], &forecast["nodes"]), (&json!("registry"), &json!(2)), "{text}");
+    let seconds = forecast["seconds"].as_u64().unwrap();
+    assert!((1..60).contains(&seconds), "{text}");
+    let (text, forecast) = report(ADMIN, &desk.registry.image("shop/both:1"));
+    assert_eq!(forecast, Value::Null, "an index does not say how large an image is: {text}");
+
+    // Who may not list all pods learns nothing of what others pull.
+    let (text, forecast) = report(DEVELOPER, &image);
+    assert_eq!(forecast, Value::Null, "{text}");
+}

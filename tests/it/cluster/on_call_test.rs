@@ -339,6 +339,30 @@ fn how_long_nodes_took_to_pull_is_told_to_who_may_see_all() {
         "source": {"component": "kubelet", "host": "node-a"}}));
     let page = house.page(ADMIN, &[&image, "-n", "shop", "--no-memory"], "Pulls");
     assert!(line(&page, "Pulls").starts_with("The last one took 12 s; 350 MB."), "{page}");
+    // A second node takes longer.
+    let name = house.deploy("shop", "slower", &image, &json!({}));
+    nodes::play_running(&house.cluster, "shop", &name, "node-b", &digest);
+    let pod = admin.get(&["pod", "-n", "shop", &name]).unwrap();
+    let pod = &pod["metadata"];
+    let message = message.replace("12.3s", "1m2s");
+    admin.create(&json!({"apiVersion": "v1", "kind": "Event",
+        "metadata": {"generateName": "slower.", "namespace": "shop"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop",
+            "name": pod["name"], "uid": pod["uid"]},
+        "reason": "Pulled", "message": message, "type": "Normal",
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "source": {"component": "kubelet", "host": "node-b"}}));
+    let words = [&*image, "-n", "shop", "--no-memory"];
+    let page = house.page(ADMIN, &words, "slowest node node-b: 62 s");
+    assert!(
+        line(&page, "Pulls").starts_with("Half of the last 2 took no longer than 62 s"),
+        "{page}"
+    );
+    let json = house.explain(ADMIN, &[&words[..], &["-o", "json"]].concat()).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let nodes = json!([{"node": "node-b", "pulls": 1, "median_milliseconds": 62_000},
+        {"node": "node-a", "pulls": 1, "median_milliseconds": 12_300}]);
+    assert_eq!(json["reports"][0]["pulls"]["nodes"], nodes, "{json:#}");
     let theirs = house.explain(DEVELOPER, &[&image, "-n", "shop", "--no-memory"]);
     assert!(!theirs.stdout.contains("Pulls"), "{theirs:?}");
 }

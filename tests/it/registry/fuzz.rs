@@ -132,7 +132,7 @@ fn manifest(bytes: &[u8]) {
             assert!(clean(&platform.variant) && clean(&platform.os_version));
         }
     }
-    if let Ok(Content::Config(platform)) = config_platform(bytes) {
+    if let Ok(Content::Config(platform, _)) = config_platform(bytes) {
         assert!(!platform.os.is_empty() && clean(&platform.os) && clean(&platform.architecture));
     }
 }
