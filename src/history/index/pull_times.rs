@@ -110,11 +110,11 @@ impl PullTimes {
         })
     }
 
-    /// Bytes in a second, by the median of its pulls.
-    fn rate(&self) -> Option<u64> {
+    /// Its size and the median of its pulls, if both are known.
+    fn speed(&self) -> Option<(u64, u64)> {
         let mut took: Vec<u32> = self.took.iter().map(|(took, _)| *took).collect();
         let took = median(&mut took)?;
-        (self.size > 0).then(|| self.size.saturating_mul(1000) / u64::from(took.max(1)))
+        (self.size > 0).then(|| (self.size, u64::from(took)))
     }
 }
 
@@ -157,18 +157,18 @@ impl HealthIndex {
             let repository = self.images.repository(image.repository);
             repository.is_some_and(|repository| repository.registry == registry)
         });
-        let mut rates: Vec<u64> = from_it
-            .filter_map(|(_, image)| image.times.as_deref()?.rate())
-            .filter(|rate| *rate > 0)
-            .take(MAX_RATES)
-            .collect();
-        let rate = median(&mut rates)?;
-        let milliseconds = compressed_bytes?.saturating_mul(1000) / rate;
-        Some(PullForecast {
-            milliseconds: u32::try_from(milliseconds).ok()?,
-            pulls: rates.len(),
-            basis: ForecastBasis::Registry,
-        })
+        let speeds = from_it.filter_map(|(_, image)| image.times.as_deref()?.speed());
+        // All together: of small images the time is hardly that of their bytes.
+        let (mut size, mut took, mut pulls) = (0_u64, 0_u64, 0);
+        for (bytes, milliseconds) in speeds.take(MAX_RATES) {
+            size = size.saturating_add(bytes);
+            took = took.saturating_add(milliseconds);
+            pulls += 1;
+        }
+        let wanted = compressed_bytes.filter(|bytes| *bytes > 0)?;
+        let milliseconds = wanted.saturating_mul(took).checked_div(size)?;
+        let milliseconds = u32::try_from(milliseconds).ok()?;
+        Some(PullForecast { milliseconds, pulls, basis: ForecastBasis::Registry })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::history::facts::{HistoryQuestion, KnownTag, Visibility};
-use crate::history::report::{ReportTarget, Spread};
+use crate::history::report::{ForecastBasis, ReportTarget, Spread};
 use crate::image::ImageReference;
 use crate::pull::{Cause, NodeLogin};
 
@@ -298,6 +298,48 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
     // Not for ever.
     let later = index.registry_health("my-registry.io", at(60 * 24 * 15));
     assert_eq!(later.node_login, NodeLogin::Unseen);
+}
+
+/// The best of what was seen: the image itself, else its repository, else its registry by size.
+#[test]
+fn a_pull_is_estimated_by_what_is_nearest() {
+    let pulled = |n, image: &str, took: &str, size: &str| {
+        let running = pod(n, image, What::Runs(0));
+        let message =
+            format!("Successfully pulled image \"{image}\" in {took}. Image size: {size} bytes.");
+        (running.view(), running.event("Pulled", &message, 0))
+    };
+    let mut index = index(&[]);
+    let forecast = |index: &HealthIndex, image: &str, bytes| {
+        let found = index.pull_forecast(&image.parse().unwrap(), bytes)?;
+        Some((found.milliseconds, found.pulls, found.basis))
+    };
+    assert_eq!(forecast(&index, "r.io/a/b:1", Some(1000)), None);
+    for (view, event) in [
+        pulled(1, "r.io/a/b:1", "12s", "600000"),
+        pulled(2, "r.io/a/c:1", "4s", "1000000"),
+        pulled(3, "r.io/a/d:1", "30s", "x"),
+    ] {
+        index.apply_pod(&view, at(1));
+        index.apply_event(&event, at(1));
+    }
+    let of = |image, bytes| forecast(&index, image, bytes);
+    assert_eq!(of("r.io/a/b:1", None), Some((12_000, 1, ForecastBasis::Image)));
+    assert_eq!(of("r.io/a/b:2", Some(9)), Some((12_000, 1, ForecastBasis::Repository)));
+    // 1.6 MB in 16 s; an image whose size nobody said does not count.
+    assert_eq!(of("r.io/e:1", Some(500_000)), Some((5_000, 2, ForecastBasis::Registry)));
+    assert_eq!(of("r.io/e:1", None), None);
+    assert_eq!(of("r.io/e:1", Some(0)), None);
+    assert_eq!(of("r.io/e:1", Some(u64::MAX)), None);
+    assert_eq!(of("other.io/a/b:1", Some(500_000)), None);
+    // The node's name stays as long as the pulls do, and goes with none of its pods.
+    index.delete_pod(&pod(1, "r.io/a/b:1", What::Runs(0)).uid(), at(2));
+    index.sweep();
+    let target = ReportTarget::Image("r.io/a/b:1".parse().unwrap());
+    let told = index.report(&target, &Visibility::Cluster, at(2)).pulls.unwrap();
+    assert_eq!((&*told.nodes[0].node, told.nodes.len()), ("node-1", 1));
+    index.set_freshness(Freshness::Stale);
+    assert_eq!(forecast(&index, "r.io/a/b:1", None), None);
 }
 
 /// A pod that ended before Pullgate began to look leaves nothing but its event, and the node's list

@@ -119,7 +119,7 @@ async fn a_lone_manifest_is_read_only_when_its_configuration_is_wanted() {
         let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
         let Content::Config(platform, bytes) = &found.content else { panic!("{found:?}") };
         assert_eq!(*platform, Platform::new("linux", "arm64"));
-        assert!(bytes.is_some_and(|bytes| bytes > 0), "{found:?}");
+        assert!(bytes.is_some(), "{found:?}");
     }
     let log = registry.log();
     assert_eq!(log.len(), 2, "{log:?}");
