@@ -8,7 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use pullgate::history::{Freshness, HealthIndex, HistoryQuestion, Snapshot, Visibility};
+use pullgate::history::{
+    Freshness, HealthIndex, HistoryQuestion, ReportTarget, Snapshot, Visibility,
+};
 use pullgate::image::ImageReference;
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -104,6 +106,24 @@ fn index() -> HealthIndex {
     }));
     index.apply_pod(&pod.unwrap(), at(1_800_000_200));
     index
+}
+
+/// What `explain -o json` has under `pulls`.
+#[test]
+fn the_json_of_pull_times() {
+    let mut index = index();
+    let event = json!({"metadata": {"name": "e", "namespace": "shop"},
+    "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web", "uid": "u-1"},
+    "reason": "Pulled", "lastTimestamp": at(1_800_000_150).to_string(),
+    "message": format!(
+        "Successfully pulled image \"{IMAGE}\" in 12.3s (12.4s including waiting). Image size: 350 bytes."
+    )});
+    index.apply_event(&serde_json::from_value(event).unwrap(), at(1_800_000_200));
+    index.set_freshness(Freshness::Current);
+    let target = ReportTarget::Image(ImageReference::parse(IMAGE).unwrap());
+    let report = index.report(&target, &Visibility::Cluster, at(1_800_000_200));
+    let text = serde_json::to_string_pretty(&report.pulls.unwrap()).unwrap();
+    same_as("explain-pulls.json", &(text + "\n"));
 }
 
 #[test]

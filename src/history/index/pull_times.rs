@@ -88,25 +88,24 @@ impl PullTimes {
         }
         let slowest = *took.iter().max()?;
         by_node.remove(&NONE);
-        let mut nodes: Vec<(u32, usize, Id)> = by_node
+        let mut nodes: Vec<NodePulls> = by_node
             .into_iter()
-            .filter_map(|(node, mut took)| Some((median(&mut took)?, took.len(), node)))
+            .filter_map(|(node, mut took)| {
+                let median_milliseconds = median(&mut took)?;
+                Some(NodePulls { node: name(node), pulls: took.len(), median_milliseconds })
+            })
             .collect();
-        nodes.sort_unstable_by_key(|(median, _, node)| (std::cmp::Reverse(*median), *node));
+        nodes.sort_unstable_by(|a, b| {
+            let slower = b.median_milliseconds.cmp(&a.median_milliseconds);
+            slower.then_with(|| a.node.cmp(&b.node))
+        });
         nodes.truncate(MAX_NODES);
         Some(PullSummary {
             pulls: took.len(),
             median_milliseconds: median(&mut took)?,
             slowest_milliseconds: slowest,
             largest_bytes: sizes.into_iter().max(),
-            nodes: nodes
-                .into_iter()
-                .map(|(median, pulls, node)| NodePulls {
-                    node: name(node),
-                    pulls,
-                    median_milliseconds: median,
-                })
-                .collect(),
+            nodes,
         })
     }
 

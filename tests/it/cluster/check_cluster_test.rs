@@ -374,3 +374,45 @@ fn check_estimates_how_long_nodes_will_pull() {
     let (text, forecast) = report(DEVELOPER, &image);
     assert_eq!(forecast, Value::Null, "{text}");
 }
+
+/// Nodes of containerd do not read CRI-O's mirrors: what was found by them, or not, is not denied
+/// where both kinds of nodes may take the pod.
+#[test]
+fn mirrors_of_one_runtime_say_nothing_for_nodes_of_another() {
+    let Some(desk) = Desk::set_up() else { return };
+    nodes::create_node(&desk.cluster, "node-b", "amd64", &[], &[]);
+    let admin = desk.cluster.admin();
+    let of_crio = json!({"status": {"nodeInfo": {"containerRuntimeVersion": "cri-o://1.36.3"}}});
+    let patch = ["patch", "node", "node-b", "--subresource=status", "--type=merge", "-p"];
+    admin.run(&[&patch[..], &[&of_crio.to_string()]].concat()).ok().unwrap();
+    let mirror = Registry::start(desk.cluster.programs(), Access::Anonymous).unwrap();
+    mirror.push("shop/app", &["2"], &Image::single("amd64", "2"));
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\ninsecure = true\n\
+         [[registry.mirror]]\nlocation = \"{}\"\ninsecure = true\n",
+        desk.registry.host(),
+        mirror.host()
+    );
+    fs::write(desk.folder.path().join("registries.conf"), conf).unwrap();
+    fs::write(desk.folder.path().join("own.yaml"), POLICY).unwrap();
+    let said = |tag: &str, more: &[&str]| {
+        let flags = ["--policy", "own.yaml", "--no-memory", "--fail-on", "deny", "-o", "json"];
+        let said = desk.check(ADMIN, tag, &[&flags[..], more].concat());
+        let report: Value =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+        let image = &report["images"][0];
+        let word = |field: &str| image[field].as_str().unwrap().to_owned();
+        (word("verdict"), word("decision") == "deny")
+    };
+    let mirrors = ["--crio-registries", "registries.conf"];
+    let (fails, cannot_tell) = (("fails".to_owned(), true), ("cannot_tell".to_owned(), false));
+    let works = ("works".to_owned(), false);
+    assert_eq!(said("9", &[]), fails, "both runtimes ask the registry itself");
+    assert_eq!(said("9", &mirrors), cannot_tell);
+    assert_eq!(said("2", &mirrors), cannot_tell, "only the mirror of one runtime has it");
+    assert_eq!(said("1", &mirrors), works, "the registry itself has it");
+    // Where all nodes are CRI-O's, its mirrors are theirs.
+    admin.run(&["delete", "node", "node-a"]).ok().unwrap();
+    assert_eq!(said("9", &mirrors), fails);
+    assert_eq!(said("2", &mirrors), works);
+}
