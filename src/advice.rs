@@ -108,6 +108,8 @@ kinds! {
     KeepsRunning = "keeps_running";
     /// A tag that means different images, or may: the digest to pin.
     MutableTag = "mutable_tag";
+    /// The digest that pods to come run, where others run another one under the same tag.
+    DigestDrift = "digest_drift";
 }
 
 impl AdviceKind {

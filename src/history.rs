@@ -28,7 +28,7 @@ pub use related::{
     Remade, ServiceState,
 };
 pub use report::{
-    CauseLine, FailurePattern, ForecastBasis, NamedCount, NodePulls, PullForecast, PullSummary,
-    RegistryReport, RememberedLine, Report, ReportTarget, Scope, Spread, TagLine, WorkloadLine,
-    how_long_ago,
+    CauseLine, DigestUser, FailurePattern, ForecastBasis, NamedCount, NodePulls, PullForecast,
+    PullSummary, RegistryReport, RememberedLine, Report, ReportTarget, RunningDigest, Scope,
+    Spread, TagLine, WorkloadLine, how_long_ago,
 };

@@ -1,12 +1,14 @@
 //! Every sentence for people: what a line at `kubectl` says, how long it may be, and what is cut.
 
 mod cause;
+mod drift;
 mod limits;
 mod line;
 mod observed;
 mod stats;
 
 pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
+pub use drift::{DigestDrift, drift_sentences, start_sentences};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
 pub use line::{Finding, MAX_HEAD, lines};
 pub use observed::{as_sentence, containers, observed, observed_at_large};

@@ -10,6 +10,7 @@ mod blind;
 mod cause;
 mod content;
 mod escapes;
+mod known_manifest;
 mod outcome;
 mod runtime;
 mod verdict;
@@ -21,6 +22,7 @@ pub use assess::{
 pub use blind::{BlindReason, BlindSpot, realm_to_list};
 pub use cause::Cause;
 pub use escapes::{NodeLogin, Vouch, Vouches};
+pub use known_manifest::{KnownManifest, same_image};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     Purpose, REFUSALS_APART, Step, TagList, TlsFault,

@@ -22,6 +22,7 @@ mod session;
 mod errors;
 mod hints;
 mod hosts;
+mod known_manifests;
 mod lifetime;
 mod limits;
 mod link;
@@ -69,10 +70,11 @@ pub use options::{
 pub use resolver::NameResolver;
 
 use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
-use crate::image::ImageReference;
+use crate::image::{Digest, ImageReference};
 use crate::node_config::RegistryHosts;
 use crate::pull::{
-    BlindReason, BlindSpot, Lookup, LookupRequest, MirrorFiles, Outcome, REFUSALS_APART, TagList,
+    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome,
+    REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
@@ -352,6 +354,10 @@ impl ManifestSource for RegistryClient {
     fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
         let files = self.hosts.load().files_for(image.host(), image.repository());
         files.map(|(of, routes)| MirrorFiles { of, routes })
+    }
+
+    fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
+        self.lookups.contents.known(image.host(), digest)
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

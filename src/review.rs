@@ -7,6 +7,7 @@ mod webhook;
 mod advise;
 mod confirm;
 mod context;
+mod drift;
 mod dry_run;
 mod audit;
 mod blindness;
@@ -16,6 +17,7 @@ mod mutate;
 mod node_login;
 mod probe;
 mod recall;
+mod restart;
 mod source;
 mod unproven;
 mod visibility;
@@ -31,15 +33,16 @@ use jiff::Timestamp;
 use crate::advice::Advice;
 use crate::history::History;
 use crate::image::{ImageReference, ReferenceError};
-use crate::message::{FailureStats, Finding, NodesFailing};
+use crate::message::{DigestDrift, FailureStats, Finding, NodesFailing};
 use crate::policy::{Decision, PullgatePolicy, Ruling};
 use crate::pull::{Assessment, Attempt, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
-pub use audit::{ImageUse, audit_pace, look_again, still_there};
+pub use audit::{FoundAgain, ImageUse, audit_pace, look_again, still_there};
 pub use blindness::BlindnessTold;
 use context::{FRESH, ResolvedName, ReviewContext};
+pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};
 pub use event::{EventQueue, EventRequest, WorkloadEvent};
 use gather::Reading;
 pub use gather::{PodSecrets, SecretsOrigin};
@@ -137,6 +140,8 @@ pub struct ImageReview {
     pub picture: Option<FailureStats>,
     /// Of an image that can be pulled: that nodes fail to reach its registry.
     pub nodes_failing: Option<NodesFailing>,
+    /// Of an image that can be pulled: that pods run another digest of its tag.
+    pub drift: Option<DigestDrift>,
 }
 
 impl ImageReview {
@@ -164,6 +169,7 @@ impl Review {
             seen_here: image.seen_here,
             picture: image.picture,
             nodes_failing: image.nodes_failing,
+            drift: image.drift,
         }
     }
 }

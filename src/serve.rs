@@ -6,6 +6,7 @@
 mod audit;
 mod blind;
 mod callers;
+mod drift;
 mod expiries;
 mod failing;
 mod findings;

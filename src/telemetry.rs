@@ -9,8 +9,8 @@ mod otlp;
 
 pub use logging::{LogFormat, LogLevel, init};
 pub use metrics::{
-    ApiCall, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers, Rejection,
-    SecretEnd,
+    ApiCall, DriftAgainst, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers,
+    Rejection, SecretEnd,
 };
 pub use otlp::{METRICS_EVERY, Otlp, OtlpError};
 pub(crate) use otlp::{lookup_span, review_span};

@@ -14,6 +14,6 @@ mod sessions;
 mod source;
 
 pub use explanation::Explanation;
-pub use overview::{Looked, Lost, LostImage, Overview};
+pub use overview::{Looked, Lost, LostImage, MovedTag, Overview};
 pub use routes::web_router;
 pub use source::{Asked, NotFound, PageSource, SignInRefused, View};

@@ -147,6 +147,21 @@ impl Advice {
         Self::new(AdviceKind::MutableTag, digest.as_str(), message)
     }
 
+    /// What every pod to come runs, since each start asks the registry.
+    pub fn next_start_differs(now: &Digest) -> Self {
+        Self::new(
+            AdviceKind::DigestDrift,
+            now.as_str(),
+            format!("new pods pull what it has now, `@{now}`"),
+        )
+    }
+
+    /// What pods to come run on nodes that do not have the tag yet.
+    pub fn some_nodes_differ(now: &Digest) -> Self {
+        let message = format!("nodes without the tag pull `@{now}`, others run what they have");
+        Self::new(AdviceKind::DigestDrift, now.as_str(), message)
+    }
+
     /// A tag that moves, and nodes that do not look again.
     pub fn tag_moves(digest: &Digest) -> Self {
         let message = format!("with IfNotPresent nodes keep older images: pin `@{digest}`");

@@ -5,6 +5,8 @@ use super::{
     ObjectRef, PodVerdicts, PullForecast, ReportTarget, SeenPod, Timestamp, Visibility,
     VisibleHistory,
 };
+use crate::history::RunningDigest;
+use crate::image::Digest;
 
 impl HealthSource for Cluster {
     fn freshness(&self) -> Freshness {
@@ -95,6 +97,18 @@ impl HealthSource for Cluster {
 
     fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {
         self.memory.lock().index.score_mut().remember(given, now);
+    }
+
+    fn other_digests(
+        &self,
+        image: &ImageReference,
+        visibility: &Visibility,
+        than: Option<&Digest>,
+    ) -> Vec<RunningDigest> {
+        let freshness = self.freshness();
+        let mut memory = self.memory.lock();
+        memory.index.set_freshness(freshness);
+        memory.index.other_digests(image, visibility, than)
     }
 
     fn running_pods(&self, workload: &ObjectRef) -> u32 {

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::Cluster;
-use crate::history::{FailingImage, HealthIndex, KnownImage, RegistryReport, Scope, Visibility};
+use crate::history::{
+    FailingImage, HealthIndex, KnownImage, RegistryReport, RunningDigest, Scope, Visibility,
+};
 use crate::image::ImageReference;
 
 impl Cluster {
@@ -46,6 +48,15 @@ impl Cluster {
         most: usize,
     ) -> (Vec<KnownImage>, usize) {
         self.index(|index| index.images_named(words, visibility, most))
+    }
+
+    /// The digests that pods run under this name now.
+    pub fn running_digests(
+        &self,
+        image: &ImageReference,
+        visibility: &Visibility,
+    ) -> Vec<RunningDigest> {
+        self.index(|index| index.running_digests(image, visibility))
     }
 
     /// The images that pods of a workload (kind, namespace, name) have or want.

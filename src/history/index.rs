@@ -6,6 +6,7 @@
 //! shares it guards it.
 
 mod apply;
+mod digests;
 mod events;
 mod failing;
 mod gone;

@@ -51,6 +51,8 @@ pub struct Report {
     pub remembered: Vec<RememberedLine>,
     /// Question 2: how it fails.
     pub failures: FailurePattern,
+    /// What pods run under this name now: a digest each, those of the most pods first. Of one image alone.
+    pub digests: Vec<RunningDigest>,
     /// Question 3: other tags and digests of the repository, the most recently started first.
     pub tags: Vec<TagLine>,
     /// The most recently started other tag that runs without any failure.
@@ -76,6 +78,7 @@ impl Report {
             scope: Scope::default(),
             remembered: Vec::new(),
             failures: FailurePattern::default(),
+            digests: Vec::new(),
             tags: Vec::new(),
             last_good: None,
             last_success: None,
@@ -142,6 +145,40 @@ pub enum ForecastBasis {
     Repository,
     /// Those from its registry, by their sizes and its own.
     Registry,
+}
+
+/// A digest that pods run under one name, as their nodes say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunningDigest {
+    /// The digest.
+    pub digest: String,
+    /// Pods that run it.
+    pub pods: u32,
+    /// Those of them that ask the registry at every start (`Always`).
+    pub always: u32,
+    /// When the container of them was started that runs longest.
+    pub since: Timestamp,
+    /// Their nodes.
+    pub nodes: Vec<String>,
+    /// How many more there are.
+    pub more_nodes: usize,
+    /// The workloads, those with the most pods first.
+    pub workloads: Vec<DigestUser>,
+    /// How many more there are.
+    pub more_workloads: usize,
+}
+
+/// A workload that runs a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DigestUser {
+    /// `Deployment`, `StatefulSet`, …, or `Pod` for one that nobody owns.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its pods that run the digest.
+    pub pods: u32,
 }
 
 /// How far something is spread.

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use super::cause::{escape_list, sentence, tls_words};
+use super::drift::DigestDrift;
 use super::limits::MAX_WARNING;
 use super::stats::{FailureStats, NodesFailing};
 use crate::advice::{Advice, AdviceKind};
@@ -61,6 +62,8 @@ pub struct Finding<'a> {
     pub picture: Option<FailureStats>,
     /// Of an image that can be pulled: that nodes fail to reach its registry.
     pub nodes_failing: Option<NodesFailing>,
+    /// Of an image that can be pulled: that pods run another digest of its tag.
+    pub drift: Option<DigestDrift>,
 }
 
 /// A part of a line behind its head. Parts of lower rank are left out first.
@@ -110,6 +113,9 @@ impl Finding<'_> {
             }
             if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
                 return "can be pulled now, but not for long".to_owned();
+            }
+            if let Some(drift) = self.drift {
+                return drift.words();
             }
             let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
             let words = if moves { TAG_MOVES } else { "nothing is known against it" };

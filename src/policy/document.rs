@@ -334,6 +334,9 @@ pub struct AdviceSettings {
     /// `pullgate check` notes them and admission does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutable_tags: Option<bool>,
+    /// Whether is noted that pods of the same workload or namespace run another digest of a tag than the
+    /// registry has, where the pods to come would pull it. It is told to whoever may list these pods.
+    pub digest_drift: bool,
     /// Whether an Event on the owning workload gives the long form.
     pub events: bool,
 }
@@ -346,6 +349,7 @@ impl Default for AdviceSettings {
             pull_secrets: true,
             list_secrets: false,
             mutable_tags: None,
+            digest_drift: true,
             events: false,
         }
     }

@@ -171,6 +171,12 @@ impl PullgatePolicy {
         advice.enabled && advice.mutable_tags.unwrap_or(false)
     }
 
+    /// Whether is noted that pods run another digest of a tag than the registry has.
+    pub fn notes_drift(&self) -> bool {
+        let advice = &self.spec.advice;
+        advice.enabled && advice.digest_drift
+    }
+
     /// Whether this image is never looked up.
     pub fn skips(&self, reference: &ImageReference) -> bool {
         self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))

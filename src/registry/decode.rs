@@ -143,6 +143,38 @@ pub fn platforms(body: &[u8]) -> Result<Content, Fault> {
 }
 
 #[derive(Deserialize)]
+struct RawMembers {
+    manifests: Vec<RawMember>,
+}
+
+#[derive(Deserialize)]
+struct RawMember {
+    #[serde(default, rename = "mediaType")]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    platform: Option<RawPlatform>,
+}
+
+/// The manifests of an index, attestations left out; nothing if not all of them can be named, as where
+/// an index holds another one.
+pub(super) fn members(body: &[u8]) -> Option<Vec<Digest>> {
+    let raw: RawMembers = object(body)?;
+    let is_attestation = |member: &RawMember| {
+        let word = |text: &Option<String>| text.as_deref() == Some("unknown");
+        let platform = member.platform.as_ref();
+        platform.is_some_and(|one| word(&one.os) && word(&one.architecture))
+    };
+    let images = raw.manifests.iter().filter(|member| !is_attestation(member));
+    images
+        .map(|member| match media_kind(&member.media_type) {
+            Some(MediaKind::Index) => None,
+            _ => Digest::parse(&member.digest).ok(),
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
 struct RawManifest {
     config: RawDescriptor,
 }
@@ -204,4 +236,30 @@ pub(super) fn excerpt(said: &[u8]) -> String {
     const MOST: usize = 200;
     let start = said.get(..MOST * 4).unwrap_or(said);
     crate::text::escaped(&String::from_utf8_lossy(start), MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_an_index_are_its_images() {
+        let digest = |letter: &str| format!("sha256:{}", letter.repeat(64));
+        let index = |entries: &str| format!("{{\"manifests\": [{entries}]}}");
+        let image =
+            format!("{{\"digest\": \"{}\", \"platform\": {{\"os\": \"linux\"}}}}", digest("a"));
+        let attested = format!(
+            "{image}, {{\"digest\": \"{}\", \"platform\": {{\"os\": \"unknown\", \"architecture\": \"unknown\"}}}}",
+            digest("b")
+        );
+        let found = members(index(&attested).as_bytes()).unwrap();
+        assert_eq!(found, [Digest::parse(&digest("a")).unwrap()]);
+        let nested = format!(
+            "{image}, {{\"mediaType\": \"application/vnd.oci.image.index.v1+json\", \"digest\": \"{}\"}}",
+            digest("c")
+        );
+        for whole_is_not_known in [nested, "{\"digest\": \"x\"}".to_owned()] {
+            assert_eq!(members(index(&whole_is_not_known).as_bytes()), None);
+        }
+    }
 }

@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::decode::{self, ConfigLink};
+use super::known_manifests::KnownManifests;
 use super::lifetime::lifetime;
 use super::metrics::Kind;
 use super::options::{CacheLimits, StepLimits};
 use super::session::{Reply, Session, origin};
 use crate::credential::CredentialIdentity;
 use crate::image::Digest;
-use crate::pull::{Content, Detail, Found, MediaKind, Outcome};
+use crate::pull::{Content, Detail, Found, KnownManifest, MediaKind, Outcome};
 
 /// What containerd accepts, in its order. Fewer types would turn an index into a 404.
 const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
@@ -44,6 +45,8 @@ pub(super) struct Contents {
     failed: Cache<(ContentKey, CredentialIdentity), Failure>,
     /// Tags whose content was read, as numbers: what they mean now is most likely kept.
     read: Cache<u64, ()>,
+    /// What digests are, whether or not their content is kept.
+    known: KnownManifests,
     hasher: RandomState,
     limits: CacheLimits,
     manifest_bytes: usize,
@@ -71,6 +74,7 @@ impl Contents {
                 .time_to_live(FAILURES_FORGOTTEN_AFTER)
                 .build(),
             read: Cache::new(MAX_READ),
+            known: KnownManifests::default(),
             hasher: RandomState::new(),
             limits: cache.clone(),
             manifest_bytes: limits.manifest_bytes,
@@ -101,6 +105,29 @@ impl Contents {
             self.kept.insert(key, content.clone()).await;
         }
         content
+    }
+
+    /// What a digest of this registry is known to be.
+    pub(super) fn known(&self, registry: &str, digest: &Digest) -> Option<KnownManifest> {
+        self.known.get(registry, digest)
+    }
+
+    /// Notes that a digest is of this kind.
+    fn note_kind(&self, session: &Session<'_>, found: &Found) {
+        let Some(digest) = &found.digest else { return };
+        let known = match found.media {
+            MediaKind::Manifest => KnownManifest::Single,
+            MediaKind::Index => KnownManifest::Index(None),
+            MediaKind::Schema1 | MediaKind::Other => return,
+        };
+        self.known.note(session.registry, digest, known);
+    }
+
+    /// Notes which manifests the index with this digest holds.
+    fn note_index(&self, session: &Session<'_>, digest: &Digest, body: &[u8]) {
+        if let Some(members) = decode::members(body) {
+            self.known.note(session.registry, digest, KnownManifest::Index(Some(members.into())));
+        }
     }
 
     /// The content by `read`, unless the same failed lately. What is there stays there while its
@@ -175,6 +202,7 @@ async fn find(
     match reply.answer.status {
         StatusCode::OK => {
             if let Some(found) = announced(&reply, wanted)? {
+                kept.note_kind(session, &found);
                 return deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists);
             }
         }
@@ -240,6 +268,7 @@ async fn read(
     let content = match media {
         MediaKind::Index => {
             let content = decode::platforms(&body).map_err(Outcome::Malformed)?;
+            kept.note_index(session, &digest, &body);
             kept.keep(key, content).await
         }
         MediaKind::Manifest if wanted.detail >= Detail::Config => {
@@ -252,7 +281,9 @@ async fn read(
         }
         _ => Content::Unread,
     };
-    Ok(Found { digest: Some(digest), media, content })
+    let found = Found { digest: Some(digest), media, content };
+    kept.note_kind(session, &found);
+    Ok(found)
 }
 
 /// Brings what the detail asks for beyond presence.
@@ -306,6 +337,7 @@ async fn fetch(
     let key = content_key(session, digest);
     if media == MediaKind::Index {
         let content = decode::platforms(&body).map_err(Outcome::Malformed)?;
+        kept.note_index(session, digest, &body);
         return Ok(kept.keep(key, content).await);
     }
     follow_config(session, &body, key, kept).await

@@ -3,6 +3,7 @@
 //! Proving shares the review's deadline; kinds are tried side by side, within each the best
 //! candidate first, and what is not proven in time is left out.
 
+mod drift;
 mod related;
 mod proof;
 mod secrets;
@@ -21,6 +22,7 @@ use crate::policy::{AdviceSettings, Reason};
 use crate::pull::{Cause, Content, Outcome, Verdict};
 use proof::Whose;
 
+pub(super) use drift::note_digest_drift;
 pub(super) use related::note_mutable_tag;
 
 /// What every kind of advice about one image starts from.

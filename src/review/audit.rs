@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::probe::{Alone, AskedWith, ProbeResult, bare_pod};
 use super::{ResolvedName, ReviewRequest, Sources};
-use crate::image::ImageReference;
+use crate::image::{Digest, ImageReference};
 use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Runtime, is_about_access};
 use crate::user::UserInfo;
@@ -65,6 +65,18 @@ impl ImageUse {
     }
 }
 
+/// What a look came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundAgain {
+    /// Whether it could be pulled.
+    pub result: ProbeResult,
+    /// Whether what would be pulled could not run on some node.
+    pub unfit: bool,
+    /// The digest that would be pulled, and what the name that was asked for means to nodes; of a tag
+    /// that can be pulled.
+    pub digest: Option<(ImageReference, Digest)>,
+}
+
 /// Looks once; nothing if the policy leaves the image alone.
 pub async fn still_there(
     sources: Sources<'_>,
@@ -73,13 +85,13 @@ pub async fn still_there(
     used: &ImageUse,
     now: Timestamp,
     deadline: Instant,
-) -> Option<ProbeResult> {
+) -> Option<FoundAgain> {
     let nodes = sources.cluster.nodes();
     let nodes = nodes.as_deref().map(Vec::as_slice);
-    look_again(sources, policy, runtime, used, nodes, now, deadline).await.map(|found| found.0)
+    look_again(sources, policy, runtime, used, nodes, now, deadline).await
 }
 
-/// The same among these nodes, with whether what would be pulled could not run there.
+/// The same among these nodes.
 pub async fn look_again(
     sources: Sources<'_>,
     policy: &PullgatePolicy,
@@ -88,7 +100,7 @@ pub async fn look_again(
     nodes: Option<&[Node]>,
     now: Timestamp,
     deadline: Instant,
-) -> Option<(ProbeResult, bool)> {
+) -> Option<FoundAgain> {
     let (pod, nobody) = (used.pod(), UserInfo::default());
     let request = ReviewRequest {
         workload: &pod,
@@ -123,7 +135,12 @@ pub async fn look_again(
         }
         result => result,
     };
-    Some((result, unfit))
+    let asked = meant.filter(|asked| result == ProbeResult::Pullable && asked.digest().is_none());
+    let digest = asked.zip(probed.assessment.digest);
+    // What a short name means elsewhere a node may know otherwise.
+    let digest = digest.filter(|_| elsewhere.is_none());
+    let digest = digest.map(|(asked, digest)| (asked.into_owned(), digest));
+    Some(FoundAgain { result, unfit, digest })
 }
 
 /// How long to wait between two images of one registry, so that all of them are looked at within

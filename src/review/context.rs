@@ -142,6 +142,7 @@ impl ReviewContext<'_> {
             seen_here: false,
             picture: None,
             nodes_failing: None,
+            drift: None,
         };
         // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
         if elsewhere.is_some() {
@@ -166,8 +167,11 @@ impl ReviewContext<'_> {
         if advise::is_note_due(context, &review) {
             Box::pin(advise::note_nodes_failing(context, &mut review, shown.clone())).await;
         }
+        if context.subject.policy.notes_drift() && review.nodes_failing.is_none() {
+            Box::pin(advise::note_digest_drift(context, &mut review, shown.clone())).await;
+        }
         let notes_tags = context.subject.policy.notes_mutable_tags();
-        if notes_tags && review.nodes_failing.is_none() {
+        if notes_tags && review.nodes_failing.is_none() && review.drift.is_none() {
             Box::pin(advise::note_mutable_tag(context, &mut review, shown)).await;
         }
         review
@@ -465,7 +469,7 @@ impl ReviewContext<'_> {
 }
 
 /// Whether a node's own list names this image.
-fn is_listed(node: &Node, wanted: &str) -> bool {
+pub(super) fn is_listed(node: &Node, wanted: &str) -> bool {
     node.images.iter().any(|name| **name == *wanted)
 }
 

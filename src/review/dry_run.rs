@@ -7,8 +7,10 @@ use futures::future::BoxFuture;
 
 use super::ManifestSource;
 use crate::credential::{Credential, Expiry};
-use crate::image::ImageReference;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
+use crate::image::{Digest, ImageReference};
+use crate::pull::{
+    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+};
 
 /// Registries, asked without reading manifests where each costs a pull.
 pub(super) struct Unmetered<'a>(pub(super) &'a dyn ManifestSource);
@@ -45,6 +47,10 @@ impl ManifestSource for Unmetered<'_> {
 
     fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
         self.0.certificate_end(image)
+    }
+
+    fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
+        self.0.known_manifest(image, digest)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use crate::credential::{Credential, Expiry, PullSecret};
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
-    PullForecast, RegistryService, ReportTarget, Visibility, VisibleHistory,
+    PullForecast, RegistryService, ReportTarget, RunningDigest, Visibility, VisibleHistory,
 };
-use crate::image::ImageReference;
-use crate::pull::{BlindReason, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
+use crate::image::{Digest, ImageReference};
+use crate::pull::{
+    BlindReason, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
@@ -44,6 +46,11 @@ pub trait ManifestSource: Send + Sync {
 
     /// Which runtime's mirror files were handed over; nothing where none were.
     fn mirror_files(&self, _image: &ImageReference) -> Option<MirrorFiles> {
+        None
+    }
+
+    /// What a digest of this image's registry is known to be by earlier answers. Nobody is asked.
+    fn known_manifest(&self, _image: &ImageReference, _digest: &Digest) -> Option<KnownManifest> {
         None
     }
 
@@ -293,6 +300,17 @@ pub trait HealthSource: Send + Sync {
     /// Remembers what was said about a new pod, to be compared with what its nodes do. Never
     /// waits; whoever keeps no score forgets it.
     fn remember(&self, _given: PodVerdicts<'_>, _now: Timestamp) {}
+
+    /// The digests that pods run under this tag, in namespaces that the user may see, without the one
+    /// that is named. Never waits.
+    fn other_digests(
+        &self,
+        _image: &ImageReference,
+        _visibility: &Visibility,
+        _than: Option<&Digest>,
+    ) -> Vec<RunningDigest> {
+        Vec::new()
+    }
 
     /// How many pods of this workload run, of whichever revision; 0 if that is not known. Never
     /// waits.

@@ -11,7 +11,7 @@ use super::unproven::Unproven;
 use super::{
     AccessSource, BlindnessTold, ClusterSource, EventQueue, EventRequest, HealthSource,
     ManifestSource, NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, blindness,
-    confirm, mutate, recall,
+    confirm, mutate, recall, restart,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::{Freshness, ReportTarget};
@@ -197,7 +197,16 @@ impl Reviewer {
         let answer = match self.to_judge(endpoint, &request, &policy) {
             Err(skip) => {
                 record.skipped = Some(skip);
-                Answer::default()
+                let restarts = skip == Skip::Unchanged && endpoint == Endpoint::Validate;
+                let workload = restarts.then(|| restarted(&request, &policy)).flatten();
+                let warnings = match workload {
+                    Some(workload) => {
+                        let subject = self.request(&workload, &request, &policy, (now, deadline));
+                        Box::pin(restart::notes(given, subject)).await
+                    }
+                    None => Vec::new(),
+                };
+                Answer { warnings, ..Answer::default() }
             }
             Ok((workload, mutations)) => {
                 record.name = workload.object.name.to_string();
@@ -350,6 +359,13 @@ fn asked_to_recall(
     let workload = place_of(request, policy)?.read(object).ok()?;
     let asked = recall::question(&workload)?;
     Some((workload, asked))
+}
+
+/// The workload whose pods are made anew as they are, if it is to be noted what they will run.
+fn restarted(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<Workload> {
+    let wanted = policy.notes_drift() && restart::is_restart(request);
+    let object = request.object.filter(|_| wanted)?;
+    place_of(request, policy)?.read(object).ok()
 }
 
 /// How a workload that is being changed replaces its pods.

@@ -12,10 +12,13 @@ use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::drift::{self, DriftSeen, DriftTally};
 use super::findings::Findings;
 use crate::cluster::Cluster;
 use crate::pull::Cause;
-use crate::review::{ImageUse, ProbeResult, Reviewer, audit_pace, still_there};
+use crate::review::{
+    Compared, ImageUse, ProbeResult, Reviewer, audit_pace, compare_use, still_there,
+};
 use crate::telemetry::Metrics;
 
 /// Registries that are audited at the same time; those beyond wait until one is in use no more.
@@ -117,9 +120,11 @@ impl Audit {
     /// One registry, pass after pass, until no image of it is in use; then its name.
     async fn registry(&self, registry: Box<str>) -> Box<str> {
         let mut tally = Tally::new(&self.metrics, &registry);
+        let mut drifts = DriftTally::new(&self.metrics, &registry);
         loop {
             let images = self.images(&registry);
             tally.keep(&images);
+            drifts.keep(&images);
             self.findings.keep(&registry, |namespace, image| {
                 let mut uses = images.get(image).into_iter().flat_map(|uses| &uses.pods);
                 uses.any(|used| &*used.namespace == namespace)
@@ -134,14 +139,26 @@ impl Audit {
             for (image, uses) in &images {
                 let (began, _) = clock();
                 let found = self.image(&registry, image, uses).await;
-                if let Some((found, namespace)) = found {
-                    let news = tally.note(image, found, uses.loaded(), uses.rest());
-                    if let Some(news) = news.filter(|_| logged < LOGGED) {
+                if uses.rest() {
+                    drifts.compare(image, Some(false), false);
+                } else {
+                    let among = drift::among_pods(&self.cluster, &*self.reviewer.registry, image);
+                    let compared = found.as_ref().and_then(|found| found.drift.differs());
+                    let is_new = drifts.compare(image, compared, among);
+                    let told = found.as_ref().filter(|_| is_new && logged < LOGGED);
+                    if told.is_some_and(|found| found.drift.tell(image)) {
                         logged += 1;
-                        news.tell(image, namespace, uses.rest());
                     }
                 }
-                let throttled = found.is_some_and(|(f, _)| f.cause() == Some(Cause::RateLimited));
+                if let Some(found) = &found {
+                    let news = tally.note(image, found.result, uses.loaded(), uses.rest());
+                    if let Some(news) = news.filter(|_| logged < LOGGED) {
+                        logged += 1;
+                        news.tell(image, found.namespace, uses.rest());
+                    }
+                }
+                let cause = found.and_then(|found| found.result.cause());
+                let throttled = cause == Some(Cause::RateLimited);
                 let pause = if throttled { pace.max(THROTTLED) } else { pace };
                 tokio::time::sleep(jittered(pause).saturating_sub(began.elapsed())).await;
             }
@@ -149,14 +166,9 @@ impl Audit {
         registry
     }
 
-    /// The worst that any pod's use of an image gets, else any template's, and in which namespace.
-    async fn image<'u>(
-        &self,
-        registry: &str,
-        image: &str,
-        uses: &'u Uses,
-    ) -> Option<(ProbeResult, &'u str)> {
-        let mut worst: BTreeMap<&str, (ProbeResult, bool)> = BTreeMap::new();
+    /// The worst that any pod's use of an image gets, else any template's.
+    async fn image<'u>(&self, registry: &str, image: &str, uses: &'u Uses) -> Option<Worst<'u>> {
+        let mut worst: BTreeMap<&str, (ProbeResult, bool, Compared)> = BTreeMap::new();
         let told = if uses.rest() { &uses.templates } else { &uses.pods };
         for used in told.iter().take(USES) {
             let (began, now) = clock();
@@ -166,17 +178,34 @@ impl Audit {
             let look = still_there(sources, &policy, runtime, used, now, began + LOOK);
             let Ok(Some(found)) = tokio::time::timeout(LOOK, look).await else { continue };
             self.metrics.audited();
-            let here = worst.entry(&used.namespace).or_insert((found, used.loaded));
+            let drift = compare_use(sources, used, &found);
+            let found = found.result;
+            let first = (found, used.loaded, Compared::Not);
+            let here = worst.entry(&used.namespace).or_insert(first);
             here.0 = here.0.max(found);
+            here.2.add(drift);
         }
         let (_, now) = clock();
         // Who may list pods may not know of templates: of these nothing goes to reports and the page.
-        for (namespace, (found, loaded)) in worst.iter().filter(|_| !uses.rest()) {
-            self.findings.note((registry, namespace, image), *found, *loaded, now);
+        for (namespace, (found, loaded, drift)) in worst.iter().filter(|_| !uses.rest()) {
+            let (place, found) = ((registry, *namespace, image), (*found, *loaded));
+            self.findings.note(place, found, drift.clone(), now);
         }
-        let worst = worst.into_iter().max_by_key(|(_, (found, _))| *found);
-        worst.map(|(namespace, (found, _))| (found, namespace))
+        let mut drift = DriftSeen::default();
+        for (namespace, (.., compared)) in &worst {
+            drift.add(namespace, compared);
+        }
+        let worst = worst.into_iter().max_by_key(|(_, (found, ..))| *found);
+        worst.map(|(namespace, (result, ..))| Worst { result, namespace, drift })
     }
+}
+
+/// The worst that any use of an image comes to, and in which namespace.
+struct Worst<'u> {
+    result: ProbeResult,
+    namespace: &'u str,
+    /// What pods run otherwise, in whichever namespace.
+    drift: DriftSeen<'u>,
 }
 
 /// The ways in which an image is used.

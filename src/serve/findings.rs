@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::image::ImageReference;
-use crate::review::ProbeResult;
+use crate::review::{Compared, Drift, ProbeResult};
 
 /// What was last found of an image in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) struct Finding {
     pub(super) loaded: bool,
     /// Since when it is found to be so.
     pub(super) at: Timestamp,
+    /// Pods there that run another image than the registry has now, and since when that is known.
+    pub(super) drift: Option<(Drift, Timestamp)>,
 }
 
 /// A namespace, an image that is in use there, and what was found of it.
@@ -64,17 +66,28 @@ impl Findings {
     pub(super) fn note(
         &self,
         (registry, namespace, image): (&str, &str, &str),
-        found: ProbeResult,
-        loaded: bool,
+        (found, loaded): (ProbeResult, bool),
+        drift: Compared,
         at: Timestamp,
     ) {
         let mut all = self.lock();
-        let new = Finding { registry: registry.into(), found, loaded, at };
+        let mut new = Finding { registry: registry.into(), found, loaded, at, drift: None };
         let images = all.images.entry(namespace.into()).or_default();
+        let before = images.get(image).and_then(|old| old.drift.as_ref());
+        new.drift = match (drift, before) {
+            (Compared::Not, before) => before.cloned(),
+            (Compared::Alike, _) => None,
+            (Compared::Differs(drift), Some((old, since))) if old.now == drift.now => {
+                Some((drift, *since))
+            }
+            (Compared::Differs(drift), _) => Some((drift, at)),
+        };
         let same = images.get(image).is_some_and(|old| {
             (&old.registry, old.found, old.loaded) == (&new.registry, new.found, new.loaded)
         });
-        if !same {
+        if same && let Some(old) = images.get_mut(image) {
+            old.drift = new.drift;
+        } else {
             images.insert(image.into(), new);
             if all.reported {
                 all.changed.insert(namespace.into());
@@ -170,14 +183,24 @@ mod tests {
     #[test]
     fn a_finding_is_as_old_as_its_first_look() {
         let findings = Findings::new(true);
-        findings.note(("r.io", "shop", "r.io/a:1"), LOST, false, at(10));
+        findings.note(("r.io", "shop", "r.io/a:1"), (LOST, false), Compared::Not, at(10));
         assert!(findings.all(|_| true).is_none(), "who does not look knows nothing");
         findings.begin();
-        findings.note(("r.io", "shop", "r.io/a:1"), LOST, false, at(20));
-        findings.note(("r.io", "till", "r.io/a:1"), ProbeResult::Pullable, false, at(20));
+        findings.note(("r.io", "shop", "r.io/a:1"), (LOST, false), Compared::Not, at(20));
+        findings.note(
+            ("r.io", "till", "r.io/a:1"),
+            (ProbeResult::Pullable, false),
+            Compared::Not,
+            at(20),
+        );
         let shop = findings.all(|namespace| namespace == "shop").unwrap();
         assert_eq!((shop.len(), shop[0].2.at), (1, at(10)));
-        findings.note(("r.io", "shop", "r.io/a:1"), ProbeResult::Pullable, false, at(30));
+        findings.note(
+            ("r.io", "shop", "r.io/a:1"),
+            (ProbeResult::Pullable, false),
+            Compared::Not,
+            at(30),
+        );
         assert_eq!(findings.all(|_| true).unwrap()[0].2.at, at(30));
         let changed = findings.changed(9);
         assert_eq!((changed.len(), findings.changed(9).len()), (2, 0));

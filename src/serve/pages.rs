@@ -20,8 +20,8 @@ use crate::pull::Verdict;
 use crate::review::{AccessSource as _, HealthSource as _, ProbeResult};
 use crate::user::UserInfo;
 use crate::web::{
-    Asked, Explanation, Looked, Lost, LostImage, NotFound, Overview, PageSource, SignInRefused,
-    View,
+    Asked, Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource,
+    SignInRefused, View,
 };
 
 /// Images that fail, and images that are lost, on one page.
@@ -75,6 +75,10 @@ impl ServePages {
         let mut looked = Looked { of: in_use.len(), ..Looked::default() };
         let (mut known, mut unclear) = (HashSet::new(), HashSet::new());
         for (namespace, image, finding) in found {
+            if let Some((drift, since)) = finding.drift {
+                let (image, namespace) = (image.clone(), namespace.clone());
+                looked.moved.push(MovedTag { image, namespace, pods: drift.pods, since });
+            }
             match finding.found {
                 ProbeResult::Pullable => {}
                 ProbeResult::Unclear(_) => _ = unclear.insert(image.clone()),
@@ -93,6 +97,7 @@ impl ServePages {
         looked
             .images
             .sort_by(|a, b| (a.loaded, b.since, &a.image).cmp(&(b.loaded, a.since, &b.image)));
+        looked.moved.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.image.cmp(&b.image)));
         looked.more = looked.images.len().saturating_sub(MAX_ROWS);
         looked.images.truncate(MAX_ROWS);
         for lost in &mut looked.images {
@@ -171,14 +176,21 @@ impl ServePages {
         visibility: &Visibility,
     ) -> Vec<(&'static str, String)> {
         let found = self.findings.of_image(image, |namespace| visibility.includes(namespace));
-        let told = found.into_iter().map(|(namespace, finding)| {
+        let told = found.into_iter().flat_map(|(namespace, finding)| {
             let words = match finding.found {
                 ProbeResult::Pullable => "it could be pulled".to_owned(),
                 ProbeResult::Refused(cause) => sentence(cause, Verdict::Fails).to_owned(),
                 ProbeResult::Unclear(cause) => sentence(cause, Verdict::CannotTell).to_owned(),
             };
             let since = finding.at.strftime("%Y-%m-%d %H:%M UTC");
-            ("Looked at again", format!("as pods in {namespace} pull it, since {since}: {words}"))
+            let looked = format!("as pods in {namespace} pull it, since {since}: {words}");
+            let drift = finding.drift.map(|(drift, since)| {
+                let since = since.strftime("%Y-%m-%d %H:%M UTC");
+                let pods = drift.pods;
+                let run = if pods == 1 { "1 pod runs" } else { &format!("{pods} pods run") };
+                ("Drift", format!("{run} another digest in {namespace} than the registry has, known since {since}"))
+            });
+            std::iter::once(("Looked at again", looked)).chain(drift)
         });
         told.collect()
     }

@@ -108,7 +108,13 @@ mod tests {
     use crate::pull::Cause;
 
     fn finding(found: ProbeResult, loaded: bool) -> Finding {
-        Finding { registry: "r.example".into(), found, loaded, at: Timestamp::UNIX_EPOCH }
+        Finding {
+            registry: "r.example".into(),
+            found,
+            loaded,
+            at: Timestamp::UNIX_EPOCH,
+            drift: None,
+        }
     }
 
     #[test]

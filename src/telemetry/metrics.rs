@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use nodes::{FailingContainers, RegistryNumbers, SecretEnd};
-pub use words::{ApiCall, FailOpenReason, Refusal, Rejection};
+pub use words::{ApiCall, DriftAgainst, FailOpenReason, Refusal, Rejection};
 
 /// The most registries that appear as labels of one metric; the rest are `other`.
 const MAX_REGISTRIES: usize = 100;

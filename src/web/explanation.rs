@@ -8,6 +8,9 @@ use crate::history::{Report, Scope, TagLine};
 use crate::message::sentence;
 use crate::pull::Verdict;
 
+/// Nodes and workloads of one digest that are named.
+const MAX_NAMES: usize = 5;
+
 /// Everything that is known of one image or registry.
 #[derive(Debug, Clone)]
 pub struct Explanation {
@@ -64,7 +67,7 @@ impl Part<'_> {
             }
             @if report.freshness == "current" {
                 @if report.partial { p { "Only namespaces in which you may list pods are counted." } }
-                (self.scope()) (self.failures())
+                (self.scope()) (self.digests()) (self.failures())
                 @if !is_registry { (self.tags()) }
                 section {
                     (self.heading(1, &html! { @if is_registry { "Health" } @else { "Registry" } }))
@@ -123,6 +126,35 @@ impl Part<'_> {
         }
     }
 
+    fn digests(&self) -> Markup {
+        let digests = &self.explanation.report.digests;
+        if digests.is_empty() {
+            return html! {};
+        }
+        html! {
+            section {
+                (self.heading(1, &html! { "What pods run under this tag" }))
+                div .table { table {
+                    thead { tr {
+                        th scope="col" { "Digest" } th scope="col" .number { "Pods" }
+                        th scope="col" { "Of" } th scope="col" { "Nodes" }
+                        th scope="col" { "First started" }
+                    } }
+                    tbody { @for one in digests { tr {
+                        th scope="row" .name { (one.digest) }
+                        td .number { (one.pods) }
+                        td { @for user in one.workloads.iter().take(MAX_NAMES) {
+                            div { (workload(&user.kind, &user.namespace, &user.name)) } }
+                            (more(one.workloads.len(), one.more_workloads)) }
+                        td { @for node in one.nodes.iter().take(MAX_NAMES) { div { (node) } }
+                            (more(one.nodes.len(), one.more_nodes)) }
+                        td { (moment(one.since, self.now)) }
+                    } } }
+                } }
+            }
+        }
+    }
+
     fn failures(&self) -> Markup {
         let failures = &self.explanation.report.failures;
         html! {
@@ -171,6 +203,12 @@ impl Part<'_> {
             }
         }
     }
+}
+
+/// How many names are left out.
+fn more(names: usize, others: usize) -> Markup {
+    let left_out = names.saturating_sub(MAX_NAMES) + others;
+    html! { @if left_out > 0 { div { "and " (left_out) " more" } } }
 }
 
 /// How many containers are in which state.

@@ -13,6 +13,8 @@ use crate::pull::{Cause, Verdict};
 
 /// Workloads that are named beside an image.
 const MAX_WORKLOADS: usize = 5;
+/// Tags that have moved, on one page.
+const MAX_MOVED: usize = 100;
 
 /// The cluster at a glance, as far as somebody may see it.
 #[derive(Debug, Clone)]
@@ -56,6 +58,8 @@ pub struct Looked {
     pub images: Vec<LostImage>,
     /// How many more of these there are.
     pub more: usize,
+    /// Tags under which pods run another digest than the registry has now.
+    pub moved: Vec<MovedTag>,
     /// Images that were looked at.
     pub looked: usize,
     /// Of them, those of which it could not be found out.
@@ -66,6 +70,19 @@ pub struct Looked {
     pub goes_on: bool,
     /// When it ended, where it is not repeated by itself.
     pub ended: Option<Timestamp>,
+}
+
+/// A tag under which pods run another digest than the registry has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedTag {
+    /// As it is written.
+    pub image: Box<str>,
+    /// Where pods run it.
+    pub namespace: Box<str>,
+    /// Pods there that run another digest.
+    pub pods: u32,
+    /// Since when that is known.
+    pub since: Timestamp,
 }
 
 /// An image in use that could not be pulled again.
@@ -95,6 +112,7 @@ impl Overview {
                 (self.registries())
                 (self.failing())
                 (self.lost())
+                (self.moved())
                 (self.refused())
                 (self.trial())
             }
@@ -250,6 +268,37 @@ impl Overview {
                     td .number { (one.scope.nodes.max(one.scope.nodes_listing)) }
                 } } }
             } }
+        }
+    }
+
+    fn moved(&self) -> Markup {
+        let Lost::Looked(looked) = &self.lost else { return html! {} };
+        html! {
+            section aria-labelledby="moved" {
+                h2 #moved { "Tags that the registry has another digest for" }
+                @if looked.moved.is_empty() { p { "None is known." } }
+                @else {
+                    p { "Pods run what the tag was when their node pulled it. With Always a container \
+                         takes the registry's from its next start on; with IfNotPresent only a node \
+                         without the tag does." }
+                    div .table { table {
+                        thead { tr {
+                            th scope="col" { "Image" } th scope="col" { "Pods in" }
+                            th scope="col" .number { "Pods" }
+                            th scope="col" { "Known since" }
+                        } }
+                        tbody { @for one in looked.moved.iter().take(MAX_MOVED) { tr {
+                            th scope="row" { (image(&one.image)) }
+                            td { (one.namespace) }
+                            td .number { (one.pods) }
+                            td { (moment(one.since, self.at)) }
+                        } } }
+                    } }
+                    @if looked.moved.len() > MAX_MOVED {
+                        p { "And " (looked.moved.len() - MAX_MOVED) " more." }
+                    }
+                }
+            }
         }
     }
 

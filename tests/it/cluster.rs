@@ -36,6 +36,8 @@ mod commands_test;
 #[cfg(test)]
 mod control_plane_test;
 #[cfg(test)]
+mod drift_test;
+#[cfg(test)]
 mod crowd_test;
 #[cfg(test)]
 mod front_door_test;

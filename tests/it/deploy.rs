@@ -11,6 +11,7 @@ mod chart;
 mod clock;
 mod dashboard;
 mod deployed;
+mod drift;
 mod examples;
 mod files;
 mod fired;

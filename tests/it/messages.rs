@@ -18,8 +18,8 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, StatsScope, escape_words, evidence,
-    fit_warnings, lines, sentence, tls_words,
+    DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, StatsScope,
+    escape_words, evidence, fit_warnings, lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
@@ -99,6 +99,7 @@ fn finding<'a>(
         seen_here: true,
         picture: None,
         nodes_failing: None,
+        drift: None,
     }
 }
 
@@ -315,6 +316,7 @@ fn neighbours() -> Vec<Advice> {
         samples.extend(Advice::keeps_running(running, rollout));
     }
     let digest = Digest::of_sha256(b"");
+    samples.extend([Advice::next_start_differs(&digest), Advice::some_nodes_differ(&digest)]);
     samples.extend([Advice::tag_differs("1.2.3", 2, &digest), Advice::tag_moves(&digest)]);
     samples
 }
@@ -384,6 +386,13 @@ fn tails() -> Vec<String> {
     let cause = Cause::TlsFailure;
     let failing = Some(NodesFailing { failing: 5, recent: 5, cause });
     lines.push(Finding { nodes_failing: failing, ..finding(&works, &[], &plain) }.line());
+    let digest = Digest::of_sha256(b"");
+    for (of_workload, advice) in
+        [(true, Advice::next_start_differs(&digest)), (false, Advice::some_nodes_differ(&digest))]
+    {
+        let drift = Some(DigestDrift { pods: 2, of_workload });
+        lines.push(Finding { drift, advice: &[advice], ..finding(&works, &[], &plain) }.line());
+    }
     let moves = [Advice::tag_moves(&Digest::of_sha256(b""))];
     lines.push(Finding { advice: &moves, ..finding(&works, &[], &plain) }.line());
     let exception = |expired: bool| ExceptionUse {

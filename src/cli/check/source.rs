@@ -12,9 +12,9 @@ use super::manifest::{Key, Manifests};
 use super::observed::Observed;
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PullForecast,
-    RegistryService, VisibleHistory,
+    RegistryService, RunningDigest, Visibility, VisibleHistory,
 };
-use crate::image::{ImageReference, Platform};
+use crate::image::{Digest, ImageReference, Platform};
 use crate::pull::Runtime;
 use crate::review::{
     AccessSource, ClusterSource, HealthSource, SecretAnswer, SeenPod, ServiceAccountAnswer,
@@ -254,6 +254,16 @@ impl HealthSource for FileSource {
     fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
         let observed = self.observed.as_ref();
         observed.map(|observed| observed.namespaces_of(images, most)).unwrap_or_default()
+    }
+
+    fn other_digests(
+        &self,
+        image: &ImageReference,
+        visibility: &Visibility,
+        than: Option<&Digest>,
+    ) -> Vec<RunningDigest> {
+        let observed = self.observed.as_ref();
+        observed.map(|one| one.cluster().other_digests(image, visibility, than)).unwrap_or_default()
     }
 
     fn running_pods(&self, workload: &ObjectRef) -> u32 {

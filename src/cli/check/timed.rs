@@ -8,8 +8,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::credential::{Credential, Expiry};
-use crate::image::ImageReference;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
+use crate::image::{Digest, ImageReference};
+use crate::pull::{
+    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+};
 use crate::review::ManifestSource;
 
 /// Passes every question on, and keeps the longest wait for each image.
@@ -72,6 +74,10 @@ impl ManifestSource for TimedSource<'_> {
 
     fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
         self.registry.certificate_end(image)
+    }
+
+    fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
+        self.registry.known_manifest(image, digest)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

@@ -10,8 +10,8 @@ use super::turns::{host_of, in_turns};
 use crate::cluster::{Cluster, Survey};
 use crate::history::Visibility;
 use crate::pull::Cause;
-use crate::review::{ImageUse, ProbeResult};
-use crate::web::{Looked, Lost, LostImage};
+use crate::review::{Compared, ImageUse, ProbeResult};
+use crate::web::{Looked, Lost, LostImage, MovedTag};
 
 /// Ways in which one image is used that are looked at.
 const USES: usize = 16;
@@ -71,7 +71,11 @@ impl Again {
             let (mut limited, mut unclear) = (false, false);
             for used in uses.iter().take(USES) {
                 let found = asker.still_there(cluster, &survey.visibility, used, around).await;
-                let found = found.map(|(found, _)| found);
+                if let Some(found) = &found {
+                    let compared = asker.compare(cluster, &survey.visibility, used, found);
+                    self.note_drift(used, compared);
+                }
+                let found = found.map(|found| found.result);
                 limited |= found.and_then(ProbeResult::cause) == Some(Cause::RateLimited);
                 unclear |= matches!(found, None | Some(ProbeResult::Unclear(_)));
                 self.note(cluster, used, found);
@@ -83,6 +87,20 @@ impl Again {
             !limited
         })
         .await;
+    }
+
+    fn note_drift(&self, used: &ImageUse, compared: Compared) {
+        let Compared::Differs(drift) = compared else { return };
+        let (since, _) = clock();
+        let (image, namespace) = (used.image.clone(), used.namespace.clone());
+        let moved = MovedTag { image, namespace, pods: drift.pods, since };
+        if let Some(looked) = &mut *self.lock() {
+            let known =
+                |one: &MovedTag| (&one.image, &one.namespace) == (&moved.image, &moved.namespace);
+            if !looked.moved.iter().any(known) {
+                looked.moved.push(moved);
+            }
+        }
     }
 
     fn note(&self, cluster: &Cluster, used: &ImageUse, found: Option<ProbeResult>) {

@@ -12,17 +12,17 @@ use serde::Serialize;
 use super::clock;
 use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
-use crate::history::Visibility;
-use crate::image::ImageReference;
-use crate::message::sentence;
+use crate::history::{RunningDigest, Visibility};
+use crate::image::{Digest, ImageReference};
+use crate::message::{drift_sentences, sentence};
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
 use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
 use crate::review::{
-    AccessSource, ImageReview, ImageUse, ManifestSource, PodSecrets, ProbeResult, Review,
-    ReviewRequest, SecretsOrigin, Sources, look_again, review,
+    AccessSource, Compared, FoundAgain, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
+    ReviewRequest, SecretsOrigin, Sources, compare_use, drifted, look_again, review,
 };
 use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings, registries};
 use crate::text::clean;
@@ -36,7 +36,7 @@ const MAX_KEYS: usize = 8;
 /// Everything is said, whatever the policy of the cluster keeps silent about.
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\n\
     metadata: {name: explain}\n\
-    spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true, listSecrets: true}}\n";
+    spec: {defaultMode: warn, cannotTell: warn, advice: {mutableTags: true, listSecrets: true, digestDrift: false}}\n";
 
 /// The nodes that would pull, and their runtime, as far as they are known.
 #[derive(Clone, Copy, Default)]
@@ -176,6 +176,30 @@ impl Asker {
         review(sources, request).await
     }
 
+    /// Which pods run another image than what was found.
+    pub(super) fn compare(
+        &self,
+        cluster: &Cluster,
+        visibility: &Visibility,
+        used: &ImageUse,
+        found: &FoundAgain,
+    ) -> Compared {
+        let access = Own(visibility);
+        compare_use(self.sources(cluster, &access), used, found)
+    }
+
+    /// What of the digests that pods run under a tag is another image than the registry's now, in words.
+    pub(super) fn drift(
+        &self,
+        image: &ImageReference,
+        running: &[RunningDigest],
+        now: &Digest,
+    ) -> Option<String> {
+        let others = drifted(&*self.registry, image, running.to_vec(), now);
+        let others: Vec<&RunningDigest> = others.iter().collect();
+        (!others.is_empty()).then(|| drift_sentences(&others, now))
+    }
+
     fn sources<'a>(&'a self, cluster: &'a Cluster, access: &'a Own<'a>) -> Sources<'a> {
         let registry = &*self.registry;
         Sources { registry, cluster, nodes: &self.nodes, health: cluster, access }
@@ -189,7 +213,7 @@ impl Asker {
         visibility: &Visibility,
         used: &ImageUse,
         around: NodesAround<'_>,
-    ) -> Option<(ProbeResult, bool)> {
+    ) -> Option<FoundAgain> {
         let access = Own(visibility);
         let sources = self.sources(cluster, &access);
         let (now, _) = clock();

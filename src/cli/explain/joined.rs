@@ -52,6 +52,9 @@ pub(super) struct Explained {
     pub(super) verify: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) registry_now: Option<RegistryAnswer>,
+    /// Pods that run another digest of the tag than the registry has now, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) drift: Option<String>,
     /// Pods that were refused at admission.
     pub(super) refused: Vec<RefusedPods>,
     pub(super) advice: Vec<Told>,
@@ -139,6 +142,10 @@ impl Sources<'_> {
         });
         let asked_as = object.map(ChosenObject::words).unwrap_or_default();
         let answer = reviewed.map(|(review, image)| RegistryAnswer::of(review, image, &asked_as));
+        let drift = reviewed.zip(self.asker).and_then(|((_, image), asker)| {
+            let (wanted, now) = (image.reference.as_ref().ok()?, image.assessment.digest.as_ref()?);
+            asker.drift(wanted, &report.digests, now)
+        });
         let mut advice: Vec<Advice> =
             reviewed.map(|(_, image)| image.advice.clone()).unwrap_or_default();
         advice.extend(self.surroundings(subject, &advice).await);
@@ -170,6 +177,7 @@ impl Sources<'_> {
             commands: ways.next().unwrap_or_default(),
             alternatives: ways.collect(),
             verify,
+            drift,
             registry_now: answer,
             refused,
             advice: advice.into_iter().map(Told::from).collect(),

@@ -9,6 +9,7 @@ use super::joined::{Explained, Origin};
 use super::words::times;
 use crate::advice::AdviceKind;
 use crate::history::how_long_ago;
+use crate::message::start_sentences;
 
 /// Width of the labels on the left, as in a report.
 const LABEL: usize = 12;
@@ -55,6 +56,14 @@ impl Explained {
             groups.push(vec![("Refused", words)]);
         }
         groups.extend(self.registry_now.as_ref().map(RegistryAnswer::facts));
+        let now = self.registry_now.as_ref().and_then(|answer| answer.digest.clone());
+        if let Some(now) = now.filter(|_| !self.report.digests.is_empty() && self.drift.is_none()) {
+            let others = self.report.digests.iter().filter(|one| one.digest != now);
+            let others: Vec<_> = others.collect();
+            let starts = (!others.is_empty()).then(|| ("", start_sentences(&others)));
+            groups.push(std::iter::once(("Tag now", now)).chain(starts).collect());
+        }
+        groups.extend(self.drift.as_ref().map(|drift| vec![("Drift", drift.clone())]));
         for told in &self.advice {
             let label = match told.kind {
                 AdviceKind::RegistryService => "Service",

@@ -25,6 +25,8 @@ pub(in crate::cli) const MUTABLE_TAG: &str = "mutable_tag";
 pub(in crate::cli) const LOGIN_ENDS: &str = "pull_secret_expires";
 /// The rule of a client certificate of the nodes that soon gets nothing any more.
 pub(in crate::cli) const CERTIFICATE_ENDS: &str = "client_certificate_expires";
+/// The rule of a tag that the registry has another digest for than pods run.
+pub(in crate::cli) const DIGEST_DRIFT: &str = "digest_drift";
 /// The rule of an image whose registry nodes fail to reach.
 pub(in crate::cli) const NODES_FAIL: &str = "nodes_fail";
 
@@ -74,7 +76,7 @@ pub(super) fn rules() -> Vec<Rule> {
 }
 
 /// Those of images that work.
-fn noted() -> [Rule; 4] {
+fn noted() -> [Rule; 5] {
     [
         Rule {
             id: MUTABLE_TAG,
@@ -105,6 +107,13 @@ fn noted() -> [Rule; 4] {
             next_step: "renew the certificate on the nodes, and where Pullgate was given it",
             is_transient: true,
         },
+        Rule {
+            id: DIGEST_DRIFT,
+            summary: "Pods run another digest of the tag than the registry has".to_owned(),
+            evidence: "the digest that the registry has for the tag, and those that nodes report",
+            next_step: "pin the digest (`pullgate pin`), or restart the pods that are to follow the tag",
+            is_transient: true,
+        },
     ]
 }
 
@@ -131,7 +140,9 @@ impl Rule {
         let page = match self.id {
             REFUSED => Some("policy.md"),
             MOVED | NOT_LOCKED => Some("pipelines.md"),
-            MUTABLE_TAG | LOGIN_ENDS | NODES_FAIL | CERTIFICATE_ENDS => Some("check.md"),
+            MUTABLE_TAG | DIGEST_DRIFT | LOGIN_ENDS | NODES_FAIL | CERTIFICATE_ENDS => {
+                Some("check.md")
+            }
             _ => None,
         };
         if let Some(page) = page {

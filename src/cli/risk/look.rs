@@ -150,7 +150,8 @@ impl Look {
             let answers = &answers;
             async move {
                 let found = asker.still_there(&self.cluster, &self.visibility, used, around).await;
-                let Some((found, unfit)) = found else { return true };
+                let Some(found) = found else { return true };
+                let (found, unfit) = (found.result, found.unfit);
                 let answer = match found {
                     // It would be pulled, and end at once.
                     ProbeResult::Pullable if unfit => {

@@ -8,6 +8,7 @@ use super::record::{
 use super::workloads::Workload;
 use super::{Digests, HealthIndex};
 use crate::failure::classify;
+use crate::image::ImageReference;
 use crate::kube_views::{ContainerStatusView, ContainerView, PodView, controller};
 use crate::pull::Cause;
 
@@ -102,6 +103,7 @@ impl HealthIndex {
         record.always = container.image_pull_policy.as_deref() == Some("Always");
         let Some(status) = status else { return record };
         record.digest = intern_digest(&mut self.digests, &status.image_id);
+        record.own_digest = self.is_own(image, &status.image_id);
         let ended = status.last_state.terminated.as_ref();
         if let Some(running) = &status.state.running {
             record.state = State::Running;
@@ -132,6 +134,14 @@ impl HealthIndex {
             }
         }
         record
+    }
+
+    /// Whether an `imageID` names the image's own repository.
+    fn is_own(&self, image: Id, image_id: &str) -> bool {
+        let Some((name, _)) = image_id.rsplit_once('@') else { return false };
+        let Some(known) = self.images.get(image) else { return false };
+        let wanted = known.reference.name();
+        name == wanted || ImageReference::parse(name).is_ok_and(|name| name.name() == wanted)
     }
 
     /// Puts a pod in, or in the place of what was known of it.

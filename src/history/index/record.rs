@@ -54,6 +54,9 @@ pub(super) struct ContainerRecord {
     hint: u8,
     /// Whether the pull policy is `Always`: then every start asked the registry.
     pub(super) always: bool,
+    /// Whether the digest is told under the image's own repository: a node that has the same content
+    /// by several names tells any of them.
+    pub(super) own_digest: bool,
 }
 
 /// No cause.
@@ -80,6 +83,7 @@ impl ContainerRecord {
             cause: NO_CAUSE,
             hint: NO_CAUSE,
             always: false,
+            own_digest: false,
         }
     }
 

@@ -74,6 +74,7 @@ impl HealthIndex {
             let times = images.filter_map(|image| image.times.as_deref());
             report.pulls = PullTimes::summary(times, |node| self.text(node).to_owned());
         }
+        report.digests = self.digests_of(subject, &visible);
         // Nobody knows whose pod it was that a node pulled it for.
         if let (ReportTarget::Image(reference), Visible::All) = (subject, &visible) {
             report.scope.nodes_listing = self.nodes_listing(reference);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::{PullSummary, RegistryReport, Report, Spread, TagLine};
+use super::{PullSummary, RegistryReport, Report, RunningDigest, Spread, TagLine};
 use crate::failure::{Classified, next_step};
 use crate::history::index::{Trend, TroubleKind};
 use crate::pull::Cause;
@@ -13,6 +13,8 @@ use crate::pull::Cause;
 const LABEL: usize = 12;
 /// Most workloads and tags on a page.
 const MAX_ROWS: usize = 8;
+/// Most nodes and workloads in a line.
+const MAX_NAMES: usize = 5;
 
 /// A page that grows line by line.
 struct Page {
@@ -74,6 +76,7 @@ pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
     page.gap();
     scope(&mut page, report, now);
     page.gap();
+    digests(&mut page, report, now);
     failures(&mut page, report, now);
     page.gap();
     if !of_registry {
@@ -173,6 +176,37 @@ fn scope(page: &mut Page, report: &Report, now: Timestamp) {
     if scope.nodes_listing > 0 {
         page.line("", &format!("{} listed with it.", count_are(scope.nodes_listing, "node")));
     }
+}
+
+/// What pods run under this name, digest by digest.
+fn digests(page: &mut Page, report: &Report, now: Timestamp) {
+    for (nth, one) in report.digests.iter().take(MAX_ROWS).enumerate() {
+        page.line(if nth == 0 { "Runs" } else { "" }, &one.digest);
+        page.line("", &format!("  {}", who_runs(one, now)));
+    }
+    if !report.digests.is_empty() {
+        page.gap();
+    }
+}
+
+/// Who runs a digest, where and since when.
+fn who_runs(one: &RunningDigest, now: Timestamp) -> String {
+    let some = |names: Vec<String>, more: usize| {
+        let left_out = names.len().saturating_sub(MAX_NAMES) + more;
+        let shown: Vec<String> = names.into_iter().take(MAX_NAMES).collect();
+        let more = if left_out > 0 { format!(" and {left_out} more") } else { String::new() };
+        format!("{}{more}", shown.join(", "))
+    };
+    let users = one.workloads.iter().map(|user| {
+        format!("{}/{} in {}", user.kind.to_ascii_lowercase(), user.name, user.namespace)
+    });
+    let mut text = count(one.pods, "pod");
+    if !one.nodes.is_empty() {
+        let _ = write!(text, " on {}", some(one.nodes.clone(), one.more_nodes));
+    }
+    let users = some(users.collect(), one.more_workloads);
+    let _ = write!(text, ", the first started {}: {users}", ago(one.since, now));
+    text
 }
 
 fn failures(page: &mut Page, report: &Report, now: Timestamp) {

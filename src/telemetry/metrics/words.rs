@@ -56,6 +56,15 @@ label_values! {
     }
 }
 label_values! {
+    /// What the digest that pods run under a tag differs from.
+    DriftAgainst {
+        /// The one that the registry has for the tag now.
+        Registry = "registry",
+        /// The one that other pods run.
+        Pods = "pods",
+    }
+}
+label_values! {
     /// What the API server is asked by name, or told.
     ApiCall {
         /// A Secret.

@@ -17,7 +17,8 @@ fn metrics(expression: &str) -> Vec<&str> {
 #[test]
 fn prometheus_reads_every_alert_and_the_metrics_are_there() {
     let (Some(helm), Some(alerts)) = (program("helm"), program("alerts")) else { return };
-    let objects = render(&helm, &["prometheusRule.enabled=true"]).unwrap();
+    let on = ["prometheusRule.enabled=true", "prometheusRule.digestDrift=true"];
+    let objects = render(&helm, &on).unwrap();
     let spec = &one(&objects, "PrometheusRule", "pullgate")["spec"];
     let folder = process::folder("alerts");
     let file = folder.path().join("rules.json");

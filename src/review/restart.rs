@@ -1,0 +1,58 @@
+//! A template that changes without that anything is pulled otherwise, as with `kubectl rollout restart`:
+//! its pods are made anew, and may run another digest of the same tag. Nothing is judged: a note is all
+//! that comes of it.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::dry_run::Unmetered;
+use super::{Review, ReviewRequest, Sources};
+use crate::admission::{AdmissionRequest, Operation};
+use crate::history::Visibility;
+use crate::image::ImageReference;
+use crate::message::lines;
+use crate::workload::ImagePullPolicy;
+
+#[derive(Deserialize)]
+struct Templated<'a> {
+    #[serde(borrow)]
+    spec: TemplatedSpec<'a>,
+}
+
+#[derive(Deserialize)]
+struct TemplatedSpec<'a> {
+    #[serde(borrow)]
+    template: &'a RawValue,
+}
+
+/// Whether a controller makes its pods anew because of this change.
+pub(super) fn is_restart(request: &AdmissionRequest<'_>) -> bool {
+    let anew = matches!(request.kind.as_ref(), "Deployment" | "StatefulSet" | "DaemonSet");
+    let template = |object: Option<&RawValue>| {
+        let read = serde_json::from_str::<Templated<'_>>(object?.get()).ok()?;
+        Some(read.spec.template.get().to_owned())
+    };
+    let (old, new) = (template(request.old_object), template(request.object));
+    request.operation == Operation::Update && anew && old.is_some() && new.is_some() && old != new
+}
+
+/// What pods to come run otherwise than those that they replace. Only tags that pods of the namespace
+/// run are asked for, and nothing that a registry counts is used up.
+pub(super) async fn notes(sources: Sources<'_>, request: ReviewRequest<'_>) -> Vec<String> {
+    let own = Visibility::Namespaces(vec![request.namespace.into()]);
+    let mut workload = request.workload.clone();
+    workload.images.retain(|image| {
+        let tag = ImageReference::parse(&image.image).ok().filter(|one| one.digest().is_none());
+        let runs = |tag: &ImageReference| !sources.health.other_digests(tag, &own, None).is_empty();
+        image.pull_policy != ImagePullPolicy::Never && tag.as_ref().is_some_and(runs)
+    });
+    if workload.images.is_empty() {
+        return Vec::new();
+    }
+    let unmetered = Unmetered(sources.registry);
+    let sources = Sources { registry: &unmetered, ..sources };
+    let request = ReviewRequest { workload: &workload, ..request };
+    let review: Review = super::review(sources, request).await;
+    let drifted = review.images.iter().filter(|image| image.drift.is_some());
+    lines(&drifted.map(|image| review.finding(image)).collect::<Vec<_>>())
+}
