@@ -110,6 +110,8 @@ kinds! {
     MutableTag = "mutable_tag";
     /// The digest that pods to come run, where others run another one under the same tag.
     DigestDrift = "digest_drift";
+    /// How far it can be said that a registry's pull limit will not do.
+    PullQuota = "pull_quota";
 }
 
 impl AdviceKind {

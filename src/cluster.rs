@@ -277,7 +277,7 @@ impl Cluster {
         self.memory
             .lock()
             .index
-            .registry_counts()
+            .registry_counts(Timestamp::UNIX_EPOCH)
             .iter()
             .any(|one| one.healthy > 0 && *one.host == *crate::image::registry_of_host(host))
     }

@@ -5,6 +5,7 @@ mod drift;
 mod limits;
 mod line;
 mod observed;
+mod quota;
 mod stats;
 
 pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
@@ -12,4 +13,5 @@ pub use drift::{DigestDrift, drift_sentences, start_sentences};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
 pub use line::{Finding, MAX_HEAD, lines};
 pub use observed::{as_sentence, containers, observed, observed_at_large};
+pub use quota::QuotaForecast;
 pub use stats::{FailureStats, NodesFailing, StatsScope};

@@ -25,7 +25,7 @@ pub use escapes::{NodeLogin, Vouch, Vouches};
 pub use known_manifest::{KnownManifest, same_image};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
-    Purpose, REFUSALS_APART, Step, TagList, TlsFault,
+    PullsLeft, Purpose, REFUSALS_APART, Step, TagList, TlsFault,
 };
 pub use runtime::{MirrorFiles, Runtime, runs_on};
 pub use verdict::{Escape, Verdict};

@@ -73,7 +73,7 @@ use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};
 use crate::node_config::RegistryHosts;
 use crate::pull::{
-    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome,
+    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft,
     REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
@@ -358,6 +358,18 @@ impl ManifestSource for RegistryClient {
 
     fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
         self.lookups.contents.known(image.host(), digest)
+    }
+
+    fn pulls_left(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+    ) -> Option<PullsLeft> {
+        let hosts = self.hosts.load();
+        let route = hosts.routes(image.host(), image.repository(), false).pop()?;
+        let given = credential.filter(|_| route.endpoint.takes_credentials);
+        let identity = CredentialIdentity::of(given, &self.salt);
+        self.lookups.limits.pulls_left(&lookup::host_of(&route), identity)
     }
 
     fn completed(&self, short: &ImageReference) -> Option<ImageReference> {

@@ -12,6 +12,7 @@ mod dry_run;
 mod audit;
 mod blindness;
 mod event;
+mod forecast;
 mod gather;
 mod mutate;
 mod node_login;
@@ -33,9 +34,9 @@ use jiff::Timestamp;
 use crate::advice::Advice;
 use crate::history::History;
 use crate::image::{ImageReference, ReferenceError};
-use crate::message::{DigestDrift, FailureStats, Finding, NodesFailing};
+use crate::message::{DigestDrift, FailureStats, Finding, NodesFailing, QuotaForecast};
 use crate::policy::{Decision, PullgatePolicy, Ruling};
-use crate::pull::{Assessment, Attempt, Purpose, Runtime};
+use crate::pull::{Assessment, Attempt, PullsLeft, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
@@ -142,6 +143,10 @@ pub struct ImageReview {
     pub nodes_failing: Option<NodesFailing>,
     /// Of an image that can be pulled: that pods run another digest of its tag.
     pub drift: Option<DigestDrift>,
+    /// What its registry last said is left of its pull limit for what got it.
+    pub pulls_left: Option<PullsLeft>,
+    /// That the rollout needs more pulls than are left; at one of its images.
+    pub quota: Option<QuotaForecast>,
 }
 
 impl ImageReview {
@@ -170,6 +175,7 @@ impl Review {
             picture: image.picture,
             nodes_failing: image.nodes_failing,
             drift: image.drift,
+            quota: image.quota,
         }
     }
 }
@@ -226,7 +232,8 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
     let shown = visibility::shown(sources, request, named);
     let reviews =
         groups.into_iter().map(|places| context.review(places, secrets_now.clone(), shown.clone()));
-    let images = join_all(reviews).await;
+    let mut images = join_all(reviews).await;
+    Box::pin(forecast::note(context, &mut images, shown)).await;
     let decision =
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
     let secrets = secrets_now.peek().cloned().unwrap_or(secrets);

@@ -12,6 +12,7 @@ mod namespace;
 mod needs;
 mod node;
 mod placement;
+mod pods;
 mod quantity;
 mod rollout;
 mod runtime_class;
@@ -28,6 +29,7 @@ pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_
 pub use namespace::NamespaceFacts;
 pub use node::{LISTED_IMAGES_AT_MOST, Node, Taint, TaintEffect};
 pub use placement::{Eligible, Placement};
+pub use pods::PodCount;
 pub use quantity::Quantity;
 pub use rollout::Rollout;
 pub use runtime_class::RuntimeClass;

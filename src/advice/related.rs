@@ -10,6 +10,7 @@ use crate::history::{
     Remade, ServiceState, how_long_ago,
 };
 use crate::image::Digest;
+use crate::pull::PullsLeft;
 use crate::text::quoted;
 use crate::workload::Rollout;
 
@@ -145,6 +146,19 @@ impl Advice {
     pub fn tag_differs(tag: &str, contents: usize, digest: &Digest) -> Self {
         let message = format!("pods here have {contents} images as `{tag}`: pin `@{digest}`");
         Self::new(AdviceKind::MutableTag, digest.as_str(), message)
+    }
+
+    /// That pulls left do not do, for the account that pulls or for an address that nodes may share.
+    pub fn pull_quota(left: PullsLeft, of_account: bool) -> Self {
+        let message = if of_account {
+            let hours = left.window.as_secs().div_ceil(3600).max(1);
+            format!("an estimate; pods beyond that wait, for {hours} h at most (429)")
+        } else {
+            "an estimate; whether nodes share that address cannot be told; with a pull secret the \
+             account's limit counts"
+                .to_owned()
+        };
+        Self::new(AdviceKind::PullQuota, left.remaining.to_string(), message)
     }
 
     /// What every pod to come runs, since each start asks the registry.

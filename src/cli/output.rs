@@ -31,7 +31,9 @@ use crate::workload::{ContainerKind, ObjectRef};
 pub(super) use format::{OutputRequest, check_requests, write_reports};
 pub(super) use markdown::{MAX_ROWS, code, escaped};
 pub(super) use place::{InputError, Place, Position};
-pub(super) use rule::{CERTIFICATE_ENDS, DIGEST_DRIFT, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL};
+pub(super) use rule::{
+    CERTIFICATE_ENDS, DIGEST_DRIFT, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, PULL_QUOTA,
+};
 pub(super) use severity::FailOn;
 use severity::Severity;
 pub(super) use terminal::Progress;

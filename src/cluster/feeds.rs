@@ -88,7 +88,7 @@ impl SharedIndex {
             metrics.index_freshness(freshness().as_str());
             let mut memory = self.lock();
             memory.index.tick(now());
-            let registries = memory.index.registry_counts().into_iter().map(numbers).collect();
+            let registries = memory.index.registry_counts(now()).into_iter().map(numbers).collect();
             metrics.registries(registries);
             let size = memory.index.size();
             metrics.index_size(size.pods, size.images);
@@ -103,7 +103,7 @@ impl SharedIndex {
 }
 
 fn numbers(counts: RegistryCounts) -> RegistryNumbers {
-    let RegistryCounts { host, healthy, failing, trouble, last_pull } = counts;
+    let RegistryCounts { host, healthy, failing, trouble, last_pull, recent_pulls } = counts;
     let failing = failing.into_iter();
     RegistryNumbers {
         host: host.as_ref().into(),
@@ -113,6 +113,7 @@ fn numbers(counts: RegistryCounts) -> RegistryNumbers {
             .collect(),
         trouble: trouble.map(TroubleKind::as_str),
         last_pull: last_pull.into(),
+        recent_pulls,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a review asks of what was observed here.
 
+use std::collections::HashSet;
+
 use super::{
     Cluster, Freshness, HealthSource, History, HistoryQuestion, ImageReference, KnownTag, Memory,
     ObjectRef, PodVerdicts, PullForecast, ReportTarget, SeenPod, Timestamp, Visibility,
@@ -109,6 +111,19 @@ impl HealthSource for Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.other_digests(image, visibility, than)
+    }
+
+    fn nodes_running(
+        &self,
+        image: &ImageReference,
+        digest: Option<&Digest>,
+        visibility: &Visibility,
+    ) -> HashSet<Box<str>> {
+        let freshness = self.freshness();
+        if freshness != Freshness::Current {
+            return HashSet::new();
+        }
+        self.memory.lock().index.nodes_running(image, digest, visibility)
     }
 
     fn running_pods(&self, workload: &ObjectRef) -> u32 {

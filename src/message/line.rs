@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use super::cause::{escape_list, sentence, tls_words};
 use super::drift::DigestDrift;
 use super::limits::MAX_WARNING;
+use super::quota::QuotaForecast;
 use super::stats::{FailureStats, NodesFailing};
 use crate::advice::{Advice, AdviceKind};
 use crate::credential::CredentialOrigin;
@@ -64,6 +65,8 @@ pub struct Finding<'a> {
     pub nodes_failing: Option<NodesFailing>,
     /// Of an image that can be pulled: that pods run another digest of its tag.
     pub drift: Option<DigestDrift>,
+    /// That its rollout needs more pulls than are left.
+    pub quota: Option<QuotaForecast>,
 }
 
 /// A part of a line behind its head. Parts of lower rank are left out first.
@@ -110,6 +113,9 @@ impl Finding<'_> {
                 let host = ImageReference::parse(self.image);
                 let host = host.as_ref().map_or("its registry", ImageReference::host);
                 return nodes.words(&shorten(host, most));
+            }
+            if let Some(quota) = self.quota {
+                return quota.words();
             }
             if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
                 return "can be pulled now, but not for long".to_owned();

@@ -337,6 +337,8 @@ pub struct AdviceSettings {
     /// Whether is noted that pods of the same workload or namespace run another digest of a tag than the
     /// registry has, where the pods to come would pull it. It is told to whoever may list these pods.
     pub digest_drift: bool,
+    /// Whether is noted that a rollout may need more pulls than Docker Hub has left.
+    pub pull_quota: bool,
     /// Whether an Event on the owning workload gives the long form.
     pub events: bool,
 }
@@ -350,6 +352,7 @@ impl Default for AdviceSettings {
             list_secrets: false,
             mutable_tags: None,
             digest_drift: true,
+            pull_quota: true,
             events: false,
         }
     }

@@ -177,6 +177,12 @@ impl PullgatePolicy {
         advice.enabled && advice.digest_drift
     }
 
+    /// Whether is noted that a rollout may need more pulls than Docker Hub has left.
+    pub fn notes_quota(&self) -> bool {
+        let advice = &self.spec.advice;
+        advice.enabled && advice.pull_quota
+    }
+
     /// Whether this image is never looked up.
     pub fn skips(&self, reference: &ImageReference) -> bool {
         self.spec.registries.skip.iter().any(|pattern| pattern.matches(reference))

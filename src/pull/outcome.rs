@@ -234,6 +234,15 @@ pub enum Step {
     Whole,
 }
 
+/// What a registry said is left of its pull limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullsLeft {
+    /// Pulls that are left.
+    pub remaining: u32,
+    /// For how long at most that counts: the window of the limit.
+    pub window: Duration,
+}
+
 /// The tags of a repository, as far as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagList {

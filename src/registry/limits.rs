@@ -14,7 +14,7 @@ use super::queue::{Slot, Slots};
 use super::quota::Quota;
 use crate::credential::CredentialIdentity;
 use crate::policy::RegistryBudget;
-use crate::pull::{NetworkFault, Outcome, Purpose, Step};
+use crate::pull::{NetworkFault, Outcome, PullsLeft, Purpose, Step};
 
 /// How long a time-out speaks for look-ups that are not ready in time.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -166,6 +166,14 @@ impl Limits {
         let (at, outcome) = state.silence.as_ref()?;
         let holds = matches!(outcome, Outcome::Timeout(_)) && at.elapsed() < SILENCE;
         holds.then(|| outcome.clone())
+    }
+
+    /// What a registry said recently is left for this credential.
+    pub(super) fn pulls_left(&self, name: &str, identity: CredentialIdentity) -> Option<PullsLeft> {
+        let host = lock(&self.hosts).get(name).cloned()?;
+        let quota = *lock(&host.state).quotas.get(&identity)?;
+        let left = PullsLeft { remaining: quota.remaining, window: quota.window };
+        quota.is_recent(Instant::now()).then_some(left)
     }
 
     /// What is known of a registry; nothing if it was not asked recently.

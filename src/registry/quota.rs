@@ -7,12 +7,16 @@ use tokio::time::Instant;
 /// What Docker Hub gives, and for how long, where it does not say.
 const USUAL_LIMIT: u32 = 100;
 const USUAL_WINDOW: Duration = Duration::from_secs(6 * 3600);
+/// How long a number is good enough to forecast from: nodes pull, and pulls come back one by one.
+const RECENT: Duration = Duration::from_secs(600);
 
 /// What is left, as it was last said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Quota {
     pub(super) remaining: u32,
     limit: u32,
+    /// How long the limit is counted for.
+    pub(super) window: Duration,
     /// Until when that holds.
     until: Instant,
 }
@@ -24,12 +28,17 @@ impl Quota {
         let limit = header("ratelimit-limit").and_then(parse);
         let limit = limit.map_or(USUAL_LIMIT, |(limit, _)| limit);
         let window = window.unwrap_or(USUAL_WINDOW).min(24 * USUAL_WINDOW);
-        Some(Self { remaining, limit, until: Instant::now() + window })
+        Some(Self { remaining, limit, window, until: Instant::now() + window })
     }
 
     /// Whether less than 30 % are left: those are for the nodes.
     pub(super) fn is_short(&self, now: Instant) -> bool {
         now < self.until && u64::from(self.remaining) * 10 < u64::from(self.limit) * 3
+    }
+
+    /// Whether it was said so recently that a forecast can be made of it.
+    pub(super) fn is_recent(&self, now: Instant) -> bool {
+        self.holds(now) && now + self.window < self.until + RECENT
     }
 
     pub(super) fn holds(&self, now: Instant) -> bool {
@@ -73,5 +82,16 @@ mod tests {
         });
         let now = Instant::now();
         assert_eq!(quota.map(|quota| (quota.remaining, quota.is_short(now))), expected);
+    }
+
+    #[tokio::test]
+    async fn a_forecast_is_made_of_what_was_said_in_the_last_ten_minutes() {
+        let read = |remaining| Quota::read(|_| Some(remaining)).unwrap();
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let quota = read("3;w=21600");
+        assert!(quota.is_recent(now) && quota.is_recent(after(599)));
+        assert!(!quota.is_recent(after(601)) && quota.holds(after(601)));
+        assert!(!read("3;w=60").is_recent(after(61)), "its window is over");
     }
 }

@@ -143,6 +143,8 @@ impl ReviewContext<'_> {
             picture: None,
             nodes_failing: None,
             drift: None,
+            pulls_left: gathered.pulls_left,
+            quota: None,
         };
         // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
         if elsewhere.is_some() {

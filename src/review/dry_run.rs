@@ -9,7 +9,8 @@ use super::ManifestSource;
 use crate::credential::{Credential, Expiry};
 use crate::image::{Digest, ImageReference};
 use crate::pull::{
-    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft,
+    TagList,
 };
 
 /// Registries, asked without reading manifests where each costs a pull.
@@ -51,6 +52,14 @@ impl ManifestSource for Unmetered<'_> {
 
     fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
         self.0.known_manifest(image, digest)
+    }
+
+    fn pulls_left(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+    ) -> Option<PullsLeft> {
+        self.0.pulls_left(image, credential)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

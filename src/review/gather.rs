@@ -11,7 +11,8 @@ use super::{
 use crate::credential::{Credential, CredentialSource, Keyring, KeyringError, PullSecret};
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
-    Attempt, Detail, LookupRequest, Outcome, RepositoryAccess, Runtime, SecretsState, Vouch,
+    Attempt, Detail, LookupRequest, Outcome, PullsLeft, RepositoryAccess, Runtime, SecretsState,
+    Vouch,
 };
 use crate::workload::{ContainerImage, ImagePullPolicy, Workload};
 
@@ -96,6 +97,8 @@ pub(super) struct Gathered {
     pub repository: RepositoryAccess,
     /// Questions that were refused, and only once so far.
     pub refused_once: Vec<LookupRequest>,
+    /// What its registry last said is left of its pull limit for what got it.
+    pub pulls_left: Option<PullsLeft>,
 }
 
 /// Registries that answer 401 or 403 for what one may not see, never 404, so that a 404 is the
@@ -256,6 +259,12 @@ impl ReviewContext<'_> {
             let request = self.question(reference, credential, max_age);
             let attempt = self.answer_to(request.clone()).await;
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
+            // A mirror's answer, or one to the runtime's own login, says nothing of this one's limit.
+            if done && attempt.lookup.mirror.is_none() && !attempt.lookup.node_login {
+                let LookupRequest { reference, credential, .. } = &request;
+                gathered.pulls_left =
+                    self.sources.registry.pulls_left(reference, credential.as_ref());
+            }
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
             if missing && gathered.repository == RepositoryAccess::NotAsked {
                 let access = self.repository_access(&request, nodes_unclear);

@@ -15,7 +15,8 @@ use crate::pull::{
     Verdict, Vouch, Vouches, assess,
 };
 use crate::workload::{
-    ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts, Node, ObjectRef, Placement, Workload,
+    ContainerImage, Eligible, ImagePullPolicy, NamespaceFacts, Node, ObjectRef, Placement,
+    PodCount, Workload,
 };
 
 /// What a question came to, from good to bad.
@@ -196,5 +197,6 @@ pub(super) fn bare_pod(
         pull_secrets: pull_secrets.to_vec(),
         service_account: None,
         placement: Placement::default(),
+        pods: PodCount::default(),
     }
 }

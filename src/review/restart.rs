@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::dry_run::Unmetered;
 use super::{Review, ReviewRequest, Sources};
 use crate::admission::{AdmissionRequest, Operation};
+use crate::advice::AdviceKind;
 use crate::history::Visibility;
 use crate::image::ImageReference;
 use crate::message::lines;
@@ -52,7 +53,12 @@ pub(super) async fn notes(sources: Sources<'_>, request: ReviewRequest<'_>) -> V
     let unmetered = Unmetered(sources.registry);
     let sources = Sources { registry: &unmetered, ..sources };
     let request = ReviewRequest { workload: &workload, ..request };
-    let review: Review = super::review(sources, request).await;
+    let mut review: Review = super::review(sources, request).await;
+    // Nodes have what runs: what a restart pulls is not known.
+    for image in &mut review.images {
+        image.quota = None;
+        image.advice.retain(|advice| advice.kind != AdviceKind::PullQuota);
+    }
     let drifted = review.images.iter().filter(|image| image.drift.is_some());
     lines(&drifted.map(|image| review.finding(image)).collect::<Vec<_>>())
 }

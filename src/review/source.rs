@@ -3,6 +3,7 @@
 //! Every call that may wait takes the moment by which its caller needs the answer; what is not
 //! known by then is said so in the answer, never waited for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::history::{
 };
 use crate::image::{Digest, ImageReference};
 use crate::pull::{
-    BlindReason, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+    BlindReason, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft, TagList,
 };
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
@@ -51,6 +52,16 @@ pub trait ManifestSource: Send + Sync {
 
     /// What a digest of this image's registry is known to be by earlier answers. Nobody is asked.
     fn known_manifest(&self, _image: &ImageReference, _digest: &Digest) -> Option<KnownManifest> {
+        None
+    }
+
+    /// What the image's registry last said is left of its pull limit for this credential, or for who
+    /// asks without one. Nobody is asked.
+    fn pulls_left(
+        &self,
+        _image: &ImageReference,
+        _credential: Option<&Credential>,
+    ) -> Option<PullsLeft> {
         None
     }
 
@@ -310,6 +321,17 @@ pub trait HealthSource: Send + Sync {
         _than: Option<&Digest>,
     ) -> Vec<RunningDigest> {
         Vec::new()
+    }
+
+    /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that the
+    /// user may see. Never waits.
+    fn nodes_running(
+        &self,
+        _image: &ImageReference,
+        _digest: Option<&Digest>,
+        _visibility: &Visibility,
+    ) -> HashSet<Box<str>> {
+        HashSet::new()
     }
 
     /// How many pods of this workload run, of whichever revision; 0 if that is not known. Never

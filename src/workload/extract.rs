@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::kind::PodPath;
 use super::placement::Placement;
+use super::pods::PodCount;
 use super::triggers::Triggers;
 use super::view::{
     ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, WholePodView, member,
@@ -79,6 +80,8 @@ pub struct Workload {
     pub service_account: Option<Box<str>>,
     /// On which nodes the pods may land.
     pub placement: Placement,
+    /// How many pods it makes.
+    pub pods: PodCount,
 }
 
 /// One image of a workload, with its place.
@@ -164,6 +167,7 @@ impl Workload {
             pull_secrets: Vec::new(),
             service_account: Some("default".into()),
             placement: Placement::default(),
+            pods: PodCount::Count(1),
         }
     }
 
@@ -198,9 +202,13 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         );
     }
     let triggers = Triggers::of(object, &top);
+    let is_mirror = path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some();
+    let head = head(top);
+    let pods =
+        if path.is_pod() { PodCount::Count(1) } else { PodCount::of(&head.object.kind, object) };
     Ok(Workload {
         is_pod: path.is_pod(),
-        is_mirror: path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some(),
+        is_mirror,
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
@@ -209,7 +217,8 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         pull_secrets: pull_secrets(&spec),
         service_account: Some(service_account(&spec)),
         placement: Placement::of(&spec),
-        ..head(top)
+        pods,
+        ..head
     })
 }
 
@@ -266,6 +275,7 @@ pub(super) fn head(view: HeadView<'_>) -> Workload {
         pull_secrets: Vec::new(),
         service_account: None,
         placement: Placement::default(),
+        pods: PodCount::default(),
     }
 }
 

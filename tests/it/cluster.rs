@@ -54,6 +54,8 @@ mod mutation_test;
 #[cfg(test)]
 mod on_call_test;
 #[cfg(test)]
+mod quota_test;
+#[cfg(test)]
 mod registry_test;
 #[cfg(test)]
 mod risk_test;

@@ -18,12 +18,12 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, StatsScope,
-    escape_words, evidence, fit_warnings, lines, sentence, tls_words,
+    DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, QuotaForecast,
+    StatsScope, escape_words, evidence, fit_warnings, lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
-    Assessment, Attempt, Cause, Escape, Lookup, Outcome, Softened, TlsFault, Verdict,
+    Assessment, Attempt, Cause, Escape, Lookup, Outcome, PullsLeft, Softened, TlsFault, Verdict,
 };
 use pullgate::review::{
     HISTORY_HIDDEN, REOPENED, denied_under, held_back_by, label_words, learning_words,
@@ -100,6 +100,7 @@ fn finding<'a>(
         picture: None,
         nodes_failing: None,
         drift: None,
+        quota: None,
     }
 }
 
@@ -316,6 +317,8 @@ fn neighbours() -> Vec<Advice> {
         samples.extend(Advice::keeps_running(running, rollout));
     }
     let digest = Digest::of_sha256(b"");
+    let left = PullsLeft { remaining: 7, window: Duration::from_secs(6 * 3600) };
+    samples.extend([Advice::pull_quota(left, true), Advice::pull_quota(left, false)]);
     samples.extend([Advice::next_start_differs(&digest), Advice::some_nodes_differ(&digest)]);
     samples.extend([Advice::tag_differs("1.2.3", 2, &digest), Advice::tag_moves(&digest)]);
     samples
@@ -392,6 +395,12 @@ fn tails() -> Vec<String> {
     {
         let drift = Some(DigestDrift { pods: 2, of_workload });
         lines.push(Finding { drift, advice: &[advice], ..finding(&works, &[], &plain) }.line());
+    }
+    let left = PullsLeft { remaining: 7, window: Duration::from_secs(6 * 3600) };
+    for of_account in [true, false] {
+        let quota = Some(QuotaForecast { needed: 12, left: 7, of_account });
+        let advice = [Advice::pull_quota(left, of_account)];
+        lines.push(Finding { quota, advice: &advice, ..finding(&works, &[], &plain) }.line());
     }
     let moves = [Advice::tag_moves(&Digest::of_sha256(b""))];
     lines.push(Finding { advice: &moves, ..finding(&works, &[], &plain) }.line());

@@ -19,7 +19,7 @@ use super::timed::TimedSource;
 use crate::advice::AdviceKind;
 use crate::cli::output::{
     AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
-    MUTABLE_TAG, NODES_FAIL, Place, Position, PullFacts,
+    MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
 };
 use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
@@ -343,6 +343,8 @@ fn noted(image: &ImageReview) -> Option<&'static str> {
     let has = |kind| image.advice.iter().any(|advice| advice.kind == kind);
     if image.nodes_failing.is_some() {
         Some(NODES_FAIL)
+    } else if image.quota.is_some() {
+        Some(PULL_QUOTA)
     } else if image.drift.is_some() {
         Some(DIGEST_DRIFT)
     } else if has(AdviceKind::MutableTag) {

@@ -10,7 +10,8 @@ use futures::future::BoxFuture;
 use crate::credential::{Credential, Expiry};
 use crate::image::{Digest, ImageReference};
 use crate::pull::{
-    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, TagList,
+    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft,
+    TagList,
 };
 use crate::review::ManifestSource;
 
@@ -78,6 +79,14 @@ impl ManifestSource for TimedSource<'_> {
 
     fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
         self.registry.known_manifest(image, digest)
+    }
+
+    fn pulls_left(
+        &self,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+    ) -> Option<PullsLeft> {
+        self.registry.pulls_left(image, credential)
     }
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {

@@ -27,6 +27,8 @@ pub(in crate::cli) const LOGIN_ENDS: &str = "pull_secret_expires";
 pub(in crate::cli) const CERTIFICATE_ENDS: &str = "client_certificate_expires";
 /// The rule of a tag that the registry has another digest for than pods run.
 pub(in crate::cli) const DIGEST_DRIFT: &str = "digest_drift";
+/// The rule of a rollout that needs more pulls than are left.
+pub(in crate::cli) const PULL_QUOTA: &str = "pull_quota";
 /// The rule of an image whose registry nodes fail to reach.
 pub(in crate::cli) const NODES_FAIL: &str = "nodes_fail";
 
@@ -76,7 +78,7 @@ pub(super) fn rules() -> Vec<Rule> {
 }
 
 /// Those of images that work.
-fn noted() -> [Rule; 5] {
+fn noted() -> [Rule; 6] {
     [
         Rule {
             id: MUTABLE_TAG,
@@ -114,6 +116,13 @@ fn noted() -> [Rule; 5] {
             next_step: "pin the digest (`pullgate pin`), or restart the pods that are to follow the tag",
             is_transient: true,
         },
+        Rule {
+            id: PULL_QUOTA,
+            summary: "The rollout may need more pulls than Docker Hub has left".to_owned(),
+            evidence: "replicas, the nodes that lack the image, and what Docker Hub last said is left",
+            next_step: "pull with an account, through a mirror, or roll out later",
+            is_transient: true,
+        },
     ]
 }
 
@@ -140,9 +149,8 @@ impl Rule {
         let page = match self.id {
             REFUSED => Some("policy.md"),
             MOVED | NOT_LOCKED => Some("pipelines.md"),
-            MUTABLE_TAG | DIGEST_DRIFT | LOGIN_ENDS | NODES_FAIL | CERTIFICATE_ENDS => {
-                Some("check.md")
-            }
+            MUTABLE_TAG | DIGEST_DRIFT | PULL_QUOTA | LOGIN_ENDS | NODES_FAIL
+            | CERTIFICATE_ENDS => Some("check.md"),
             _ => None,
         };
         if let Some(page) = page {

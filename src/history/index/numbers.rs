@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::HealthIndex;
 use super::interner::{Id, NONE};
-use super::record::State;
+use super::record::{State, seconds};
 use super::registries::{MAX_LOOKED_AT, TroubleKind};
 use crate::pull::Cause;
 
@@ -22,11 +24,14 @@ pub struct RegistryCounts {
     pub trouble: Option<TroubleKind>,
     /// When a node last pulled freshly from it, in seconds since 1970; 0 for never.
     pub last_pull: u32,
+    /// Fresh pulls by nodes in about the last ten minutes.
+    pub recent_pulls: u32,
 }
 
 impl HealthIndex {
     /// Every registry that is used now or was pulled from, in numbers.
-    pub fn registry_counts(&self) -> Vec<RegistryCounts> {
+    pub fn registry_counts(&self, now: Timestamp) -> Vec<RegistryCounts> {
+        let now = seconds(now);
         let known = self.images.registries().filter(|(_, registry)| {
             registry.healthy > 0 || registry.failing > 0 || registry.pulled > 0
         });
@@ -37,6 +42,7 @@ impl HealthIndex {
                 failing: self.failing_by_cause(id),
                 trouble: registry.trouble.map(|trouble| trouble.kind),
                 last_pull: registry.pulled,
+                recent_pulls: registry.recent_pulls(now),
             })
             .collect()
     }

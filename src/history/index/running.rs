@@ -1,11 +1,14 @@
-//! How many pods of one workload run, whichever revision they are of.
+//! How many pods of one workload run, whichever revision they are of, and which nodes run an image.
 
 use std::collections::HashSet;
 
 use super::HealthIndex;
-use super::interner::Id;
-use super::record::State;
+use super::interner::{Id, NONE};
+use super::query::{MAX_PODS, Visible};
+use super::record::{ContainerRecord, State};
 use super::workloads::Workload;
+use crate::history::facts::Visibility;
+use crate::image::{Digest, ImageReference};
 
 impl HealthIndex {
     /// Pods of this workload, through its ReplicaSets or Jobs too, of which every container that
@@ -23,6 +26,32 @@ impl HealthIndex {
                 && containers.iter().all(|one| runs(one.state))
         });
         u32::try_from(running.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that may be
+    /// seen. A bounded number of pods is looked at.
+    pub fn nodes_running(
+        &self,
+        image: &ImageReference,
+        digest: Option<&Digest>,
+        visibility: &Visibility,
+    ) -> HashSet<Box<str>> {
+        let id = self.images.find(image);
+        let Some((id, known)) = id.and_then(|id| Some((id, self.images.get(id)?))) else {
+            return HashSet::new();
+        };
+        let visible = Visible::new(self, visibility);
+        let runs = |one: &ContainerRecord| {
+            one.image == id
+                && matches!(one.state, State::Running | State::Crashing)
+                && digest.is_none_or(|wanted| self.digests.get(one.digest) == Some(wanted))
+        };
+        let pods = known.pods.iter().filter_map(|slot| self.pods.get(*slot));
+        pods.filter(|pod| visible.includes(pod.namespace))
+            .take(MAX_PODS)
+            .filter(|pod| pod.node != NONE && pod.containers.as_slice().iter().any(runs))
+            .map(|pod| self.text(pod.node).into())
+            .collect()
     }
 
     /// The owners of pods that come down to this workload: itself, its ReplicaSets or its Jobs.
@@ -89,5 +118,36 @@ mod tests {
         assert_eq!(index.running_pods("Deployment", "elsewhere", "web"), 0);
         assert_eq!(index.running_pods("StatefulSet", "shop", "web"), 0);
         assert_eq!(index.running_pods("ReplicaSet", "shop", "web-1"), 0, "not the uppermost");
+    }
+
+    #[test]
+    fn nodes_count_where_a_pod_that_may_be_seen_runs_it() {
+        let on = |uid: &str, namespace: &str, node: &str, running: bool| {
+            let mut pod = pod(uid, "web-1", running);
+            pod.metadata.namespace = Some(namespace.into());
+            pod.spec.node_name = Some(node.into());
+            pod
+        };
+        let mut index = HealthIndex::default();
+        for pod in [
+            on("a", "shop", "node-a", true),
+            on("b", "bank", "node-b", true),
+            on("c", "shop", "node-c", false),
+        ] {
+            index.apply_pod(&pod, Timestamp::UNIX_EPOCH);
+        }
+        let image = ImageReference::parse("r.io/a:1").unwrap();
+        let nodes = |digest: Option<&Digest>, visibility: &Visibility| {
+            let mut nodes: Vec<_> =
+                index.nodes_running(&image, digest, visibility).into_iter().collect();
+            nodes.sort();
+            nodes.join(" ")
+        };
+        let shop = Visibility::Namespaces(vec!["shop".into()]);
+        assert_eq!(nodes(None, &shop), "node-a");
+        assert_eq!(nodes(None, &Visibility::Cluster), "node-a node-b");
+        assert_eq!(nodes(None, &Visibility::nobody()), "");
+        let other = Digest::of_sha256(b"other");
+        assert_eq!(nodes(Some(&other), &Visibility::Cluster), "", "of no such digest");
     }
 }

@@ -31,6 +31,8 @@ pub struct RegistryNumbers {
     pub trouble: Option<&'static str>,
     /// When a node last pulled freshly from it, in Unix seconds; 0 for never.
     pub last_pull: i64,
+    /// Fresh pulls by nodes in about the last ten minutes.
+    pub recent_pulls: u32,
 }
 
 /// Containers that fail for one cause.
@@ -78,6 +80,7 @@ pub(super) struct NodeMetrics {
     healthy: Replaced<RegistryLabels>,
     trouble: Replaced<TroubleLabels>,
     last_pull: Replaced<RegistryLabels>,
+    recent_pulls: Replaced<RegistryLabels>,
     blind: Replaced<ReasonLabels>,
     secrets: Replaced<SecretLabels>,
 }
@@ -109,6 +112,11 @@ impl NodeMetrics {
             "registry_last_pull_timestamp_seconds",
             "When a node last pulled freshly from the registry, as Unix time",
             self.last_pull.family.clone(),
+        );
+        r.register(
+            "registry_recent_pulls",
+            "Fresh pulls by nodes in about the last ten minutes",
+            self.recent_pulls.family.clone(),
         );
         r.register(
             "registry_blind",
@@ -176,6 +184,7 @@ impl Metrics {
         let (mut failing, mut nodes) = (BTreeMap::new(), BTreeMap::new());
         let (mut healthy, mut trouble) = (BTreeMap::new(), BTreeMap::new());
         let mut last_pull: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut recent_pulls: BTreeMap<&str, i64> = BTreeMap::new();
         for (nth, one) in registries.iter().enumerate() {
             let name = if nth < MAX_REGISTRIES { &*one.host } else { OTHER };
             for FailingContainers { cause, containers, nodes: on } in &one.failing {
@@ -189,6 +198,7 @@ impl Metrics {
                 let is: &mut i64 = trouble.entry((name, kind)).or_default();
                 *is = (*is).max(i64::from(one.trouble == Some(kind)));
             }
+            *recent_pulls.entry(name).or_default() += i64::from(one.recent_pulls);
             if one.last_pull > 0 {
                 let last = last_pull.entry(name).or_default();
                 *last = (*last).max(one.last_pull);
@@ -203,6 +213,7 @@ impl Metrics {
         self.nodes.failing.put(failing.into_iter().map(by_cause));
         self.nodes.failing_nodes.put(nodes.into_iter().map(by_cause));
         self.nodes.healthy.put(healthy.into_iter().map(by_name));
+        self.nodes.recent_pulls.put(recent_pulls.into_iter().map(by_name));
         self.nodes.last_pull.put(last_pull.into_iter().map(by_name));
         self.nodes.trouble.put(trouble.into_iter().map(|((registry, kind), value)| {
             (TroubleLabels { registry: registry.to_owned(), kind }, value)
@@ -252,6 +263,7 @@ mod tests {
                 .collect(),
             trouble,
             last_pull: 7,
+            recent_pulls: 3,
         }
     }
 

@@ -1,0 +1,109 @@
+//! Whether what is left of Docker Hub's limit is enough for a rollout: an estimate, and a note at most.
+//!
+//! Nothing is asked for it: Docker Hub says with every answer what is left. A pull is counted for each
+//! node that fetches a manifest, so a rollout needs one for each image and node that lacks it.
+
+use std::collections::HashSet;
+
+use super::context::is_listed;
+use super::visibility::Shown;
+use super::{ImageReview, ReviewContext};
+use crate::advice::Advice;
+use crate::credential::CredentialOrigin;
+use crate::history::Visibility;
+use crate::message::QuotaForecast;
+use crate::policy::{Decision, Reason};
+use crate::pull::PullsLeft;
+use crate::workload::{ImagePullPolicy, Node, PodCount, Rollout};
+
+/// Notes at the first image of each account, or of those without one, that its pulls will not fit.
+pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview], shown: Shown<'_>) {
+    let subject = context.subject;
+    // What a controller is told nobody reads, and what is not replaced pulls nothing.
+    let unread = subject.workload.controller.is_some();
+    if unread || !subject.policy.notes_quota() || subject.rollout == Some(Rollout::KeepsAll) {
+        return;
+    }
+    let mut done: Vec<Option<CredentialOrigin>> = Vec::new();
+    for at in 0..images.len() {
+        let Some((whose, left)) = images.get(at).and_then(counted) else { continue };
+        if done.contains(&whose) {
+            continue;
+        }
+        let same: Vec<usize> = (0..images.len())
+            .filter(|nth| {
+                let one = images.get(*nth).and_then(counted);
+                one.is_some_and(|(source, _)| source == whose)
+            })
+            .collect();
+        let needs = |known: Option<&Visibility>| -> u32 {
+            let own = same.iter().filter_map(|nth| images.get(*nth));
+            own.fold(0, |sum, image| sum.saturating_add(pulls(context, image, known)))
+        };
+        done.push(whose.clone());
+        // What nodes have is looked at, and who may know of it asked, only where it makes a difference.
+        if needs(None) <= left.remaining {
+            continue;
+        }
+        let needed = needs(Some(&shown.clone().await));
+        if needed <= left.remaining {
+            continue;
+        }
+        let of_account = whose.is_some();
+        if let Some(image) = images.get_mut(at) {
+            image.quota = Some(QuotaForecast { needed, left: left.remaining, of_account });
+            image.advice.push(Advice::pull_quota(left, of_account));
+        }
+    }
+}
+
+/// With which pull secret an image is pulled from Docker Hub, and what is left; nothing of one of which
+/// more is said already.
+///
+/// Nor of a login that is not of a pull secret: how much of the nodes' own is left is not everybody's to
+/// know, and with a person's own no node pulls.
+fn counted(image: &ImageReview) -> Option<(Option<CredentialOrigin>, PullsLeft)> {
+    let works = image.ruling.because == Reason::Works && image.ruling.decision == Decision::Allow;
+    let left = image.pulls_left.filter(|_| works && image.nodes_failing.is_none())?;
+    let attempt = image.attempts.get(image.assessment.decisive?)?;
+    let origin = attempt.source.as_ref().map(|source| source.origin.clone());
+    let is_told = matches!(origin, None | Some(CredentialOrigin::Secret(_)));
+    is_told.then_some((origin, left))
+}
+
+/// How many nodes may pull an image for this workload; those that have it count as far as the user may
+/// know it: what all nodes list, and where pods run it that they may list.
+fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibility>) -> u32 {
+    let Ok(wanted) = &image.reference else { return 0 };
+    let asks = image.places.iter().any(|place| place.pull_policy == ImagePullPolicy::Always);
+    if image.places.iter().all(|place| place.pull_policy == ImagePullPolicy::Never) {
+        return 0;
+    }
+    // One that asks at each start pulls what it does not have by digest.
+    let digest = image.assessment.digest.as_ref().or(wanted.digest());
+    let by_digest = digest.map(|digest| format!("{}@{digest}", wanted.name()));
+    let name = wanted.canonical();
+    // A kubelet lists no more than some of its images: what runs there it has, too.
+    let running = match (known, asks, digest) {
+        (None, ..) | (_, true, None) => HashSet::new(),
+        (Some(visible), ..) => {
+            let only = digest.filter(|_| asks);
+            context.sources.health.nodes_running(wanted, only, visible)
+        }
+    };
+    let lists = |node: &Node| {
+        let has_content = by_digest.as_ref().is_some_and(|name| is_listed(node, name));
+        has_content || (!asks && is_listed(node, &name))
+    };
+    let may_know_lists = known == Some(&Visibility::Cluster);
+    let has = |node: &Node| running.contains(&*node.name) || (may_know_lists && lists(node));
+    let nodes = &context.eligible.nodes;
+    let lack = nodes.iter().filter(|node| !has(node)).count();
+    let lack = u32::try_from(lack).unwrap_or(u32::MAX);
+    match context.subject.workload.pods {
+        PodCount::Count(pods) if nodes.is_empty() => pods,
+        PodCount::Count(pods) => pods.min(lack),
+        PodCount::OnePerNode => lack,
+        PodCount::Unknown => 0,
+    }
+}

@@ -1,0 +1,227 @@
+//! Docker Hub's limit, told before a rollout needs more than is left.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use serde_json::{Value, json};
+
+use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
+use super::pullgate::{self, Proof, PullgateServer, Surroundings};
+use super::{PATIENCE, nodes, process, programs, runtime, skipped, wait_until};
+
+const LABEL: (&str, &str) = ("pullgate", "quota");
+const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullgatePolicy
+metadata: {name: default}
+spec: {defaultMode: warn}
+";
+const NODES: [&str; 5] = ["node-a", "node-b", "node-c", "node-d", "node-e"];
+
+fn digest() -> String {
+    format!("sha256:{}", "a".repeat(64))
+}
+
+/// Docker Hub as a proxy is asked for it: every image is there, so many pulls are left, and what counts
+/// as a pull is counted.
+fn hub(left: &Arc<AtomicU32>, pulls: &Arc<AtomicU32>) -> std::net::SocketAddr {
+    let (left, pulls) = (Arc::clone(left), Arc::clone(pulls));
+    let answer = async move |method: http::Method, uri: http::Uri| {
+        let is_of_the_hub = uri.host() == Some("registry-1.docker.io");
+        if is_of_the_hub && method == http::Method::GET {
+            pulls.fetch_add(1, Relaxed);
+        }
+        axum::response::Response::builder()
+            .status(if is_of_the_hub { 200 } else { 502 })
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .header("docker-content-digest", digest())
+            .header("ratelimit-limit", "100;w=21600")
+            .header("ratelimit-remaining", format!("{};w=21600", left.load(Relaxed)))
+            .body(axum::body::Body::empty())
+            .unwrap()
+    };
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    })
+}
+
+fn deployment(image: &str, replicas: u32, secret: &str) -> Value {
+    let secrets = if secret.is_empty() { json!([]) } else { json!([{"name": secret}]) };
+    json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"imagePullSecrets": secrets,
+                "containers": [{"name": "c", "image": image}]}}}})
+}
+
+#[test]
+fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_denied() {
+    let Ok(programs) = programs().inspect_err(|reason| skipped(reason)) else { return };
+    let (left, pulls) = (Arc::new(AtomicU32::new(3)), Arc::new(AtomicU32::new(0)));
+    let proxy = format!("http://{}", hub(&left, &pulls));
+    let cluster = ControlPlane::start(&programs).unwrap();
+    for node in NODES {
+        nodes::create_node(&cluster, node, "amd64", &[], &[]);
+    }
+    cluster.namespace_called("shop", &[LABEL]);
+    cluster.let_developer_edit("shop");
+    pullgate::grant_rights(&cluster);
+    let auth =
+        json!({"auths": {"https://index.docker.io/v1/": {"username": "u", "password": "p"}}});
+    cluster.admin().create(&json!({"apiVersion": "v1", "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "hub-login", "namespace": "shop"},
+        "stringData": {".dockerconfigjson": auth.to_string()}}));
+    let folder = process::folder("quota");
+    std::fs::create_dir(folder.path().join("docker.io")).unwrap();
+    // Plain HTTP, so that a proxy answers in its place; at its own port, or it would be a mirror.
+    let hosts = "server = \"http://registry-1.docker.io:443\"\n";
+    std::fs::write(folder.path().join("docker.io/hosts.toml"), hosts).unwrap();
+    let files = format!("--registry-hosts-dir={}", folder.path().display());
+    let variables = vec![("HTTP_PROXY", proxy.clone()), ("NO_PROXY", "127.0.0.1".to_owned())];
+    let around = Surroundings { variables, ..Surroundings::default() };
+    let server =
+        PullgateServer::start_in(&around, &cluster, Some(POLICY), Proof::PathToken, &[&files]);
+    let server = server.unwrap();
+    server.register(&cluster, "quota", LABEL);
+    let said_by = |user: User, object: &Value| {
+        let apply = ["apply", "--dry-run=server", "-f", "-"];
+        let done = cluster.kubectl(user).run_with(&apply, &object.to_string());
+        assert_eq!(done.code, 0, "{done:?}");
+        done.stderr
+    };
+    let web = deployment("nginx:1.27", 5, "");
+    let head = "rollout needs up to 5 Docker Hub pulls; Pullgate's address has 3 left";
+    let said = wait_until("the line", || {
+        let said = said_by(DEVELOPER, &web);
+        if said.contains(head) { Ok(said) } else { Err(said.into()) }
+    })
+    .unwrap();
+    assert!(
+        said.contains("an estimate; whether nodes share that address cannot be told"),
+        "{said}"
+    );
+    // Of an account the nodes use the same.
+    let said = said_by(DEVELOPER, &deployment("nginx:1.27", 5, "hub-login"));
+    assert!(said.contains("up to 5 Docker Hub pulls; its account has 3 left"), "{said}");
+    for fits in [deployment("nginx:1.27", 3, ""), deployment("127.0.0.1:9/app:1", 5, "")] {
+        let said = said_by(DEVELOPER, &fits);
+        assert!(!said.contains("Docker Hub"), "{said}");
+    }
+    // Who may list all pods may know what nodes have.
+    let images = json!({"status": {"images": [
+        {"names": ["docker.io/library/nginx:1.27"], "sizeBytes": 9}]}})
+    .to_string();
+    for node in &NODES[..3] {
+        let patch = ["patch", "node", node, "--subresource=status", "-p", &images];
+        cluster.admin().run(&patch).ok().unwrap();
+    }
+    wait_until("what nodes have", || {
+        let said = said_by(ADMIN, &web);
+        if said.contains("Docker Hub") { Err(said.into()) } else { Ok(()) }
+    })
+    .unwrap();
+    assert!(said_by(DEVELOPER, &web).contains(head));
+    // `check` says it beforehand.
+    let mut command = Command::new(pullgate::binary());
+    process::clean_environment(&mut command, folder.path());
+    command.env("HTTP_PROXY", &proxy).env("NO_PROXY", "127.0.0.1");
+    let config = format!("--kubeconfig={}", cluster.kubeconfig(DEVELOPER).display());
+    command.args(["check", &config, &files, "-f", "-", "-o", "json"]);
+    let checked = process::run(&mut command, &web.to_string(), PATIENCE * 2);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let report: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(report["images"][0]["note"], "pull_quota", "{}", checked.stdout);
+    assert_eq!(pulls.load(Relaxed), 0, "none was spent to learn it");
+    server.write_policy(&POLICY.replace("}\n", ", advice: {pullQuota: false}}\n"));
+    wait_until("silence", || {
+        let said = said_by(DEVELOPER, &web);
+        if said.contains(head) { Err(said.into()) } else { Ok(()) }
+    })
+    .unwrap();
+}
+
+/// A login of the nodes is the platform's: what it has left is told to nobody who rolls out.
+#[test]
+fn nodes_that_run_it_pull_nothing_and_what_a_login_of_the_nodes_has_left_is_not_told() {
+    let Ok(programs) = programs().inspect_err(|reason| skipped(reason)) else { return };
+    let (left, pulls) = (Arc::new(AtomicU32::new(1)), Arc::new(AtomicU32::new(0)));
+    let proxy = format!("http://{}", hub(&left, &pulls));
+    let cluster = ControlPlane::start(&programs).unwrap();
+    for node in NODES {
+        nodes::create_node(&cluster, node, "amd64", &[], &[]);
+    }
+    cluster.namespace_called("shop", &[LABEL]);
+    cluster.namespace_called("bank", &[]);
+    cluster.let_developer_edit("shop");
+    pullgate::grant_rights(&cluster);
+    let auth =
+        json!({"auths": {"https://index.docker.io/v1/": {"username": "u", "password": "p"}}});
+    let of_nodes =
+        json!({"auths": {"https://index.docker.io/v1/": {"username": "n", "password": "q"}}});
+    let admin = cluster.admin();
+    admin.create(&json!({"apiVersion": "v1", "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "hub-login", "namespace": "shop"},
+        "stringData": {".dockerconfigjson": auth.to_string()}}));
+    // None of these nodes lists the image.
+    let run = |namespace: &str, name: &str, on: &[&str]| {
+        let count = u32::try_from(on.len()).unwrap();
+        let mut object = deployment("nginx:1.27", count, "");
+        object["metadata"] = json!({"name": name, "namespace": namespace});
+        let labels = json!({"app": name});
+        object["spec"]["selector"]["matchLabels"] = labels.clone();
+        object["spec"]["template"]["metadata"]["labels"] = labels;
+        admin.create(&object);
+        let pods = nodes::wait_for_pods(&cluster, namespace, &format!("app={name}"), on.len());
+        for (pod, node) in pods.iter().zip(on) {
+            nodes::play_running(&cluster, namespace, pod, node, &digest());
+        }
+    };
+    run("shop", "runs", &["node-a", "node-b"]);
+    run("bank", "vault", &["node-c"]);
+    let folder = process::folder("quota-nodes");
+    std::fs::create_dir(folder.path().join("docker.io")).unwrap();
+    let hosts = "server = \"http://registry-1.docker.io:443\"\n";
+    std::fs::write(folder.path().join("docker.io/hosts.toml"), hosts).unwrap();
+    let login = folder.path().join("config.json");
+    std::fs::write(&login, of_nodes.to_string()).unwrap();
+    let files = format!("--registry-hosts-dir={}", folder.path().display());
+    let login = format!("--node-docker-config={}", login.display());
+    let variables = vec![("HTTP_PROXY", proxy), ("NO_PROXY", "127.0.0.1".to_owned())];
+    let around = Surroundings { variables, ..Surroundings::default() };
+    let flags = [&*files, &*login];
+    let server =
+        PullgateServer::start_in(&around, &cluster, Some(POLICY), Proof::PathToken, &flags);
+    let server = server.unwrap();
+    server.register(&cluster, "quota", LABEL);
+    let said_by = |user: User, object: &Value| {
+        let apply = ["apply", "--dry-run=server", "-f", "-"];
+        let done = cluster.kubectl(user).run_with(&apply, &object.to_string());
+        assert_eq!(done.code, 0, "{done:?}");
+        done.stderr
+    };
+    let with_secret = deployment("nginx:1.27", 5, "hub-login");
+    for (user, needed) in [(DEVELOPER, 3), (ADMIN, 2)] {
+        let head = format!("rollout needs up to {needed} Docker Hub pulls; its account has 1 left");
+        wait_until("what runs where", || {
+            let said = said_by(user, &with_secret);
+            if said.contains(&head) { Ok(()) } else { Err(said.into()) }
+        })
+        .unwrap();
+    }
+    // It works, with the login of the nodes, and nothing is told.
+    let said = said_by(ADMIN, &deployment("nginx:1.27", 5, ""));
+    assert_eq!(said, "", "of the nodes' login");
+    // One that asks at every start pulls what it does not have by digest, and these have it.
+    let mut asks = with_secret;
+    asks["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    let said = said_by(ADMIN, &asks);
+    assert!(said.contains("up to 2 Docker Hub pulls"), "{said}");
+    assert_eq!(pulls.load(Relaxed), 0, "none was spent to learn it");
+}
