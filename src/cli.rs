@@ -8,6 +8,7 @@ mod context;
 mod contexts;
 mod explain;
 mod lock;
+mod lock_file;
 mod output;
 mod pin;
 mod risk;

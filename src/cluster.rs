@@ -6,6 +6,7 @@
 
 mod access;
 mod client;
+mod error;
 mod events;
 mod store;
 mod feeds;
@@ -34,8 +35,11 @@ mod secrets;
 mod seen_pods;
 mod service_accounts;
 mod list_once;
+mod shared_index;
+mod template_feed;
 mod templates;
 mod try_out;
+mod tuning;
 mod usage;
 mod warnings;
 mod watch;
@@ -63,7 +67,8 @@ use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
-pub use client::{ApiError, ClusterError, Connection, Place};
+pub use client::{Connection, Place};
+pub use error::{ApiError, ClusterError};
 pub use identities::IdentityError;
 pub use kept_policy::KeptPolicy;
 pub use list_once::{Survey, read_object};
@@ -74,11 +79,11 @@ pub use refused::RefusedPods;
 pub use remembered::{Recalled, remembered};
 pub use reports::{ReportError, ReportKind, ReportWriter};
 pub use try_out::{TriedOut, try_out};
-pub use watch::WatchTuning;
+pub use tuning::WatchTuning;
 
 use access::Accesses;
 use events::EventWriter;
-use feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed, SharedIndex};
+use feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
 use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
@@ -88,7 +93,9 @@ use secret_names::SecretNames;
 use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
-use templates::{TemplateFeed, TemplateKind};
+use shared_index::SharedIndex;
+use template_feed::TemplateFeed;
+use templates::TemplateKind;
 
 /// A watch to run: what it watches, and the task, which never ends by itself.
 pub type Watch = (&'static str, BoxFuture<'static, ()>);

@@ -11,17 +11,18 @@ mod cause;
 mod content;
 mod escapes;
 mod known_manifest;
+mod evidence;
 mod outcome;
 mod runtime;
 mod verdict;
+mod vouches;
 
-pub use assess::{
-    Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened,
-    assess, is_about_access, lists, meaning, on_every_node, starts_without_asking,
-};
+pub use assess::{assess, is_about_access, meaning, on_every_node, starts_without_asking};
 pub use blind::{BlindReason, BlindSpot, realm_to_list};
 pub use cause::Cause;
-pub use escapes::{NodeLogin, Vouch, Vouches};
+pub use evidence::{
+    Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened, lists,
+};
 pub use known_manifest::{KnownManifest, same_image};
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
@@ -29,3 +30,4 @@ pub use outcome::{
 };
 pub use runtime::{MirrorFiles, Runtime, runs_on};
 pub use verdict::{Escape, Verdict};
+pub use vouches::{NodeLogin, Vouch, Vouches};

@@ -28,6 +28,7 @@ mod limits;
 mod link;
 mod logins;
 mod lookup;
+mod lookup_result;
 mod manifest;
 mod metrics;
 mod options;
@@ -63,11 +64,11 @@ pub use hosts::{HostsError, HostsSource};
 pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
 pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
+pub use options::NameResolver;
 pub use options::{
     CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, ProxyOptions, RegistryOptions,
     RegistryPolicy, StepLimits,
 };
-pub use resolver::NameResolver;
 
 use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};

@@ -13,12 +13,16 @@ mod audit;
 mod blindness;
 mod event;
 mod forecast;
+mod event_queue;
 mod gather;
+mod judge;
 mod mutate;
 mod node_login;
+mod pod_secrets;
 mod probe;
 mod recall;
 mod restart;
+mod reviewer;
 mod source;
 mod unproven;
 mod visibility;
@@ -44,20 +48,22 @@ pub use audit::{FoundAgain, ImageUse, audit_pace, look_again, still_there};
 pub use blindness::BlindnessTold;
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};
-pub use event::{EventQueue, EventRequest, WorkloadEvent};
+pub use event::WorkloadEvent;
+pub use event_queue::{EventQueue, EventRequest};
 use gather::Reading;
-pub use gather::{PodSecrets, SecretsOrigin};
 pub use mutate::MUTATE_ANNOTATION;
 pub use node_login::is_refused_to_anybody;
+pub use pod_secrets::{PodSecrets, SecretsOrigin};
 pub use probe::ProbeResult;
 pub use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
+pub use reviewer::Reviewer;
 pub use source::{
     AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
 };
 pub use webhook::{
-    AdmissionOutcome, Endpoint, HISTORY_HIDDEN, REOPENED, ReviewRecord, Reviewer, Skip,
-    denied_under, held_back_by, label_words, learning_words,
+    AdmissionOutcome, Endpoint, HISTORY_HIDDEN, REOPENED, ReviewRecord, Skip, denied_under,
+    held_back_by, label_words, learning_words,
 };
 
 /// Where a review gets its evidence.

@@ -7,6 +7,8 @@ mod audit;
 mod blind;
 mod callers;
 mod drift;
+mod changed;
+mod clock;
 mod expiries;
 mod failing;
 mod findings;
@@ -60,7 +62,7 @@ pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(flags)?;
     let otlp = config.otlp.as_ref().map(|endpoint| {
         let replica = config.own.as_ref().map_or("pullgate", |own| own.replica.as_str());
-        Otlp::to(endpoint, replica, wiring::clock().0.into()).map(Arc::new)
+        Otlp::to(endpoint, replica, clock::clock().0.into()).map(Arc::new)
     });
     let otlp = otlp.transpose()?;
     telemetry::init(config.log_format, config.log_level, otlp.as_deref());

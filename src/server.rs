@@ -12,6 +12,7 @@ mod answer;
 mod caller;
 mod deadline;
 mod front_proxy;
+mod pem;
 mod record;
 mod self_signed;
 mod shares;
@@ -36,8 +37,9 @@ pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits, Proof, part_when
 pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
 pub use front_proxy::{FrontProxy, FrontProxyTrust};
+pub use pem::TlsError;
 pub use self_signed::{SelfSigned, SelfSignedError};
-pub use tls::{CertificateTaker, ServingTls, TlsError, TlsFiles};
+pub use tls::{CertificateTaker, ServingTls, TlsFiles};
 pub use watchfile::WatchedFiles;
 
 /// How long a client may take for the head of a request. A connection on which nothing is asked

@@ -11,23 +11,25 @@ mod kind;
 mod namespace;
 mod needs;
 mod node;
+mod object;
+mod place;
 mod placement;
 mod pods;
 mod quantity;
 mod rollout;
 mod runtime_class;
 mod tekton;
+mod toleration;
 mod triggers;
 mod view;
 
 pub use custom::{CustomKind, custom_kind, custom_kinds};
-pub use extract::{
-    ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, ObjectRef, Owner, Workload,
-    extract,
-};
-pub use kind::{PodPath, PodPlace, TektonKind, WorkloadKind, built_in_kinds, pod_path};
+pub use extract::{ExtractError, extract};
+pub use kind::{PodPath, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
 pub use node::{LISTED_IMAGES_AT_MOST, Node, Taint, TaintEffect};
+pub use object::{ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Owner, Workload};
+pub use place::PodPlace;
 pub use placement::{Eligible, Placement};
 pub use pods::PodCount;
 pub use quantity::Quantity;

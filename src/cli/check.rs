@@ -31,7 +31,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use super::context::KubeContext;
-use super::lock::LockFile;
+use super::lock_file::LockFile;
 use super::output::say;
 use super::output::{self, CheckReport, Progress};
 

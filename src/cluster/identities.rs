@@ -8,7 +8,7 @@ use kube::core::Request;
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
-use super::client::ApiError;
+use super::error::ApiError;
 use crate::telemetry::ApiCall;
 use crate::user::UserInfo;
 

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::CALL_TIME;
-use super::client::{ApiError, ClusterError, Connection};
+use super::client::Connection;
+use super::error::{ApiError, ClusterError};
 
 /// The key of the document in the `ConfigMap`.
 const KEY: &str = "policy.yaml";

@@ -11,10 +11,13 @@ use jiff::Timestamp;
 use kube::core::Request;
 
 use super::Cluster;
-use super::client::{ApiError, ClusterError, Connection};
+use super::client::Connection;
+use super::error::WatchError;
+use super::error::{ApiError, ClusterError};
 use super::feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
-use super::templates::{TemplateFeed, TemplateKind};
-use super::watch::{self, Feed, WatchError};
+use super::template_feed::TemplateFeed;
+use super::templates::TemplateKind;
+use super::watch::{self, Feed};
 use crate::history::{BuildKind, OwnerKind, Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::Cluster;
-use super::client::ClusterError;
+use super::error::ClusterError;
 use super::pages::Pages;
 use super::templates::RestView;
 use crate::history::Visibility;

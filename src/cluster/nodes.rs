@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::feeds::SharedIndex;
 use super::shapes::Text;
+use super::shared_index::SharedIndex;
 use super::watch::{Feed, Source};
 use crate::image::Platform;
 use crate::workload::{Node, Quantity, Taint, TaintEffect};

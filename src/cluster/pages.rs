@@ -11,9 +11,11 @@ use kube::core::Request;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::client::{ApiError, Connection};
+use super::client::Connection;
+use super::error::ApiError;
+use super::error::WatchError;
 use super::shapes::Page;
-use super::watch::{WatchError, WatchTuning};
+use super::tuning::WatchTuning;
 
 /// The pages of one list.
 pub(super) struct Pages<'a> {

@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::CALL_TIME;
-use super::client::{ApiError, ClusterError, Connection};
+use super::client::Connection;
+use super::error::WatchError;
+use super::error::{ApiError, ClusterError};
 use super::progress::WatchProgress;
-use super::watch::{self as watching, Feed, Source, WatchError, WatchTuning};
+use super::tuning::WatchTuning;
+use super::watch::{self as watching, Feed, Source};
 use crate::policy::{API_VERSION, KIND, PolicyError, PullgatePolicy, PullgatePolicyStatus};
 use crate::telemetry::Metrics;
 

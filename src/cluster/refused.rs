@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::Cluster;
-use super::client::ClusterError;
+use super::error::ClusterError;
 use super::pages::Pages;
 use crate::kube_views::EventView;
 

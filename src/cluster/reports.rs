@@ -6,7 +6,8 @@ use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::client::{ApiError, Connection};
+use super::client::Connection;
+use super::error::ApiError;
 use crate::kube_views::is_namespace_name;
 
 /// How long one call may take.

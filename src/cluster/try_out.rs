@@ -5,7 +5,8 @@ use http::header::CONTENT_TYPE;
 use kube::client::Body;
 use serde::Deserialize;
 
-use super::client::{ApiError, ClusterError, Connection};
+use super::client::Connection;
+use super::error::{ApiError, ClusterError};
 use super::{CALL_TIME, warnings};
 
 /// What came of a pod that was created for show.

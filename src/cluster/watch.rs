@@ -13,10 +13,13 @@ use kube::api::WatchParams;
 use kube::core::Request;
 use tokio::time::{Instant, timeout};
 
-use super::client::{ApiError, Connection};
+use super::client::Connection;
+use super::error::ApiError;
+use super::error::WatchError;
 use super::pages::Pages;
 use super::progress::WatchProgress;
 use super::shapes::{Line, StatusLine, Versioned};
+use super::tuning::WatchTuning;
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
 const LONGEST_LINE: u64 = 16 << 20;
@@ -69,86 +72,6 @@ pub(super) trait Feed: Send + 'static {
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error>;
     /// An object is gone.
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error>;
-}
-
-/// Times and sizes of watches.
-#[derive(Debug, Clone, Copy)]
-pub struct WatchTuning {
-    /// Objects in one page of a list.
-    pub page: u32,
-    /// Bytes of one page; of a larger one fewer objects are asked for.
-    pub longest_page: usize,
-    /// How long one page may take.
-    pub page_time: Duration,
-    /// How long a watch runs before it is renewed; a quarter is added at random, so that not all
-    /// are renewed at once.
-    pub watch_time: Duration,
-    /// After a failure, the first pause; it doubles up to `longest_pause`.
-    pub first_pause: Duration,
-    /// The longest pause.
-    pub longest_pause: Duration,
-}
-
-impl Default for WatchTuning {
-    fn default() -> Self {
-        Self {
-            page: 500,
-            longest_page: 32 << 20,
-            page_time: Duration::from_secs(60),
-            watch_time: Duration::from_secs(180),
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Why a list or a watch came to an end.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// The API server refused, failed or could not be reached.
-    #[error("the API server gave an unexpected response")]
-    Api(#[source] ApiError),
-    /// The request could not be written.
-    #[error("failed to write the request")]
-    Request(#[source] Box<kube::core::request::Error>),
-    /// The connection broke off.
-    #[error("the connection broke off")]
-    Read(#[source] std::io::Error),
-    /// A page or a line is not what a list or a watch consists of.
-    #[error("failed to read what the API server sent")]
-    Decode(#[source] serde_json::Error),
-    /// A list came without a version to watch from.
-    #[error("the list has no resourceVersion")]
-    NoVersion,
-    /// An object is longer than any can be.
-    #[error("an object is too long")]
-    TooLong,
-    /// A page took too long.
-    #[error("a page of the list took too long")]
-    Late,
-    /// The watch was ended by the API server with this status.
-    #[error("the API server ended the watch with status {0}")]
-    Ended(u16),
-}
-
-impl WatchError {
-    /// The status with which the API server refused, if it did.
-    pub(super) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Api(error) => error.status(),
-            Self::Ended(code) => Some(*code),
-            _ => None,
-        }
-    }
-
-    /// Whether the version that was asked from is too old: a new list is needed.
-    fn is_gone(&self) -> bool {
-        match self {
-            Self::Api(error) => error.status() == Some(410),
-            Self::Ended(code) => *code == 410,
-            _ => false,
-        }
-    }
 }
 
 /// Pauses that grow, and differ between processes.

@@ -7,6 +7,7 @@
 
 mod bare;
 mod destinations;
+mod read;
 mod tekton;
 mod view;
 

@@ -25,6 +25,7 @@ mod record;
 mod image_refusals;
 mod registries;
 mod running;
+mod seen;
 mod report;
 mod accuracy;
 mod snapshot;

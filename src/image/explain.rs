@@ -3,8 +3,8 @@
 //! The library's texts are often no more than `invalid reference format`; a person needs the
 //! part. The words repeat only what the user wrote, escaped and cut to a bounded length.
 
+use super::error::ReferenceErrorKind;
 use super::grammar;
-use super::reference::ReferenceErrorKind;
 use crate::text::quoted;
 
 /// The most characters of the user's text that are repeated.

@@ -68,8 +68,8 @@ fn name_at(way: &UpstreamRule, original: &str) -> Option<String> {
 mod tests {
     use url::Url;
 
+    use super::super::endpoint::Endpoint;
     use super::super::registries_conf::parse_registries_conf;
-    use super::super::route::Endpoint;
     use super::*;
 
     fn to(url: &str) -> Endpoint {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::route::{Endpoint, Route, TlsSettings, default_endpoint};
+use super::endpoint::{Endpoint, TlsSettings};
+use super::endpoint::{Route, default_endpoint};
 use crate::image::ImageReference;
 
 /// What all files of a node say together.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::endpoint::default_endpoint;
+use super::endpoint::split_port;
+use super::endpoint::{Client, Endpoint, TlsSettings};
 use super::error::{MirrorError, MirrorFault};
 use super::pattern::{Rewrite, UpstreamRule};
-use super::route::{Client, Endpoint, TlsSettings, default_endpoint, split_port};
 use super::toml_reader::{Document, Field, Section};
 
 /// Reads one `hosts.toml`. `registry` is the host that its directory is named after, nothing for

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::route::Endpoint;
+use super::endpoint::Endpoint;
 
 /// Which references a rule is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,11 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use url::Url;
 
+use super::endpoint::default_endpoint;
+use super::endpoint::{Client, Endpoint, NodeLogin, TlsSettings};
 use super::error::{MirrorError, MirrorFault};
 use super::pattern::{Pattern, Rewrite, UpstreamRule};
-use super::route::{Client, Endpoint, NodeLogin, RegistryHosts, TlsSettings, default_endpoint};
+use super::route::RegistryHosts;
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY};
 
 #[derive(Deserialize)]
@@ -236,8 +238,8 @@ fn endpoint_address(address: &str) -> Option<Url> {
         address.to_owned()
     } else {
         let host = address.split('/').next().unwrap_or_default();
-        let (name, _) = super::route::split_port(host);
-        let scheme = if super::route::is_loopback(name) { "http" } else { "https" };
+        let (name, _) = super::endpoint::split_port(host);
+        let scheme = if super::endpoint::is_loopback(name) { "http" } else { "https" };
         format!("{scheme}://{address}")
     };
     let mut url = Url::parse(&full).ok()?;

@@ -1,83 +1,13 @@
 //! The ways in which a node could still succeed, and what closes each: a word of the platform
 //! team, and evidence where it can be had.
 
-use super::assess::lists;
 use super::content::could_take;
+use super::evidence::lists;
 use super::runtime::{could_run, verifies_images};
+use super::vouches::{NodeLogin, Vouch, Vouches};
 use super::{Assessment, Cause, Content, Escape, Observation, Outcome, Verdict};
 use crate::image::Platform;
-use crate::workload::{ImagePullPolicy, LISTED_IMAGES_AT_MOST, Node};
-
-/// What the platform team vouches for about one property of its nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Vouch {
-    /// Nothing.
-    #[default]
-    Unknown,
-    /// The nodes have none of it.
-    None,
-    /// Pullgate was given the same files as the nodes.
-    Listed,
-}
-
-/// What the platform team vouches for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Vouches {
-    /// Mirrors on the nodes.
-    pub mirrors: Vouch,
-    /// Credentials of the nodes' own.
-    pub credentials: Vouch,
-    /// Images that are on the nodes without having been pulled through this registry.
-    pub preloaded_images: Vouch,
-    /// Whether the nodes reach registries by the same way as Pullgate: from addresses that are
-    /// treated alike, through the same proxy, with the same DNS.
-    pub same_network: bool,
-    /// The only platforms that a node of this cluster can ever have; none if nobody vouches.
-    pub platforms: Vec<Platform>,
-    /// How many images the nodes' kubelets list at most (`nodeStatusMaxImages`); negative without
-    /// a limit. Nothing if nobody says it.
-    pub listed_images_at_most: Option<i32>,
-}
-
-impl Vouches {
-    /// The same with a word about everything of which there is none, as somebody would vouch who
-    /// knows these platforms only.
-    #[must_use]
-    pub fn completed<'p>(self, platforms: impl Iterator<Item = &'p Platform>) -> Self {
-        let some = |vouch: Vouch| if vouch == Vouch::Unknown { Vouch::None } else { vouch };
-        Self {
-            mirrors: some(self.mirrors),
-            credentials: some(self.credentials),
-            preloaded_images: some(self.preloaded_images),
-            same_network: true,
-            platforms: if self.platforms.is_empty() {
-                platforms.map(Platform::normalized).collect()
-            } else {
-                self.platforms
-            },
-            listed_images_at_most: self.listed_images_at_most,
-        }
-    }
-
-    /// Whether a node lists as many images as it does at most, so that it may have others.
-    fn may_have_more_images(&self, node: &Node) -> bool {
-        let most = self.listed_images_at_most.unwrap_or(LISTED_IMAGES_AT_MOST);
-        usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
-    }
-}
-
-/// Whether nodes log in to a registry by themselves, as far as this cluster's pods show it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeLogin {
-    /// Nothing shows it.
-    #[default]
-    Unseen,
-    /// Pods without pull secrets pulled from it, and nobody knows yet whether anybody may.
-    Possible,
-    /// Pods without pull secrets pulled what is refused to those who do not log in.
-    Proven,
-}
+use crate::workload::ImagePullPolicy;
 
 /// The escapes that are open for this cause.
 pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> Assessment {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::lifetime::{is_unreachable, lifetime};
-use super::lookup::LookupResult;
+use super::lookup_result::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
 use super::options::CacheLimits;

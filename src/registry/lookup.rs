@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::auth;
 use super::deadline::Deadline;
 use super::limits::Limits;
+use super::lookup_result::LookupResult;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
@@ -18,16 +19,6 @@ use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::{ImageReference, registry_of_host};
 use crate::node_config::{Endpoint, Route};
 use crate::pull::{LookupRequest, Outcome, Purpose, TagList};
-
-/// What one look-up came to.
-#[derive(Debug, Clone)]
-pub(super) struct LookupResult {
-    pub(super) outcome: Outcome,
-    /// The mirror that decided, if one did.
-    pub(super) mirror: Option<Box<str>>,
-    /// Whether it was asked with the login of the nodes' runtime.
-    pub(super) node_login: bool,
-}
 
 /// What every look-up uses.
 pub(super) struct LookupService {

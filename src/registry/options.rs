@@ -1,12 +1,14 @@
 //! What the registry client is told: plain values, with defaults that suit a webhook.
 
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 
-use super::resolver::NameResolver;
 use crate::credential::Credential;
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
@@ -317,4 +319,11 @@ impl InClusterHosts {
             None => pattern.eq_ignore_ascii_case(host),
         })
     }
+}
+
+/// How names become addresses.
+pub trait NameResolver: Send + Sync {
+    /// The addresses of a name. One that ends in a dot is absolute; any other may be completed by
+    /// a search list.
+    fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }

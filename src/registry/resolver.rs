@@ -19,14 +19,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::AddressPolicy;
-use super::options::RegistryPolicy;
-
-/// How names become addresses.
-pub trait NameResolver: Send + Sync {
-    /// The addresses of a name. One that ends in a dot is absolute; any other may be completed by
-    /// a search list.
-    fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
-}
+use super::options::{NameResolver, RegistryPolicy};
 
 /// Most questions to name servers that may be open at once; a question ends with its caller. Two
 /// for each look-up that there may be: silent names of one namespace leave room for others.

@@ -8,13 +8,14 @@ use std::time::Instant;
 use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
+use super::event_queue::EventRequest;
 use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
 use crate::message::sentence;
 use crate::policy::{Decision, Mode};
 use crate::pull::{Cause, Verdict};
 use crate::text::{clean, shorten};
 use crate::user::UserInfo;
-use crate::workload::{ObjectRef, Workload};
+use crate::workload::ObjectRef;
 
 /// Characters of a message; events.k8s.io/v1 takes no more in a note.
 const MAX_MESSAGE: usize = 1024;
@@ -22,21 +23,6 @@ const MAX_MESSAGE: usize = 1024;
 const NEVER_JUDGED: &str = "kube-system";
 /// A ServiceAccount that nobody can trust by name: it has none.
 const NOBODY: &str = "system:serviceaccount:";
-
-/// An object that was warned of, or denied.
-#[derive(Debug, Clone)]
-pub struct EventRequest {
-    /// The object, reduced.
-    pub workload: Workload,
-    /// Its namespace.
-    pub namespace: Box<str>,
-}
-
-/// Where concerns go. Taking one never waits; one too many is dropped.
-pub trait EventQueue: Send + Sync {
-    /// Takes a concern.
-    fn offer(&self, concern: EventRequest);
-}
 
 /// What is to be written as an Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,23 +35,6 @@ pub struct WorkloadEvent {
     pub reason: &'static str,
     /// The words.
     pub message: String,
-}
-
-impl EventRequest {
-    /// What an Event would be about, with its uid: the controller, else the object. Nothing if it
-    /// has no uid yet.
-    pub fn about(&self) -> Option<(ObjectRef, Box<str>)> {
-        let namespace = self.namespace.clone();
-        let (about, uid) = if let Some(owner) = &self.workload.controller {
-            let (api_version, kind) = (owner.api_version.clone(), owner.kind.clone());
-            let name = owner.name.clone();
-            (ObjectRef { api_version, kind, namespace, name }, owner.uid.clone())
-        } else {
-            let object = self.workload.object.clone();
-            (ObjectRef { namespace, ..object }, self.workload.uid.clone())
-        };
-        (!uid.is_empty() && !about.name.is_empty()).then_some((about, uid))
-    }
 }
 
 /// Whoever may read the Events of this namespace: they hear of it alone, and of no secret that no

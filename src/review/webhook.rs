@@ -1,23 +1,21 @@
 //! One admission review: decode, what needs no judging, the review, the answer, the record.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::dry_run::Unmetered;
+use super::reviewer::Reviewer;
 use super::unproven::Unproven;
 use super::{
-    AccessSource, BlindnessTold, ClusterSource, EventQueue, EventRequest, HealthSource,
-    ManifestSource, NodeCredentialSource, Review, ReviewRequest, SeenPod, Sources, blindness,
-    confirm, mutate, recall, restart,
+    EventRequest, Review, ReviewRequest, SeenPod, Sources, blindness, confirm, mutate, recall,
+    restart,
 };
 use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
 use crate::history::{Freshness, ReportTarget};
 use crate::message::{escape_list, lines};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
-use crate::pull::{Escape, Runtime, Verdict};
+use crate::pull::{Escape, Verdict};
 use crate::workload::{PodPlace, Rollout, Workload, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
@@ -30,30 +28,6 @@ pub enum Endpoint {
     Validate,
     /// Changes what the policy allows; never denies.
     Mutate,
-}
-
-/// Everything that answers admission reviews.
-pub struct Reviewer {
-    /// The registries.
-    pub registry: Arc<dyn ManifestSource>,
-    /// The API server.
-    pub cluster: Arc<dyn ClusterSource>,
-    /// The nodes' own credentials.
-    pub nodes: Arc<dyn NodeCredentialSource>,
-    /// What was observed in this cluster.
-    pub health: Arc<dyn HealthSource>,
-    /// Who may see what.
-    pub access: Arc<dyn AccessSource>,
-    /// The policy in force.
-    pub policy: Arc<ArcSwap<PullgatePolicy>>,
-    /// Pullgate's own namespace, which it never judges.
-    pub own_namespace: Option<Box<str>>,
-    /// The runtime of the nodes, where the platform team says it.
-    pub runtime: Option<Runtime>,
-    /// Where what was warned of goes to become an Event, if the policy wants that.
-    pub concerns: Option<Arc<dyn EventQueue>>,
-    /// Who was told of registries that cannot be looked into.
-    pub blindness: BlindnessTold,
 }
 
 /// The answer to one review, and what is recorded of it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CallerProof;
-use super::wiring::{open, told};
+use super::changed::{open, told};
 use crate::server::{Callers, FrontProxy, WatchedFiles};
 use crate::telemetry::Metrics;
 

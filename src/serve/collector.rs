@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::audit::Audit;
+use super::clock::clock;
 use super::reports;
-use super::wiring::clock;
 use crate::cluster::{Connection, ReportKind};
 use crate::telemetry::{METRICS_EVERY, Metrics, Otlp};
 

@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::review::{EventQueue, EventRequest, Reviewer};
 use crate::telemetry::{ApiCall, Metrics};
@@ -72,11 +72,6 @@ pub(super) async fn tell(
     }
     // The reviewer holds the other end: only at the end of the process.
     std::future::pending::<()>().await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now())
 }
 
 /// What was said recently, and how often.

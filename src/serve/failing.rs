@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::history::FailingWorkload;
 use crate::review::{EventRequest, Reviewer};
@@ -63,9 +63,4 @@ async fn write(cluster: &Cluster, reviewer: &Reviewer, failing: &FailingWorkload
     if let Some(event) = reviewer.failing_event(&concern, about, failing.cause, times).await {
         cluster.write_event(&event, now).await;
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now())
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::wiring::clock;
+use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::review::{Reviewer, is_refused_to_anybody};
 

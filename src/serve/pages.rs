@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use super::clock::clock;
 use super::findings::Findings;
-use super::wiring::clock;
 use crate::cluster::{Cluster, IdentityError};
 use crate::history::{KnownImage, Report, ReportTarget, Scope, Visibility};
 use crate::image::ImageReference;

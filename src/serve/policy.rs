@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::blind::Spots;
+use super::changed::told;
 use super::kept_policy::{self, Accepted, Recalled};
 use super::plausible::Found;
-use super::wiring::told;
 use crate::cluster::{Cluster, Connection, KeptPolicy, PolicyNews, PolicySource, WatchTuning};
 use crate::history::RegistryScoreSummary;
 use crate::policy::{

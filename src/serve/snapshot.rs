@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::wiring::clock;
+use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::history::{Limits, Recheck, Rewrite, Snapshot};
 use crate::node_config::RegistryHosts;

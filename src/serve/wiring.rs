@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
+use super::changed::open;
+use super::clock::clock;
 use super::collector;
 use super::events::{self, Concerns, Waiting};
 use super::findings::Findings;
@@ -334,11 +336,6 @@ fn policy_places(
 
 const REVIEW_SERVER: &str = "review server";
 
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock once, at start")]
-pub(super) fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now())
-}
-
 fn bind(address: std::net::SocketAddr) -> anyhow::Result<Bound> {
     Bound::bind(address).with_context(|| format!("failed to listen on {address}"))
 }
@@ -456,11 +453,6 @@ fn node_files(settings: NodeSettings) -> anyhow::Result<Arc<FollowedNodeFiles>> 
     Ok(Arc::new(FollowedNodeFiles::open(paths)?))
 }
 
-pub(super) fn open(what: &str, path: PathBuf) -> anyhow::Result<WatchedFiles> {
-    let shown = path.display().to_string();
-    WatchedFiles::open(path).with_context(|| format!("failed to read the {what} {shown}"))
-}
-
 /// Renews a certificate of our own in time; the reload takes the new one into use.
 async fn renew(directory: PathBuf, names: Vec<String>) {
     loop {
@@ -469,22 +461,5 @@ async fn renew(directory: PathBuf, names: Vec<String>) {
         if let Err(error) = SelfSigned::ensure(&directory, &names, now) {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to renew");
         }
-    }
-}
-
-/// Tells what became of a changed file.
-pub(super) fn told(
-    file: &'static str,
-    metrics: &Metrics,
-    error: Option<impl std::error::Error + 'static>,
-) {
-    metrics.reloaded(file, error.is_none());
-    match error {
-        None => tracing::info!(file, "took a changed file into use"),
-        Some(error) => tracing::error!(
-            file,
-            error = &error as &dyn std::error::Error,
-            "a changed file cannot be used, the old content stays in force"
-        ),
     }
 }

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::tls::{TlsError, client_verifier};
+use super::pem::{TlsError, client_verifier};
 
 /// As whom the API server calls webhooks at its own Service: its loopback identity, which no token and
 /// no certificate brings. Whoever may impersonate it with its groups may read every Secret anyway.

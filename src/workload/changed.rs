@@ -3,7 +3,7 @@
 //! A container that runs is not pulled again. The kubelet pulls for containers whose image is
 //! another one, and a controller makes new pods with what its template has.
 
-use super::extract::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
+use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
 
 impl Workload {
     /// The same with only those images that are others than in `old`, are pulled in another way, or

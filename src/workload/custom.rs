@@ -9,9 +9,8 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::extract::{
-    ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, Workload, head, images, read,
-};
+use super::extract::{ExtractError, head, images, read};
+use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
 use super::placement::Placement;
 use super::view::{HeadView, PodSpecView};
 

@@ -1,11 +1,5 @@
 //! Which kinds make pods, and where in each the pod is.
 
-use serde_json::value::RawValue;
-
-use super::custom::CustomKind;
-use super::extract::{ExtractError, Workload, extract};
-use super::tekton;
-
 /// A kind that makes pods, as the webhook configuration and the policy name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkloadKind {
@@ -79,17 +73,6 @@ impl PodPath {
     }
 }
 
-/// Where an object keeps what will be its pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PodPlace {
-    /// In a pod (template) at this path.
-    Template(PodPath),
-    /// In lists of steps and sidecars, as Tekton has them.
-    Tekton(TektonKind),
-    /// Nowhere: an operator puts the images of this object into pods of its own.
-    Custom(&'static CustomKind),
-}
-
 /// A kind of Tekton's (`tekton.dev`) that names images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TektonKind {
@@ -116,17 +99,6 @@ impl TektonKind {
             Self::TaskRun => "TaskRun",
             Self::Pipeline => "Pipeline",
             Self::PipelineRun => "PipelineRun",
-        }
-    }
-}
-
-impl PodPlace {
-    /// Reads an object that keeps its pods here.
-    pub fn read(&self, object: &RawValue) -> Result<Workload, ExtractError> {
-        match self {
-            Self::Template(path) => extract(object, path),
-            Self::Tekton(kind) => tekton::extract(object, *kind),
-            Self::Custom(kind) => kind.extract(object),
         }
     }
 }

@@ -5,9 +5,10 @@
 //! node is eligible: a node too many can only make a verdict milder.
 
 use super::needs::Needs;
-use super::node::{Node, Taint, TaintEffect};
+use super::node::{Node, Taint};
 use super::runtime_class::RuntimeClass;
-use super::view::{PodSpecView, RequirementView, TermView, TolerationView, text};
+use super::toleration::Toleration;
+use super::view::{PodSpecView, RequirementView, TermView, text};
 
 /// What an object says about where its pods may land.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,16 +64,6 @@ enum Operator {
     Lt,
     /// An operator that is newer than this code: taken as fulfilled.
     Unknown,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Toleration {
-    key: Box<str>,
-    exists: bool,
-    value: Box<str>,
-    effect: Option<TaintEffect>,
-    /// An effect or operator that keeps nothing away here.
-    irrelevant: bool,
 }
 
 /// Taints under these names come and go with a node's condition: a node that has one today may
@@ -295,32 +286,5 @@ impl Requirement {
             Operator::Lt => compare(std::cmp::Ordering::Less),
             Operator::Unknown => true,
         }
-    }
-}
-
-impl Toleration {
-    pub(super) fn of(view: &TolerationView<'_>) -> Self {
-        let effect = text(view.effect.as_ref());
-        let operator = text(view.operator.as_ref());
-        Self {
-            key: text(view.key.as_ref()),
-            exists: &*operator == "Exists",
-            value: text(view.value.as_ref()),
-            effect: match &*effect {
-                "NoSchedule" => Some(TaintEffect::NoSchedule),
-                "NoExecute" => Some(TaintEffect::NoExecute),
-                _ => None,
-            },
-            irrelevant: &*effect == "PreferNoSchedule",
-        }
-    }
-
-    /// As in <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>: an
-    /// empty key with `Exists` tolerates everything, an empty effect every effect.
-    fn covers(&self, taint: &Taint) -> bool {
-        !self.irrelevant
-            && self.effect.is_none_or(|effect| effect == taint.effect)
-            && (if self.key.is_empty() { self.exists } else { self.key == taint.key })
-            && (self.exists || self.value == taint.value)
     }
 }

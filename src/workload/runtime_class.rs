@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::placement::Toleration;
 use super::quantity::Quantity;
+use super::toleration::Toleration;
 use super::view::{Seq, Text, TolerationView, text};
 
 /// Where pods of a `RuntimeClass` may land, and what they need besides their own.

@@ -12,11 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::extract::{
-    ContainerImage, ContainerKind, ExtractError, ImagePullPolicy, Workload, head, pull_secrets,
-    read, volume_images,
-};
+use super::extract::{ExtractError, head, pull_secrets, read, volume_images};
 use super::kind::TektonKind;
+use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
 use super::placement::Placement;
 use super::view::{ContainerView, HeadView, PodSpecView, Text, VolumeView, text};
 

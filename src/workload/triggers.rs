@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::extract::ContainerImage;
+use super::object::ContainerImage;
 use super::view::{HeadView, Text, member};
 
 /// What injectors (Istio's gateways) have in templates where they put the image into the pod.

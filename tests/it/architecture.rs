@@ -1,7 +1,7 @@
 //! The import rule: pure rooms in their order, edges that do not import each other, no orphan
 //! files, no room reached around its front door.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -141,6 +141,176 @@ fn pure_rooms_never_touch_the_outside() {
             for outside in OUTSIDE.iter().filter(|outside| code.contains(**outside)) {
                 wrong.push(format!("{} names {outside}", source.path.display()));
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The name of a file as a path of modules, such as `registry::cache`.
+fn module(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    parts.join("::").trim_end_matches(".rs").to_owned()
+}
+
+/// Every `use` of a file, one path for each name that it brings.
+fn uses(code: &str) -> Vec<(String, bool)> {
+    let mut all = Vec::new();
+    for statement in code.split(';') {
+        let Some(at) = statement.rfind("use ").filter(|at| {
+            let before = statement[..*at].trim_end();
+            before.is_empty() || before.ends_with(['\n', ')', '}', ']']) || before.ends_with("pub")
+        }) else {
+            continue;
+        };
+        let is_public = statement[..at].trim_end().ends_with(['b', ')']);
+        let tree: String = statement[at + 4..].split_whitespace().collect::<Vec<_>>().join(" ");
+        spread("", &tree, &mut |path| all.push((path.to_owned(), is_public)));
+    }
+    all
+}
+
+/// Takes `a::{b, c::{d}}` apart.
+fn spread(before: &str, tree: &str, found: &mut impl FnMut(&str)) {
+    let Some((head, rest)) = tree.split_once('{') else {
+        let name = tree.split(" as ").next().unwrap_or_default().trim();
+        if !name.is_empty() {
+            found(&format!("{before}{name}"));
+        }
+        return;
+    };
+    let inside = rest.rsplit_once('}').map_or(rest, |(inside, _)| inside);
+    let (mut depth, mut begin) = (0, 0);
+    let before = format!("{before}{}", head.trim());
+    for (at, c) in inside.char_indices().chain([(inside.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                spread(&before, inside[begin..at].trim(), found);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What files import from files of the same room: `pub use` of a front door leads on to the file that
+/// has the thing. What a front door itself takes from the files behind it is not counted.
+fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
+    let files: BTreeMap<String, String> =
+        sources().into_iter().map(|one| (module(&one.path), code(&one.text))).collect();
+    let absolute = |file: &str, path: &str| -> Option<String> {
+        let mut base: Vec<&str> = file.split("::").collect();
+        let mut rest = path;
+        if let Some(path) = path.strip_prefix("crate::") {
+            return Some(path.to_owned());
+        }
+        rest = rest.strip_prefix("self::").unwrap_or(rest);
+        let above = path.starts_with("super::");
+        while let Some(path) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = path;
+        }
+        let own = files.contains_key(&format!("{file}::{}", rest.split("::").next()?));
+        (above || path.starts_with("self::") || own).then(|| {
+            base.push(rest);
+            base.join("::")
+        })
+    };
+    // Where a front door has its names from.
+    let mut doors: BTreeMap<String, String> = BTreeMap::new();
+    for (file, code) in &files {
+        for (path, _) in uses(code) {
+            if let Some(whole) = absolute(file, &path)
+                && let Some((from, name)) = whole.rsplit_once("::")
+                && from.rsplit_once("::").is_some_and(|(parent, _)| parent == file)
+                && files.contains_key(from)
+            {
+                doors.insert(format!("{file}::{name}"), from.to_owned());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    for (file, code) in &files {
+        let room = file.split("::").next().unwrap_or_default();
+        let mut found = BTreeSet::new();
+        for (path, _) in uses(code) {
+            let Some(mut whole) = absolute(file, &path) else { continue };
+            while let Some(from) = doors.get(&whole) {
+                let name = whole.rsplit("::").next().unwrap_or_default().to_owned();
+                whole = format!("{from}::{name}");
+            }
+            let target = [Some(&*whole), whole.rsplit_once("::").map(|(from, _)| from)]
+                .into_iter()
+                .flatten()
+                .find(|one| files.contains_key(*one));
+            let other = |one: &&str| {
+                *one != file && !one.starts_with(&format!("{file}::")) && one.starts_with(room)
+            };
+            if let Some(target) = target.filter(other) {
+                found.insert(target.to_owned());
+            }
+        }
+        all.insert(file.clone(), found);
+    }
+    all
+}
+
+#[test]
+fn files_of_a_room_do_not_import_each_other_in_a_circle() {
+    let imports = imports_within_rooms();
+    let edges: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(edges > 300, "imports are found: {edges}");
+    // Takes away what imports nothing that is left, until only circles are left.
+    let mut left = imports.clone();
+    loop {
+        let done: Vec<String> = left
+            .iter()
+            .filter(|(_, to)| to.iter().all(|one| !left.contains_key(one)))
+            .map(|(file, _)| file.clone())
+            .collect();
+        if done.is_empty() {
+            break;
+        }
+        left.retain(|file, _| !done.contains(file));
+    }
+    // What only leads into a circle is no part of it.
+    loop {
+        let wanted: BTreeSet<String> = left.values().flatten().cloned().collect();
+        let before = left.len();
+        left.retain(|file, _| wanted.contains(file));
+        if left.len() == before {
+            break;
+        }
+    }
+    let circle: Vec<_> = left
+        .iter()
+        .map(|(file, to)| {
+            let to: Vec<_> = to.iter().filter(|one| left.contains_key(*one)).collect();
+            format!("{file} imports {to:?}")
+        })
+        .collect();
+    assert!(circle.is_empty(), "{circle:#?}");
+}
+
+/// Tables that are made once are no state.
+#[test]
+fn pure_rooms_keep_no_state_of_their_own() {
+    const STATE: &[&str] =
+        &["Atomic", "Mutex", "RwLock", "OnceLock", "OnceCell", "RefCell", "Cell<"];
+    let mut wrong = Vec::new();
+    for source in sources().into_iter().filter(|source| PURE.contains(&&*source.room)) {
+        let code = code(&source.text);
+        let statics = code.split("static ").skip(1).map(|rest| rest.split('=').next().unwrap());
+        let has_state = |one: &&str| STATE.iter().any(|word| one.contains(word));
+        wrong.extend(
+            statics
+                .filter(|one| one.contains(':'))
+                .filter(has_state)
+                .map(|one| format!("{}: {one}", source.path.display())),
+        );
+        if code.contains("thread_local!") {
+            wrong.push(format!("{}: thread_local", source.path.display()));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -9,7 +9,7 @@ use pullgate::pull::{
     MirrorFiles, NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime,
     SecretsState, Softened, Step, TlsFault, Verdict, Vouch, Vouches, assess,
 };
-use pullgate::workload::{ImagePullPolicy, Node, Placement};
+use pullgate::workload::{Eligible, ImagePullPolicy, Node, Placement};
 use rstest::rstest;
 
 use crate::review::fakes::{index, missing, node};
@@ -36,6 +36,8 @@ struct Case {
     repository: RepositoryAccess,
     mirror_files: Option<MirrorFiles>,
     mirror: Option<&'static str>,
+    /// Whether it waits to be placed: the nodes are known, and none takes it yet.
+    gated: bool,
 }
 
 impl Default for Case {
@@ -52,6 +54,7 @@ impl Default for Case {
             repository: RepositoryAccess::NotAsked,
             mirror_files: None,
             mirror: None,
+            gated: false,
         }
     }
 }
@@ -73,6 +76,10 @@ impl Case {
                 },
             })
             .collect();
+        let mut eligible = Placement::default().eligible(&self.nodes);
+        if self.gated {
+            eligible = Eligible { nodes: Vec::new(), ..eligible };
+        }
         assess(&Observation {
             reference: reference.as_ref(),
             pull_policy: self.policy,
@@ -80,7 +87,7 @@ impl Case {
             attempts: &attempts,
             nodes_unclear: self.nodes_unclear,
             repository: self.repository,
-            eligible: &Placement::default().eligible(&self.nodes),
+            eligible: &eligible,
             images_of_nodes: true,
             runtime: None,
             mirror_files: self.mirror_files,
@@ -340,6 +347,26 @@ fn mirrors_of_another_runtime(
     assert_eq!((assessment.verdict, assessment.may_deny()), (verdict, may_deny));
     let open: &[Escape] = if verdict == Fails && !may_deny { &[Escape::NodeMirror] } else { &[] };
     assert_eq!(assessment.escapes, open);
+}
+
+/// A pod that waits to be placed may land on any node that is known.
+#[rstest]
+#[case::its_own(&[CRI_O], Fails)]
+#[case::mixed(&[CRI_O, CONTAINERD], CannotTell)]
+#[case::only_the_other(&[CONTAINERD], CannotTell)]
+#[case::none_is_known(&[], CannotTell)]
+fn mirrors_of_another_runtime_where_no_node_takes_it_yet(
+    #[case] runtimes: &[&str],
+    #[case] verdict: Verdict,
+) {
+    let case = Case {
+        nodes: on(runtimes),
+        vouches: Vouches { mirrors: Vouch::Listed, ..vouched() },
+        mirror_files: Some(MirrorFiles { of: FilesOf::CriO, routes: true }),
+        gated: true,
+        ..Case::default()
+    };
+    assert_eq!(case.assess().verdict, verdict);
 }
 
 /// What the registry itself has is there for every node.

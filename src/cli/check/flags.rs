@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::given::SecretFile;
-use crate::cli::lock::LOCK_FILE;
+use crate::cli::lock_file::LOCK_FILE;
 use crate::cli::output::{FailOn, OutputRequest};
 use crate::image::Platform;
 use crate::serve::{NodeFlags, RegistryFlags};

@@ -182,7 +182,7 @@ mod pairs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::history::accuracy::NodeOutcome;
+    use crate::history::accuracy::verdicts::NodeOutcome;
     use crate::pull::Verdict;
 
     pub(super) fn serialize<S: Serializer>(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NodeOutcome;
+use super::verdicts::NodeOutcome;
 use super::verdicts::RecordedVerdict;
 use crate::pull::{Cause, Escape};
 

@@ -2,8 +2,8 @@
 
 use super::HealthIndex;
 use super::interner::{Id, Marks, NONE};
-use super::query::Visible;
 use super::record::{PodName, PodRecord, Seconds, State, timestamp};
+use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::report::RememberedLine;
 

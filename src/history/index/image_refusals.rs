@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::interner::Marks;
-use super::query::Visible;
 use super::record::{Seconds, seconds, timestamp};
+use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::kube_views::EventView;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::HealthIndex;
 use super::interner::Id;
-use super::query::Visible;
 use super::report::Selection;
+use super::seen::Visible;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{FailurePattern, RegistryReport, Report, ReportTarget, Scope};
 use crate::image::ImageReference;

@@ -11,8 +11,9 @@ use super::images::{Image, Space};
 use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use super::registries::Registry;
+use super::seen::Visible;
 use crate::history::facts::{
-    Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
+    Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success,
 };
 use crate::image::{Digest, ImageReference};
 use crate::pull::Cause;
@@ -333,29 +334,7 @@ pub(super) fn failures(image: &Image, visible: &Visible) -> Vec<(Cause, u32)> {
     causes
 }
 
-/// A [`Visibility`] by the numbers of the namespaces.
-pub(super) enum Visible {
-    All,
-    Some(Vec<Id>),
-}
-
 impl Visible {
-    pub(super) fn new(index: &HealthIndex, visibility: &Visibility) -> Self {
-        match visibility {
-            Visibility::Cluster => Self::All,
-            Visibility::Namespaces(names) => {
-                Self::Some(names.iter().filter_map(|name| index.names.find(&**name)).collect())
-            }
-        }
-    }
-
-    pub(super) fn includes(&self, namespace: Id) -> bool {
-        match self {
-            Self::All => true,
-            Self::Some(ids) => ids.contains(&namespace),
-        }
-    }
-
     /// The namespaces of an image that the user may see.
     pub(super) fn spaces<'i>(&'i self, image: &'i Image) -> impl Iterator<Item = &'i Space> {
         image.spaces.iter().filter(|space| self.includes(space.namespace))

@@ -9,8 +9,8 @@ use super::HealthIndex;
 use super::images::{Image, Repository};
 use super::interner::{Id, NONE};
 use super::pull_times::PullTimes;
-use super::query::Visible;
 use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
+use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::HealthIndex;
 use super::interner::{Id, NONE};
-use super::query::{MAX_PODS, Visible};
+use super::query::MAX_PODS;
 use super::record::{ContainerRecord, State};
+use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::Visibility;
 use crate::image::{Digest, ImageReference};

@@ -11,8 +11,9 @@ use super::events::LISTED_WITHIN;
 use super::gone::MAX as MOST_GONE;
 use super::images::Image;
 use super::interner::Id;
-use super::query::{MAX_LOOKED_AT, MAX_PODS, Visible};
+use super::query::{MAX_LOOKED_AT, MAX_PODS};
 use super::record::{Seconds, State, seconds, timestamp};
+use super::seen::Visible;
 use crate::history::facts::{Freshness, HistoryQuestion, VisibleHistory};
 use crate::image::ImageReference;
 

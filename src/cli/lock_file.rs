@@ -1,0 +1,161 @@
+//! The file that says which digest each image had.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+use super::output::{CheckReport, LockFault};
+use crate::image::Digest;
+use crate::policy::API_VERSION;
+use crate::pull::Verdict;
+use crate::text::clean;
+
+const KIND: &str = "ImageLock";
+
+/// The file that is written and read if none is named.
+pub(super) const LOCK_FILE: &str = "pullgate.lock";
+
+/// Bytes of a lock file that is read.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What is written.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LockDocument {
+    api_version: String,
+    kind: String,
+    images: Vec<LockedImage>,
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LockedImage {
+    /// Its canonical reference.
+    image: String,
+    digest: String,
+    #[serde(default)]
+    platforms: Vec<String>,
+}
+
+/// A lock file: images by their canonical reference.
+#[derive(Debug, Default)]
+pub(super) struct LockFile {
+    images: BTreeMap<String, LockedImage>,
+}
+
+impl LockFile {
+    /// How many images it has.
+    pub(super) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Reads a lock file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let size = fs::metadata(path).map(|about| about.len());
+        let size = size.with_context(|| {
+            format!("failed to read the lock file {shown} (`pullgate lock` writes one)")
+        })?;
+        if size > MAX_BYTES {
+            bail!("the lock file {shown} is larger than 64 MiB");
+        }
+        let text =
+            fs::read(path).with_context(|| format!("failed to read the lock file {shown}"))?;
+        let document: LockDocument =
+            serde_json::from_slice(&text).with_context(|| format!("{shown} is no lock file"))?;
+        if (document.api_version.as_str(), document.kind.as_str()) != (API_VERSION, KIND) {
+            bail!("{shown} is no lock file: it is not an {KIND} of {API_VERSION}");
+        }
+        if let Some(odd) = document.images.iter().find(|one| Digest::parse(&one.digest).is_err()) {
+            bail!("{shown}: `{}` is no digest", clean(&odd.digest));
+        }
+        let images = document.images.into_iter().map(|one| (one.image.clone(), one)).collect();
+        Ok(Self { images })
+    }
+
+    /// What a report says, and in words what is not locked.
+    pub(super) fn of(report: &CheckReport, before: &Self) -> (Self, Vec<String>) {
+        let mut lock = Self::default();
+        let mut left_out = Vec::new();
+        for entry in &report.images {
+            let finding = &entry.finding;
+            let Some(image) = finding.reference.clone() else {
+                left_out.push(format!("not locked: {}", entry.line()));
+                continue;
+            };
+            if lock.images.contains_key(&image) {
+                continue;
+            }
+            let found = match (finding.verdict, &finding.pull.digest) {
+                (Verdict::Works, Some(digest)) => {
+                    let platforms = finding.pull.platforms.iter();
+                    let platforms = platforms.map(|one| clean(&one.to_string())).collect();
+                    Some(LockedImage {
+                        image: image.clone(),
+                        digest: digest.to_string(),
+                        platforms,
+                    })
+                }
+                (Verdict::Fails, _) => None,
+                (Verdict::Works | Verdict::CannotTell, _) => before.images.get(&image).cloned(),
+            };
+            match found {
+                Some(found) => drop(lock.images.insert(image, found)),
+                None if finding.skipped => {}
+                None => left_out.push(format!("not locked: {}", entry.line())),
+            }
+        }
+        left_out.dedup();
+        (lock, left_out)
+    }
+
+    pub(super) fn to_text(&self) -> serde_json::Result<String> {
+        let document = LockDocument {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            images: self.images.values().cloned().collect(),
+        };
+        Ok(serde_json::to_string_pretty(&document)? + "\n")
+    }
+
+    /// A line for each image that is new, gone, or another one now.
+    pub(super) fn changes_since(&self, before: &Self) -> String {
+        let mut text = String::new();
+        for (image, now) in &self.images {
+            let _ = match before.images.get(image) {
+                None => writeln!(text, "+ {} {}", clean(image), now.digest),
+                Some(then) if then.digest != now.digest => {
+                    writeln!(text, "~ {} {} -> {}", clean(image), then.digest, now.digest)
+                }
+                Some(_) => Ok(()),
+            };
+        }
+        for (image, then) in &before.images {
+            if !self.images.contains_key(image) {
+                let _ = writeln!(text, "- {} {}", clean(image), then.digest);
+            }
+        }
+        text
+    }
+
+    /// Marks what is otherwise in the file.
+    pub(super) fn compare(&self, report: &mut CheckReport) {
+        for entry in &mut report.images {
+            let finding = &entry.finding;
+            let (Verdict::Works, Some(image)) = (finding.verdict, &finding.reference) else {
+                continue;
+            };
+            entry.lock = match (self.images.get(image), &finding.pull.digest) {
+                (None, _) => Some(LockFault::Missing),
+                (Some(locked), Some(digest)) if locked.digest != digest.as_str() => {
+                    Some(LockFault::Moved { locked: locked.digest.as_str().into() })
+                }
+                (Some(_), _) => None,
+            };
+        }
+    }
+}
