@@ -83,6 +83,7 @@ impl PullgatePolicy {
     #[must_use]
     pub fn for_files(mut self) -> Self {
         self.spec.advice.mutable_tags.get_or_insert(true);
+        self.spec.advice.digest_drift.get_or_insert(true);
         self
     }
 

@@ -335,8 +335,10 @@ pub struct AdviceSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutable_tags: Option<bool>,
     /// Whether is noted that pods of the same workload or namespace run another digest of a tag than the
-    /// registry has, where the pods to come would pull it. It is told to whoever may list these pods.
-    pub digest_drift: bool,
+    /// registry has, where the pods to come would pull it. It is told to whoever may list these pods. If
+    /// it is not given, `pullgate check` notes it and admission does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest_drift: Option<bool>,
     /// Whether is noted that a rollout may need more pulls than Docker Hub has left.
     pub pull_quota: bool,
     /// Whether an Event on the owning workload gives the long form.
@@ -351,7 +353,7 @@ impl Default for AdviceSettings {
             pull_secrets: true,
             list_secrets: false,
             mutable_tags: None,
-            digest_drift: true,
+            digest_drift: None,
             pull_quota: true,
             events: false,
         }

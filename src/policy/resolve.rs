@@ -174,7 +174,7 @@ impl PullgatePolicy {
     /// Whether is noted that pods run another digest of a tag than the registry has.
     pub fn notes_drift(&self) -> bool {
         let advice = &self.spec.advice;
-        advice.enabled && advice.digest_drift
+        advice.enabled && advice.digest_drift.unwrap_or(false)
     }
 
     /// Whether is noted that a rollout may need more pulls than Docker Hub has left.

@@ -16,7 +16,7 @@ const LABEL: (&str, &str) = ("pullgate", "drift");
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
-spec: {defaultMode: warn}
+spec: {defaultMode: warn, advice: {digestDrift: true}}
 ";
 
 struct Moved {
@@ -131,8 +131,8 @@ fn a_tag_that_moved_is_told_to_who_may_see_the_pods_that_run_what_it_was() {
     let scaled = moved.as_developer(&scaled, "");
     assert!(!scaled.stderr.contains("another digest"), "no pod is made anew: {scaled:?}");
 
-    // With the policy it is turned off.
-    server.write_policy(&POLICY.replace("}\n", ", advice: {digestDrift: false}}\n"));
+    // By default admission says nothing of what can be pulled.
+    server.write_policy(&POLICY.replace(", advice: {digestDrift: true}", ""));
     wait_until("silence", || {
         let said = create("shop", "Always");
         if said.contains(head) { Err(said.into()) } else { Ok(()) }
