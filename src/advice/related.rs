@@ -152,10 +152,12 @@ impl Advice {
     pub fn pull_quota(left: PullsLeft, of_account: bool) -> Self {
         let message = if of_account {
             let hours = left.window.as_secs().div_ceil(3600).max(1);
-            format!("an estimate; pods beyond that wait, for {hours} h at most (429)")
+            format!(
+                "an estimate; pods beyond that wait (429) until the limit of {hours} h lets them pull"
+            )
         } else {
-            "an estimate; whether nodes share that address cannot be told; with a pull secret the \
-             account's limit counts"
+            "an estimate; by the policy nodes share that address; with a pull secret the account's \
+             limit counts"
                 .to_owned()
         };
         Self::new(AdviceKind::PullQuota, left.remaining.to_string(), message)

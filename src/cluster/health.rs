@@ -118,10 +118,10 @@ impl HealthSource for Cluster {
         image: &ImageReference,
         digest: Option<&Digest>,
         visibility: &Visibility,
-    ) -> HashSet<Box<str>> {
+    ) -> Option<HashSet<Box<str>>> {
         let freshness = self.freshness();
         if freshness != Freshness::Current {
-            return HashSet::new();
+            return None;
         }
         self.memory.lock().index.nodes_running(image, digest, visibility)
     }

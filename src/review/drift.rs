@@ -3,7 +3,7 @@
 //! Told only where two digests can be compared; nobody is asked for more than was known already.
 
 use super::{FoundAgain, ImageUse, ManifestSource, ProbeResult, Sources};
-use crate::history::{DigestUser, RunningDigest, Visibility};
+use crate::history::{DigestUser, Freshness, RunningDigest, Visibility};
 use crate::image::{Digest, ImageReference};
 use crate::pull::{KnownManifest, same_image};
 
@@ -101,6 +101,10 @@ impl Compared {
 /// Of one use of an image, what differs from what a look at the registry found.
 pub fn compare_use(sources: Sources<'_>, used: &ImageUse, found: &FoundAgain) -> Compared {
     let written = ImageReference::parse(&used.image);
+    // What runs is not known now.
+    if sources.health.freshness() != Freshness::Current {
+        return Compared::Not;
+    }
     // A tag that is gone has no digest to differ from.
     if matches!(found.result, ProbeResult::Refused(_)) {
         return Compared::Alike;

@@ -16,16 +16,20 @@ use crate::pull::{
 /// Registries, asked without reading manifests where each costs a pull.
 pub(super) struct Unmetered<'a>(pub(super) &'a dyn ManifestSource);
 
+/// The same question without a GET of a manifest where Docker Hub counts it as a pull.
+fn unmetered(request: LookupRequest) -> LookupRequest {
+    let counted = request.reference.is_on_docker_hub();
+    let detail = if counted { Detail::Presence } else { request.detail };
+    LookupRequest { detail, ..request }
+}
+
 impl ManifestSource for Unmetered<'_> {
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
-        // Docker Hub counts the GET of a manifest as a pull.
-        let counted = request.reference.is_on_docker_hub();
-        let detail = if counted { Detail::Presence } else { request.detail };
-        self.0.look_up(LookupRequest { detail, ..request }, deadline)
+        self.0.look_up(unmetered(request), deadline)
     }
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
-        self.0.repeat(request)
+        self.0.repeat(unmetered(request))
     }
 
     fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {

@@ -3,13 +3,13 @@
 //! Nothing is asked for it: Docker Hub says with every answer what is left. A pull is counted for each
 //! node that fetches a manifest, so a rollout needs one for each image and node that lacks it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::context::is_listed;
 use super::visibility::Shown;
-use super::{ImageReview, ReviewContext};
+use super::{ImageReview, ReviewContext, ReviewRequest};
 use crate::advice::Advice;
-use crate::credential::CredentialOrigin;
+use crate::credential::{CredentialOrigin, CredentialSource};
 use crate::history::Visibility;
 use crate::message::QuotaForecast;
 use crate::policy::{Decision, Reason};
@@ -24,7 +24,8 @@ pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview],
     if unread || !subject.policy.notes_quota() || subject.rollout == Some(Rollout::KeepsAll) {
         return;
     }
-    let mut done: Vec<Option<CredentialOrigin>> = Vec::new();
+    let counted = |image: &ImageReview| counted(context, image);
+    let mut done: Vec<Option<CredentialSource>> = Vec::new();
     for at in 0..images.len() {
         let Some((whose, left)) = images.get(at).and_then(counted) else { continue };
         if done.contains(&whose) {
@@ -37,8 +38,14 @@ pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview],
             })
             .collect();
         let needs = |known: Option<&Visibility>| -> u32 {
-            let own = same.iter().filter_map(|nth| images.get(*nth));
-            own.fold(0, |sum, image| sum.saturating_add(pulls(context, image, known)))
+            // An image is pulled once, however often and with whichever pull policies it is named.
+            let mut each: HashMap<String, u32> = HashMap::new();
+            for image in same.iter().filter_map(|nth| images.get(*nth)) {
+                let Ok(reference) = &image.reference else { continue };
+                let most = each.entry(reference.canonical()).or_default();
+                *most = pulls(context, image, known).max(*most);
+            }
+            each.values().fold(0, |sum: u32, one| sum.saturating_add(*one))
         };
         done.push(whose.clone());
         // What nodes have is looked at, and who may know of it asked, only where it makes a difference.
@@ -61,18 +68,31 @@ pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview],
 /// more is said already.
 ///
 /// Nor of a login that is not of a pull secret: how much of the nodes' own is left is not everybody's to
-/// know, and with a person's own no node pulls.
-fn counted(image: &ImageReview) -> Option<(Option<CredentialOrigin>, PullsLeft)> {
+/// know, and with a person's own no node pulls. And without a login only where the policy says that nodes
+/// are treated as Pullgate is: the address of a person or of a pipeline is not theirs.
+fn counted(
+    context: ReviewContext<'_>,
+    image: &ImageReview,
+) -> Option<(Option<CredentialSource>, PullsLeft)> {
     let works = image.ruling.because == Reason::Works && image.ruling.decision == Decision::Allow;
     let left = image.pulls_left.filter(|_| works && image.nodes_failing.is_none())?;
     let attempt = image.attempts.get(image.assessment.decisive?)?;
-    let origin = attempt.source.as_ref().map(|source| source.origin.clone());
-    let is_told = matches!(origin, None | Some(CredentialOrigin::Secret(_)));
-    is_told.then_some((origin, left))
+    let is_told = match &attempt.source {
+        Some(source) => matches!(source.origin, CredentialOrigin::Secret(_)),
+        None => !context.subject.patient && shares_address(context, image),
+    };
+    is_told.then_some((attempt.source.clone(), left))
+}
+
+/// Whether the policy says that nodes reach registries as Pullgate does.
+fn shares_address(context: ReviewContext<'_>, image: &ImageReview) -> bool {
+    let ReviewRequest { policy, namespace, workload, .. } = context.subject;
+    let reference = image.reference.as_ref().ok();
+    policy.vouches(reference, namespace, context.facts, Some(&workload.placement)).same_network
 }
 
 /// How many nodes may pull an image for this workload; those that have it count as far as the user may
-/// know it: what all nodes list, and where pods run it that they may list.
+/// know it: what all nodes list, and where pods run it that they may list. 0 where it cannot be told.
 fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibility>) -> u32 {
     let Ok(wanted) = &image.reference else { return 0 };
     let asks = image.places.iter().any(|place| place.pull_policy == ImagePullPolicy::Always);
@@ -85,12 +105,13 @@ fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibil
     let name = wanted.canonical();
     // A kubelet lists no more than some of its images: what runs there it has, too.
     let running = match (known, asks, digest) {
-        (None, ..) | (_, true, None) => HashSet::new(),
+        (None, ..) | (_, true, None) => Some(HashSet::new()),
         (Some(visible), ..) => {
             let only = digest.filter(|_| asks);
             context.sources.health.nodes_running(wanted, only, visible)
         }
     };
+    let Some(running) = running else { return 0 };
     let lists = |node: &Node| {
         let has_content = by_digest.as_ref().is_some_and(|name| is_listed(node, name));
         has_content || (!asks && is_listed(node, &name))
@@ -101,7 +122,8 @@ fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibil
     let lack = nodes.iter().filter(|node| !has(node)).count();
     let lack = u32::try_from(lack).unwrap_or(u32::MAX);
     match context.subject.workload.pods {
-        PodCount::Count(pods) if nodes.is_empty() => pods,
+        // Without a cluster each pod may come to a node of its own.
+        PodCount::Count(pods) if !context.eligible.asked => pods,
         PodCount::Count(pods) => pods.min(lack),
         PodCount::OnePerNode => lack,
         PodCount::Unknown => 0,

@@ -324,14 +324,14 @@ pub trait HealthSource: Send + Sync {
     }
 
     /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that the
-    /// user may see. Never waits.
+    /// user may see; nothing if there are too many pods to look at. Never waits.
     fn nodes_running(
         &self,
         _image: &ImageReference,
         _digest: Option<&Digest>,
         _visibility: &Visibility,
-    ) -> HashSet<Box<str>> {
-        HashSet::new()
+    ) -> Option<HashSet<Box<str>>> {
+        Some(HashSet::new())
     }
 
     /// How many pods of this workload run, of whichever revision; 0 if that is not known. Never

@@ -17,7 +17,7 @@ use crate::image::ImageReference;
 use crate::message::{as_sentence, observed, sentence};
 use crate::policy::PullgatePolicy;
 use crate::pull::Verdict;
-use crate::review::{AccessSource as _, HealthSource as _, ProbeResult};
+use crate::review::{AccessSource as _, Drift, HealthSource as _, ProbeResult};
 use crate::user::UserInfo;
 use crate::web::{
     Asked, Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource,
@@ -75,9 +75,11 @@ impl ServePages {
         let mut looked = Looked { of: in_use.len(), ..Looked::default() };
         let (mut known, mut unclear) = (HashSet::new(), HashSet::new());
         for (namespace, image, finding) in found {
-            if let Some((drift, since)) = finding.drift {
+            if let Some((drift, since)) = finding.drift
+                && let Some(pods) = self.still_differ(&image, &namespace, &drift)
+            {
                 let (image, namespace) = (image.clone(), namespace.clone());
-                looked.moved.push(MovedTag { image, namespace, pods: drift.pods, since });
+                looked.moved.push(MovedTag { image, namespace, pods, since });
             }
             match finding.found {
                 ProbeResult::Pullable => {}
@@ -105,6 +107,15 @@ impl ServePages {
             lost.scope = self.cluster.scope_of(&lost.image, &there);
         }
         Lost::Looked(looked)
+    }
+
+    /// How many of the pods that a look told of still run another digest; nothing if none does.
+    fn still_differ(&self, image: &str, namespace: &str, drift: &Drift) -> Option<u32> {
+        let image = ImageReference::parse(image).ok()?;
+        let there = Visibility::Namespaces(vec![namespace.into()]);
+        let others = self.cluster.other_digests(&image, &there, Some(&drift.now));
+        let pods = others.iter().map(|one| one.pods).sum::<u32>().min(drift.pods);
+        (pods > 0).then_some(pods)
     }
 
     fn overview_now(&self, seen: &Visibility) -> Overview {
@@ -184,11 +195,11 @@ impl ServePages {
             };
             let since = finding.at.strftime("%Y-%m-%d %H:%M UTC");
             let looked = format!("as pods in {namespace} pull it, since {since}: {words}");
-            let drift = finding.drift.map(|(drift, since)| {
+            let drift = finding.drift.and_then(|(drift, since)| {
                 let since = since.strftime("%Y-%m-%d %H:%M UTC");
-                let pods = drift.pods;
+                let pods = self.still_differ(&image.canonical(), &namespace, &drift)?;
                 let run = if pods == 1 { "1 pod runs" } else { &format!("{pods} pods run") };
-                ("Drift", format!("{run} another digest in {namespace} than the registry has, known since {since}"))
+                Some(("Drift", format!("{run} another digest in {namespace} than the registry has, known since {since}")))
             });
             std::iter::once(("Looked at again", looked)).chain(drift)
         });

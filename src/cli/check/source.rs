@@ -1,5 +1,6 @@
 //! What a review asks of a cluster, answered from files, and from a cluster where one was named.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -264,6 +265,19 @@ impl HealthSource for FileSource {
     ) -> Vec<RunningDigest> {
         let observed = self.observed.as_ref();
         observed.map(|one| one.cluster().other_digests(image, visibility, than)).unwrap_or_default()
+    }
+
+    fn nodes_running(
+        &self,
+        image: &ImageReference,
+        digest: Option<&Digest>,
+        visibility: &Visibility,
+    ) -> Option<HashSet<Box<str>>> {
+        let observed = self.observed.as_ref();
+        observed.map_or_else(
+            || Some(HashSet::new()),
+            |one| one.cluster().nodes_running(image, digest, visibility),
+        )
     }
 
     fn running_pods(&self, workload: &ObjectRef) -> u32 {

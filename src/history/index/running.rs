@@ -30,17 +30,20 @@ impl HealthIndex {
     }
 
     /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that may be
-    /// seen. A bounded number of pods is looked at.
+    /// seen; nothing if so many pods have it that not all were looked at.
     pub fn nodes_running(
         &self,
         image: &ImageReference,
         digest: Option<&Digest>,
         visibility: &Visibility,
-    ) -> HashSet<Box<str>> {
+    ) -> Option<HashSet<Box<str>>> {
         let id = self.images.find(image);
         let Some((id, known)) = id.and_then(|id| Some((id, self.images.get(id)?))) else {
-            return HashSet::new();
+            return Some(HashSet::new());
         };
+        if known.pods.len() > MAX_PODS {
+            return None;
+        }
         let visible = Visible::new(self, visibility);
         let runs = |one: &ContainerRecord| {
             one.image == id
@@ -48,11 +51,10 @@ impl HealthIndex {
                 && digest.is_none_or(|wanted| self.digests.get(one.digest) == Some(wanted))
         };
         let pods = known.pods.iter().filter_map(|slot| self.pods.get(*slot));
-        pods.filter(|pod| visible.includes(pod.namespace))
-            .take(MAX_PODS)
-            .filter(|pod| pod.node != NONE && pod.containers.as_slice().iter().any(runs))
-            .map(|pod| self.text(pod.node).into())
-            .collect()
+        let pods = pods.filter(|pod| visible.includes(pod.namespace));
+        let pods =
+            pods.filter(|pod| pod.node != NONE && pod.containers.as_slice().iter().any(runs));
+        Some(pods.map(|pod| self.text(pod.node).into()).collect())
     }
 
     /// The owners of pods that come down to this workload: itself, its ReplicaSets or its Jobs.
@@ -140,7 +142,7 @@ mod tests {
         let image = ImageReference::parse("r.io/a:1").unwrap();
         let nodes = |digest: Option<&Digest>, visibility: &Visibility| {
             let mut nodes: Vec<_> =
-                index.nodes_running(&image, digest, visibility).into_iter().collect();
+                index.nodes_running(&image, digest, visibility).unwrap().into_iter().collect();
             nodes.sort();
             nodes.join(" ")
         };

@@ -2,13 +2,13 @@
 
 use super::super::context::is_listed;
 use crate::advice::Advice;
-use crate::history::{RunningDigest, Visibility};
+use crate::history::Visibility;
 use crate::image::ImageReference;
 use crate::message::DigestDrift;
 use crate::pull::Verdict;
 use crate::review::visibility::Shown;
 use crate::review::{ImageReview, ReviewContext, drifted};
-use crate::workload::ImagePullPolicy;
+use crate::workload::{ImagePullPolicy, Node};
 
 /// Notes that the pods to come run another digest than those of the same workload, else of the same
 /// namespace, if they would pull it and the user may list those pods. Nothing is asked for it: the
@@ -31,11 +31,15 @@ pub(in crate::review) async fn note_digest_drift(
     let own = Visibility::Namespaces(vec![namespace.into()]);
     let others = context.sources.health.other_digests(wanted, &own, Some(now));
     let others = drifted(context.sources.registry, &context.as_asked(wanted), others, now);
-    let Some(how) = will_pull(context, review, wanted, &others) else { return };
     // Whether it may be told is asked last: mostly there is nothing to tell.
-    if others.is_empty() || !shown.await.includes(namespace) {
+    if others.is_empty() {
         return;
     }
+    let visibility = shown.await;
+    if !visibility.includes(namespace) {
+        return;
+    }
+    let Some(how) = will_pull(context, review, wanted, &visibility) else { return };
     let object = &context.subject.workload.object;
     let of_workload: u32 = others
         .iter()
@@ -60,12 +64,13 @@ enum Pull {
     WhereItIsMissing,
 }
 
-/// Where the pods to come would pull the image; nothing if nowhere, as far as that is known.
+/// Where the pods to come would pull the image; nothing if nowhere, as far as the user may know: what nodes
+/// list tells of the pods of others.
 fn will_pull(
     context: ReviewContext<'_>,
     review: &ImageReview,
     wanted: &ImageReference,
-    others: &[RunningDigest],
+    visibility: &Visibility,
 ) -> Option<Pull> {
     let is = |policy| review.places.iter().any(|place| place.pull_policy == policy);
     if is(ImagePullPolicy::Always) {
@@ -74,9 +79,10 @@ fn will_pull(
     if !is(ImagePullPolicy::IfNotPresent) {
         return None;
     }
-    let wanted = wanted.canonical();
-    let has_it = |name: &str| others.iter().any(|one| one.nodes.iter().any(|node| node == name));
-    let mut nodes = context.eligible.nodes.iter();
-    let lacks = nodes.any(|node| !is_listed(node, &wanted) && !has_it(&node.name));
+    let running = context.sources.health.nodes_running(wanted, None, visibility)?;
+    let (name, may_know_lists) = (wanted.canonical(), *visibility == Visibility::Cluster);
+    let has_it =
+        |node: &Node| running.contains(&*node.name) || (may_know_lists && is_listed(node, &name));
+    let lacks = context.eligible.nodes.iter().any(|node| !has_it(node));
     lacks.then_some(Pull::WhereItIsMissing)
 }

@@ -14,7 +14,7 @@ const LABEL: (&str, &str) = ("pullgate", "quota");
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
-spec: {defaultMode: warn}
+spec: {defaultMode: warn, nodes: {network: same}}
 ";
 const NODES: [&str; 5] = ["node-a", "node-b", "node-c", "node-d", "node-e"];
 
@@ -102,10 +102,7 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
         if said.contains(head) { Ok(said) } else { Err(said.into()) }
     })
     .unwrap();
-    assert!(
-        said.contains("an estimate; whether nodes share that address cannot be told"),
-        "{said}"
-    );
+    assert!(said.contains("an estimate; by the policy nodes share that address"), "{said}");
     // Of an account the nodes use the same.
     let said = said_by(DEVELOPER, &deployment("nginx:1.27", 5, "hub-login"));
     assert!(said.contains("up to 5 Docker Hub pulls; its account has 3 left"), "{said}");
@@ -133,12 +130,28 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
     command.env("HTTP_PROXY", &proxy).env("NO_PROXY", "127.0.0.1");
     let config = format!("--kubeconfig={}", cluster.kubeconfig(DEVELOPER).display());
     command.args(["check", &config, &files, "-f", "-", "-o", "json"]);
-    let checked = process::run(&mut command, &web.to_string(), PATIENCE * 2);
+    let with_secret = deployment("nginx:1.27", 5, "hub-login").to_string();
+    let checked = process::run(&mut command, &with_secret, PATIENCE * 2);
     assert_eq!(checked.code, 0, "{checked:?}");
     let report: Value = serde_json::from_str(&checked.stdout).unwrap();
     assert_eq!(report["images"][0]["note"], "pull_quota", "{}", checked.stdout);
     assert_eq!(pulls.load(Relaxed), 0, "none was spent to learn it");
-    server.write_policy(&POLICY.replace("}\n", ", advice: {pullQuota: false}}\n"));
+    // Of an address that nodes may not share nothing is said.
+    server.write_policy(&POLICY.replace(", nodes: {network: same}", ""));
+    wait_until("silence about the address", || {
+        let said = said_by(DEVELOPER, &web);
+        if said.contains(head) { Err(said.into()) } else { Ok(()) }
+    })
+    .unwrap();
+    let said = said_by(DEVELOPER, &deployment("nginx:1.27", 5, "hub-login"));
+    assert!(said.contains("its account has 3 left"), "{said}");
+    server.write_policy(POLICY);
+    wait_until("the line again", || {
+        let said = said_by(DEVELOPER, &web);
+        if said.contains(head) { Ok(()) } else { Err(said.into()) }
+    })
+    .unwrap();
+    server.write_policy(&POLICY.replace("}}\n", "}, advice: {pullQuota: false}}\n"));
     wait_until("silence", || {
         let said = said_by(DEVELOPER, &web);
         if said.contains(head) { Err(said.into()) } else { Ok(()) }

@@ -69,7 +69,10 @@ impl Town {
             let image = self.open.image(image);
             self.deployed.kubectl.create(&deployment(namespace, name, &image));
             let pod = wait_for_pods(cluster, namespace, &format!("app={name}"), 1).remove(0);
-            if runs {
+            if name == "api" {
+                let then = Image::single("amd64", "2");
+                play_running(cluster, namespace, &pod, "n1", then.digest());
+            } else if runs {
                 play_running(cluster, namespace, &pod, "n1", &digest);
             } else {
                 let said = format!("failed to pull and unpack image \"{image}\": not found");
@@ -88,6 +91,12 @@ impl Town {
         play_running(cluster, "bank", &pod, "n1", &digest);
         self.open.untag("shop/app", "1");
         eventually("the deleted tag", || pullable(r#"cause="tag_not_found"} 1"#));
+        self.open.push("shop/app", &["2"], &Image::single("amd64", "2 again"));
+        eventually("the tag that moved", || {
+            let (_, page) = self.replica.admin_page("metrics").unwrap();
+            let mut lines = page.lines().filter(|one| one.starts_with("pullgate_image_drift"));
+            lines.any(|line| line.ends_with(r#"against="registry"} 1"#))
+        });
     }
 
     fn token(&self, namespace: &str, account: &str) -> String {
@@ -192,6 +201,9 @@ fn who_may_see_all(town: &Town, browser: &Browser) {
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
+    let moved = text.split("another digest for").nth(1).unwrap();
+    let moved = moved.split("Pods that were refused").next().unwrap();
+    assert!(moved.contains(&town.open.image("shop/app:2")), "{moved}");
     faultless(browser);
     keep(browser, "overview");
 
