@@ -72,6 +72,7 @@ mod webhook_test;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -146,11 +147,20 @@ pub fn runtime() -> &'static tokio::runtime::Runtime {
 
 /// A port that nobody listens on right now. Somebody else may take it before it is used: what is
 /// started on it is started again with another one (`process::start_on_free_port`).
+///
+/// Not one of those that the system gives away by itself, to listeners and connections alike: another
+/// test would be given it before the program is up.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
+    const PORTS: std::ops::Range<u32> = 12_000..30_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(331);
+    (0..PORTS.end - PORTS.start)
+        .filter_map(|_| {
+            let nth = begin.wrapping_add(NEXT.fetch_add(1, Relaxed)) % (PORTS.end - PORTS.start);
+            u16::try_from(PORTS.start + nth).ok()
+        })
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port on loopback")
-        .port()
 }
 
 /// Why [`wait_until`] has no answer yet.
