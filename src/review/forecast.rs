@@ -122,8 +122,8 @@ fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibil
     let lack = nodes.iter().filter(|node| !has(node)).count();
     let lack = u32::try_from(lack).unwrap_or(u32::MAX);
     match context.subject.workload.pods {
-        // Without a cluster each pod may come to a node of its own.
-        PodCount::Count(pods) if !context.eligible.asked => pods,
+        // Where no node is known each pod may come to one of its own.
+        PodCount::Count(pods) if context.eligible.known.is_empty() => pods,
         PodCount::Count(pods) => pods.min(lack),
         PodCount::OnePerNode => lack,
         PodCount::Unknown => 0,
