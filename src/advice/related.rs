@@ -153,7 +153,7 @@ impl Advice {
         let message = if of_account {
             let hours = left.window.as_secs().div_ceil(3600).max(1);
             format!(
-                "an estimate; pods beyond that wait (429) until the limit of {hours} h lets them pull"
+                "an estimate; pods beyond that fail with 429 until pulls come back (window {hours} h)"
             )
         } else {
             "an estimate; by the policy nodes share that address; with a pull secret the account's \

@@ -39,7 +39,6 @@ impl KnownManifests {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = &mut *kept;
         kept.turn += 1;
-        let size = weight(&key, &known);
         // The members of an index are read from its content; a kind may only be announced.
         let old = kept.known.get(&key).map(|(old, _)| old);
         let known = match (old, known) {
@@ -49,11 +48,10 @@ impl KnownManifests {
             ) => old.clone(),
             (_, known) => known,
         };
+        kept.bytes += weight(&key, &known);
         if let Some((old, _)) = kept.known.insert(Arc::clone(&key), (known, kept.turn)) {
             kept.bytes -= weight(&key, &old).min(kept.bytes);
         }
-        let size = kept.known.get(&key).map_or(size, |(known, _)| weight(&key, known));
-        kept.bytes += size;
         kept.order.push_back((key, kept.turn));
         if kept.order.len() > 2 * MAX_DIGESTS {
             let known = &kept.known;

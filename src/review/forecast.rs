@@ -16,14 +16,15 @@ use crate::policy::{Decision, Reason};
 use crate::pull::PullsLeft;
 use crate::workload::{ImagePullPolicy, Node, PodCount, Rollout};
 
+/// Whether it is worth an estimate: what a controller is told nobody reads, and what is not replaced
+/// pulls nothing.
+pub(super) fn is_due(context: ReviewContext<'_>) -> bool {
+    let ReviewRequest { workload, policy, rollout, .. } = context.subject;
+    workload.controller.is_none() && policy.notes_quota() && rollout != Some(Rollout::KeepsAll)
+}
+
 /// Notes at the first image of each account, or of those without one, that its pulls will not fit.
 pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview], shown: Shown<'_>) {
-    let subject = context.subject;
-    // What a controller is told nobody reads, and what is not replaced pulls nothing.
-    let unread = subject.workload.controller.is_some();
-    if unread || !subject.policy.notes_quota() || subject.rollout == Some(Rollout::KeepsAll) {
-        return;
-    }
     let counted = |image: &ImageReview| counted(context, image);
     let mut done: Vec<Option<CredentialSource>> = Vec::new();
     for at in 0..images.len() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use super::forecast;
 use super::pod_secrets::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
 use super::{
     ResolvedName, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources,
@@ -191,8 +192,9 @@ impl ReviewContext<'_> {
             let attempt = self.answer_to(request.clone()).await;
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
             // A mirror's answer, or one to the runtime's own login, says nothing of this one's limit.
-            if done && attempt.lookup.mirror.is_none() && !attempt.lookup.node_login {
-                let LookupRequest { reference, credential, .. } = &request;
+            let own = attempt.lookup.mirror.is_none() && !attempt.lookup.node_login;
+            let LookupRequest { reference, credential, .. } = &request;
+            if done && own && reference.is_on_docker_hub() && forecast::is_due(self) {
                 gathered.pulls_left =
                     self.sources.registry.pulls_left(reference, credential.as_ref());
             }

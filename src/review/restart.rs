@@ -29,12 +29,17 @@ struct TemplatedSpec<'a> {
 /// Whether a controller makes its pods anew because of this change.
 pub(super) fn is_restart(request: &AdmissionRequest<'_>) -> bool {
     let anew = matches!(request.kind.as_ref(), "Deployment" | "StatefulSet" | "DaemonSet");
-    let template = |object: Option<&RawValue>| {
-        let read = serde_json::from_str::<Templated<'_>>(object?.get()).ok()?;
-        Some(read.spec.template.get().to_owned())
-    };
+    if !anew || request.operation != Operation::Update {
+        return false;
+    }
     let (old, new) = (template(request.old_object), template(request.object));
-    request.operation == Operation::Update && anew && old.is_some() && new.is_some() && old != new
+    old.is_some() && new.is_some() && old != new
+}
+
+/// The template of an object, as it is written.
+fn template(object: Option<&RawValue>) -> Option<&str> {
+    let read: Templated<'_> = serde_json::from_str(object?.get()).ok()?;
+    Some(read.spec.template.get())
 }
 
 /// What pods to come run otherwise than those that they replace. Only tags that pods of the namespace

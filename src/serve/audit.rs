@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::clock::clock;
 use super::drift::{self, DriftSeen, DriftTally};
 use super::findings::Findings;
 use crate::cluster::Cluster;
@@ -137,7 +137,7 @@ impl Audit {
             let pace = audit_pace(images.len(), self.pass, per_minute);
             let mut logged = 0;
             for (image, uses) in &images {
-                let (began, _) = clock();
+                let (_, began) = clock();
                 let found = self.image(&registry, image, uses).await;
                 if uses.rest() {
                     drifts.compare(image, Some(false), false);
@@ -171,7 +171,7 @@ impl Audit {
         let mut worst: BTreeMap<&str, (ProbeResult, bool, Compared)> = BTreeMap::new();
         let told = if uses.rest() { &uses.templates } else { &uses.pods };
         for used in told.iter().take(USES) {
-            let (began, now) = clock();
+            let (now, began) = clock();
             let policy = self.reviewer.policy.load_full();
             let sources = self.reviewer.sources();
             let runtime = self.reviewer.runtime;
@@ -185,7 +185,7 @@ impl Audit {
             here.0 = here.0.max(found);
             here.2.add(drift);
         }
-        let (_, now) = clock();
+        let (now, _) = clock();
         // Who may list pods may not know of templates: of these nothing goes to reports and the page.
         for (namespace, (found, loaded, drift)) in worst.iter().filter(|_| !uses.rest()) {
             let (place, found) = ((registry, *namespace, image), (*found, *loaded));
@@ -339,11 +339,6 @@ impl News {
 fn jittered(time: Duration) -> Duration {
     let random = u16::try_from(RandomState::new().hash_one(0_u8) & 0xffff).unwrap_or_default();
     time.mul_f64(0.8 + 0.4 * f64::from(random) / 65535.0)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-fn clock() -> (Instant, Timestamp) {
-    (Instant::now(), Timestamp::now())
 }
 
 #[cfg(test)]

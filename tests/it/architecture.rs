@@ -153,18 +153,17 @@ fn module(path: &Path) -> String {
 }
 
 /// Every `use` of a file, one path for each name that it brings.
-fn uses(code: &str) -> Vec<(String, bool)> {
+fn uses(code: &str) -> Vec<String> {
     let mut all = Vec::new();
     for statement in code.split(';') {
         let Some(at) = statement.rfind("use ").filter(|at| {
             let before = statement[..*at].trim_end();
-            before.is_empty() || before.ends_with(['\n', ')', '}', ']']) || before.ends_with("pub")
+            before.is_empty() || before.ends_with([')', '}', ']']) || before.ends_with("pub")
         }) else {
             continue;
         };
-        let is_public = statement[..at].trim_end().ends_with(['b', ')']);
         let tree: String = statement[at + 4..].split_whitespace().collect::<Vec<_>>().join(" ");
-        spread("", &tree, &mut |path| all.push((path.to_owned(), is_public)));
+        spread("", &tree, &mut |path| all.push(path.to_owned()));
     }
     all
 }
@@ -220,7 +219,7 @@ fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
     // Where a front door has its names from.
     let mut doors: BTreeMap<String, String> = BTreeMap::new();
     for (file, code) in &files {
-        for (path, _) in uses(code) {
+        for path in uses(code) {
             if let Some(whole) = absolute(file, &path)
                 && let Some((from, name)) = whole.rsplit_once("::")
                 && from.rsplit_once("::").is_some_and(|(parent, _)| parent == file)
@@ -234,7 +233,7 @@ fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
     for (file, code) in &files {
         let room = file.split("::").next().unwrap_or_default();
         let mut found = BTreeSet::new();
-        for (path, _) in uses(code) {
+        for path in uses(code) {
             let Some(mut whole) = absolute(file, &path) else { continue };
             while let Some(from) = doors.get(&whole) {
                 let name = whole.rsplit("::").next().unwrap_or_default().to_owned();

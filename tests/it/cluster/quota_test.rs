@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::control_plane::{ADMIN, ControlPlane, DEVELOPER, User};
 use super::pullgate::{self, Proof, PullgateServer, Surroundings};
@@ -24,8 +25,8 @@ fn digest() -> String {
 
 /// Docker Hub as a proxy is asked for it: every image is there, so many pulls are left, and what counts
 /// as a pull is counted.
-fn hub(left: &Arc<AtomicU32>, pulls: &Arc<AtomicU32>) -> std::net::SocketAddr {
-    let (left, pulls) = (Arc::clone(left), Arc::clone(pulls));
+fn hub(left: u32, pulls: &Arc<AtomicU32>) -> std::net::SocketAddr {
+    let pulls = Arc::clone(pulls);
     let answer = async move |method: http::Method, uri: http::Uri| {
         let is_of_the_hub = uri.host() == Some("registry-1.docker.io");
         if is_of_the_hub && method == http::Method::GET {
@@ -36,7 +37,7 @@ fn hub(left: &Arc<AtomicU32>, pulls: &Arc<AtomicU32>) -> std::net::SocketAddr {
             .header("content-type", "application/vnd.oci.image.manifest.v1+json")
             .header("docker-content-digest", digest())
             .header("ratelimit-limit", "100;w=21600")
-            .header("ratelimit-remaining", format!("{};w=21600", left.load(Relaxed)))
+            .header("ratelimit-remaining", format!("{left};w=21600"))
             .body(axum::body::Body::empty())
             .unwrap()
     };
@@ -59,11 +60,23 @@ fn deployment(image: &str, replicas: u32, secret: &str) -> Value {
                 "containers": [{"name": "c", "image": image}]}}}})
 }
 
-#[test]
-fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_denied() {
-    let Ok(programs) = programs().inspect_err(|reason| skipped(reason)) else { return };
-    let (left, pulls) = (Arc::new(AtomicU32::new(3)), Arc::new(AtomicU32::new(0)));
-    let proxy = format!("http://{}", hub(&left, &pulls));
+/// A cluster of five nodes with a namespace whose developers have a login at Docker Hub.
+struct Shop {
+    pulls: Arc<AtomicU32>,
+    proxy: String,
+    cluster: ControlPlane,
+    folder: TempDir,
+}
+
+fn docker_config(user: &str) -> String {
+    json!({"auths": {"https://index.docker.io/v1/": {"username": user, "password": "p"}}})
+        .to_string()
+}
+
+fn shop(left: u32) -> Option<Shop> {
+    let programs = programs().inspect_err(|reason| skipped(reason)).ok()?;
+    let pulls = Arc::new(AtomicU32::new(0));
+    let proxy = format!("http://{}", hub(left, &pulls));
     let cluster = ControlPlane::start(&programs).unwrap();
     for node in NODES {
         nodes::create_node(&cluster, node, "amd64", &[], &[]);
@@ -71,30 +84,50 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
     cluster.namespace_called("shop", &[LABEL]);
     cluster.let_developer_edit("shop");
     pullgate::grant_rights(&cluster);
-    let auth =
-        json!({"auths": {"https://index.docker.io/v1/": {"username": "u", "password": "p"}}});
     cluster.admin().create(&json!({"apiVersion": "v1", "kind": "Secret",
         "type": "kubernetes.io/dockerconfigjson",
         "metadata": {"name": "hub-login", "namespace": "shop"},
-        "stringData": {".dockerconfigjson": auth.to_string()}}));
+        "stringData": {".dockerconfigjson": docker_config("u")}}));
     let folder = process::folder("quota");
     std::fs::create_dir(folder.path().join("docker.io")).unwrap();
     // Plain HTTP, so that a proxy answers in its place; at its own port, or it would be a mirror.
     let hosts = "server = \"http://registry-1.docker.io:443\"\n";
     std::fs::write(folder.path().join("docker.io/hosts.toml"), hosts).unwrap();
-    let files = format!("--registry-hosts-dir={}", folder.path().display());
-    let variables = vec![("HTTP_PROXY", proxy.clone()), ("NO_PROXY", "127.0.0.1".to_owned())];
-    let around = Surroundings { variables, ..Surroundings::default() };
-    let server =
-        PullgateServer::start_in(&around, &cluster, Some(POLICY), Proof::PathToken, &[&files]);
-    let server = server.unwrap();
-    server.register(&cluster, "quota", LABEL);
-    let said_by = |user: User, object: &Value| {
+    Some(Shop { pulls, proxy, cluster, folder })
+}
+
+impl Shop {
+    /// The flag with the mirror files.
+    fn files(&self) -> String {
+        format!("--registry-hosts-dir={}", self.folder.path().display())
+    }
+
+    fn serve(&self, flags: &[&str]) -> PullgateServer {
+        let variables =
+            vec![("HTTP_PROXY", self.proxy.clone()), ("NO_PROXY", "127.0.0.1".to_owned())];
+        let around = Surroundings { variables, ..Surroundings::default() };
+        let server =
+            PullgateServer::start_in(&around, &self.cluster, Some(POLICY), Proof::PathToken, flags);
+        let server = server.unwrap();
+        server.register(&self.cluster, "quota", LABEL);
+        server
+    }
+
+    /// What somebody is told who tries this out.
+    fn said_by(&self, user: User, object: &Value) -> String {
         let apply = ["apply", "--dry-run=server", "-f", "-"];
-        let done = cluster.kubectl(user).run_with(&apply, &object.to_string());
+        let done = self.cluster.kubectl(user).run_with(&apply, &object.to_string());
         assert_eq!(done.code, 0, "{done:?}");
         done.stderr
-    };
+    }
+}
+
+#[test]
+fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_denied() {
+    let Some(shop) = shop(3) else { return };
+    let (cluster, files) = (&shop.cluster, shop.files());
+    let server = shop.serve(&[&files]);
+    let said_by = |user, object: &Value| shop.said_by(user, object);
     let web = deployment("nginx:1.27", 5, "");
     let head = "rollout needs up to 5 Docker Hub pulls; Pullgate's address has 3 left";
     let said = wait_until("the line", || {
@@ -126,8 +159,8 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
     assert!(said_by(DEVELOPER, &web).contains(head));
     // `check` says it beforehand.
     let mut command = Command::new(pullgate::binary());
-    process::clean_environment(&mut command, folder.path());
-    command.env("HTTP_PROXY", &proxy).env("NO_PROXY", "127.0.0.1");
+    process::clean_environment(&mut command, shop.folder.path());
+    command.env("HTTP_PROXY", &shop.proxy).env("NO_PROXY", "127.0.0.1");
     let config = format!("--kubeconfig={}", cluster.kubeconfig(DEVELOPER).display());
     command.args(["check", &config, &files, "-f", "-", "-o", "json"]);
     let with_secret = deployment("nginx:1.27", 5, "hub-login").to_string();
@@ -135,7 +168,7 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
     assert_eq!(checked.code, 0, "{checked:?}");
     let report: Value = serde_json::from_str(&checked.stdout).unwrap();
     assert_eq!(report["images"][0]["note"], "pull_quota", "{}", checked.stdout);
-    assert_eq!(pulls.load(Relaxed), 0, "none was spent to learn it");
+    assert_eq!(shop.pulls.load(Relaxed), 0, "none was spent to learn it");
     // Of an address that nodes may not share nothing is said.
     server.write_policy(&POLICY.replace(", nodes: {network: same}", ""));
     wait_until("silence about the address", || {
@@ -162,26 +195,10 @@ fn a_rollout_that_needs_more_pulls_than_docker_hub_has_left_is_told_and_not_deni
 /// A login of the nodes is the platform's: what it has left is told to nobody who rolls out.
 #[test]
 fn nodes_that_run_it_pull_nothing_and_what_a_login_of_the_nodes_has_left_is_not_told() {
-    let Ok(programs) = programs().inspect_err(|reason| skipped(reason)) else { return };
-    let (left, pulls) = (Arc::new(AtomicU32::new(1)), Arc::new(AtomicU32::new(0)));
-    let proxy = format!("http://{}", hub(&left, &pulls));
-    let cluster = ControlPlane::start(&programs).unwrap();
-    for node in NODES {
-        nodes::create_node(&cluster, node, "amd64", &[], &[]);
-    }
-    cluster.namespace_called("shop", &[LABEL]);
+    let Some(shop) = shop(1) else { return };
+    let cluster = &shop.cluster;
     cluster.namespace_called("bank", &[]);
-    cluster.let_developer_edit("shop");
-    pullgate::grant_rights(&cluster);
-    let auth =
-        json!({"auths": {"https://index.docker.io/v1/": {"username": "u", "password": "p"}}});
-    let of_nodes =
-        json!({"auths": {"https://index.docker.io/v1/": {"username": "n", "password": "q"}}});
     let admin = cluster.admin();
-    admin.create(&json!({"apiVersion": "v1", "kind": "Secret",
-        "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {"name": "hub-login", "namespace": "shop"},
-        "stringData": {".dockerconfigjson": auth.to_string()}}));
     // None of these nodes lists the image.
     let run = |namespace: &str, name: &str, on: &[&str]| {
         let count = u32::try_from(on.len()).unwrap();
@@ -191,34 +208,19 @@ fn nodes_that_run_it_pull_nothing_and_what_a_login_of_the_nodes_has_left_is_not_
         object["spec"]["selector"]["matchLabels"] = labels.clone();
         object["spec"]["template"]["metadata"]["labels"] = labels;
         admin.create(&object);
-        let pods = nodes::wait_for_pods(&cluster, namespace, &format!("app={name}"), on.len());
+        let pods = nodes::wait_for_pods(cluster, namespace, &format!("app={name}"), on.len());
         for (pod, node) in pods.iter().zip(on) {
-            nodes::play_running(&cluster, namespace, pod, node, &digest());
+            nodes::play_running(cluster, namespace, pod, node, &digest());
         }
     };
     run("shop", "runs", &["node-a", "node-b"]);
     run("bank", "vault", &["node-c"]);
-    let folder = process::folder("quota-nodes");
-    std::fs::create_dir(folder.path().join("docker.io")).unwrap();
-    let hosts = "server = \"http://registry-1.docker.io:443\"\n";
-    std::fs::write(folder.path().join("docker.io/hosts.toml"), hosts).unwrap();
-    let login = folder.path().join("config.json");
-    std::fs::write(&login, of_nodes.to_string()).unwrap();
-    let files = format!("--registry-hosts-dir={}", folder.path().display());
+    let login = shop.folder.path().join("config.json");
+    std::fs::write(&login, docker_config("n")).unwrap();
     let login = format!("--node-docker-config={}", login.display());
-    let variables = vec![("HTTP_PROXY", proxy), ("NO_PROXY", "127.0.0.1".to_owned())];
-    let around = Surroundings { variables, ..Surroundings::default() };
-    let flags = [&*files, &*login];
-    let server =
-        PullgateServer::start_in(&around, &cluster, Some(POLICY), Proof::PathToken, &flags);
-    let server = server.unwrap();
-    server.register(&cluster, "quota", LABEL);
-    let said_by = |user: User, object: &Value| {
-        let apply = ["apply", "--dry-run=server", "-f", "-"];
-        let done = cluster.kubectl(user).run_with(&apply, &object.to_string());
-        assert_eq!(done.code, 0, "{done:?}");
-        done.stderr
-    };
+    // It ends before the cluster that calls it.
+    let _server = shop.serve(&[&shop.files(), &login]);
+    let said_by = |user, object: &Value| shop.said_by(user, object);
     let with_secret = deployment("nginx:1.27", 5, "hub-login");
     for (user, needed) in [(DEVELOPER, 3), (ADMIN, 2)] {
         let head = format!("rollout needs up to {needed} Docker Hub pulls; its account has 1 left");
@@ -236,5 +238,5 @@ fn nodes_that_run_it_pull_nothing_and_what_a_login_of_the_nodes_has_left_is_not_
     asks["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
     let said = said_by(ADMIN, &asks);
     assert!(said.contains("up to 2 Docker Hub pulls"), "{said}");
-    assert_eq!(pulls.load(Relaxed), 0, "none was spent to learn it");
+    assert_eq!(shop.pulls.load(Relaxed), 0, "none was spent to learn it");
 }
