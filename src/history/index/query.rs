@@ -42,7 +42,9 @@ impl HealthIndex {
             history.last_success = self.success(image);
             let lately = seconds(now).saturating_sub(LISTED_WITHIN);
             history.claimed_lately = image.claimed > 0 && image.claimed >= lately;
-            history.failures = failures(image, &visible);
+            if !visible.is_empty() {
+                history.failures = failures(image, &visible);
+            }
             if !history.failures.is_empty() {
                 history.failing_workloads = self.failing_workloads(id, &visible);
             }
@@ -207,6 +209,10 @@ impl HealthIndex {
     }
 
     fn known_tags(&self, images: &[Id], visible: &Visible, namespace: Option<Id>) -> Vec<KnownTag> {
+        // Most questions are asked for nobody's eyes, and a repository may have thousands of images.
+        if visible.is_empty() {
+            return Vec::new();
+        }
         let mut tags: Vec<KnownTag> = images
             .iter()
             .rev()

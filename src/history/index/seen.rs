@@ -20,6 +20,11 @@ impl Visible {
         }
     }
 
+    /// Whether nothing of anybody may be shown.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Some(ids) if ids.is_empty())
+    }
+
     pub(super) fn includes(&self, namespace: Id) -> bool {
         match self {
             Self::All => true,
