@@ -189,9 +189,6 @@ impl Review {
 /// Reviews a workload: gather, assess, decide, again before a denial, and advise. Every image at
 /// the same time.
 pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review {
-    let placed = gather::with_runtime_class(sources, request).await;
-    let request =
-        ReviewRequest { workload: placed.as_ref().unwrap_or(request.workload), ..request };
     let is_pod = request.workload.is_pod;
     let rewritten = async {
         if is_pod {

@@ -27,7 +27,7 @@ pub use custom::{CustomKind, custom_kind, custom_kinds};
 pub use extract::{ExtractError, extract};
 pub use kind::{PodPath, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
-pub use node::{LISTED_IMAGES_AT_MOST, Node, Taint, TaintEffect};
+pub use node::{LISTED_IMAGES_AT_MOST, LISTED_NAMES_AT_MOST, Node, Taint, TaintEffect};
 pub use object::{ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Owner, Workload};
 pub use place::PodPlace;
 pub use placement::{Eligible, Placement};

@@ -10,7 +10,7 @@ use super::shapes::Text;
 use super::shared_index::SharedIndex;
 use super::watch::{Feed, Source};
 use crate::image::Platform;
-use crate::workload::{Node, Quantity, Taint, TaintEffect};
+use crate::workload::{LISTED_NAMES_AT_MOST, Node, Quantity, Taint, TaintEffect};
 
 /// The nodes that are known, kept current by their feed.
 #[derive(Default)]
@@ -197,6 +197,10 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
     let addresses = status.addresses.unwrap_or_default();
     let images = status.images.unwrap_or_default();
     let listed_images = images.len();
+    let cut = |image: &ImageWire<'_>| {
+        image.names.as_ref().is_some_and(|names| names.len() >= LISTED_NAMES_AT_MOST)
+    };
+    let names_cut = images.iter().any(cut);
     let allocatable = status.allocatable.unwrap_or_default();
     let amount = |(name, amount): (&Text<'_>, &Text<'_>)| {
         Some((name.boxed(), Quantity::parse(amount.0.as_ref())?))
@@ -215,6 +219,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         addresses: addresses.iter().map(|one| one.address.boxed()).collect(),
         images: names.map(|name| name.boxed()).collect(),
         listed_images,
+        names_cut,
         allocatable: allocatable.iter().filter_map(amount).collect(),
         pod_ranges: pod_ranges.collect(),
     })

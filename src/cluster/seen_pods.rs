@@ -1,4 +1,4 @@
-//! When pods of a name and owner were first seen, for the grace of what comes late.
+//! When pods of a name, owner and image were first seen, for the grace of what comes late.
 //!
 //! A pod that is denied leaves nothing behind in the API server, so only its name tells that
 //! somebody has been waiting for it. Bounded, and kept in memory alone: after a restart the grace
@@ -17,7 +17,7 @@ const MOST: usize = 100_000;
 /// After so long a name begins anew where there is no room.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// The first time of each name.
+/// The first time of each.
 #[derive(Default)]
 pub(super) struct SeenPods {
     first: Mutex<HashMap<u64, Timestamp>>,
@@ -46,14 +46,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_of_a_name_and_owner_stays() {
+    fn the_first_time_of_a_name_owner_and_image_stays() {
         let seen = SeenPods::default();
-        let pod = |owner| SeenPod { namespace: "shop", name: "p", owner };
+        let pod = |owner| SeenPod { namespace: "shop", name: "p", owner, image: "app:1" };
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(seen.first(pod("")), None);
         seen.note(pod(""), at(1));
         seen.note(pod(""), at(2));
         assert_eq!(seen.first(pod("")), Some(at(1)));
         assert_eq!(seen.first(pod("somebody")), None);
+        assert_eq!(seen.first(SeenPod { image: "app:2", ..pod("") }), None);
     }
 }

@@ -121,6 +121,15 @@ impl ImageReference {
         self.host() == HUB
     }
 
+    /// Whether containerd takes it for the ID of an image that a node has, as a pod's status names it:
+    /// `sha256:` and 64 hexadecimal digits (`LocalResolve` in `internal/cri/store/image` of containerd).
+    pub fn may_be_an_id(&self) -> bool {
+        let digest = |tag: &str| format!("{}:{tag}", self.short_name().unwrap_or_default());
+        self.digest.is_none()
+            && self.is_short()
+            && self.tag().is_some_and(|tag| tag.len() >= 64 && Digest::parse(&digest(tag)).is_ok())
+    }
+
     /// The repository within the registry, such as `library/nginx`.
     pub fn repository(&self) -> &str {
         &self.name[self.host_len + 1..]

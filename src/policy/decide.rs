@@ -214,14 +214,27 @@ impl Ruling {
     }
 }
 
-/// Causes under which an image that is not there yet shows itself, or a login that is not.
-const MAY_STILL_COME: &[Cause] = &[
-    Cause::TagNotFound,
-    Cause::RepositoryNotFound,
-    Cause::AccessDeniedOrMissing,
-    Cause::Unauthorized,
-    Cause::Forbidden,
-];
+/// Whether an image that is not there yet shows itself so, or a login that is not.
+const fn is_missing_or_refused(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::TagNotFound
+            | Cause::RepositoryNotFound
+            | Cause::AccessDeniedOrMissing
+            | Cause::Unauthorized
+            | Cause::Forbidden
+    )
+}
+
+/// Whether it may come right by itself: what is missing is pushed, a build pushes one platform after the
+/// other, a secret is filled in once it exists, another pod brings the image onto the node.
+const fn may_still_come(cause: Cause) -> bool {
+    is_missing_or_refused(cause)
+        || matches!(
+            cause,
+            Cause::PlatformMismatch | Cause::BrokenPullSecret | Cause::ImageNeverPull
+        )
+}
 
 impl PullgatePolicy {
     /// The ruling about one image.
@@ -245,7 +258,7 @@ impl PullgatePolicy {
         } else {
             self.by_verdict(matter, subject, chosen.mode)
         };
-        let may_come = matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause));
+        let may_come = matter.cause.is_some_and(may_still_come);
         let grace = Some(self.spec.grace_for(subject));
         Ruling {
             decision,
@@ -342,7 +355,7 @@ impl PullgatePolicy {
 
     /// Whether the image may still be pushed, or its login come: the pod is wanted only since recently.
     fn in_grace(&self, matter: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
-        let may_come = matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause));
+        let may_come = matter.cause.is_some_and(may_still_come);
         let grace = self.spec.grace_for(subject).get();
         if !may_come || !matter.is_pod || grace.is_zero() {
             return false;
@@ -355,7 +368,7 @@ impl PullgatePolicy {
 /// Whether a secret that is named and not there yet is what a look-up failed for: nobody can tell,
 /// and whoever forgot the secret has to hear of it.
 fn secret_may_come(matter: &DecisionInput<'_>) -> bool {
-    matter.secret_missing && matter.cause.is_some_and(|cause| MAY_STILL_COME.contains(&cause))
+    matter.secret_missing && matter.cause.is_some_and(is_missing_or_refused)
 }
 
 /// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.

@@ -114,9 +114,10 @@ impl Default for PullgatePolicySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct LatePush {
-    /// For so long after its ReplicaSet, Job or other controller was created, a pod whose image is
-    /// missing or refused is only warned about. For a bare pod, and where the controller is not
-    /// known, it counts from the first time that a pod of that name and owner was seen.
+    /// For so long after its ReplicaSet or Job was created, a pod is only warned about what may still
+    /// come right: an image that is missing or refused, a platform of it, a malformed pull secret, an
+    /// image that `Never` finds once another pod has pulled it. For every other pod it counts from the
+    /// first time that a pod of that name and owner was seen with that image.
     pub grace: Period,
 }
 

@@ -14,6 +14,11 @@ use crate::workload::{Eligible, ImagePullPolicy, Node};
 
 /// Assesses one image.
 pub fn assess(seen: &Observation<'_>) -> Assessment {
+    doubt_pullers(seen, by_kubelets(seen))
+}
+
+/// What becomes of it where a kubelet pulls, and pulls a name.
+fn by_kubelets(seen: &Observation<'_>) -> Assessment {
     let Ok(reference) = seen.reference else {
         return Assessment::of(Verdict::Fails, Some(Cause::InvalidReference));
     };
@@ -228,6 +233,25 @@ fn doubt_names(
             cause: assessment.cause.or(Some(Cause::UnknownNodes)),
             ..assessment
         }
+    } else {
+        assessment
+    }
+}
+
+/// Where a pod may run on a virtual node, no kubelet reads the name or the secrets (interLink takes
+/// `docker://ubuntu`). And where the name is the ID of an image, a runtime that has it asks nobody.
+fn doubt_pullers(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
+    let is_id = || {
+        seen.pull_policy != ImagePullPolicy::Always
+            && seen.reference.is_ok_and(ImageReference::may_be_an_id)
+    };
+    let Eligible { nodes, known, .. } = seen.eligible;
+    let on_virtual_nodes = || {
+        nodes.iter().any(|node| node.is_virtual())
+            || (nodes.is_empty() && known.iter().any(Node::is_virtual))
+    };
+    if assessment.verdict == Verdict::Fails && (is_id() || on_virtual_nodes()) {
+        Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), ..assessment }
     } else {
         assessment
     }

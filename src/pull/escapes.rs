@@ -3,7 +3,7 @@
 
 use super::content::could_take;
 use super::evidence::lists;
-use super::runtime::{could_run, verifies_images};
+use super::runtime::could_run;
 use super::vouches::{NodeLogin, Vouch, Vouches};
 use super::{Assessment, Cause, Content, Escape, Observation, Outcome, Verdict};
 use crate::image::Platform;
@@ -26,7 +26,7 @@ pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> As
         // Whoever may read it sees the same content, but a registry that hides what one may not
         // see answers 404 too: only what was found leaves no room for other credentials.
         Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen, &vouches),
-        Escape::ImageOnNode => may_be_on_node(seen, &vouches, cause),
+        Escape::ImageOnNode => may_be_on_node(seen, &vouches),
         Escape::NodeNetwork => {
             asks_registry && (!vouches.same_network || seen.lived.escapes_reopened)
         }
@@ -69,20 +69,18 @@ fn other_nodes_may_take_it(
         || eligible.kept_away.iter().any(|node| could_take(node, entries))
 }
 
-/// Whether the image may already be on a node, and the node would use it.
-fn may_be_on_node(seen: &Observation<'_>, vouches: &Vouches, cause: Cause) -> bool {
+/// Whether the image may already be on a node, and the node would use it. So it does with broken pull
+/// secrets, too, whatever its version: a kubelet that verifies images leaves the secrets alone where
+/// anybody on the node may use the image (kubernetes/kubernetes#133114), and others never read them.
+fn may_be_on_node(seen: &Observation<'_>, vouches: &Vouches) -> bool {
     let is_listed = seen.images_of_nodes
         && seen
             .reference
-            .is_ok_and(|image| seen.eligible.nodes.iter().any(|node| lists(node, image)));
+            .is_ok_and(|image| seen.eligible.where_it_may_run().any(|node| lists(node, image)));
     let ruled_out = vouches.preloaded_images != Vouch::Unknown
         && !seen.lived.seen_here
         && !is_listed
         // A node that lists no more than it may can have what it does not list.
-        && !seen.eligible.nodes.iter().any(|node| vouches.may_have_more_images(node));
-    // From 1.35 the kubelet reads the secrets even for an image that is there.
-    let secrets_first = cause == Cause::BrokenPullSecret
-        && !seen.eligible.nodes.is_empty()
-        && seen.eligible.nodes.iter().all(|node| verifies_images(node));
-    seen.pull_policy != ImagePullPolicy::Always && !ruled_out && !secrets_first
+        && !seen.eligible.where_it_may_run().any(|node| vouches.may_have_more_images(node));
+    seen.pull_policy != ImagePullPolicy::Always && !ruled_out
 }

@@ -105,13 +105,11 @@ impl Observation<'_> {
             runtime.reads(of) || (runtime == Runtime::Other && of != FilesOf::CriO)
         };
         let reads_not = |node: &Node| !Runtime::parse(&node.runtime).reads(of);
-        let Eligible { nodes, kept_away, may_need_others, known, asked } = self.eligible;
+        let Eligible { nodes, known, asked, .. } = self.eligible;
         if nodes.is_empty() && (known.is_empty() || !asked) {
             return self.runtime.map_or(*asked, |runtime| !reads(runtime));
         }
-        let all = nodes.is_empty() || *may_need_others;
-        nodes.iter().chain(kept_away).any(|node| reads_not(node))
-            || (all && known.iter().any(reads_not))
+        self.eligible.where_it_may_run().any(reads_not)
     }
 }
 

@@ -54,10 +54,11 @@ impl Vouches {
         }
     }
 
-    /// Whether a node lists as many images as it does at most, so that it may have others.
+    /// Whether a node lists as many images as it does at most, or as many names of one, so that it may
+    /// have others.
     pub(super) fn may_have_more_images(&self, node: &Node) -> bool {
         let most = self.listed_images_at_most.unwrap_or(LISTED_IMAGES_AT_MOST);
-        usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
+        node.names_cut || usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
     }
 }
 

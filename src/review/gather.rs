@@ -200,7 +200,8 @@ impl ReviewContext<'_> {
             }
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
             if missing && gathered.repository == RepositoryAccess::NotAsked {
-                let access = self.repository_access(&request, nodes_unclear);
+                let by_mirror = attempt.lookup.mirror.is_some();
+                let access = self.repository_access(&request, by_mirror, nodes_unclear);
                 gathered.repository = Box::pin(access).await;
             } else if attempt.lookup.is_first_refusal() {
                 gathered.refused_once.push(request);
@@ -218,6 +219,7 @@ impl ReviewContext<'_> {
     async fn repository_access(
         self,
         answered: &LookupRequest,
+        by_mirror: bool,
         nodes_unclear: bool,
     ) -> RepositoryAccess {
         let LookupRequest { reference, credential, .. } = answered;
@@ -234,13 +236,14 @@ impl ReviewContext<'_> {
         if all_tried || self.secrets.origin == SecretsOrigin::NotYetKnown {
             return RepositoryAccess::NotAsked;
         }
-        if hides_nothing(reference.host()) {
+        // A mirror in its place hides what its own software hides.
+        if hides_nothing(reference.host()) && !by_mirror {
             return RepositoryAccess::Readable;
         }
         match self.sources.registry.tags(reference, credential.as_ref(), namespace, deadline).await
         {
-            Ok(_) => RepositoryAccess::Readable,
-            Err(_) => RepositoryAccess::NotSeen,
+            Ok(list) if !list.tags.is_empty() => RepositoryAccess::Readable,
+            Ok(_) | Err(_) => RepositoryAccess::NotSeen,
         }
     }
 

@@ -1,6 +1,7 @@
 //! One image's way: gather, assess, decide; and the second look before a denial.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -250,7 +251,7 @@ impl ReviewContext<'_> {
         let found = assessment.verdict == Verdict::Works && assessment.decisive.is_some();
         let listed = || {
             let wanted = self.as_asked(image).canonical();
-            self.eligible.nodes.iter().any(|node| is_listed(node, &wanted))
+            self.eligible.where_it_may_run().any(|node| is_listed(node, &wanted))
         };
         let known = || history.last_success.is_some() || history.claimed_lately || listed();
         // What nodes list is looked through last: there may be many.
@@ -277,11 +278,13 @@ impl ReviewContext<'_> {
             return None;
         }
         let host = image.host();
-        let nodes = self.eligible.nodes.iter();
+        let nodes = self.eligible.where_it_may_run();
         let listed = nodes.flat_map(|node| &node.images).map(|name| &**name);
         let of_registry =
             |name: &&str| name.strip_prefix(host).is_some_and(|rest| rest.starts_with('/'));
-        let listed: Vec<&str> = listed.filter(of_registry).collect();
+        // Many nodes list the same few images.
+        let listed: HashSet<&str> = listed.filter(of_registry).collect();
+        let listed: Vec<&str> = listed.into_iter().collect();
         let question = HistoryQuestion { reference: image, namespace, visibility: &visibility };
         let visible = self.sources.health.visible_history(&question, &listed, self.subject.now);
         let last_success = visible.last_success;
@@ -376,7 +379,7 @@ impl ReviewContext<'_> {
     where
         Self: 'i,
     {
-        let Weighing { gathered, history, counting, service_is_down, .. } = *weighing;
+        let Weighing { places, gathered, history, counting, service_is_down, .. } = *weighing;
         let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
         let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
         DecisionInput {
@@ -388,7 +391,7 @@ impl ReviewContext<'_> {
             facts,
             is_pod: workload.is_pod,
             pods_rewritten: self.pods_rewritten != Some(false),
-            wanted_since: self.wanted_since(),
+            wanted_since: self.wanted_since(places),
             refused_once: gathered.attempts.iter().any(first_refusal),
             annotations: &workload.annotations,
             user,
@@ -402,13 +405,15 @@ impl ReviewContext<'_> {
         }
     }
 
-    /// Since when somebody waits for this pod: its controller's creation if that is known, else
-    /// the first time that such a pod was seen.
-    fn wanted_since(self) -> Option<jiff::Timestamp> {
+    /// Since when somebody waits for this pod with this image: its controller's creation if that is
+    /// known, else the first time that such a pod was seen.
+    fn wanted_since(self, places: &[ContainerImage]) -> Option<jiff::Timestamp> {
         let (health, workload) = (self.sources.health, self.subject.workload);
         let owner = workload.controller.as_ref();
         let created = owner.and_then(|owner| health.created(&owner.kind, &owner.uid));
-        created.or_else(|| health.first_seen(SeenPod::of(workload, self.subject.namespace)))
+        let image = places.first().map_or("", |place| &*place.image);
+        let pod = SeenPod::of(workload, self.subject.namespace, image);
+        created.or_else(|| health.first_seen(pod))
     }
 
     fn is_recent(self, at: jiff::Timestamp) -> bool {

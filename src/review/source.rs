@@ -341,7 +341,8 @@ pub trait HealthSource: Send + Sync {
     }
 }
 
-/// A pod as its creator knows it, before it has a uid that lasts.
+/// A pod as its creator knows it, before it has a uid that lasts, with one of its images: a
+/// StatefulSet's pods keep their names when they get another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeenPod<'a> {
     /// Its namespace.
@@ -350,13 +351,15 @@ pub struct SeenPod<'a> {
     pub name: &'a str,
     /// The uid of its controller, empty for a bare pod.
     pub owner: &'a str,
+    /// The image, as it is written.
+    pub image: &'a str,
 }
 
 impl<'a> SeenPod<'a> {
-    /// The pod that this is, in its namespace.
-    pub(super) fn of(pod: &'a Workload, namespace: &'a str) -> Self {
+    /// The pod that this is, in its namespace, with this image.
+    pub(super) fn of(pod: &'a Workload, namespace: &'a str, image: &'a str) -> Self {
         let owner = pod.controller.as_ref().map_or("", |owner| &*owner.uid);
-        Self { namespace, name: &pod.object.name, owner }
+        Self { namespace, name: &pod.object.name, owner, image }
     }
 }
 

@@ -194,8 +194,9 @@ impl Reviewer {
                 record.decision = Some(review.decision);
                 if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
                     given.health.remember(confirm::verdicts(&review, &subject), now);
-                    if request.operation == Operation::Create {
-                        given.health.note_seen(SeenPod::of(&workload, &request.namespace), now);
+                    for place in &workload.images {
+                        let pod = SeenPod::of(&workload, &request.namespace, &place.image);
+                        given.health.note_seen(pod, now);
                     }
                 }
                 record.note_passes(&review, &request.user.username);

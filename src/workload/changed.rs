@@ -4,6 +4,7 @@
 //! another one, and a controller makes new pods with what its template has.
 
 use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
+use crate::image::ImageReference;
 
 impl Workload {
     /// The same with only those images that are others than in `old`, are pulled in another way, or
@@ -40,20 +41,39 @@ impl ContainerImage {
     }
 
     /// Whether this one's pull puts the image onto the node for the other, which has the pull
-    /// policy `Never`: volumes and init containers come before containers. Those of one kind are
-    /// started one after the other, and regular ones again until they find it.
+    /// policy `Never`: volumes and init containers come before containers. Init containers are
+    /// started one after the other; of volumes and of containers the kubelet tries each again until
+    /// it finds its image.
     pub fn brings(&self, other: &Self) -> bool {
+        use ContainerKind::{Ephemeral, ImageVolume, Init, Regular};
         let order = |kind: ContainerKind| match kind {
-            ContainerKind::ImageVolume => 0,
-            ContainerKind::Init => 1,
-            ContainerKind::Regular => 2,
-            ContainerKind::Ephemeral => 3,
+            ImageVolume => 0,
+            Init => 1,
+            Regular => 2,
+            Ephemeral => 3,
         };
-        let in_time = order(self.kind) < order(other.kind)
-            || (self.kind, other.kind) == (ContainerKind::Regular, ContainerKind::Regular);
+        let in_time = || match (self.kind, other.kind) {
+            (Regular, Regular) | (ImageVolume, ImageVolume) => true,
+            (Init, Init) => self.position() < other.position(),
+            (own, others) => order(own) < order(others),
+        };
         self.pull_policy != ImagePullPolicy::Never
             && other.pull_policy == ImagePullPolicy::Never
-            && self.image == other.image
-            && in_time
+            && in_time()
+            && self.names_the_same(other)
+    }
+
+    /// Where it stands in its list.
+    fn position(&self) -> Option<usize> {
+        self.pointer.rsplit('/').nth(1)?.parse().ok()
+    }
+
+    /// Whether both names are those of one image, however they are written.
+    fn names_the_same(&self, other: &Self) -> bool {
+        let canonical = |image: &str| {
+            ImageReference::parse(image).map(|reference| reference.canonical().to_string())
+        };
+        self.image == other.image
+            || canonical(&self.image).ok().is_some_and(|own| Ok(own) == canonical(&other.image))
     }
 }

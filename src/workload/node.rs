@@ -30,6 +30,9 @@ pub struct Node {
     /// How many images `status.images` lists. The kubelet lists the largest only, so a node may
     /// have more if it lists as many as it is set to.
     pub listed_images: usize,
+    /// Whether an image is listed with as many names as the kubelet lists at most, so that it may have
+    /// others.
+    pub names_cut: bool,
     /// `status.allocatable`, sorted by name: what all pods of the node together may ask for.
     pub allocatable: Vec<(Box<str>, Quantity)>,
     /// `spec.podCIDRs`: the addresses of its pods, where the cluster gives them out by node.
@@ -40,9 +43,15 @@ pub struct Node {
 /// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
 pub const LISTED_IMAGES_AT_MOST: i32 = 50;
 
-/// The label by which virtual kubelets are known.
-/// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>
-const VIRTUAL: (&str, &str) = ("type", "virtual-kubelet");
+/// How many names of an image a kubelet lists at most (`maxNamesPerImageInNodeStatus` in
+/// `pkg/kubelet/kubelet_node_status.go`).
+pub const LISTED_NAMES_AT_MOST: usize = 5;
+
+/// The labels by which virtual kubelets are known, and the prefix of the taint that they have.
+/// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>,
+/// <https://docs.liqo.io/en/stable/usage/namespace-offloading.html>
+const VIRTUAL: [(&str, &str); 2] = [("type", "virtual-kubelet"), ("liqo.io/type", "virtual-node")];
+const VIRTUAL_TAINT: &str = "virtual-kubelet.io/";
 
 impl Node {
     /// A node of which only its platform is known.
@@ -58,6 +67,7 @@ impl Node {
             addresses: Vec::new(),
             images: Vec::new(),
             listed_images: 0,
+            names_cut: false,
             allocatable: Vec::new(),
             pod_ranges: Vec::new(),
         }
@@ -69,9 +79,11 @@ impl Node {
         Some(&self.labels[found].1)
     }
 
-    /// Whether its pods run somewhere else, where nobody reports what can run.
+    /// Whether its pods run somewhere else, by rules of their own: no kubelet pulls there, and the
+    /// node does not tell what can run.
     pub fn is_virtual(&self) -> bool {
-        self.label(VIRTUAL.0) == Some(VIRTUAL.1)
+        VIRTUAL.iter().any(|(key, value)| self.label(key) == Some(*value))
+            || self.taints.iter().any(|taint| taint.key.starts_with(VIRTUAL_TAINT))
     }
 
     /// Whether the whole of it would be enough for so much of a resource.

@@ -222,7 +222,17 @@ impl Placement {
     }
 }
 
-impl Eligible<'_> {
+impl<'n> Eligible<'n> {
+    /// Every known node that its pods may run on some day: those they may land on now, those that only
+    /// a taint keeps them away from, and where they may have to wait for a node, or none takes them
+    /// yet, all that are known.
+    pub fn where_it_may_run(&self) -> impl Iterator<Item = &'n Node> {
+        let all = self.nodes.is_empty() || self.may_need_others;
+        let (some, all) = if all { (None, Some(self.known)) } else { (Some(&self.nodes), None) };
+        let near = some.into_iter().flatten().chain(&self.kept_away).copied();
+        near.chain(all.into_iter().flatten())
+    }
+
     /// Nothing is known of nodes, and nobody asked.
     pub const fn not_asked() -> Self {
         Self {

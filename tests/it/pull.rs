@@ -219,6 +219,73 @@ fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
     assert!(Case { vouches: vouched(), ..never() }.assess().may_deny());
 }
 
+/// Scheduling gates hold it, or no node takes it yet: what the known nodes list still counts.
+#[rstest]
+#[case::listed(true, false, false)]
+#[case::names_cut(false, true, false)]
+#[case::neither(false, false, true)]
+fn what_nodes_have_counts_before_one_of_them_is_chosen(
+    #[case] listed: bool,
+    #[case] names_cut: bool,
+    #[case] denied: bool,
+    #[values(ImagePullPolicy::Never, ImagePullPolicy::IfNotPresent)] policy: ImagePullPolicy,
+    #[values(true, false)] gated: bool,
+) {
+    let mut node = Node { names_cut, ..node("n", "linux/amd64") };
+    if listed {
+        // A kubelet that would ask again.
+        (node.kubelet, node.images) = ("v1.36.0".into(), vec!["reg.example.com/app:1".into()]);
+    }
+    let nodes = vec![node];
+    let case = Case { policy, gated, nodes, vouches: vouched(), ..Case::default() };
+    let assessment = case.assess();
+    assert_eq!(assessment.may_deny(), denied, "{assessment:?}");
+}
+
+/// No kubelet reads names and secrets of pods that run on a virtual node.
+#[rstest]
+#[case::name("docker://ubuntu", ImagePullPolicy::Always, SecretsState::Read)]
+#[case::never("reg.example.com/app:1", ImagePullPolicy::Never, SecretsState::Read)]
+#[case::secret("reg.example.com/app:1", ImagePullPolicy::Always, SecretsState::Broken)]
+#[case::missing("reg.example.com/app:1", ImagePullPolicy::Always, SecretsState::Read)]
+fn nothing_fails_for_sure_on_a_virtual_node(
+    #[case] image: &'static str,
+    #[case] policy: ImagePullPolicy,
+    #[case] secrets: SecretsState,
+    #[values(true, false)] gated: bool,
+) {
+    let case = |labels: Vec<(Box<str>, Box<str>)>| {
+        let nodes = vec![Node { labels, ..node("n", "linux/amd64") }, node("m", "linux/amd64")];
+        let vouches = vouched();
+        Case { image, policy, secrets, gated, nodes, vouches, ..Case::default() }.assess()
+    };
+    assert!(case(Vec::new()).may_deny());
+    for (key, value) in [("type", "virtual-kubelet"), ("liqo.io/type", "virtual-node")] {
+        let assessment = case(vec![(key.into(), value.into())]);
+        assert_eq!(assessment.verdict, CannotTell, "{key}");
+    }
+}
+
+/// A runtime finds an image by its ID, as a pod's status has it, and the kubelet lists no IDs.
+#[rstest]
+#[case::never(ImagePullPolicy::Never, CannotTell)]
+#[case::if_not_present(ImagePullPolicy::IfNotPresent, CannotTell)]
+#[case::always(ImagePullPolicy::Always, Fails)]
+fn an_id_of_an_image_is_found_on_the_node(
+    #[case] policy: ImagePullPolicy,
+    #[case] verdict: Verdict,
+) {
+    let image = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let mut node = node("n", "linux/amd64");
+    node.runtime = "containerd://2.1.8".into();
+    let case = |image| {
+        let nodes = vec![node.clone()];
+        Case { image, policy, nodes, vouches: vouched(), ..Case::default() }.assess().verdict
+    };
+    assert_eq!(case(image), verdict);
+    assert_eq!(case("sha256:1.2.3"), Fails);
+}
+
 #[rstest]
 #[case(vec![Outcome::Unauthorized, missing()], Fails, Cause::TagNotFound, 1)]
 #[case(vec![missing(), Outcome::Unauthorized], Fails, Cause::TagNotFound, 0)]
@@ -244,7 +311,8 @@ fn secrets_that_could_not_be_read_leave_it_open() {
 #[rstest]
 #[case(ImagePullPolicy::Always, "v1.34.4", &[])]
 #[case(ImagePullPolicy::IfNotPresent, "v1.34.4", &[Escape::ImageOnNode])]
-#[case(ImagePullPolicy::IfNotPresent, "v1.36.0", &[])]
+// Anybody on the node may use what was pulled without a secret, and then no secret is read.
+#[case(ImagePullPolicy::IfNotPresent, "v1.36.0", &[Escape::ImageOnNode])]
 fn a_broken_secret_stops_every_pull(
     #[case] policy: ImagePullPolicy,
     #[case] kubelet: &str,

@@ -17,6 +17,10 @@ use super::seen::Visible;
 use crate::history::facts::{Freshness, HistoryQuestion, VisibleHistory};
 use crate::image::ImageReference;
 
+/// Names on nodes that are looked into for one answer; where there are more, somebody else's may be
+/// among them.
+const MOST_LISTED: usize = 1024;
+
 impl HealthIndex {
     /// What may count in the answer to this question. `listed` are names of images of the same
     /// registry that nodes list.
@@ -37,6 +41,7 @@ impl HealthIndex {
         VisibleHistory {
             last_success: (at > 0).then(|| timestamp(at)),
             elsewhere: self.runs_out_of_sight(question.reference, &visible, seconds(now))
+                || listed.len() > MOST_LISTED
                 || listed.iter().any(|name| !self.explains(name, &visible)),
         }
     }

@@ -237,7 +237,15 @@ fn what_cannot_be_told_warns_at_most(
 #[case::forbidden("10m", "2026-06-01T11:59:00Z", Cause::Forbidden, Decision::Warn)]
 #[case::unauthorized("10m", "2026-06-01T11:59:00Z", Cause::Unauthorized, Decision::Warn)]
 #[case::forbidden_for_long("10m", "2026-06-01T11:49:00Z", Cause::Forbidden, Decision::Deny)]
-#[case::platform("10m", "2026-06-01T11:59:00Z", Cause::PlatformMismatch, Decision::Deny)]
+#[case::one_platform_after_the_other(
+    "10m",
+    "2026-06-01T11:59:00Z",
+    Cause::PlatformMismatch,
+    Decision::Warn
+)]
+#[case::filled_in_later("10m", "2026-06-01T11:59:00Z", Cause::BrokenPullSecret, Decision::Warn)]
+#[case::pulled_by_another("10m", "2026-06-01T11:59:00Z", Cause::ImageNeverPull, Decision::Warn)]
+#[case::a_name_stays("10m", "2026-06-01T11:59:00Z", Cause::InvalidReference, Decision::Deny)]
 #[case::clock_behind("10m", "2026-06-01T12:05:00Z", Cause::TagNotFound, Decision::Warn)]
 #[case::two_minutes_if_nothing_is_said(
     "",

@@ -65,6 +65,8 @@ fn pod_of(containers: &[(&str, &str)]) -> Value {
 #[case::after_an_init_container(&[("init", "Always"), ("regular", "Never")], true)]
 #[case::beside_a_container(&[("regular", "Never"), ("regular", "IfNotPresent")], true)]
 #[case::before_it(&[("init", "Never"), ("regular", "Always")], false)]
+#[case::one_init_container_after_the_other(&[("init", "IfNotPresent"), ("init", "Never")], true)]
+#[case::one_init_container_before_the_other(&[("init", "Never"), ("init", "Always")], false)]
 #[case::nobody_pulls(&[("init", "Never"), ("regular", "Never")], false)]
 #[tokio::test]
 async fn never_finds_what_another_container_pulls(
@@ -77,6 +79,17 @@ async fn never_finds_what_another_container_pulls(
     assert_eq!((works, review.decision == Decision::Allow), (found, found));
     let places: usize = review.images.iter().map(|image| image.places.len()).sum();
     assert_eq!(places, containers.len());
+}
+
+#[tokio::test]
+async fn never_finds_what_another_container_pulls_by_another_name_of_it() {
+    let image = "docker.io/library/nginx:1.27";
+    let world = World::enforcing().answer(image, "", exists());
+    let mut object = pod_of(&[("init", "Always"), ("regular", "Never")]);
+    object["spec"]["initContainers"][0]["image"] = json!("nginx:1.27");
+    object["spec"]["containers"][0]["image"] = json!(image);
+    let review = run(&world, object, VOUCHED).await;
+    assert_eq!((review.images.len(), review.decision), (1, Decision::Allow));
 }
 
 #[tokio::test]

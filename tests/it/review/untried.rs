@@ -73,6 +73,31 @@ async fn a_404_proves_a_missing_tag_only_in_a_repository_that_is_seen(
     assert!(review.decision >= Decision::Warn, "it is said all the same");
 }
 
+/// A mirror in the place of a registry that hides nothing hides what its own software hides, and lists
+/// no tag of what one may not see.
+#[rstest]
+#[case::of_the_registry(None, true, Verdict::Fails)]
+#[case::of_a_mirror(Some("artifactory.corp"), true, Verdict::CannotTell)]
+#[case::of_a_mirror_that_lists_it(Some("artifactory.corp"), false, Verdict::Fails)]
+#[tokio::test]
+async fn a_mirrors_404_is_not_that_of_the_registry_that_it_stands_for(
+    #[case] mirror: Option<&'static str>,
+    #[case] hides: bool,
+    #[case] verdict: Verdict,
+) {
+    let image = "docker.io/library/nginx:1.99";
+    let mut world = World::enforcing().answer(image, "", missing());
+    (world.hides, world.mirror) = (hides, mirror);
+    let mut object = pod(image);
+    object["spec"]["imagePullSecrets"] = json!([{"name": "to-come"}]);
+    let review = run(&world, object.clone(), VOUCHED).await;
+    assert_eq!(review.images[0].assessment.verdict, verdict);
+    world.listed.insert(("docker.io/library/nginx".into(), String::new()), Vec::new());
+    let review = run(&world, object, VOUCHED).await;
+    let empty = if mirror.is_some() { Verdict::CannotTell } else { Verdict::Fails };
+    assert_eq!(review.images[0].assessment.verdict, empty, "an empty list shows nothing");
+}
+
 /// Credentials that could not be read leave a hidden image open, and not one that is not there.
 #[rstest]
 #[case::hidden(true, Verdict::CannotTell)]
