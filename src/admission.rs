@@ -6,6 +6,6 @@ mod decode;
 mod encode;
 mod patch;
 
-pub use decode::{AdmissionRequest, DecodeError, Operation, decode};
+pub use decode::{AdmissionRequest, DecodeError, Object, Operation, decode, decode_with_pod};
 pub use encode::{Answer, Patch, encode};
 pub use patch::{ORIGINAL_IMAGES_ANNOTATION, Pin, PodChanges, patch_pod};

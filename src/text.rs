@@ -21,6 +21,12 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
+/// At most so many bytes of the text, cut between two characters.
+pub fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// The text cut to at most so many characters, with an ellipsis where it was cut.
 pub fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -68,6 +74,14 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_two_letters() {
+        assert_eq!(
+            (cut("häß", 2), cut("häß", 3), cut("häß", 9), cut("ä", 1)),
+            ("h", "hä", "häß", "")
+        );
+    }
 
     #[test]
     fn control_characters_never_pass() {

@@ -24,7 +24,7 @@ mod triggers;
 mod view;
 
 pub use custom::{CustomKind, custom_kind, custom_kinds};
-pub use extract::{ExtractError, extract};
+pub use extract::{ExtractError, PULL_SECRETS_AT_MOST, PodObject, extract};
 pub use kind::{PodPath, TektonKind, WorkloadKind, built_in_kinds, pod_path};
 pub use namespace::NamespaceFacts;
 pub use node::{LISTED_IMAGES_AT_MOST, LISTED_NAMES_AT_MOST, Node, Taint, TaintEffect};

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::user::UserInfo;
+use crate::workload::{ExtractError, PodObject, PodPlace, Workload};
 
 /// The only version that is spoken.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -77,9 +78,36 @@ pub struct AdmissionRequest<'a> {
     /// Who asks.
     pub user: UserInfo,
     /// The object as it will be; absent on DELETE.
-    pub object: Option<&'a RawValue>,
+    pub object: Option<Object<'a>>,
     /// The object as it is; absent on CREATE.
     pub old_object: Option<&'a RawValue>,
+}
+
+/// The object of a request.
+#[derive(Debug)]
+pub enum Object<'a> {
+    /// As it is written.
+    Written(&'a RawValue),
+    /// A pod, read in the same pass as the request.
+    Pod(Box<PodObject<'a>>),
+}
+
+impl<'a> Object<'a> {
+    /// As it is written; nothing for a pod that was read already.
+    pub const fn written(&self) -> Option<&'a RawValue> {
+        match self {
+            Self::Written(object) => Some(object),
+            Self::Pod(_) => None,
+        }
+    }
+
+    /// Reads an object that keeps its pods in this place.
+    pub fn read(&self, place: &PodPlace) -> Result<Workload, ExtractError> {
+        match self {
+            Self::Written(object) => place.read(object),
+            Self::Pod(pod) => Ok(pod.to_workload()),
+        }
+    }
 }
 
 /// Text that borrows where it can.
@@ -87,20 +115,21 @@ pub struct AdmissionRequest<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A review whose object is read as an `O`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReviewView<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct ReviewView<'a, O> {
     #[serde(borrow)]
     api_version: Option<Text<'a>>,
     #[serde(borrow)]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    request: Option<RequestView<'a>>,
+    request: Option<RequestView<'a, O>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestView<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
+struct RequestView<'a, O> {
     #[serde(borrow)]
     uid: Option<Text<'a>>,
     #[serde(borrow)]
@@ -114,8 +143,7 @@ struct RequestView<'a> {
     #[serde(borrow)]
     user_info: Option<UserView<'a>>,
     dry_run: Option<bool>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
+    object: Option<O>,
     #[serde(borrow)]
     old_object: Option<&'a RawValue>,
 }
@@ -140,10 +168,10 @@ struct UserView<'a> {
     extra: Option<BTreeMap<Text<'a>, Option<Vec<Text<'a>>>>>,
 }
 
-/// Reads the request in a body.
+/// Reads the request in a body; the object stays as it is written.
 pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
     // Checked once as a whole, not string by string. Where nothing is read, bytes may be no text.
-    let review: Result<ReviewView<'_>, _> = match str::from_utf8(body) {
+    let review: Result<ReviewView<'_, &RawValue>, _> = match str::from_utf8(body) {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(body),
     };
@@ -152,6 +180,38 @@ pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
         column: source.column(),
         source,
     })?;
+    // A raw `null` is an absent object.
+    request(review, |object| (object.get() != "null").then_some(Object::Written(object)))
+}
+
+/// The same, and where the request makes a pod, that pod: in one pass. One that cannot be read so stays
+/// as it is written.
+pub fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
+    if seems_to_make_a_pod(body)
+        && let Ok(text) = str::from_utf8(body)
+        && let Ok(review) = serde_json::from_str::<ReviewView<'_, Box<PodObject<'_>>>>(text)
+        && let Ok(request) = request(review, |pod| Some(Object::Pod(pod)))
+        && (request.operation, &*request.group, &*request.kind) == (Operation::Create, "", "Pod")
+    {
+        return Ok(request);
+    }
+    decode(body)
+}
+
+/// Whether it is worth trying: what says it stands in front of the object, in the order of the API
+/// server's own fields.
+fn seems_to_make_a_pod(body: &[u8]) -> bool {
+    const FRONT: usize = 1024;
+    let front = &body[..body.len().min(FRONT)];
+    let has = |words: &[u8]| front.windows(words.len()).any(|window| window == words);
+    has(br#""operation":"CREATE""#) && has(br#""kind":{"group":"","version":"v1","kind":"Pod"}"#)
+}
+
+/// The request in a review, with its object.
+fn request<'a, O>(
+    review: ReviewView<'a, O>,
+    object: impl FnOnce(O) -> Option<Object<'a>>,
+) -> Result<AdmissionRequest<'a>, DecodeError> {
     let is = |field: &Option<Text<'_>>, wanted| field.as_ref().is_some_and(|text| text.0 == wanted);
     if !is(&review.api_version, API_VERSION) || !is(&review.kind, KIND) {
         return Err(DecodeError::WrongKind);
@@ -177,18 +237,13 @@ pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
         },
         dry_run: request.dry_run.unwrap_or(false),
         user: user(request.user_info.unwrap_or_default()),
-        object: present(request.object),
-        old_object: present(request.old_object),
+        object: request.object.and_then(object),
+        old_object: request.old_object.filter(|object| object.get() != "null"),
     })
 }
 
 fn plain(field: Option<Text<'_>>) -> Cow<'_, str> {
     field.map_or(Cow::Borrowed(""), |text| text.0)
-}
-
-/// A raw `null` is an absent object.
-fn present(object: Option<&RawValue>) -> Option<&RawValue> {
-    object.filter(|object| object.get() != "null")
 }
 
 fn user(user: UserView<'_>) -> UserInfo {
@@ -227,8 +282,48 @@ mod tests {
         assert_eq!(request.operation, Operation::Update);
         assert!(request.dry_run);
         assert_eq!(&*request.user.username, "ann");
-        assert_eq!(request.object.unwrap().get(), r#"{"spec":{}}"#);
+        assert_eq!(request.object.unwrap().written().unwrap().get(), r#"{"spec":{}}"#);
         assert!(request.old_object.is_none());
+    }
+
+    fn review_of(group: &str, operation: &str, object: &str) -> String {
+        format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u",
+            "kind":{{"group":"{group}","version":"v1","kind":"Pod"}},"operation":"{operation}",
+            "object":{object},"oldObject":null,"dryRun":true}}}}"#
+        )
+    }
+
+    #[rstest::rstest]
+    #[case::a_pod(
+        "",
+        "CREATE",
+        r#"{"metadata":{"name":"\u0070"},"spec":{"x":[1],"containers":[{"image":"a:1"}]}}"#,
+        true
+    )]
+    #[case::without_a_spec("", "CREATE", r#"{"metadata":{"name":"p"}}"#, true)]
+    #[case::changed("", "UPDATE", r#"{"spec":{}}"#, false)]
+    #[case::of_somebody_else("example.com", "CREATE", r#"{"spec":{}}"#, false)]
+    #[case::nothing("", "CREATE", "null", false)]
+    #[case::that_cannot_be_read("", "CREATE", r#"{"spec":{"containers":7}}"#, false)]
+    #[case::twice("", "CREATE", r#"{"spec":{},"spec":{}}"#, false)]
+    fn a_new_pod_is_read_with_its_request_and_the_same_is_found(
+        #[case] group: &str,
+        #[case] operation: &str,
+        #[case] object: &str,
+        #[case] in_one_pass: bool,
+    ) {
+        let body = review_of(group, operation, object);
+        let (one, two) =
+            (decode_with_pod(body.as_bytes()).unwrap(), decode(body.as_bytes()).unwrap());
+        assert_eq!(matches!(one.object, Some(Object::Pod(_))), in_one_pass);
+        assert_eq!((&one.uid, one.dry_run, one.operation), (&two.uid, true, two.operation));
+        let place = PodPlace::Template(crate::workload::PodPath::new([]));
+        let read = |request: &AdmissionRequest<'_>| {
+            request.object.as_ref().map(|object| object.read(&place).map_err(|e| e.to_string()))
+        };
+        assert_eq!(read(&one), read(&two));
+        assert_eq!(read(&one).is_none(), object == "null");
     }
 
     #[rstest::rstest]

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::dry_run::Unmetered;
 use super::{Review, ReviewRequest, Sources};
-use crate::admission::{AdmissionRequest, Operation};
+use crate::admission::{AdmissionRequest, Object, Operation};
 use crate::advice::AdviceKind;
 use crate::history::Visibility;
 use crate::image::ImageReference;
@@ -32,7 +32,8 @@ pub(super) fn is_restart(request: &AdmissionRequest<'_>) -> bool {
     if !anew || request.operation != Operation::Update {
         return false;
     }
-    let (old, new) = (template(request.old_object), template(request.object));
+    let object = request.object.as_ref().and_then(Object::written);
+    let (old, new) = (template(request.old_object), template(object));
     old.is_some() && new.is_some() && old != new
 }
 

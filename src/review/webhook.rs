@@ -11,12 +11,14 @@ use super::{
     EventRequest, Review, ReviewRequest, SeenPod, Sources, blindness, confirm, mutate, recall,
     restart,
 };
-use crate::admission::{AdmissionRequest, Answer, DecodeError, Operation, decode, encode};
+use crate::admission::{
+    AdmissionRequest, Answer, DecodeError, Object, Operation, decode, decode_with_pod, encode,
+};
 use crate::history::{Freshness, ReportTarget};
 use crate::message::{escape_list, lines};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
 use crate::pull::{Escape, Verdict};
-use crate::workload::{PodPlace, Rollout, Workload, pod_path};
+use crate::workload::{ExtractError, PodPlace, Rollout, Workload, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
 const NEVER_JUDGED: &str = "kube-system";
@@ -153,7 +155,11 @@ impl Reviewer {
         unproven: Option<&Unproven<'_>>,
     ) -> Result<AdmissionOutcome, DecodeError> {
         let given = unproven.map_or_else(|| self.sources(), Unproven::sources);
-        let request = decode(body)?;
+        let request = match endpoint {
+            Endpoint::Validate => decode_with_pod(body)?,
+            // What is changed is changed where it is written.
+            Endpoint::Mutate => decode(body)?,
+        };
         let mut record = ReviewRecord {
             uid: request.uid.clone().into_owned(),
             kind: request.kind.clone().into_owned(),
@@ -205,7 +211,8 @@ impl Reviewer {
                     .iter()
                     .map(|image| (image.assessment.verdict, image.assessment.cause))
                     .collect();
-                if let (Endpoint::Mutate, Some(pod)) = (endpoint, request.object) {
+                let written = request.object.as_ref().and_then(Object::written);
+                if let (Endpoint::Mutate, Some(pod)) = (endpoint, written) {
                     let patch = mutate::patch(sources, subject, pod, &review, &mutations);
                     let patch = Box::pin(patch).await;
                     Answer { patch, ..Answer::default() }
@@ -306,8 +313,14 @@ impl Reviewer {
         if request.namespace == NEVER_JUDGED || own || mode == Mode::Off {
             return Err(Skip::Namespace);
         }
-        let read = |object| place.read(object).map_err(|_| Skip::Unreadable);
-        let workload = read(request.object.ok_or(Skip::Operation)?)?;
+        let object = request.object.as_ref().ok_or(Skip::Operation)?;
+        let read = |read: Result<Workload, ExtractError>| {
+            let mut workload = read.map_err(|_| Skip::Unreadable)?;
+            // Each is a question of its own, and a review has to end.
+            workload.images.truncate(MOST_IMAGES);
+            Ok(workload)
+        };
+        let workload = read(object.read(&place))?;
         if workload.is_mirror {
             return Err(Skip::MirrorPod);
         }
@@ -315,12 +328,15 @@ impl Reviewer {
             return Err(Skip::NoImages);
         }
         let workload = match (request.operation, request.old_object) {
-            (Operation::Update, Some(old)) => workload.pulled_anew(&read(old)?),
+            (Operation::Update, Some(old)) => workload.pulled_anew(&read(place.read(old))?),
             _ => workload,
         };
         if workload.images.is_empty() { Err(Skip::Unchanged) } else { Ok(workload) }
     }
 }
+
+/// Images of one object that are looked at; a pod has a few. What is beyond them is let through.
+const MOST_IMAGES: usize = 256;
 
 /// What is asked of the memory, if this dry run is there to ask it.
 fn asked_to_recall(
@@ -330,8 +346,8 @@ fn asked_to_recall(
 ) -> Option<(Workload, ReportTarget)> {
     let asks =
         endpoint == Endpoint::Validate && request.dry_run && request.operation == Operation::Create;
-    let object = request.object.filter(|_| asks)?;
-    let workload = place_of(request, policy)?.read(object).ok()?;
+    let object = request.object.as_ref().filter(|_| asks)?;
+    let workload = object.read(&place_of(request, policy)?).ok()?;
     let asked = recall::question(&workload)?;
     Some((workload, asked))
 }
@@ -339,14 +355,14 @@ fn asked_to_recall(
 /// The workload whose pods are made anew as they are, if it is to be noted what they will run.
 fn restarted(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<Workload> {
     let wanted = policy.notes_drift() && restart::is_restart(request);
-    let object = request.object.filter(|_| wanted)?;
-    place_of(request, policy)?.read(object).ok()
+    let object = request.object.as_ref().filter(|_| wanted)?;
+    object.read(&place_of(request, policy)?).ok()
 }
 
 /// How a workload that is being changed replaces its pods.
 fn rollout(request: &AdmissionRequest<'_>) -> Option<Rollout> {
-    let object = request.object.filter(|_| request.operation == Operation::Update)?;
-    Rollout::of(&request.kind, object)
+    let object = request.object.as_ref().filter(|_| request.operation == Operation::Update)?;
+    Rollout::of(&request.kind, object.written()?)
 }
 
 /// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the

@@ -70,9 +70,8 @@ impl ContainerImage {
 
     /// Whether both names are those of one image, however they are written.
     fn names_the_same(&self, other: &Self) -> bool {
-        let canonical = |image: &str| {
-            ImageReference::parse(image).map(|reference| reference.canonical().to_string())
-        };
+        let canonical =
+            |image: &str| ImageReference::parse(image).map(|reference| reference.canonical());
         self.image == other.image
             || canonical(&self.image).ok().is_some_and(|own| Ok(own) == canonical(&other.image))
     }

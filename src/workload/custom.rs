@@ -321,7 +321,7 @@ impl CustomKind {
             pull_secrets: names,
             service_account: account,
             placement: Placement::not_yet_known(),
-            ..head(top)
+            ..head(&top)
         })
     }
 

@@ -1,5 +1,6 @@
 //! From an object's bytes to a [`Workload`].
 
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::kind::PodPath;
@@ -11,11 +12,17 @@ use super::view::{
     ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, WholePodView, member,
     text,
 };
+use crate::text::cut;
 
 /// The prefix of the annotations that are ours.
 const OUR_ANNOTATIONS: &str = "pullgate.dev/";
 /// The API server's mirror of a static pod; the kubelet made it after the fact.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// Pull secrets of one pod that are read; whatever the others bring is unknown. Pods have a few.
+pub const PULL_SECRETS_AT_MOST: usize = 64;
+/// Names of objects have so many bytes at most (DNS-1123 subdomains).
+const LONGEST_NAME: usize = 253;
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,49 +40,76 @@ pub enum ExtractError {
 
 /// Reads an object whose pod (template) is at `path`.
 pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractError> {
-    let (top, pod) = if path.is_pod() { whole_pod(object)? } else { template(object, path)? };
+    if path.is_pod()
+        && let Ok(pod) = serde_json::from_str::<PodObject<'_>>(object.get())
+    {
+        return Ok(pod.to_workload());
+    }
+    // What of a pod cannot be read as a whole has a part that cannot.
+    let (top, pod) = template(object, path)?;
     let spec = pod.spec.unwrap_or_default();
     let none = MetadataView::default();
     let metadata = top.metadata.as_ref().unwrap_or(&none);
     let mut annotations = ours(metadata);
-    if !path.is_pod() {
-        let template = pod.metadata.as_ref().map(ours).unwrap_or_default();
-        annotations.extend(
-            template
-                .into_iter()
-                .filter(|(key, _)| metadata_has(metadata, key).is_none())
-                .collect::<Vec<_>>(),
-        );
-    }
+    let template = pod.metadata.as_ref().map(ours).unwrap_or_default();
+    annotations.extend(
+        template
+            .into_iter()
+            .filter(|(key, _)| metadata_has(metadata, key).is_none())
+            .collect::<Vec<_>>(),
+    );
     let triggers = Triggers::of(object, &top);
-    let is_mirror = path.is_pod() && metadata_has(metadata, MIRROR_ANNOTATION).is_some();
-    let head = head(top);
-    let pods =
-        if path.is_pod() { PodCount::Count(1) } else { PodCount::of(&head.object.kind, object) };
+    let head = head(&top);
+    let pods = PodCount::of(&head.object.kind, object);
     Ok(Workload {
-        is_pod: path.is_pod(),
-        is_mirror,
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
-            .filter(|image| path.is_pod() || !triggers.fill_in(image))
+            .filter(|image| !triggers.fill_in(image))
             .collect(),
-        pull_secrets: pull_secrets(&spec),
-        service_account: Some(service_account(&spec)),
-        placement: Placement::of(&spec),
         pods,
-        ..head
+        ..of_spec(&spec, head)
     })
 }
 
-/// The head of a pod, and its spec: most reviews are of pods, so they are read only once.
-fn whole_pod(object: &RawValue) -> Result<(HeadView<'_>, PodView<'_>), ExtractError> {
-    let Ok(whole) = serde_json::from_str::<WholePodView<'_>>(object.get()) else {
-        // Which part of it cannot be read?
-        return template(object, &PodPath::new([]));
-    };
-    let WholePodView { api_version, kind, metadata, spec } = whole;
-    Ok((HeadView { api_version, kind, metadata }, PodView { metadata: None, spec }))
+/// A pod where it stands in something larger: it is read in the same pass. Most reviews are of pods.
+#[derive(Debug)]
+pub struct PodObject<'a> {
+    head: HeadView<'a>,
+    spec: PodSpecView<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for PodObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let WholePodView { api_version, kind, metadata, spec } = WholePodView::deserialize(json)?;
+        let head = HeadView { api_version, kind, metadata };
+        Ok(Self { head, spec: spec.unwrap_or_default() })
+    }
+}
+
+impl PodObject<'_> {
+    /// What decides about pulling.
+    pub fn to_workload(&self) -> Workload {
+        let annotation = |metadata| metadata_has(metadata, MIRROR_ANNOTATION);
+        let is_mirror = self.head.metadata.as_ref().and_then(annotation).is_some();
+        Workload {
+            is_pod: true,
+            is_mirror,
+            images: images(&self.spec, "/spec"),
+            pods: PodCount::Count(1),
+            ..of_spec(&self.spec, head(&self.head))
+        }
+    }
+}
+
+/// What a pod's spec adds to the head of its object, beside images.
+fn of_spec(spec: &PodSpecView<'_>, head: Workload) -> Workload {
+    Workload {
+        pull_secrets: pull_secrets(spec),
+        service_account: Some(service_account(spec)),
+        placement: Placement::of(spec),
+        ..head
+    }
 }
 
 /// The head of an object, and the pod (template) at `path`.
@@ -100,8 +134,9 @@ fn template<'a>(
 }
 
 /// A workload of which only the head was read: it has no images, and is no pod.
-pub(super) fn head(view: HeadView<'_>) -> Workload {
-    let metadata = view.metadata.unwrap_or_default();
+pub(super) fn head(view: &HeadView<'_>) -> Workload {
+    let none = MetadataView::default();
+    let metadata = view.metadata.as_ref().unwrap_or(&none);
     Workload {
         object: ObjectRef {
             api_version: text(view.api_version.as_ref()),
@@ -115,8 +150,8 @@ pub(super) fn head(view: HeadView<'_>) -> Workload {
         uid: text(metadata.uid.as_ref()),
         is_pod: false,
         is_mirror: false,
-        controller: controller(&metadata),
-        annotations: ours(&metadata),
+        controller: controller(metadata),
+        annotations: ours(metadata),
         images: Vec::new(),
         pull_secrets: Vec::new(),
         service_account: None,
@@ -125,13 +160,15 @@ pub(super) fn head(view: HeadView<'_>) -> Workload {
     }
 }
 
-/// The names in `imagePullSecrets`.
+/// The names in `imagePullSecrets`; of longer lists one more than is read, and of a name that no Secret
+/// can have what is enough to tell.
 pub(super) fn pull_secrets(spec: &PodSpecView<'_>) -> Vec<Box<str>> {
-    let names = spec.image_pull_secrets.iter().flatten();
-    names.map(|secret| text(secret.name.as_ref())).filter(|name| !name.is_empty()).collect()
+    let names = spec.image_pull_secrets.iter().flatten().filter_map(|secret| secret.name.as_ref());
+    let names = names.map(|name| cut(&name.0, LONGEST_NAME + 1)).filter(|name| !name.is_empty());
+    names.map(Box::from).take(PULL_SECRETS_AT_MOST + 1).collect()
 }
 
-pub(super) fn read<'a, T: serde::Deserialize<'a>>(
+pub(super) fn read<'a, T: Deserialize<'a>>(
     value: &'a RawValue,
     part: &'static str,
 ) -> Result<T, ExtractError> {

@@ -143,7 +143,7 @@ pub(super) fn extract(object: &RawValue, kind: TektonKind) -> Result<Workload, E
         pull_secrets: said.pull_secrets,
         service_account: said.account,
         placement: said.placement.unwrap_or_else(Placement::not_yet_known),
-        ..head(top)
+        ..head(&top)
     })
 }
 
