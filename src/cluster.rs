@@ -265,13 +265,15 @@ impl Cluster {
         mirror_sets::found(self.connection.client()).await
     }
 
-    /// The addresses that the cluster gives to its Services and pods, as far as it tells, and
-    /// whether its nodes were known.
-    pub async fn own_ranges(&self) -> (Vec<IpNet>, bool) {
-        let mut ranges = ranges::of_services(self.connection.client()).await;
-        let nodes = self.nodes();
-        ranges.extend(nodes.iter().flat_map(|nodes| ranges::of_pods(nodes)));
-        (ranges, nodes.is_some())
+    /// The addresses that the cluster gives to its Services: none where it does not tell, nothing
+    /// where it could not be asked.
+    pub async fn service_ranges(&self) -> Option<Vec<IpNet>> {
+        ranges::of_services(self.connection.client()).await
+    }
+
+    /// The addresses of the nodes' pods; nothing while the nodes are not known.
+    pub fn pod_ranges(&self) -> Option<Vec<IpNet>> {
+        self.nodes().map(|nodes| ranges::of_pods(&nodes))
     }
 
     /// Which of these programs runs here, given as part of a repository's path with a name for it.
@@ -281,12 +283,8 @@ impl Cluster {
 
     /// Whether containers run images of this registry.
     pub fn runs_images_of(&self, host: &str) -> bool {
-        self.memory
-            .lock()
-            .index
-            .registry_counts(Timestamp::UNIX_EPOCH)
-            .iter()
-            .any(|one| one.healthy > 0 && *one.host == *crate::image::registry_of_host(host))
+        let host = crate::image::registry_of_host(host);
+        self.memory.lock().index.registry_health(host, Timestamp::UNIX_EPOCH).healthy > 0
     }
 
     /// The next image that pods got without a pull secret and of which it is not known whether

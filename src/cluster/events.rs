@@ -12,6 +12,7 @@ use super::client::Connection;
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::WorkloadEvent;
 use crate::telemetry::{ApiCall, Metrics};
+use crate::text::cut;
 
 /// How long writing one may take.
 const CALL_TIME: Duration = Duration::from_secs(10);
@@ -38,9 +39,7 @@ impl EventWriter {
 
     async fn post(&self, event: &WorkloadEvent, now: Timestamp) -> &'static str {
         let about = &event.about;
-        let mut name = about.name.to_string();
-        name.truncate(MAX_NAME);
-        let name = format!("{}.{:016x}", name.trim_end_matches(['.', '-']), hash(event));
+        let name = name_of(event);
         if !is_namespace_name(&about.namespace) || !is_object_name(&name) {
             return "refused";
         }
@@ -73,9 +72,32 @@ impl EventWriter {
     }
 }
 
+/// What it is called; names of owners are whatever somebody wrote.
+fn name_of(event: &WorkloadEvent) -> String {
+    let name = cut(&event.about.name, MAX_NAME).trim_end_matches(['.', '-']);
+    format!("{name}.{:016x}", hash(event))
+}
+
 fn hash(event: &WorkloadEvent) -> u64 {
     // The same in every replica of one version; others write it again, which does no harm.
     let mut hasher = DefaultHasher::new();
     (&event.uid, event.reason, &event.message).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::ObjectRef;
+
+    #[test]
+    fn an_owner_with_an_odd_name_gets_a_name_too() {
+        for name in [format!("a{}", "ä".repeat(150)), "web.-".to_owned(), String::new()] {
+            let about = ObjectRef { name: name.into(), ..ObjectRef::default() };
+            let event =
+                WorkloadEvent { about, uid: "u".into(), reason: "r", message: String::new() };
+            let name = name_of(&event);
+            assert!(name.len() <= MAX_NAME + 17 && !name.contains("-."), "{name}");
+        }
+    }
 }

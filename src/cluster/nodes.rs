@@ -23,7 +23,7 @@ pub(super) struct Nodes {
 
 #[derive(Default)]
 struct Current {
-    nodes: BTreeMap<Box<str>, Node>,
+    nodes: BTreeMap<Box<str>, Arc<Node>>,
     changed: bool,
 }
 
@@ -38,7 +38,8 @@ impl Nodes {
         let mut current = self.lock();
         if current.changed {
             current.changed = false;
-            self.given.store(Arc::new(current.nodes.values().cloned().collect()));
+            self.given
+                .store(Arc::new(current.nodes.values().map(|node| Node::clone(node)).collect()));
         }
         self.given.load_full()
     }
@@ -53,7 +54,7 @@ impl Nodes {
 pub(super) struct NodeFeed {
     nodes: Arc<Nodes>,
     memory: SharedIndex,
-    listing: BTreeMap<Box<str>, Node>,
+    listing: BTreeMap<Box<str>, Arc<Node>>,
 }
 
 impl Feed for NodeFeed {
@@ -67,38 +68,51 @@ impl Feed for NodeFeed {
 
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let node = decode(object)?;
-        self.listing.insert(node.name.clone(), node);
+        self.listing.insert(node.name.clone(), Arc::new(node));
         Ok(())
     }
 
     fn list_ends(&mut self) {
-        let mut current = self.nodes.lock();
-        let before = std::mem::replace(&mut current.nodes, std::mem::take(&mut self.listing));
-        current.changed = true;
-        for gone in before.keys().filter(|name| !current.nodes.contains_key(*name)) {
-            self.memory.node_gone(gone);
+        let (gone, changed) = {
+            let mut current = self.nodes.lock();
+            let before = std::mem::replace(&mut current.nodes, std::mem::take(&mut self.listing));
+            current.changed = true;
+            let now = &current.nodes;
+            let changed = now.values().filter(|node| before.get(&node.name) != Some(node));
+            let changed: Vec<Arc<Node>> = changed.cloned().collect();
+            let gone = before.into_keys().filter(|name| !now.contains_key(name));
+            (gone.collect::<Vec<_>>(), changed)
+        };
+        // Reviews need the nodes: they do not wait for the memory.
+        for name in gone {
+            self.memory.node_gone(&name);
         }
-        for node in current.nodes.values().filter(|node| before.get(&node.name) != Some(node)) {
-            self.memory.node(node);
+        for node in changed {
+            self.memory.node(&node);
         }
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let node = decode(object)?;
-        let mut current = self.nodes.lock();
-        // Most updates are heartbeats.
-        if current.nodes.get(&node.name) != Some(&node) {
-            self.memory.node(&node);
-            current.nodes.insert(node.name.clone(), node);
+        let node = Arc::new(decode(object)?);
+        {
+            let mut current = self.nodes.lock();
+            // Most updates are heartbeats.
+            if current.nodes.get(&node.name) == Some(&node) {
+                return Ok(());
+            }
+            current.nodes.insert(node.name.clone(), Arc::clone(&node));
             current.changed = true;
         }
+        self.memory.node(&node);
         Ok(())
     }
 
     fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let node = decode(object)?;
-        let mut current = self.nodes.lock();
-        current.changed |= current.nodes.remove(&node.name).is_some();
+        {
+            let mut current = self.nodes.lock();
+            current.changed |= current.nodes.remove(&node.name).is_some();
+        }
         self.memory.node_gone(&node.name);
         Ok(())
     }

@@ -34,17 +34,21 @@ struct Spec {
     cidrs: Vec<Box<str>>,
 }
 
-/// The ranges of Services; nothing where the API server does not tell.
-pub(super) async fn of_services(client: &kube::Client) -> Vec<IpNet> {
+/// The ranges of Services: none where the API server does not know of any such thing, nothing where
+/// it could not be asked.
+pub(super) async fn of_services(client: &kube::Client) -> Option<Vec<IpNet>> {
     for path in SERVICE_RANGES {
-        let Ok(request) = Request::new(path).list(&ListParams::default()) else { continue };
-        let list = tokio::time::timeout(CALL_TIME, client.request::<List>(request)).await;
-        if let Ok(Ok(list)) = list {
-            let ranges = list.items.iter().flat_map(|item| &item.spec.cidrs);
-            return ranges.filter_map(|range| range.parse().ok()).collect();
+        let request = Request::new(path).list(&ListParams::default()).ok()?;
+        match tokio::time::timeout(CALL_TIME, client.request::<List>(request)).await {
+            Ok(Ok(list)) => {
+                let ranges = list.items.iter().flat_map(|item| &item.spec.cidrs);
+                return Some(ranges.filter_map(|range| range.parse().ok()).collect());
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
+            Ok(Err(_)) | Err(_) => return None,
         }
     }
-    Vec::new()
+    Some(Vec::new())
 }
 
 /// The ranges of the nodes' pods, neighbours joined: a cluster has one range for each node.

@@ -228,9 +228,14 @@ impl Template {
     }
 }
 
+/// Longer names no runtime reads.
+const LONGEST_IMAGE: usize = 1024;
+
 fn uses(workload: &Workload) -> Box<[ImageUse]> {
     let pulled = workload.images.iter().filter(|image| {
-        image.kind != ContainerKind::Ephemeral && image.pull_policy != ImagePullPolicy::Never
+        image.kind != ContainerKind::Ephemeral
+            && image.pull_policy != ImagePullPolicy::Never
+            && image.image.len() <= LONGEST_IMAGE
     });
     let account = workload.service_account.clone().filter(|_| workload.pull_secrets.is_empty());
     pulled

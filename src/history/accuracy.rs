@@ -419,7 +419,10 @@ impl Score {
     fn registry_mut(&mut self, host: &str) -> Option<&mut RegistryScore> {
         let host = crate::image::registry_of_host(host);
         if !self.registries.contains_key(host) && self.registries.len() >= MAX_REGISTRIES {
-            return None;
+            // Whoever makes pods can name any: what nodes never pulled from makes room.
+            let idle = self.registries.iter().find(|(_, score)| !score.has_evidence());
+            let idle = idle.map(|(host, _)| host.clone())?;
+            self.registries.remove(&idle);
         }
         Some(self.registries.entry(host.into()).or_default())
     }

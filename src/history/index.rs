@@ -233,9 +233,9 @@ impl HealthIndex {
     pub fn apply_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
         let child = self.workload(kind, owner);
         let parent = controller(&owner.metadata).map(|parent| Workload {
-            kind: self.names.intern(parent.kind.as_str(), |name| name.into()),
+            kind: self.names.name(parent.kind.as_str()),
             namespace: child.namespace,
-            name: self.names.intern(parent.name.as_str(), |name| name.into()),
+            name: self.names.name(parent.name.as_str()),
         });
         self.workloads.set_parent(child, parent);
     }
@@ -248,21 +248,19 @@ impl HealthIndex {
 
     /// A complete list of all ReplicaSets or Jobs starts.
     pub fn begin_owners(&mut self, kind: OwnerKind) {
-        let kind = self.names.intern(kind.as_str(), |name| name.into());
+        let kind = self.names.name(kind.as_str());
         self.workloads.begin(kind);
     }
 
     /// That list is complete.
     pub fn end_owners(&mut self, kind: OwnerKind) {
-        let kind = self.names.intern(kind.as_str(), |name| name.into());
+        let kind = self.names.name(kind.as_str());
         self.workloads.end(kind);
     }
 
     fn workload(&mut self, kind: OwnerKind, owner: &OwnerView) -> Workload {
         let meta = &owner.metadata;
-        let mut intern = |text: Option<&str>| {
-            self.names.intern(text.unwrap_or_default(), |name: &str| name.into())
-        };
+        let mut intern = |text: Option<&str>| self.names.name(text.unwrap_or_default());
         Workload {
             kind: intern(Some(kind.as_str())),
             namespace: intern(meta.namespace.as_deref()),
@@ -273,7 +271,7 @@ impl HealthIndex {
     /// A node was listed or changed: the images that it lists (`status.images`, names and
     /// digests). They prove presence; absence proves nothing.
     pub fn apply_node<'n>(&mut self, name: &str, images: impl IntoIterator<Item = &'n str>) {
-        let node = self.names.intern(name, |name| name.into());
+        let node = self.names.name(name);
         self.nodes.apply(node, images);
     }
 

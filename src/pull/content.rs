@@ -32,7 +32,7 @@ pub(super) fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
         (Content::Unread, MediaKind::Index) if !nodes.is_empty() => {
             Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch))
         }
-        (Content::Unread, MediaKind::Manifest | MediaKind::Index) => {
+        (Content::NoPlatform, _) | (Content::Unread, MediaKind::Manifest | MediaKind::Index) => {
             Assessment::of(Verdict::Works, None)
         }
     };

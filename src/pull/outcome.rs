@@ -176,6 +176,8 @@ pub enum Content {
     /// The platform that the configuration of a lone manifest names, and how many bytes its layers
     /// are, packed, if the manifest says so.
     Config(Platform, Option<u64>),
+    /// A lone manifest whose configuration was read and names no platform.
+    NoPlatform,
     /// A manifest whose configuration is not that of an image: a chart, a signature.
     Artifact,
 }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::pull::{BlindReason, BlindSpot, Outcome};
 
-/// Registries that are kept in mind; names are tenants' to choose, so that more are left out.
+/// Registries that are kept in mind; names are tenants' to choose, so that those that came to nothing
+/// the fewest times make room for others.
 const MAX_HOSTS: usize = 1000;
 /// Look-ups in a row that must come to nothing.
 const TIMES: u32 = 3;
@@ -44,7 +45,13 @@ impl BlindSpots {
         };
         if let Some(known) = hosts.get_mut(host) {
             *known = Seen { reason, realm, times: known.times.saturating_add(1) };
-        } else if hosts.len() < MAX_HOSTS {
+        } else {
+            if hosts.len() >= MAX_HOSTS {
+                // One that is still asked comes back.
+                let fewest = hosts.iter().min_by_key(|(_, seen)| seen.times);
+                let fewest = fewest.map(|(host, _)| host.clone());
+                fewest.and_then(|host| hosts.remove(&host));
+            }
             hosts.insert(host.into(), Seen { reason, realm, times: 1 });
         }
     }
@@ -99,5 +106,10 @@ mod tests {
             spots.note(&format!("r{nth}.example"), &unknown);
         }
         assert_eq!(spots.lock().len(), MAX_HOSTS);
+        for _ in 0..TIMES {
+            spots.note("late.example", &unknown);
+        }
+        spots.note("one-more.example", &unknown);
+        assert_eq!(spots.reason("late.example"), Some(BlindReason::Authority), "there is room");
     }
 }

@@ -230,15 +230,18 @@ fn throttled(headers: &HeaderMap) -> Outcome {
 }
 
 /// `Retry-After` in seconds, or as a date, which is held against the answer's own `Date`.
+/// Whoever says more than this says nothing.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let after = text(http::header::RETRY_AFTER)?;
     if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
     let wait = date(after)?.duration_since(date(text(http::header::DATE)?)?);
-    Duration::try_from(wait).ok()
+    Duration::try_from(wait).ok().map(|wait| wait.min(LONGEST_WAIT))
 }
 
 fn is_json_object(body: &[u8]) -> bool {
@@ -443,6 +446,9 @@ mod tests {
     #[case::seconds(
         Shape { status: 429, headers: &[("retry-after", "17")], ..Shape::default() },
         Outcome::Throttled { retry_after: Some(Duration::from_secs(17)) })]
+    #[case::for_ever(
+        Shape { status: 429, headers: &[("retry-after", "18446744073709551615")], ..Shape::default() },
+        Outcome::Throttled { retry_after: Some(LONGEST_WAIT) })]
     #[case::date(
         Shape { status: 503, headers: &[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"), ("date", "Sun, 06 Nov 1994 08:49:37 GMT")], ..Shape::default() },
         Outcome::Throttled { retry_after: Some(Duration::from_secs(30)) })]

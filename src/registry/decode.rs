@@ -224,11 +224,11 @@ pub fn compressed_bytes(body: &[u8]) -> Option<u64> {
     layers.iter().try_fold(0_u64, |sum, layer| sum.checked_add(layer.size))
 }
 
-/// The platform that an image configuration names; nothing is known if it names none.
+/// The platform that an image configuration names, if it names one.
 pub fn config_platform(body: &[u8]) -> Result<Content, Fault> {
     let raw: RawPlatform = object(body).ok_or("the image configuration cannot be read")?;
     let named = raw.read().filter(|p| !p.os.is_empty() && !p.architecture.is_empty());
-    Ok(named.map_or(Content::Unread, |platform| Content::Config(platform, None)))
+    Ok(named.map_or(Content::NoPlatform, |platform| Content::Config(platform, None)))
 }
 
 /// The start of what a registry said, for the log alone.

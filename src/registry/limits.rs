@@ -240,16 +240,26 @@ impl HostLimits {
         Ok(Permit { host: Arc::clone(self), probe, _slot: slot })
     }
 
+    /// Fails while the registry wants this credential to wait.
+    pub(super) fn check_wait(&self, identity: CredentialIdentity) -> Result<(), Outcome> {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        match state.throttled.get(&identity).copied() {
+            Some(until) if until > now => {
+                Err(Outcome::Throttled { retry_after: Some(until - now) })
+            }
+            _ => {
+                state.throttled.remove(&identity);
+                Ok(())
+            }
+        }
+    }
+
     fn check(&self, identity: CredentialIdentity) -> Result<(), Outcome> {
+        self.check_wait(identity)?;
         let now = Instant::now();
         let mut state = lock(&self.state);
         state.used = now;
-        if let Some(until) = state.throttled.get(&identity).copied() {
-            if until > now {
-                return Err(Outcome::Throttled { retry_after: Some(until - now) });
-            }
-            state.throttled.remove(&identity);
-        }
         match &state.open {
             Some(open) if open.until > now || open.probing => Err(open.outcome.clone()),
             _ => Ok(()),

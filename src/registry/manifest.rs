@@ -170,7 +170,7 @@ pub(super) fn weight(key: usize, content: &Content) -> u32 {
     let platforms = match content {
         Content::Platforms(platforms) => platforms.len(),
         Content::Config(..) => 1,
-        Content::Unread | Content::Artifact => 0,
+        Content::Unread | Content::NoPlatform | Content::Artifact => 0,
     };
     u32::try_from(key + 100 + platforms * 160).unwrap_or(u32::MAX)
 }

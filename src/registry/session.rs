@@ -287,6 +287,9 @@ impl Session<'_> {
                 | Outcome::Overloaded
                 | Outcome::LoginWithheld)
         );
+        if let Err(Outcome::Throttled { retry_after }) = &token {
+            self.host.throttled(self.identity, *retry_after);
+        }
         self.means.habits(|habits| match token {
             Ok(_) => None,
             Err(_) if passes => habits.services.remove(&key),
@@ -309,6 +312,8 @@ impl Session<'_> {
             if tried == AuthUsed::Token {
                 self.means.tokens.forget(&self.token_key(url, home)).await;
             }
+            // The service may have said so a moment ago.
+            self.host.check_wait(self.identity)?;
             let token = self.obtain(url, home, (challenge, false), family).await;
             if let Err(Outcome::Throttled { retry_after }) = &token {
                 self.host.throttled(self.identity, *retry_after);

@@ -184,7 +184,7 @@ impl AdviceContext<'_> {
         let platforms = match &found.content {
             Content::Platforms(entries) => entries.clone(),
             Content::Config(platform, _) => vec![Some(platform.clone())],
-            Content::Unread | Content::Artifact => return None,
+            Content::Unread | Content::NoPlatform | Content::Artifact => return None,
         };
         let nodes = self.context.sources.cluster.nodes()?;
         fitting_nodes(&platforms, &self.context.subject.workload.placement, &nodes)

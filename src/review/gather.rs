@@ -16,7 +16,7 @@ use crate::pull::{
     Attempt, Detail, LookupRequest, Outcome, PullsLeft, RepositoryAccess, Runtime, SecretsState,
     Vouch,
 };
-use crate::workload::{ContainerImage, ImagePullPolicy, Workload};
+use crate::workload::{ContainerImage, ImagePullPolicy, PULL_SECRETS_AT_MOST, Workload};
 
 /// What the registry answered for one image.
 #[derive(Default)]
@@ -85,7 +85,10 @@ pub(super) async fn secrets(
     let (origin, names) = secret_names(sources, request, reading).await;
     let mut unread = names == SecretNames::Unknown;
     let account_not_given = names == SecretNames::NotInFiles;
-    let names = if let SecretNames::Known(names) = names { names } else { Vec::new() };
+    let mut names = if let SecretNames::Known(names) = names { names } else { Vec::new() };
+    // Whoever names thousands gets none of them read for nothing.
+    unread |= names.len() > PULL_SECRETS_AT_MOST;
+    names.truncate(PULL_SECRETS_AT_MOST);
     let answers = join_all(names.iter().map(|name| match reading {
         Reading::Kept => cluster.pull_secret(namespace, name, deadline),
         Reading::Now => cluster.pull_secret_now(namespace, name, deadline),

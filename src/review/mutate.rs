@@ -34,6 +34,8 @@ pub(super) fn asked(
         let (_, value) = annotations.iter().find(|(key, _)| &**key == MUTATE_ANNOTATION)?;
         Some(&**value)
     };
+    // A bare pod is what somebody keeps in Git: what its namespace says would make it differ.
+    let of_namespace = || of_namespace().filter(|_| workload.controller.is_some());
     let words = workload.annotation(MUTATE_ANNOTATION).or_else(of_namespace).unwrap_or_default();
     words
         .split(',')

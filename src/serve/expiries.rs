@@ -1,12 +1,12 @@
 //! Looks now and then when the pull secrets in use expire, where their logins say so, and when the
 //! client certificates do that registries are shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
-use crate::credential::Keyring;
+use crate::credential::{Keyring, PullSecret};
 use crate::registry::{CertificateEnd, RegistryClient};
 use crate::review::{ClusterSource as _, SecretAnswer};
 use crate::telemetry::{Metrics, SecretEnd};
@@ -17,6 +17,8 @@ const NEW_SECRETS: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 /// Secrets that are read in one look, one after the other.
 const MOST: usize = 1000;
+/// Those of one namespace among them: whoever names many leaves room for others.
+const MOST_OF_NAMESPACE: usize = 20;
 /// Between two of them: the API server has other things to do.
 const PACE: Duration = Duration::from_millis(20);
 /// How long reading one may take.
@@ -28,52 +30,78 @@ pub(super) async fn watch(
     registry: Arc<RegistryClient>,
     metrics: Arc<Metrics>,
 ) {
-    let (mut known, mut looked, mut shown) = (BTreeSet::new(), None, Vec::new());
+    let (mut known, mut looked, mut shown) = (Found::new(), None, Vec::new());
     loop {
         tokio::time::sleep(NEW_SECRETS).await;
-        let now = in_use(&cluster);
+        let used = in_use(&cluster);
         let certificates = registry.client_certificates();
         let due = looked.is_none_or(|at: tokio::time::Instant| at.elapsed() >= LOOK_EVERY);
-        if due || !now.is_subset(&known) || certificates != shown {
+        if due {
             looked = Some(tokio::time::Instant::now());
-            let mut ends = look(&cluster, &now).await;
-            ends.extend(certificates.iter().map(of_certificate));
-            metrics.secrets_expire(ends);
-            (known, shown) = (now, certificates);
+            known.clear();
+        }
+        let before = known.len();
+        known.retain(|secret, _| used.contains(secret));
+        let news = look(&cluster, &used, &mut known).await;
+        if news || before != known.len() || certificates != shown {
+            let of_secrets = known.values().flatten().cloned();
+            metrics.secrets_expire(
+                of_secrets.chain(certificates.iter().map(of_certificate)).collect(),
+            );
+            shown = certificates;
         }
     }
 }
 
-/// Namespace and name of the pull secrets that pods name.
-fn in_use(cluster: &Cluster) -> BTreeSet<(Box<str>, Box<str>)> {
-    let mut secrets = BTreeSet::new();
+/// Namespace and name of a pull secret.
+type SecretKey = (Box<str>, Box<str>);
+/// The ends of the logins of each secret that was read.
+type Found = BTreeMap<SecretKey, Vec<SecretEnd>>;
+
+/// The pull secrets that pods name, of each namespace so many.
+fn in_use(cluster: &Cluster) -> BTreeSet<SecretKey> {
+    let mut of_namespaces: BTreeMap<Box<str>, BTreeSet<Box<str>>> = BTreeMap::new();
     for used in cluster.in_use() {
-        for name in used.pull_secrets {
-            secrets.insert((used.namespace.clone(), name));
-        }
+        let own = of_namespaces.entry(used.namespace.clone()).or_default();
+        own.extend(used.pull_secrets);
     }
-    secrets
+    let some = of_namespaces.into_iter().flat_map(|(namespace, names)| {
+        names.into_iter().take(MOST_OF_NAMESPACE).map(move |name| (namespace.clone(), name))
+    });
+    some.take(MOST).collect()
 }
 
-/// The end of every login with one.
-async fn look(cluster: &Cluster, secrets: &BTreeSet<(Box<str>, Box<str>)>) -> Vec<SecretEnd> {
-    let mut ends = Vec::new();
-    for (namespace, name) in secrets.iter().take(MOST) {
+/// Reads those of these that were not read yet; whether there were any.
+async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) -> bool {
+    let mut news = false;
+    for secret in used {
+        if known.contains_key(secret) {
+            continue;
+        }
+        news = true;
+        let (namespace, name) = secret;
         tokio::time::sleep(PACE).await;
         let answer = cluster.pull_secret(namespace, name, deadline()).await;
-        let SecretAnswer::Found(secret) = answer else { continue };
-        let Ok(keyring) = Keyring::from_secrets(&[secret]) else { continue };
-        for (source, end) in keyring.expiries() {
-            let registry = source.key.split('/').next().unwrap_or_default();
-            ends.push(SecretEnd {
-                at: end.at.as_second(),
-                namespace: namespace.clone(),
-                registry: registry.into(),
-                short_lived: end.short_lived,
-            });
-        }
+        let ends = match answer {
+            SecretAnswer::Found(secret) => ends_of(namespace, secret),
+            _ => Vec::new(),
+        };
+        known.insert(secret.clone(), ends);
     }
-    ends
+    news
+}
+
+/// The end of every login of a secret with one.
+fn ends_of(namespace: &str, secret: PullSecret) -> Vec<SecretEnd> {
+    let Ok(keyring) = Keyring::from_secrets(&[secret]) else { return Vec::new() };
+    let expiries = keyring.expiries();
+    let ends = expiries.into_iter().map(|(source, end)| SecretEnd {
+        at: end.at.as_second(),
+        namespace: namespace.into(),
+        registry: source.key.split('/').next().unwrap_or_default().into(),
+        short_lived: end.short_lived,
+    });
+    ends.collect()
 }
 
 /// Client certificates are the nodes', and of no namespace.

@@ -86,6 +86,27 @@ async fn a_denial_carries_the_line_and_where_the_policy_is() {
     );
 }
 
+/// Each image is a question of its own, and each name of a secret a read: neither is without a bound.
+#[tokio::test]
+async fn an_object_of_thousands_of_images_and_secrets_asks_for_a_few() {
+    let world = Arc::new(World { hides: true, ..world() });
+    let reviewer = reviewer_of(&world, VOUCHED);
+    let mut object = pod(&format!("{APP}:9"));
+    let secrets: Vec<Value> = (0..5000).map(|n| json!({"name": format!("s{n}")})).collect();
+    object["spec"]["imagePullSecrets"] = json!(secrets);
+    let (said, _) = answer(&reviewer, &request(&object)).await;
+    assert_eq!(said["response"]["allowed"], true, "what was not read may be what works: {said}");
+    let containers: Vec<Value> = (0..5000)
+        .map(|n| json!({"name": format!("c{n}"), "image": format!("{APP}:{n}")}))
+        .collect();
+    object["spec"]["containers"] = json!(containers);
+    world.asked.lock().unwrap().clear();
+    answer(&reviewer, &request(&object)).await;
+    let asked: std::collections::BTreeSet<_> =
+        world.asked.lock().unwrap().iter().map(|(reference, ..)| reference.clone()).collect();
+    assert!(asked.len() < 300, "{}", asked.len());
+}
+
 #[tokio::test]
 async fn an_enforcing_namespace_is_told_once_why_nothing_is_denied() {
     let reviewer = reviewer(world(), "");

@@ -257,7 +257,7 @@ fn nothing_fails_for_sure_on_a_virtual_node(
     let case = |labels: Vec<(Box<str>, Box<str>)>| {
         let nodes = vec![Node { labels, ..node("n", "linux/amd64") }, node("m", "linux/amd64")];
         let vouches = vouched();
-        Case { image, policy, secrets, gated, nodes, vouches, ..Case::default() }.assess()
+        Case { image, policy, secrets, nodes, vouches, gated, ..Case::default() }.assess()
     };
     assert!(case(Vec::new()).may_deny());
     for (key, value) in [("type", "virtual-kubelet"), ("liqo.io/type", "virtual-node")] {

@@ -248,7 +248,7 @@ impl Judge<'_> {
             facts.platforms = match &found.content {
                 Content::Platforms(platforms) => platforms.iter().flatten().cloned().collect(),
                 Content::Config(platform, _) => vec![platform.clone()],
-                Content::Unread | Content::Artifact => Vec::new(),
+                Content::Unread | Content::NoPlatform | Content::Artifact => Vec::new(),
             };
             facts.pulled_with = Some(match &attempt.source {
                 Some(source) => source.origin.to_string(),
@@ -268,7 +268,7 @@ impl Judge<'_> {
         let Outcome::Exists(read) = &decisive.lookup.outcome else { return None };
         let bytes = match &read.content {
             Content::Config(_, bytes) => *bytes,
-            Content::Platforms(_) | Content::Unread | Content::Artifact => None,
+            _ => None,
         };
         let by_digest = read.digest.clone().map(|digest| reference.with_digest(digest));
         let has = |node: &Node| {

@@ -46,6 +46,12 @@ pub struct RegistryScore {
 }
 
 impl RegistryScore {
+    /// Whether nodes have shown anything of it.
+    pub(super) fn has_evidence(&self) -> bool {
+        let pulled = |(_, outcome): &(Verdict, NodeOutcome)| *outcome == NodeOutcome::PulledFreshly;
+        self.disagreements > 0 || self.late_pushes > 0 || self.judged.keys().any(pulled)
+    }
+
     /// Until when the escapes of this registry are open again, if they are.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         (i64::from(self.open_until) > now.as_second())

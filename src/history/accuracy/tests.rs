@@ -98,6 +98,24 @@ fn a_denied_pod_is_never_judged() {
     assert_eq!(judged(&index), [(Verdict::Fails, NodeOutcome::Denied, 1)]);
 }
 
+/// Registries of which nodes have shown nothing make room for one of which they do.
+#[test]
+fn made_up_registries_leave_room_for_real_ones() {
+    let mut index = HealthIndex::default();
+    for n in 0..2 * MAX_REGISTRIES {
+        let reference = ImageReference::parse(&format!("r{n}.example/app:1")).unwrap();
+        let verdicts = vec![RecordedVerdict { reference, ..said(Verdict::Fails) }];
+        let given = PodVerdicts { verdicts, ..of_pod(UID, Verdict::Fails, true) };
+        index.score_mut().remember(given, at(0));
+    }
+    index.score_mut().remember(of_pod(UID, Verdict::Fails, false), at(0));
+    index.apply_pod(&pod(&runs(2), "Always"), at(3));
+    let recheck = index.score_mut().take_rechecks().remove(0);
+    index.score_mut().rechecked(&recheck, true, at(4));
+    assert!(index.score().escapes_reopened_for("r.example", "shop", at(5)));
+    assert!(index.score().registries().len() <= MAX_REGISTRIES);
+}
+
 #[test]
 fn a_late_push_is_no_disagreement() {
     let mut index = index(Verdict::Fails);

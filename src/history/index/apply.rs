@@ -29,24 +29,24 @@ impl HealthIndex {
     /// The record of a pod, with everything that it names put into the tables.
     pub(super) fn record(&mut self, pod: &PodView, uid: [u8; 16], now: Seconds) -> PodRecord {
         let namespace_name = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let namespace = self.names.intern(namespace_name, |name| name.into());
+        let namespace = self.names.name(namespace_name);
         let node = match pod.spec.node_name.as_deref() {
-            Some(node) if !node.is_empty() => self.names.intern(node, |name| name.into()),
+            Some(node) if !node.is_empty() => self.names.name(node),
             _ => NONE,
         };
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let owner = controller(&pod.metadata);
         let workload = owner.map_or(NONE, |owner| {
             let workload = Workload {
-                kind: self.names.intern(owner.kind.as_str(), |name| name.into()),
+                kind: self.names.name(owner.kind.as_str()),
                 namespace,
-                name: self.names.intern(owner.name.as_str(), |name| name.into()),
+                name: self.names.name(owner.name.as_str()),
             };
             self.workloads.intern(&workload, |workload| *workload)
         });
         let name = owner
             .and_then(|owner| PodName::suffix_of(name, &owner.name))
-            .unwrap_or_else(|| PodName::Whole(self.names.intern(name, |name| name.into())));
+            .unwrap_or_else(|| PodName::Whole(self.names.name(name)));
         let mut list = Vec::with_capacity(2);
         let kinds = [
             (&pod.spec.containers, &pod.status.container_statuses),

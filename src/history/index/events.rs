@@ -5,7 +5,7 @@
 //! gives a name to one that the status shows. For some minutes, though, it may be true of a pod that
 //! nobody saw: nodes list an image later than they have it, and pods end in the meantime.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::HealthIndex;
 use super::interner::Id;
@@ -70,6 +70,7 @@ impl Pending {
     }
 
     pub(super) fn forget_images(&mut self, gone: &[Id]) {
+        let gone: HashSet<Id> = gone.iter().copied().collect();
         self.facts.values_mut().for_each(|facts| facts.retain(|(image, _)| !gone.contains(image)));
     }
 }

@@ -50,7 +50,7 @@ impl HealthIndex {
     /// Adds what a file remembers; what has happened since it was written holds.
     pub(super) fn restore_gone(&mut self, image: Id, lines: Vec<GoneLine>, now: Seconds) {
         for (kind, namespace, name, at, ran) in lines {
-            let mut intern = |text: &str| self.names.intern(text, |name: &str| name.into());
+            let mut intern = |text: &str| self.names.name(text);
             let (kind, namespace) = (intern(&kind), intern(&namespace));
             let workload = Workload { kind, namespace, name: intern(&name) };
             let Some(image) = self.images.get_mut(image) else { return };
@@ -71,7 +71,7 @@ impl HealthIndex {
         let workload = match (owner, pod.name) {
             (Some(workload), _) => workload,
             (None, PodName::Whole(name)) => {
-                let kind = self.names.intern("Pod", |name: &str| name.into());
+                let kind = self.names.name("Pod");
                 Workload { kind, namespace: pod.namespace, name }
             }
             (None, PodName::Suffix(..)) => return,

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::HealthIndex;
-use super::interner::Marks;
+use super::interner::{LONGEST, Marks};
 use super::record::{Seconds, seconds, timestamp};
 use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::kube_views::EventView;
+use crate::text::cut;
 
 /// Most controllers that are remembered.
 const MAX: usize = 1000;
@@ -70,17 +71,21 @@ impl HealthIndex {
             return;
         }
         let object = &event.involved_object;
-        let workload = Workload {
-            kind: self.names.intern(&*object.kind, |name| name.into()),
-            namespace: self.names.intern(&*object.namespace, |name| name.into()),
-            name: self.names.intern(&*object.name, |name| name.into()),
-        };
-        if self.refusals.0.len() >= MAX && !self.refusals.0.contains_key(&workload) {
+        let find = |text: &str| self.names.find(cut(text, LONGEST));
+        let known = find(&object.kind).zip(find(&object.namespace)).zip(find(&object.name));
+        let known = known.map(|((kind, namespace), name)| Workload { kind, namespace, name });
+        let is_known = known.is_some_and(|known| self.refusals.0.contains_key(&known));
+        if self.refusals.0.len() >= MAX && !is_known {
             self.refusals.forget_old(now);
             if self.refusals.0.len() >= MAX {
                 return;
             }
         }
+        let workload = Workload {
+            kind: self.names.name(&object.kind),
+            namespace: self.names.name(&object.namespace),
+            name: self.names.name(&object.name),
+        };
         let by_webhook = event.message.contains("admission webhook");
         let entry = self.refusals.0.entry(workload).or_insert(Entry { times: 0, last, by_webhook });
         entry.times = entry.times.max(event.times());

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::gone::Gone;
-use super::interner::{Id, NONE};
+use super::interner::{Id, LONGEST, NONE};
 use super::pull_times::PullTimes;
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
@@ -212,6 +212,9 @@ impl Images {
     pub(super) fn intern(&mut self, written: &str, now: Seconds) -> Id {
         if let Some(&image) = self.by_text.get(written) {
             return image;
+        }
+        if written.len() > LONGEST {
+            return NONE;
         }
         let Ok(reference) = ImageReference::parse(written) else { return NONE };
         let image = self.intern_reference(&reference, now);

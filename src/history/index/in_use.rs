@@ -66,7 +66,7 @@ impl HealthIndex {
         if images.is_empty() {
             return NONE;
         }
-        let mut intern = |name: &str| self.names.intern(name, |name| name.into());
+        let mut intern = |name: &str| self.names.name(name);
         let secrets = spec.image_pull_secrets.iter().map(|secret| secret.name.as_ref());
         let used = PodUse {
             namespace,

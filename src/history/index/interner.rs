@@ -2,8 +2,11 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
+
+use crate::text::cut;
 
 /// The number of a name; the same name has the same number until it is swept.
 pub(super) type Id = u32;
@@ -103,6 +106,17 @@ impl<T: Eq + Hash> Table<T> {
             }
         }
         ids.shrink_to_fit(|id| hash_of(hasher, values, *id));
+    }
+}
+
+/// Texts are kept up to so many bytes: names of objects have 253, images less than a thousand. What is
+/// longer somebody made up.
+pub(super) const LONGEST: usize = 1024;
+
+impl Table<Arc<str>> {
+    /// The number of a name.
+    pub(super) fn name(&mut self, name: &str) -> Id {
+        self.intern(cut(name, LONGEST), |name: &str| name.into())
     }
 }
 

@@ -140,22 +140,23 @@ impl HealthIndex {
     }
 
     /// Forgets images of which nothing was heard for the retention, and the oldest beyond the
-    /// bound. Those with pods stay.
+    /// bound: first those that never ran, since whoever writes an Event can name any. Those with pods
+    /// stay.
     pub(super) fn forget_old(&mut self, now: Seconds) {
         let retention = self.retention();
-        let mut idle: Vec<(Seconds, Id)> = self
+        let mut idle: Vec<(bool, Seconds, Id)> = self
             .images
             .iter()
             .filter(|(_, image)| image.pods.is_empty())
-            .map(|(id, image)| (image.heard, id))
+            .map(|(id, image)| (image.last_success() > 0, image.heard, id))
             .collect();
         idle.sort_unstable();
         let excess = self.images.len().saturating_sub(self.limits.images);
         let gone: Vec<Id> = idle
             .into_iter()
             .enumerate()
-            .filter(|(nth, (heard, _))| *nth < excess || heard.saturating_add(retention) < now)
-            .map(|(_, (_, id))| id)
+            .filter(|(nth, (_, heard, _))| *nth < excess || heard.saturating_add(retention) < now)
+            .map(|(_, (_, _, id))| id)
             .collect();
         self.pending.forget_images(&gone);
         self.images.forget(&gone);

@@ -35,8 +35,10 @@ fn digest() -> Digest {
 }
 
 fn pod(image: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
-        {"name": "c", "image": image, "imagePullPolicy": "Always"}]}})
+    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "1",
+        "controller": true});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "ownerReferences": [owner]},
+        "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "Always"}]}})
 }
 
 /// The pod after the webhook, and why it was not looked at if it was not.
@@ -155,13 +157,23 @@ async fn what_nobody_asked_for_is_not_even_looked_up(
 
 #[tokio::test]
 async fn pods_of_built_in_controllers_are_changed_and_templates_never() {
-    let mut object = pod("reg.example.com/app:1");
-    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet",
-        "name": "r", "uid": "1", "controller": true}]);
+    let object = pod("reg.example.com/app:1");
     let (after, _) = mutate(world(), ALLOWING, object.clone()).await;
     assert_ne!(after, object);
     let template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
         "spec": {"template": pod("reg.example.com/app:1")}});
     let (after, skipped) = mutate(world(), ALLOWING, template.clone()).await;
     assert_eq!((after, skipped), (template, Some(Skip::NothingAsked)));
+}
+
+/// A bare pod is what somebody keeps in Git: it is changed only if it says so itself.
+#[tokio::test]
+async fn a_bare_pod_is_not_changed_for_what_its_namespace_says() {
+    let mut object = pod("reg.example.com/app:1");
+    object["metadata"] = json!({"name": "p"});
+    let (after, skipped) = mutate(world(), ALLOWING, object.clone()).await;
+    assert_eq!((&after, skipped), (&object, Some(Skip::NothingAsked)));
+    object["metadata"]["annotations"] = json!({"pullgate.dev/mutate": "digest"});
+    let (after, skipped) = mutate(world(), ALLOWING, object.clone()).await;
+    assert_ne!((&after, skipped), (&object, Some(Skip::NothingAsked)));
 }

@@ -661,3 +661,22 @@ async fn ten_thousand_reviews_of_a_dead_registry_are_three_requests(
     crowd(&client, &references, 10_000, detail).await;
     assert_eq!(client.metrics().requests_of(kind), 3);
 }
+
+/// Images of `docker import` and of some build tools name no platform. What was read once says so.
+#[tokio::test]
+async fn a_configuration_without_a_platform_is_read_once() {
+    let registry = Scripted::start().await;
+    registry.put_image("team/app", "v1", "", "");
+    let client = client(&[&registry]);
+    let reference = registry.reference("team/app:v1");
+    for _ in 0..2 {
+        let question = request(&reference, None, Detail::Config);
+        let lookup = client.look_up(question, soon()).await;
+        let Outcome::Exists(found) = &lookup.outcome else { panic!("{lookup:?}") };
+        assert_eq!(found.content, Content::NoPlatform);
+    }
+    assert_eq!(registry.count("GET"), 2, "{:#?}", registry.log());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    client.look_up(request(&reference, None, Detail::Config), soon()).await;
+    assert_eq!(registry.count("GET"), 2, "{:#?}", registry.log());
+}

@@ -31,6 +31,42 @@ fn the_number_of_remembered_images_is_bounded() {
     assert!(index.images.registries().filter(|(_, r)| r.repositories > 0).count() <= 101);
 }
 
+/// Whoever may write Events can name any image: what ran is not pushed out by it.
+#[test]
+fn images_that_never_ran_make_room_first() {
+    let mut index = HealthIndex::new(Limits { images: 100, ..Limits::default() });
+    let gone = pod(1, "r.example/ran:1", What::Runs(0));
+    index.apply_pod(&gone.view(), at(0));
+    index.delete_pod(&gone.uid(), at(1));
+    for n in 0..1000 {
+        let message = format!("Container image \"r.example/junk:{n}\" already present on machine");
+        index.apply_event(&pod(2, "", What::Waits).event("Pulled", &message, 2 + n), at(2 + n));
+    }
+    index.tick(at(2000));
+    assert!(index.size().images <= 100);
+    index.set_freshness(Freshness::Current);
+    assert!(ask(&index, "r.example/ran:1", &Visibility::Cluster).last_success.is_some());
+}
+
+/// Names that no object can have come by Events, owners and images; so much of them is kept as a name
+/// may have.
+#[test]
+fn texts_of_any_length_are_kept_up_to_a_bound() {
+    let long = "x".repeat(1_000_000);
+    let mut index = HealthIndex::default();
+    let mut odd = pod(1, &format!("{long}.example/app:1"), What::Waits);
+    odd.owner = long.clone();
+    index.apply_pod(&odd.view(), at(0));
+    let event = json!({"reason": "FailedCreate", "message": "m", "lastTimestamp": at(1).to_string(),
+        "involvedObject": {"kind": "ReplicaSet", "namespace": "shop", "name": long}});
+    index.apply_event(&serde_json::from_value(event).unwrap(), at(1));
+    index.set_freshness(Freshness::Current);
+    let refusals = index.refusals(&Visibility::Cluster, at(1));
+    assert_eq!(refusals[0].name.len(), 1024);
+    assert!(index.names.values().all(|name| name.len() <= 1024));
+    assert!(index.images_in_use().iter().all(|used| used.image.len() <= 1024));
+}
+
 #[test]
 fn the_memory_survives_a_restart() {
     let mut before = index(&investigation());
