@@ -12,9 +12,13 @@ use tokio::time::Instant;
 use crate::credential::CredentialIdentity;
 use crate::pull::{Outcome, Step};
 
-/// Failed logins in a row within [`WINDOW`], after which there is no further one.
+/// Failed logins in a row within [`WINDOW`], after which there is no further one. Each time that the
+/// next one fails, too, the pause is twice as long: a new password is another credential, and waits for
+/// nobody.
 const MOST_REFUSED: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// The pause doubles so often at most.
+const MOST_DOUBLED: u32 = 4;
 /// The most credentials and registries that are remembered.
 const MOST_KEPT: usize = 10_000;
 
@@ -29,8 +33,10 @@ pub(super) struct Logins {
 
 #[derive(Default)]
 struct State {
-    /// When the failed ones in a row were, of the last minute.
+    /// When the failed ones in a row were, as far as they count.
     refused: Vec<Instant>,
+    /// How many pauses there were since the last one was taken.
+    pauses: u32,
     /// Whether the last one was taken.
     accepted: bool,
     under_way: usize,
@@ -38,9 +44,24 @@ struct State {
 }
 
 impl State {
+    /// How many may fail in a row: after a pause one tells whether anything has changed, and another
+    /// confirms it.
+    const fn most(&self) -> usize {
+        if self.pauses == 0 { MOST_REFUSED } else { 2 }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.refused.len() >= self.most()
+    }
+
     fn forget_old(&mut self) {
-        let now = Instant::now();
-        self.refused.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+        let (now, was_paused) = (Instant::now(), self.is_paused());
+        let doubled = self.pauses.min(MOST_DOUBLED);
+        let window = WINDOW * 2_u32.pow(doubled);
+        self.refused.retain(|at| now.saturating_duration_since(*at) < window);
+        if was_paused && self.refused.is_empty() {
+            self.pauses = self.pauses.saturating_add(1);
+        }
     }
 }
 
@@ -55,7 +76,7 @@ impl Logins {
     pub(super) fn are_withheld(&self, key: &LoginKey) -> bool {
         self.states().get_mut(key).is_some_and(|state| {
             state.forget_old();
-            state.refused.len() >= MOST_REFUSED
+            state.is_paused()
         })
     }
 
@@ -83,10 +104,10 @@ impl Logins {
                     Entry::Vacant(new) => new.insert(State::default()),
                 };
                 state.forget_old();
-                if state.refused.len() >= MOST_REFUSED {
+                if state.is_paused() {
                     return Err(Outcome::LoginWithheld);
                 }
-                if state.accepted || state.refused.len() + state.under_way < MOST_REFUSED {
+                if state.accepted || state.refused.len() + state.under_way < state.most() {
                     state.under_way += 1;
                     return Ok(Login { logins: Arc::clone(self), key });
                 }
@@ -108,7 +129,7 @@ impl Login {
     pub(super) fn accepted(self) {
         self.note(|state| {
             state.refused.clear();
-            state.accepted = true;
+            (state.accepted, state.pauses) = (true, 0);
         });
     }
 

@@ -40,7 +40,9 @@ async fn ask(client: &RegistryClient, registry: &Scripted, n: usize, with: &Cred
 #[case::passwords(with_passwords)]
 #[case::tokens(Access::Token)]
 #[tokio::test]
-async fn a_wrong_password_is_tried_three_times_a_minute(#[case] access: fn(Vec<User>) -> Access) {
+async fn a_wrong_password_is_tried_three_times_and_then_ever_more_seldom(
+    #[case] access: fn(Vec<User>) -> Access,
+) {
     let registry = Scripted::start().await;
     registry.access(access(vec![user("ann", "right", &["*"]), user("bob", "b", &["*"])]));
     for n in 0..20 {
@@ -61,8 +63,16 @@ async fn a_wrong_password_is_tried_three_times_a_minute(#[case] access: fn(Vec<U
         let outcome = ask(&client, &registry, 1, &other).await;
         assert!(matches!(outcome, Outcome::Exists(_)), "{outcome:?}");
     }
-    jump(Duration::from_secs(61)).await;
-    assert_eq!(ask(&client, &registry, 4, &ann).await, Outcome::Unauthorized);
+    // Who goes on with it waits longer each time.
+    for pause in [61, 121, 241] {
+        jump(Duration::from_secs(pause - 2)).await;
+        assert_eq!(ask(&client, &registry, 4, &ann).await, Outcome::LoginWithheld, "{pause}");
+        jump(Duration::from_secs(2)).await;
+        for _ in 0..2 {
+            assert_eq!(ask(&client, &registry, 4, &ann).await, Outcome::Unauthorized, "{pause}");
+        }
+        assert_eq!(ask(&client, &registry, 4, &ann).await, Outcome::LoginWithheld, "{pause}");
+    }
 }
 
 #[rstest]
