@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::credential::{Keyring, PullSecret};
 use crate::registry::{CertificateEnd, RegistryClient};
@@ -31,6 +34,7 @@ pub(super) async fn watch(
     metrics: Arc<Metrics>,
 ) {
     let (mut known, mut looked, mut shown) = (Found::new(), None, Vec::new());
+    let mut told = BTreeSet::new();
     loop {
         tokio::time::sleep(NEW_SECRETS).await;
         let used = in_use(&cluster);
@@ -43,6 +47,7 @@ pub(super) async fn watch(
         let before = known.len();
         known.retain(|secret, _| used.contains(secret));
         let news = look(&cluster, &used, &mut known).await;
+        tell(&known, &mut told);
         if news || before != known.len() || certificates != shown {
             let of_secrets = known.values().flatten().cloned();
             metrics.secrets_expire(
@@ -81,7 +86,7 @@ async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) 
         news = true;
         let (namespace, name) = secret;
         tokio::time::sleep(PACE).await;
-        let answer = cluster.pull_secret(namespace, name, deadline()).await;
+        let answer = cluster.pull_secret(namespace, name, clock().1 + PATIENCE).await;
         let ends = match answer {
             SecretAnswer::Found(secret) => ends_of(namespace, secret),
             _ => Vec::new(),
@@ -89,6 +94,29 @@ async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) 
         known.insert(secret.clone(), ends);
     }
     news
+}
+
+/// Says once of each login that it ends soon. Metrics cannot say whose it is: anybody may read them.
+fn tell(known: &Found, told: &mut BTreeSet<SecretEnd>) {
+    let now = clock().0.as_second();
+    let soon: BTreeSet<SecretEnd> =
+        known.values().flatten().filter(|end| is_soon(end, now)).cloned().collect();
+    for SecretEnd { at, namespace, registry, .. } in soon.difference(told) {
+        let ends = Timestamp::from_second(*at).unwrap_or_default().to_string();
+        tracing::warn!(
+            namespace = &**namespace,
+            registry = &**registry,
+            ends,
+            "a pull secret in use ends soon"
+        );
+    }
+    *told = soon;
+}
+
+/// As the alert has it.
+const fn is_soon(end: &SecretEnd, now: i64) -> bool {
+    let warning = if end.short_lived { 3600 } else { 3 * 86_400 };
+    end.at - now < warning
 }
 
 /// The end of every login of a secret with one.
@@ -112,9 +140,4 @@ fn of_certificate(shown: &CertificateEnd) -> SecretEnd {
         registry: shown.host.clone(),
         short_lived: shown.end.short_lived,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-fn deadline() -> Instant {
-    Instant::now() + PATIENCE
 }

@@ -58,7 +58,7 @@ struct TroubleLabels {
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SecretLabels {
-    secret_namespace: String,
+    login: &'static str,
     registry: String,
     life: &'static str,
 }
@@ -144,24 +144,24 @@ pub struct SecretEnd {
     pub short_lived: bool,
 }
 
-/// Namespaces and registries with logins of a known end that are told of.
+/// Registries with logins of a known end that are told of.
 const MAX_SECRETS: usize = 500;
 
 impl Metrics {
-    /// Notes when the pull secrets in use expire, by namespace and registry, in Unix seconds; those
-    /// that end first are told of.
+    /// Notes when the logins in use expire, by registry, in Unix seconds; those that end first are told
+    /// of. Whose they are is not: anybody may read metrics.
     pub fn secrets_expire(&self, mut ends: Vec<SecretEnd>) {
         ends.sort();
-        let mut first: BTreeMap<(Box<str>, Box<str>, &'static str), i64> = BTreeMap::new();
+        let mut first: BTreeMap<(&'static str, Box<str>, &'static str), i64> = BTreeMap::new();
         for SecretEnd { at, namespace, registry, short_lived } in ends {
             let life = if short_lived { "short" } else { "long" };
+            let login = if namespace.is_empty() { "client_certificate" } else { "pull_secret" };
             if first.len() < MAX_SECRETS {
-                first.entry((namespace, registry, life)).or_insert(at);
+                first.entry((login, registry, life)).or_insert(at);
             }
         }
-        self.nodes.secrets.put(first.into_iter().map(|((namespace, registry, life), at)| {
-            let (secret_namespace, registry) = (namespace.into(), registry.into());
-            (SecretLabels { secret_namespace, registry, life }, at)
+        self.nodes.secrets.put(first.into_iter().map(|((login, registry, life), at)| {
+            (SecretLabels { login, registry: registry.into(), life }, at)
         }));
     }
 

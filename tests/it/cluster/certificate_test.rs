@@ -45,7 +45,7 @@ fn told(cluster: &ControlPlane, server: &PullgateServer, image: &str, wanted: &s
 fn exported(server: &PullgateServer, host: &str, end: u64) {
     let metric = format!(
         "pullgate_pull_secret_expires_timestamp_seconds\
-         {{secret_namespace=\"\",registry=\"{host}\",life=\"long\"}} {end}"
+         {{login=\"client_certificate\",registry=\"{host}\",life=\"long\"}} {end}"
     );
     wait_until("the metric", || {
         let (_, page) = server.admin_page("metrics")?;

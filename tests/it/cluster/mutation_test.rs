@@ -15,6 +15,9 @@ metadata: {name: site}
 spec: {mutation: {allowed: [pull-secret, digest]}}
 ";
 const ORIGINALS: &str = "pullgate.dev/original-images";
+/// A bare pod asks itself: what its namespace says counts for pods of controllers.
+const MUTATE: &str = "pullgate.dev/mutate";
+const MUTATIONS: &str = "pull-secret,digest";
 
 /// What the mutations work on.
 struct Bench {
@@ -35,8 +38,6 @@ impl Bench {
             cluster.namespace_called(namespace, &[(times, "yes")]);
             cluster.let_developer_edit(namespace);
             let admin = cluster.admin();
-            let mutate = "pullgate.dev/mutate=pull-secret,digest";
-            admin.run(&["annotate", "namespace", namespace, mutate]).ok().unwrap();
             admin.create(&private.pull_secret("login", namespace, PULLER));
             admin.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": "strict", "namespace": namespace,
@@ -66,7 +67,8 @@ impl Bench {
 
     fn pod(&self, name: &str, namespace: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace, "annotations": {"own": "kept"}},
+            "metadata": {"name": name, "namespace": namespace,
+                "annotations": {"own": "kept", MUTATE: MUTATIONS}},
             "spec": {"containers": [{"name": "app", "image": self.private.image("team/app:1")}]}})
     }
 
@@ -95,7 +97,7 @@ fn patches_are_the_same_however_often_they_are_asked_for() {
         ])
     };
     let original = json!({"app": bench.private.image("team/app:1")}).to_string();
-    let expected = json!([pinned, [{"name": "login"}], {"own": "kept", ORIGINALS: original}]);
+    let expected = json!([pinned, [{"name": "login"}], {"own": "kept", MUTATE: MUTATIONS, ORIGINALS: original}]);
     for namespace in ["once", "twice"] {
         let pod = bench.created(&bench.pod("patched", namespace));
         assert_eq!(shape(&pod), expected, "{namespace}");

@@ -116,8 +116,10 @@ fn alerts_about_registries_fire() {
     let told = blind.split_whitespace().collect::<Vec<_>>().join(" ");
     let fix = ::pullgate::pull::BlindReason::Address.fix();
     assert!(told.contains(&format!("{UNSEEN} (address); what changes it: {fix}")), "{told}");
-    prometheus.fires("PullgatePullSecretExpires", "secret_namespace=\"shop\"");
+    prometheus.fires("PullgatePullSecretExpires", "login=\"pull_secret\"");
     prometheus.fires("PullgatePullSecretExpires", "registry=\"shown.example\"");
+    let log = server.log();
+    assert!(log.contains("a pull secret in use ends soon") && log.contains("shop"), "{log}");
     let quiet = |alert: &str| !prometheus.heard.iter().any(|line| line.starts_with(alert));
     assert!(
         quiet("PullgateRegistryDown") && quiet("PullgateCertificateExpires"),
