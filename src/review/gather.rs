@@ -234,7 +234,8 @@ impl ReviewContext<'_> {
             Vouch::Listed => !nodes_unclear,
             Vouch::Unknown => false,
         };
-        let all_tried = self.secrets.state(Some(reference)) == SecretsState::Read && nodes_tried;
+        let own_tried = self.secrets.state(Some(reference)) == SecretsState::Read;
+        let all_tried = own_tried && nodes_tried;
         // What nobody knows the account of may run long after this, when the tag was pushed.
         if all_tried || self.secrets.origin == SecretsOrigin::NotYetKnown {
             return RepositoryAccess::NotAsked;
@@ -245,7 +246,9 @@ impl ReviewContext<'_> {
         }
         match self.sources.registry.tags(reference, credential.as_ref(), namespace, deadline).await
         {
-            Ok(list) if !list.tags.is_empty() => RepositoryAccess::Readable,
+            // A list without a tag may be of what one may see. Where only the nodes' own logins were
+            // not tried, these are a way that stays open.
+            Ok(list) if own_tried || !list.tags.is_empty() => RepositoryAccess::Readable,
             Ok(_) | Err(_) => RepositoryAccess::NotSeen,
         }
     }

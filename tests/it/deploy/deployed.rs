@@ -142,7 +142,8 @@ impl Deployed {
         deployed.apply(&definitions);
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         if !definitions.is_empty() {
-            deployed.kubectl.run(&established).ok().unwrap();
+            // kubectl gives up on a definition that has no status yet.
+            wait_until("the definitions", || Ok(deployed.kubectl.run(&established).ok()?)).unwrap();
         }
         deployed.apply(&rest);
         deployed.write_kubeconfig();
