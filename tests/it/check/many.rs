@@ -30,7 +30,7 @@ async fn registry() -> (std::net::SocketAddr, Asked) {
 async fn answer(State(asked): State<Asked>, method: Method, uri: Uri) -> Response {
     *asked.lock().unwrap().entry(format!("{method} {}", uri.path())).or_default() += 1;
     let (status, body) = match uri.path() {
-        "/v2/absent/web/tags/list" => (200, r#"{"name": "absent/web", "tags": []}"#),
+        "/v2/absent/web/tags/list" => (200, r#"{"name": "absent/web", "tags": ["main"]}"#),
         path if path.starts_with("/v2/absent/") => {
             (404, r#"{"errors": [{"code": "MANIFEST_UNKNOWN"}]}"#)
         }

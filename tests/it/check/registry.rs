@@ -51,7 +51,7 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
             ("application/vnd.oci.image.index.v1+json", INDEX)
         }
         "/v2/shop/web/tags/list" | "/v2/team/app/tags/list" => {
-            ("application/json", r#"{"name": "one", "tags": []}"#)
+            ("application/json", r#"{"name": "one", "tags": ["main"]}"#)
         }
         _ => {
             return refusal(&method, StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
