@@ -15,7 +15,7 @@ metadata: {name: site}
 spec: {mutation: {allowed: [pull-secret, digest]}}
 ";
 const ORIGINALS: &str = "pullgate.dev/original-images";
-/// A bare pod asks itself: what its namespace says counts for pods of controllers.
+/// Asked of the namespaces, which counts for pods of controllers, and of the bare pods themselves.
 const MUTATE: &str = "pullgate.dev/mutate";
 const MUTATIONS: &str = "pull-secret,digest";
 
@@ -38,6 +38,8 @@ impl Bench {
             cluster.namespace_called(namespace, &[(times, "yes")]);
             cluster.let_developer_edit(namespace);
             let admin = cluster.admin();
+            let asked = format!("{MUTATE}={MUTATIONS}");
+            admin.run(&["annotate", "namespace", namespace, &asked]).ok().unwrap();
             admin.create(&private.pull_secret("login", namespace, PULLER));
             admin.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": "strict", "namespace": namespace,
