@@ -2,16 +2,18 @@
 
 mod cause;
 mod drift;
+mod fit;
 mod limits;
 mod line;
 mod observed;
 mod quota;
 mod stats;
 
-pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
+pub use cause::{escape_list, escape_words, evidence, sentence, tls_words, vouch_list};
 pub use drift::{DigestDrift, drift_sentences, start_sentences};
+pub use fit::{DETAILS, MAX_HEAD};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};
-pub use line::{Finding, MAX_HEAD, lines};
+pub use line::{Finding, lines};
 pub use observed::{as_sentence, containers, observed, observed_at_large};
 pub use quota::QuotaForecast;
 pub use stats::{FailureStats, NodesFailing, StatsScope};

@@ -62,8 +62,8 @@ pub use source::{
     NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
 };
 pub use webhook::{
-    AdmissionOutcome, Endpoint, HISTORY_HIDDEN, REOPENED, ReviewRecord, Skip, denied_under,
-    held_back_by, label_words, learning_words,
+    AdmissionOutcome, Endpoint, ReviewRecord, Skip, denied_by, held_back_by, history_hidden,
+    label_words, learning_words, reopened,
 };
 
 /// Where a review gets its evidence.
@@ -110,6 +110,8 @@ pub struct ReviewRequest<'a> {
 /// What was found about a workload.
 #[derive(Debug)]
 pub struct Review {
+    /// The workload's namespace.
+    pub namespace: Box<str>,
     /// One entry for each distinct image and pull policy, in the order of the spec.
     pub images: Vec<ImageReview>,
     /// What became of the pull secrets.
@@ -173,6 +175,7 @@ impl Review {
             attempts: &image.attempts,
             advice: &image.advice,
             broken_secret: self.secrets.broken(),
+            missing_secret: self.secrets.missing.first().map(|name| (&**name, &*self.namespace)),
             secrets_unread: self.secrets.unread,
             ruling: &image.ruling,
             is_pod: self.is_pod,
@@ -243,7 +246,8 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
     let secrets = secrets_now.peek().cloned().unwrap_or(secrets);
     let pods_rewritten = pods_rewritten == Some(true);
-    Review { images, secrets, decision, is_pod, pods_rewritten }
+    let namespace = request.namespace.into();
+    Review { namespace, images, secrets, decision, is_pod, pods_rewritten }
 }
 
 /// The images of a workload, those with the same name and pull policy together. One with the

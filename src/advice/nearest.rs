@@ -61,7 +61,7 @@ impl Nearness {
     /// The reason in words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::VersionPrefix => "differs in its `v`",
+            Self::VersionPrefix => "differs in its v",
             Self::Case => "differs in case",
             Self::Separator => "differs in a separator",
             Self::Typo => "differs in a letter or two",
@@ -294,8 +294,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case("1.2.3", &["v1.2.3", "1.2.2", "v1.2.4"], &["v1.2.3 differs in its `v`", "v1.2.4 the nearest version", "1.2.2 the nearest version"])]
-    #[case("v1.2.3", &["1.2.3"], &["1.2.3 differs in its `v`"])]
+    #[case("1.2.3", &["v1.2.3", "1.2.2", "v1.2.4"], &["v1.2.3 differs in its v", "v1.2.4 the nearest version", "1.2.2 the nearest version"])]
+    #[case("v1.2.3", &["1.2.3"], &["1.2.3 differs in its v"])]
     #[case("Stable", &["stable", "stables"], &["stable differs in case", "stables differs in a letter or two"])]
     #[case("1.2.3_alpine", &["1.2.3-alpine"], &["1.2.3-alpine differs in a separator"])]
     #[case("lastest", &["latest", "1.0"], &["latest differs in a letter or two"])]

@@ -60,12 +60,11 @@ pub fn fitting_nodes(
         .max_by_key(|(count, ..)| *count);
     Some(match selector {
         Some((count, key, value)) => {
-            let fit =
-                if count == 1 { "1 node that fits" } else { &format!("{count} nodes that fit") };
+            let fit = if count == 1 { "1 node fits" } else { &format!("{count} nodes fit") };
             Advice::new(
                 AdviceKind::Platform,
                 format!("{key}={value}"),
-                format!("built for {built}: nodeSelector `{key}: {value}` leaves {fit}"),
+                format!("built for {built}: set nodeSelector {key}: {value} ({fit})"),
             )
         }
         None => Advice::new(AdviceKind::Platform, &*built, format!("built for {built}")),

@@ -26,14 +26,14 @@ impl Advice {
         let name = format!("{namespace}/{name}");
         let message = match state {
             ServiceState::Ready(_) => return None,
-            ServiceState::Missing => format!("there is no Service `{name}`"),
+            ServiceState::Missing => format!("there is no Service {name}"),
             ServiceState::NoPods => {
-                format!("registry Service `{name}` has no ready endpoints: no pod is behind it")
+                format!("registry Service {name} has no ready endpoints: no pod is behind it")
             }
             ServiceState::NotReady { pods, trouble } => {
                 let trouble = trouble.map(|trouble| format!(": {}", words_of(trouble)));
                 let trouble = trouble.unwrap_or_default();
-                format!("registry Service `{name}` has no ready endpoints (0 of {pods}){trouble}")
+                format!("registry Service {name} has no ready endpoints (0 of {pods}){trouble}")
             }
         };
         Some(Self::new(AdviceKind::RegistryService, name, message))
@@ -48,7 +48,7 @@ impl Advice {
         };
         let name = format!("{namespace}/{}", fence.name);
         let message =
-            format!("NetworkPolicy `{name}` selects the registry's pods and lets in {whom}");
+            format!("NetworkPolicy {name} selects the registry's pods and lets in {whom}");
         Self::new(AdviceKind::NetworkPolicy, name, message)
     }
 
@@ -86,8 +86,7 @@ impl Advice {
             }
             BuildState::Ran { at } => format!("last ran {}", how_long_ago(*at, now)),
         };
-        let advice =
-            Self::new(AdviceKind::BuildJob, &*name, format!("{what} `{name}` {that} {how}"));
+        let advice = Self::new(AdviceKind::BuildJob, &*name, format!("{what} {name} {that} {how}"));
         Self { command: again(job), ..advice }
     }
 
@@ -95,7 +94,7 @@ impl Advice {
     pub fn builds_other_tag(job: &BuildJob, built: &str, wanted: &str) -> Self {
         let what = noun(job.kind);
         let name = format!("{}/{}", job.namespace, job.name);
-        let message = format!("{what} `{name}` pushes `{built}`, and not `{wanted}`");
+        let message = format!("{what} {name} pushes {built}, and not {wanted}");
         Self::new(AdviceKind::BuildJob, name, message)
     }
 
@@ -113,7 +112,7 @@ impl Advice {
         let wrote =
             message.as_ref().map(|line| format!(" and wrote {}", quoted(line, '"', MAX_LINE)));
         let message = format!(
-            "container `{container}` of {} `{name}` ended with {reason} (exit code {exit_code}){}",
+            "container {container} of {} {name} ended with {reason} (exit code {exit_code}){}",
             noun(job.kind),
             wrote.unwrap_or_default()
         );
@@ -144,7 +143,7 @@ impl Advice {
 
     /// A tag under which pods have several images at once.
     pub fn tag_differs(tag: &str, contents: usize, digest: &Digest) -> Self {
-        let message = format!("pods here have {contents} images as `{tag}`: pin `@{digest}`");
+        let message = format!("pods here have {contents} images as {tag}: pin @{digest}");
         Self::new(AdviceKind::MutableTag, digest.as_str(), message)
     }
 
@@ -168,19 +167,19 @@ impl Advice {
         Self::new(
             AdviceKind::DigestDrift,
             now.as_str(),
-            format!("new pods pull what it has now, `@{now}`"),
+            format!("new pods pull what it has now, @{now}"),
         )
     }
 
     /// What pods to come run on nodes that do not have the tag yet.
     pub fn some_nodes_differ(now: &Digest) -> Self {
-        let message = format!("nodes without the tag pull `@{now}`, others run what they have");
+        let message = format!("nodes without the tag pull @{now}, others run what they have");
         Self::new(AdviceKind::DigestDrift, now.as_str(), message)
     }
 
     /// A tag that moves, and nodes that do not look again.
     pub fn tag_moves(digest: &Digest) -> Self {
-        let message = format!("with IfNotPresent nodes keep older images: pin `@{digest}`");
+        let message = format!("with IfNotPresent nodes keep older images: pin @{digest}");
         Self::new(AdviceKind::MutableTag, digest.as_str(), message)
     }
 }

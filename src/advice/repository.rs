@@ -113,7 +113,7 @@ fn in_repository(wanted: &ImageReference, repository: &str) -> Option<ImageRefer
 impl Advice {
     /// A repository of the same registry that is spelt nearly so and has the tag.
     pub fn meant_repository(image: &ImageReference) -> Self {
-        let message = format!("did you mean `{image}`? it can be pulled");
+        let message = format!("did you mean {}?", image.repository());
         Self::new(AdviceKind::NearestRepository, image.to_string(), message)
     }
 }

@@ -46,19 +46,19 @@ impl SecretFault {
 /// What to say and do about a secret, for an image of `host`.
 pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -> Advice {
     let message = match fault {
-        SecretFault::Missing => format!("secret `{name}` does not exist in this namespace"),
+        SecretFault::Missing => {
+            format!("pull secret {name} not found in namespace {namespace} (yet)")
+        }
         SecretFault::WrongType => {
-            format!("secret `{name}` is not of a pull secret's type, so nodes ignore it")
+            format!("secret {name} is not of a pull secret's type, so nodes ignore it")
         }
-        SecretFault::Empty => format!("secret `{name}` holds no login, so nodes ignore it"),
-        SecretFault::Malformed => format!("write secret `{name}` anew"),
-        SecretFault::OtherHost => format!("secret `{name}` has no login for {host}"),
+        SecretFault::Empty => format!("secret {name} holds no login, so nodes ignore it"),
+        SecretFault::Malformed => format!("recreate secret {name}"),
+        SecretFault::OtherHost => format!("secret {name} has no login for {host}"),
         SecretFault::Rejected { worked_before: true } => {
-            format!("this image was pulled here before: renew the login in secret `{name}`")
+            format!("this image was pulled here before: update secret {name}")
         }
-        SecretFault::Rejected { worked_before: false } => {
-            format!("check the login in secret `{name}`")
-        }
+        SecretFault::Rejected { worked_before: false } => format!("update secret {name}"),
     };
     let command = match fault {
         SecretFault::Missing => create_command(name, namespace, host),
@@ -90,7 +90,7 @@ pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String>
 
 /// A pull secret whose login works now and expires soon.
 pub fn secret_expires(name: &str, minutes: i64) -> Advice {
-    let message = format!("the login in secret `{name}` expires in {}: renew it", time(minutes));
+    let message = format!("the login in secret {name} expires in {}: renew it", time(minutes));
     Advice::new(AdviceKind::SecretExpires, name, message)
 }
 

@@ -3,26 +3,29 @@
 
 use super::{Advice, AdviceKind, Nearness};
 use crate::history::KnownTag;
-use crate::image::{Digest, ImageReference};
+use crate::image::{DOCKER_HUB, Digest, ImageReference};
 use crate::workload::ImagePullPolicy;
 
 impl Advice {
-    /// The name as it was most likely meant.
-    pub fn correct_name(correct: &ImageReference) -> Self {
-        let message = format!("did you mean `{correct}`? it can be pulled");
+    /// The name as it was most likely meant, with the registry if it was written.
+    pub fn correct_name(correct: &ImageReference, written: &str) -> Self {
+        let full = correct.to_string();
+        let short = full.strip_prefix(DOCKER_HUB).and_then(|rest| rest.strip_prefix('/'));
+        let short = short.filter(|_| !written.starts_with(DOCKER_HUB)).unwrap_or(&full);
+        let message = format!("did you mean {}?", short.strip_prefix("library/").unwrap_or(short));
         Self::new(AdviceKind::CorrectName, correct.to_string(), message)
     }
 
     /// A tag that runs here; nothing if it is known by its digest only.
     pub fn known_tag(known: &KnownTag) -> Option<Self> {
         let tag = known.reference.tag()?;
-        let message = format!("use `{tag}` ({})", running(known));
+        let message = format!("use {tag} ({})", running(known));
         Some(Self::new(AdviceKind::KnownGoodTag, tag, message))
     }
 
     /// The digest that ran here under the tag.
     pub fn last_digest(digest: &Digest) -> Self {
-        let message = format!("what ran here under this tag can be pulled as `@{digest}`");
+        let message = format!("use @{digest} (ran here under this tag)");
         Self::new(AdviceKind::LastGoodDigest, digest.as_str(), message)
     }
 
@@ -30,9 +33,9 @@ impl Advice {
     pub fn near_tag(tag: &str, nearness: Nearness) -> Self {
         let words = nearness.words();
         let message = if nearness.is_meant() {
-            format!("did you mean `{tag}`? it can be pulled ({words})")
+            format!("did you mean {tag} ({words})?")
         } else {
-            format!("use `{tag}` ({words})")
+            format!("use {tag} ({words})")
         };
         Self::new(AdviceKind::NearestTag, tag, message)
     }
@@ -46,25 +49,22 @@ impl Advice {
     /// An image of the same name that runs here from another repository.
     pub fn namesake(known: &KnownTag) -> Self {
         let image = &known.reference;
-        let message = format!("`{image}` runs {} and can be pulled", place(known));
+        let message = format!("did you mean {image} ({})?", running(known));
         Self::new(AdviceKind::NearestRepository, image.to_string(), message)
     }
 
     /// A pull secret that works. `account` is given where pods may only name secrets that their
     /// ServiceAccount names.
     pub fn secret_works(name: &str, account: Option<&str>) -> Self {
-        let to = account.map_or_else(
-            || "imagePullSecrets".to_owned(),
-            |name| format!("ServiceAccount `{name}`"),
-        );
-        let message = format!("secret `{name}` here was tried and works: add it to {to}");
+        let to = account.map(|account| format!(" to ServiceAccount {account}")).unwrap_or_default();
+        let message = format!("add pull secret {name}{to} (tested)");
         Self::new(AdviceKind::PullSecret, name, message)
     }
 
     /// The same image under another name.
     pub fn same_elsewhere(image: &ImageReference, same_digest: bool) -> Self {
-        let what = if same_digest { "is the same image" } else { "has the same name and tag" };
-        let message = format!("`{image}` {what} and can be pulled");
+        let what = if same_digest { "the same image" } else { "the same name and tag" };
+        let message = format!("use {image} ({what})");
         Self::new(AdviceKind::OtherSource, image.to_string(), message)
     }
 
@@ -101,14 +101,5 @@ fn running(known: &KnownTag) -> String {
     match known.pods {
         1 => format!("1 pod runs it {place}"),
         pods => format!("{pods} pods run it {place}"),
-    }
-}
-
-/// Where it runs, and how often.
-fn place(known: &KnownTag) -> String {
-    let place = if known.in_namespace { "here" } else { "in this cluster" };
-    match known.pods {
-        1 => format!("{place} (1 pod)"),
-        pods => format!("{place} ({pods} pods)"),
     }
 }

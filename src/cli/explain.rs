@@ -54,7 +54,7 @@ With --message or --messages no cluster is asked. Otherwise pods, their owners a
 nodes are listed once with your own kubeconfig (KUBECONFIG or ~/.kube/config, if --kubeconfig is \
 not given): of the whole cluster if you may, else of one namespace.
 
-A running `pullgate serve` adds what it remembers of the time before: it is asked through the API \
+A running pullgate serve adds what it remembers of the time before: it is asked through the API \
 server, by the dry run of a Deployment in the namespace, and tells what you may see. Where that \
 cannot be, the answer says so.
 
@@ -92,11 +92,11 @@ pub(super) struct ExplainFlags {
     #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
     web_port: u16,
 
-    /// A message as `kubectl describe` shows it
+    /// A message as kubectl describe shows it
     #[arg(long, value_name = "TEXT", group = "question")]
     message: Option<String>,
 
-    /// File with messages, or `-`: JSON Lines with `message` and, where known, `reason` and `id`;
+    /// File with messages, or -: JSON Lines with message and, where known, reason and id;
     /// each is answered with a line of JSON
     #[arg(long, value_name = "FILE|-", group = "question")]
     messages: Option<PathBuf>,
@@ -117,7 +117,7 @@ pub(super) struct ExplainFlags {
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Do not ask a running `pullgate serve` for what it remembers
+    /// Do not ask a running pullgate serve for what it remembers
     #[arg(long)]
     no_memory: bool,
 
@@ -227,7 +227,9 @@ async fn cluster(
         .await
         .context("failed to list the pods that you may see")?;
     if let Visibility::Namespaces(_) = &survey.visibility {
-        say(format_args!("you may not list pods of all namespaces: only `{namespace}` is counted"));
+        say(format_args!(
+            "you may not list pods of all namespaces: only namespace {namespace} is counted"
+        ));
     }
     if !survey.left_out.is_empty() {
         say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));

@@ -22,7 +22,7 @@ const ABOUT: &str = "\
 Writes a lock file: for every image that can be pulled the digest that its tag stands for now, and the \
 platforms that it is built for.
 
-`pullgate check --locked` then fails where a tag has moved, and for images that are not in the file. \
+pullgate check --locked then fails where a tag has moved, and for images that are not in the file. \
 An image of which it cannot be told whether it works keeps the entry that it had; one that is in none \
 of the files any more loses it.
 

@@ -58,7 +58,7 @@ impl LockFile {
         let shown = path.display();
         let size = fs::metadata(path).map(|about| about.len());
         let size = size.with_context(|| {
-            format!("failed to read the lock file {shown} (`pullgate lock` writes one)")
+            format!("failed to read the lock file {shown} (pullgate lock writes one)")
         })?;
         if size > MAX_BYTES {
             bail!("the lock file {shown} is larger than 64 MiB");
@@ -71,7 +71,7 @@ impl LockFile {
             bail!("{shown} is no lock file: it is not an {KIND} of {API_VERSION}");
         }
         if let Some(odd) = document.images.iter().find(|one| Digest::parse(&one.digest).is_err()) {
-            bail!("{shown}: `{}` is no digest", clean(&odd.digest));
+            bail!("{shown}: {} is no digest", clean(&odd.digest));
         }
         let images = document.images.into_iter().map(|one| (one.image.clone(), one)).collect();
         Ok(Self { images })

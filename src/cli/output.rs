@@ -185,10 +185,10 @@ impl ImageEntry {
         let known = if self.known { "; known from the baseline" } else { "" };
         let lock = match &self.lock {
             Some(LockFault::Moved { locked }) => format!(
-                "its tag has moved since it was locked as {locked}; `pullgate lock` takes the new one; "
+                "its tag has moved since it was locked as {locked}; pullgate lock takes the new one; "
             ),
             Some(LockFault::Missing) => {
-                "it is not in the lock file; `pullgate lock` adds it; ".to_owned()
+                "it is not in the lock file; pullgate lock adds it; ".to_owned()
             }
             None => String::new(),
         };

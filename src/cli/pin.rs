@@ -29,7 +29,7 @@ const MAX_TOLD: usize = 20;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Puts digests into files: `nginx:1.27` becomes `nginx:1.27@sha256:…`, which is what the tag stands for \
+Puts digests into files: nginx:1.27 becomes nginx:1.27@sha256:…, which is what the tag stands for \
 now. Comments and formatting stay as they are; images that have a digest, too.
 
 Without --write it only says what would be changed.

@@ -33,7 +33,7 @@ pub(super) struct CompletionFlags {
     after_help = "Example: pullgate man check | man -l -"
 )]
 pub(super) struct ManFlags {
-    /// A command, such as `check`
+    /// A command, such as check
     #[arg(value_name = "COMMAND", conflicts_with = "directory")]
     command: Option<String>,
 
@@ -68,7 +68,7 @@ pub(super) fn man(flags: &ManFlags, mut command: Command) -> ExitCode {
     };
     let Some(found) = found else {
         let name = crate::text::clean(flags.command.as_deref().unwrap_or_default());
-        return told(Err(anyhow::anyhow!("there is no command `{name}`")));
+        return told(Err(anyhow::anyhow!("there is no command {name}")));
     };
     page(found).map_or_else(|error| told(Err(error.into())), |page| printed(&page))
 }

@@ -88,8 +88,8 @@ fn answer(namespace: &str, tried: &TriedOut) -> ExitCode {
         (None, None) => (
             format!(
                 "the API server took the pod without a word of Pullgate's. Look at: the namespace \
-                 `{namespace}` (its label pullgate.dev/mode, the webhook's namespaceSelector), \
-                 ready replicas, and `kubectl get apiservice v1.admission.pullgate.dev` (or, with \
+                 {namespace} (its label pullgate.dev/mode, the webhook's namespaceSelector), \
+                 ready replicas, and the APIService v1.admission.pullgate.dev (or, with \
                  webhook.proof path, the caBundle in the ValidatingWebhookConfiguration)\n"
             ),
             ExitCode::FAILURE,

@@ -33,10 +33,10 @@ Says which images could no longer be pulled if a registry were down, a pull secr
 mirrors others, a node drained, or all nodes of another architecture; and what becomes of those who need \
 them, with what the nodes have. Several may be supposed at once. Nothing is changed.
 
-What cannot be pulled today already is not told again, except with --drain: `pullgate risk` tells it. An \
+What cannot be pulled today already is not told again, except with --drain: pullgate risk tells it. An \
 image that only the nodes' own logins could get then is told as such.
 
-Everything is listed once, with your own rights; the registries are asked as `pullgate risk` asks them, \
+Everything is listed once, with your own rights; the registries are asked as pullgate risk asks them, \
 and those that are supposed to be down are not.
 
 Exit codes: 0 nothing changes for the worse, 1 something does or may, 2 it could not be found out.";
@@ -57,8 +57,8 @@ pub(super) struct WhatIfFlags {
     #[arg(long, value_name = "NAMESPACE/NAME", group = "supposed", value_parser = secret)]
     delete_secret: Vec<(String, String)>,
 
-    /// Nodes have these mirrors: containerd's directory, `registries.yaml` of k3s, or
-    /// `registries.conf` of CRI-O
+    /// Nodes have these mirrors: containerd's directory, registries.yaml of k3s, or
+    /// registries.conf of CRI-O
     #[arg(long, value_name = "FILE", group = "supposed")]
     mirror: Option<PathBuf>,
 

@@ -18,11 +18,11 @@ const NAME: &str = "pullgate";
 /// The kinds of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ReportKind {
-    /// `PolicyReport` of the Kubernetes policy working group
-    #[value(name = "wgpolicyk8s.io")]
+    /// `PolicyReport` of the Kubernetes policy working group.
+    #[value(name = "wgpolicyk8s.io", help = "PolicyReport of the Kubernetes policy working group")]
     PolicyReport,
-    /// `Report` of `OpenReports`, which follows it
-    #[value(name = "openreports.io")]
+    /// `Report` of `OpenReports`, which follows it.
+    #[value(name = "openreports.io", help = "Report of OpenReports, which follows it")]
     OpenReport,
 }
 

@@ -35,9 +35,11 @@ pub(super) fn offending(kind: &ReferenceErrorKind, image: &str) -> String {
 fn upper_case(part: &str) -> String {
     match part.split_once('@') {
         Some((repository, algorithm)) if !grammar::has_upper(repository) => {
-            format!("upper case in digest algorithm {}", quote(algorithm))
+            format!("uppercase letter in digest algorithm {}", quote(algorithm))
         }
-        _ => format!("upper case in {}", quote(part.strip_prefix("library/").unwrap_or(part))),
+        _ => {
+            format!("uppercase letter in {}", quote(part.strip_prefix("library/").unwrap_or(part)))
+        }
     }
 }
 
@@ -128,10 +130,10 @@ mod tests {
     use crate::image::ImageReference;
 
     #[rstest]
-    #[case("ghcr.io/Org/app:v1", "upper case in \"Org/app\"")]
-    #[case("Nginx", "upper case in \"Nginx\"")]
-    #[case("Foo_bar.com/app", "upper case in \"Foo_bar.com/app\"")]
-    #[case("nginx@SHA256:00", "upper case in digest algorithm \"SHA256\"")]
+    #[case("ghcr.io/Org/app:v1", "uppercase letter in \"Org/app\"")]
+    #[case("Nginx", "uppercase letter in \"Nginx\"")]
+    #[case("Foo_bar.com/app", "uppercase letter in \"Foo_bar.com/app\"")]
+    #[case("nginx@SHA256:00", "uppercase letter in digest algorithm \"SHA256\"")]
     #[case("nginx:${TAG}", "unfilled placeholder \"${TAG}\"")]
     #[case("{{ .Values.image }}", "unfilled placeholder \"{{ .Values.image }}\"")]
     #[case("<image>", "unfilled placeholder \"<image>\"")]

@@ -23,6 +23,21 @@ pub fn escape_list(escapes: &[Escape]) -> Option<String> {
     Some(format!("{most}{last}"))
 }
 
+/// What a policy would have to vouch for to close these escapes, in words; nothing where none is open.
+pub fn vouch_list(escapes: &[Escape]) -> Option<String> {
+    let words: Vec<&str> = escapes
+        .iter()
+        .map(|escape| match escape {
+            Escape::NodeMirror => "mirrors",
+            Escape::NodeCredentials => "node credentials",
+            Escape::ImageOnNode => "images on nodes",
+            Escape::NodeNetwork => "node network",
+            Escape::NodePlatform => "node platforms",
+        })
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
 /// The words for a fault of TLS.
 pub const fn tls_words(fault: TlsFault) -> &'static str {
     match fault {

@@ -33,7 +33,8 @@ pub fn fit_warnings(warnings: &[String]) -> Vec<String> {
         fitting.push(line);
     }
     if left_out > 0 {
-        fitting.push(format!("{left_out} more images have problems; `pullgate check` shows all"));
+        fitting
+            .push(format!("{left_out} more images have problems; to see all, run: pullgate check"));
     }
     fitting
 }

@@ -1,5 +1,5 @@
 //! The one line about an image: image, cause, next step, the point within the first 120
-//! characters.
+//! characters; then what does not change the next step.
 //!
 //! Only names that the user wrote, and what was proven, are repeated; never a word of a
 //! registry's. What does not fit whole is left out, least important first: nothing that a person
@@ -9,24 +9,18 @@ use std::fmt::Write as _;
 
 use super::cause::{escape_list, sentence, tls_words};
 use super::drift::DigestDrift;
-use super::limits::MAX_WARNING;
+use super::fit::{MAX_CAUSE, Tail, fit, joined};
 use super::quota::QuotaForecast;
 use super::stats::{FailureStats, NodesFailing};
-use crate::advice::{Advice, AdviceKind};
+use crate::advice::{Advice, AdviceKind, built_for};
 use crate::credential::CredentialOrigin;
-use crate::image::{ImageReference, ReferenceError};
+use crate::image::{DOCKER_HUB, ImageReference, ReferenceError};
 use crate::policy::{ExceptionUse, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, Outcome, Softened, TlsFault, Verdict, realm_to_list,
+    Assessment, Attempt, Cause, Content, Outcome, Softened, TlsFault, Verdict, realm_to_list,
 };
 use crate::text::{clean, shorten};
 
-/// Image and cause are within so many characters.
-pub const MAX_HEAD: usize = 120;
-/// An image name is cut to this before it stands in a line, keeping its end, where the tag is.
-const MAX_IMAGE: usize = 60;
-/// However long the cause is, so much of the image's name stands before it.
-const MIN_IMAGE: usize = 30;
 /// Names within a cause are cut to this.
 const MAX_NAME: usize = 28;
 
@@ -49,6 +43,8 @@ pub struct Finding<'a> {
     pub advice: &'a [Advice],
     /// The secret that makes the kubelet give up, with the reason.
     pub broken_secret: Option<(&'a str, &'a str)>,
+    /// A secret that the pod names and that does not exist, and its namespace.
+    pub missing_secret: Option<(&'a str, &'a str)>,
     /// Whether it is not known which pull secrets the pods get.
     pub secrets_unread: bool,
     /// What the policy makes of it.
@@ -69,26 +65,20 @@ pub struct Finding<'a> {
     pub quota: Option<QuotaForecast>,
 }
 
-/// A part of a line behind its head. Parts of lower rank are left out first.
-struct Tail {
-    rank: u8,
-    words: String,
-}
-
 impl Finding<'_> {
     /// The line, within what the API server passes on whole.
     pub fn line(&self) -> String {
-        fit(&[self.image], self)
+        self.about(&[self.image])
+    }
+
+    /// The line about all of these images.
+    fn about(&self, images: &[&str]) -> String {
+        fit(images, &self.cause(MAX_NAME), &self.tails())
     }
 
     /// Everything there is to say, without the image, for where there is room.
     pub fn words(&self) -> String {
-        let mut words = self.cause(usize::MAX);
-        for tail in self.tails() {
-            words.push_str("; ");
-            words.push_str(&tail.words);
-        }
-        clean(&words)
+        clean(&joined(self.cause(usize::MAX), self.tails().iter()))
     }
 
     /// What to list where the registry wants credentials on a host of others. For those who run
@@ -141,15 +131,15 @@ impl Finding<'_> {
             Cause::BrokenPullSecret => {
                 let name = self.broken_secret.map_or("", |(name, _)| name);
                 let name = shorten(name, most);
-                format!("pull secret `{name}` is malformed, so the kubelet cannot pull")
+                format!("pull secret {name} is malformed, so the kubelet cannot pull")
             }
             Cause::TagNotFound | Cause::RepositoryNotFound => self.not_found(cause),
             Cause::Unauthorized | Cause::Forbidden if self.secret_tried().is_some() => {
                 let secret = shorten(self.secret_tried().unwrap_or_default(), most);
                 if cause == Cause::Unauthorized {
-                    format!("registry rejects the credentials in secret `{secret}` (401)")
+                    format!("registry rejects the credentials in secret {secret} (401)")
                 } else {
-                    format!("registry denies access with secret `{secret}` (403)")
+                    format!("registry denies access with secret {secret} (403)")
                 }
             }
             Cause::RateLimited if self.on_docker_hub() => {
@@ -157,11 +147,20 @@ impl Finding<'_> {
             }
             Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
+            Cause::PlatformMismatch => {
+                let words = self.built_for().map(|(_, words)| words);
+                words.unwrap_or_else(|| sentence(cause, self.assessment.verdict).to_owned())
+            }
+            Cause::Unauthorized if self.is_missing_secret() => {
+                let (name, namespace) = self.missing_secret.unwrap_or_default();
+                let (name, namespace) = (shorten(name, most), shorten(namespace, most));
+                format!("pull secret {name} not found in namespace {namespace} (yet)")
+            }
             Cause::Unauthorized if self.is_anonymous() && self.secrets_unread => {
                 "needs credentials (401)".to_owned()
             }
             Cause::Unauthorized if self.is_anonymous() => {
-                "needs credentials and the pod has none (401)".to_owned()
+                "needs credentials and the pod has none".to_owned()
             }
             Cause::AccessDeniedOrMissing if self.is_anonymous() && !self.secrets_unread => {
                 "not found, or private and the pod has no credentials".to_owned()
@@ -183,8 +182,16 @@ impl Finding<'_> {
 
     /// What is missing, by the words of the name that was written.
     fn not_found(&self, cause: Cause) -> String {
-        let words = sentence(cause, self.assessment.verdict);
-        if self.image.contains('@') { words.replace("tag", "digest") } else { words.to_owned() }
+        let mut words = sentence(cause, self.assessment.verdict).to_owned();
+        if self.image.contains('@') {
+            words = words.replace("tag", "digest");
+        }
+        // The registry is named once: it stands in the image already, unless it is left out.
+        if self.on_docker_hub() && !self.image.contains(DOCKER_HUB) {
+            words = words.replace("in the registry", "on Docker Hub");
+            words = words.replace("from the registry", "from Docker Hub");
+        }
+        words
     }
 
     /// The secret whose credentials decided, if they are a secret's.
@@ -192,6 +199,27 @@ impl Finding<'_> {
         let attempt = self.attempts.get(self.assessment.decisive?)?;
         match &attempt.source.as_ref()?.origin {
             CredentialOrigin::Secret(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether all there is to say is that the secret is missing which was to give the credentials.
+    fn is_missing_secret(&self) -> bool {
+        self.assessment.cause == Some(Cause::Unauthorized)
+            && self.assessment.softened != Some(Softened::RegistryTrouble)
+            && self.missing_secret.is_some()
+            && self.is_anonymous()
+            && !self.secrets_unread
+    }
+
+    /// The secret that the head names as the trouble.
+    fn secret_in_head(&self) -> Option<&str> {
+        match self.assessment.cause? {
+            Cause::BrokenPullSecret => self.broken_secret.map(|(name, _)| name),
+            Cause::Unauthorized if self.is_missing_secret() => {
+                self.missing_secret.map(|(name, _)| name)
+            }
+            Cause::Unauthorized | Cause::Forbidden => self.secret_tried(),
             _ => None,
         }
     }
@@ -210,13 +238,30 @@ impl Finding<'_> {
         let named = |name: &str| shorten(name, most);
         match self.assessment.unfit_nodes.as_slice() {
             [] => String::new(),
-            [one] => format!("is not built for node `{}`, where its pods may land", named(one)),
+            [one] => format!("is not built for node {}, where its pods may land", named(one)),
             [first, rest @ ..] => format!(
-                "is not built for {} nodes where its pods may land, such as `{}`",
+                "is not built for {} nodes where its pods may land, such as {}",
                 rest.len() + 1,
                 named(first)
             ),
         }
+    }
+
+    /// What the image is built for and what its nodes are, where that says why none takes it.
+    fn built_for(&self) -> Option<(String, String)> {
+        let attempt = self.attempts.get(self.assessment.decisive?)?;
+        let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
+        let Content::Platforms(entries) = &found.content else { return None };
+        let nodes = &self.assessment.node_platforms;
+        let differ = nodes.iter().flatten().all(|node| {
+            entries
+                .iter()
+                .flatten()
+                .all(|entry| (&entry.os, &entry.architecture) != (&node.os, &node.architecture))
+        });
+        let (built, nodes) = (built_for(entries)?, built_for(nodes)?);
+        let words = format!("built for {built} only, but its nodes are {nodes}");
+        (differ && words.chars().count() <= MAX_CAUSE).then_some((built, words))
     }
 
     fn tls(&self) -> &'static str {
@@ -227,7 +272,8 @@ impl Finding<'_> {
         tls_words(fault.unwrap_or(TlsFault::Handshake))
     }
 
-    /// The advice in words. Tags that would do are one sentence, with the reason for the best of them.
+    /// The advice in words, without what the head says already. Tags that would do are one sentence,
+    /// with the reason for the best of them.
     fn ways(&self) -> Vec<(AdviceKind, String)> {
         let others = self.advice.iter().filter(|advice| advice.is_tag_to_use()).skip(1);
         let mut others: Vec<&str> = others.map(|advice| &*advice.value).collect();
@@ -236,16 +282,31 @@ impl Finding<'_> {
         let mut has_tag = false;
         for advice in self.advice {
             let mut words = advice.message.clone();
+            if advice.kind == AdviceKind::FixSecret && self.secret_in_head() == Some(&*advice.value)
+            {
+                if self.is_missing_secret() {
+                    continue;
+                }
+                words = words.replace(&format!("secret {}", advice.value), "it");
+            }
+            if let (AdviceKind::Platform, Some((built, _))) = (advice.kind, self.built_for()) {
+                let rest = words.strip_prefix(&format!("built for {built}"));
+                words =
+                    rest.map_or(words.as_str(), |rest| rest.trim_start_matches(": ")).to_owned();
+                if words.is_empty() {
+                    continue;
+                }
+            }
             if advice.is_tag_to_use() {
                 if has_tag {
                     continue;
                 }
                 has_tag = true;
                 for tag in &others {
-                    let _ = write!(words, ", `{tag}`");
+                    let _ = write!(words, ", {tag}");
                 }
                 if let Some(tag) = last {
-                    let _ = write!(words, " or `{tag}`");
+                    let _ = write!(words, " or {tag}");
                 }
             }
             ways.push((advice.kind, words));
@@ -255,25 +316,31 @@ impl Finding<'_> {
 
     /// What follows the head, in the order in which it is read.
     fn tails(&self) -> Vec<Tail> {
-        let mut tails = Vec::new();
-        let mut say = |rank: u8, words: Option<String>| {
-            tails.extend(words.map(|words| Tail { rank, words }));
-        };
-        say(0, self.obvious_step());
-        say(1, self.just_now());
-        say(1, self.why_broken());
-        let alone = self.picture.filter(|_| self.is_of_the_registry());
-        say(1, alone.and_then(|picture| picture.failing()));
-        say(1, alone.and_then(|picture| picture.rest()));
-        for (index, (kind, words)) in self.ways().into_iter().enumerate() {
+        let mut steps = Vec::new();
+        steps.extend(self.obvious_step().map(|words| Tail::step(0, words)));
+        steps.extend(self.just_now().map(|words| Tail::step(1, words)));
+        steps.extend(self.why_broken().map(|words| Tail::step(1, words)));
+        let (after, ways): (Vec<_>, Vec<_>) =
+            self.ways().into_iter().partition(|(kind, _)| *kind == AdviceKind::KeepsRunning);
+        for (index, (_, words)) in ways.into_iter().enumerate() {
             // The first is the best one; what runs on is worth more than a second way.
-            let rank = match kind {
-                _ if index == 0 => 0,
-                AdviceKind::KeepsRunning => 2,
-                _ => 5,
-            };
-            say(rank, Some(words));
+            steps.push(Tail::step(if index == 0 { 0 } else { 5 }, words));
         }
+        steps.extend(after.into_iter().map(|(_, words)| Tail::detail(2, words)));
+        steps.extend(self.details());
+        steps
+    }
+
+    /// What is worth knowing and changes nothing about what to do now.
+    fn details(&self) -> Vec<Tail> {
+        let mut details = Vec::new();
+        let mut say = |rank: u8, words: Option<String>| {
+            details.extend(words.map(|words| Tail::detail(rank, words)));
+        };
+        let stats = self.picture.filter(|_| self.is_of_the_registry());
+        say(1, stats.and_then(|stats| stats.failing()));
+        say(1, stats.and_then(|stats| stats.rest()));
+        say(1, self.worked_recently());
         if !self.ruling.refused {
             say(4, self.looker());
             say(2, self.escapes());
@@ -292,7 +359,7 @@ impl Finding<'_> {
         };
         say(3, consequence);
         say(3, exception.filter(|exception| exception.expired).map(exception_words));
-        tails
+        details
     }
 
     /// What to do where the cause alone says it, and nothing better was found.
@@ -309,20 +376,25 @@ impl Finding<'_> {
         Some(step.to_owned())
     }
 
-    /// What softened the verdict, or what the look-up said where that is not the head.
+    /// What the look-up said where that is not the head.
     fn just_now(&self) -> Option<String> {
-        match (self.assessment.softened?, self.assessment.cause?) {
-            (Softened::RegistryTrouble, cause) => {
-                Some(format!("just now {}", sentence(cause, self.assessment.verdict)))
-            }
-            (Softened::RecentSuccess, _) if self.seen_here => {
-                Some("though it was pulled here recently".to_owned())
-            }
-            // Said at the end, like the ways that are open to nodes.
-            (Softened::NodesMayLogIn | Softened::MayBeHidden, _) => None,
-            // Somebody else's pods are nobody's business.
-            (Softened::RecentSuccess, _) => Some("it may still work on the nodes".to_owned()),
+        let cause = self.assessment.cause?;
+        (self.assessment.softened? == Softened::RegistryTrouble)
+            .then(|| format!("just now {}", sentence(cause, self.assessment.verdict)))
+    }
+
+    /// That nodes had it not long ago.
+    fn worked_recently(&self) -> Option<String> {
+        if self.assessment.softened? != Softened::RecentSuccess || self.assessment.cause.is_none() {
+            return None;
         }
+        // Somebody else's pods are nobody's business.
+        let words = if self.seen_here {
+            "though it was pulled here recently"
+        } else {
+            "it may still work on the nodes"
+        };
+        Some(words.to_owned())
     }
 
     /// What is wrong with a secret that makes the kubelet give up.
@@ -353,7 +425,7 @@ impl Finding<'_> {
                     .to_owned()
             }
             None => "checked without credentials".to_owned(),
-            Some(CredentialOrigin::Secret(name)) => format!("checked with secret `{name}`"),
+            Some(CredentialOrigin::Secret(name)) => format!("checked with secret {name}"),
             Some(CredentialOrigin::User) => "checked with your own login".to_owned(),
             Some(_) => "checked with the nodes' credentials".to_owned(),
         })
@@ -388,9 +460,9 @@ fn exception_words(exception: &ExceptionUse) -> String {
     let last = expires.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(*expires);
     let day = last.strftime("%Y-%m-%d");
     if *expired {
-        format!("exception `{name}` of {owner} ended on {day}")
+        format!("exception {name} of {owner} ended on {day}")
     } else {
-        format!("let through until {day} by exception `{name}` of {owner}")
+        format!("let through until {day} by exception {name} of {owner}")
     }
 }
 
@@ -405,62 +477,5 @@ pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
             None => groups.push((words, vec![finding.image], finding)),
         }
     }
-    groups.iter().map(|(_, images, finding)| fit(images, finding)).collect()
-}
-
-/// The line about these images, with what fits of the rest.
-fn fit(images: &[&str], finding: &Finding<'_>) -> String {
-    let room = MAX_HEAD - MIN_IMAGE - "images : ".len();
-    let cause = shorten(&clean(&finding.cause(MAX_NAME)), room);
-    let subject = subject(images, MAX_HEAD - count(&cause) - ": ".len());
-    let mut left = MAX_WARNING.saturating_sub(count(&subject) + 2 + count(&cause));
-    let tails: Vec<Tail> = finding.tails();
-    let mut order: Vec<usize> = (0..tails.len()).collect();
-    order.sort_by_key(|index| tails.get(*index).map(|tail| tail.rank));
-    let mut chosen = vec![false; tails.len()];
-    for index in order {
-        let Some(needed) = tails.get(index).map(|tail| count(&tail.words) + 2) else { continue };
-        if needed <= left {
-            left -= needed;
-            chosen[index] = true;
-        }
-    }
-    let mut line = format!("{subject}: {cause}");
-    for tail in tails.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(tail, _)| tail) {
-        line.push_str("; ");
-        line.push_str(&tail.words);
-    }
-    clean(&line)
-}
-
-/// The images at the head of a line: all of them if they fit, else the first and how many more.
-fn subject(images: &[&str], room: usize) -> String {
-    let [first, rest @ ..] = images else { return String::new() };
-    if rest.is_empty() {
-        return format!("image {}", image_name(first, room - "image ".len()));
-    }
-    let all =
-        format!("images {}", images.iter().map(|one| clean(one)).collect::<Vec<_>>().join(", "));
-    if count(&all) <= room {
-        return all;
-    }
-    let more = format!(" and {} more", rest.len());
-    format!("image {}{more}", image_name(first, room - "image ".len() - count(&more)))
-}
-
-/// The image in a line: cut in front, since the end tells images apart.
-fn image_name(image: &str, room: usize) -> String {
-    let image = clean(image);
-    let most = room.min(MAX_IMAGE);
-    let length = count(&image);
-    if length <= most {
-        return image;
-    }
-    let head = shorten(&image, most / 3);
-    let tail: String = image.chars().skip(length - most * 2 / 3).collect();
-    format!("{head}{tail}")
-}
-
-fn count(text: &str) -> usize {
-    text.chars().count()
+    groups.iter().map(|(_, images, finding)| finding.about(images)).collect()
 }

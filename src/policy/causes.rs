@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for CauseActions {
             type Value = CauseActions;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("actions by cause, such as `tag_not_found: deny`")
+                f.write_str("actions by cause, such as tag_not_found: deny")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CauseActions, A::Error> {

@@ -23,7 +23,7 @@ use super::value::{
     version = "v1alpha1",
     kind = "PullgatePolicy",
     root = "PullgatePolicyObject",
-    doc = "A `PullgatePolicy` as the API server stores it.",
+    doc = "A PullgatePolicy as the API server stores it.",
     plural = "pullgatepolicies",
     singular = "pullgatepolicy",
     shortname = "pgp",

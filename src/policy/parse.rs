@@ -64,7 +64,7 @@ pub enum PolicyProblem {
     #[error("{0}")]
     Malformed(Box<str>),
     /// A field that does not exist.
-    #[error("unknown field `{field}`{hint}")]
+    #[error("unknown field \"{field}\"{hint}")]
     UnknownField {
         /// The field.
         field: Box<str>,
@@ -72,7 +72,7 @@ pub enum PolicyProblem {
         hint: Box<str>,
     },
     /// A word that a field does not take.
-    #[error("`{word}` is not one of {words}{hint}")]
+    #[error("\"{word}\" is not one of {words}{hint}")]
     UnknownWord {
         /// The word.
         word: Box<str>,
@@ -82,7 +82,7 @@ pub enum PolicyProblem {
         hint: Box<str>,
     },
     /// A document of another kind or version.
-    #[error("this is `{found}`, not `{wanted}`")]
+    #[error("this is {found}, not {wanted}")]
     WrongType {
         /// What was found.
         found: Box<str>,
@@ -166,16 +166,16 @@ fn problem_of(error: &serde_saphyr::Error) -> PolicyProblem {
             }
         }
         serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
-            let words: Vec<_> = expected.iter().map(|word| format!("`{word}`")).collect();
             PolicyProblem::UnknownWord {
                 word: shown(variant),
-                words: words.join(", ").into(),
+                words: expected.join(", ").into(),
                 hint: suggest::did_you_mean(variant, expected.iter().copied()).into(),
             }
         }
         other => {
             let text = serde_saphyr::UserMessageFormatter.format_message(other);
-            PolicyProblem::Malformed(escaped(&text, 500).into())
+            // Its own texts put what was written between backticks.
+            PolicyProblem::Malformed(escaped(&text.replace('`', "\""), 500).into())
         }
     }
 }
@@ -188,7 +188,7 @@ fn shown(text: &str) -> Box<str> {
 pub(super) fn check(spec: &PullgatePolicySpec) -> Result<(), (String, String)> {
     let fault = |field: String, text: &str| Err((field, text.to_owned()));
     if spec.enforce_on.is_empty() {
-        return fault("spec.enforceOn".into(), "name `pods`, `workloads` or both");
+        return fault("spec.enforceOn".into(), "name pods, workloads or both");
     }
     let (each, total) = (spec.lookups.each.get(), spec.lookups.total.get());
     if each.is_zero() || total.is_zero() || total > std::time::Duration::from_secs(29) {
@@ -200,7 +200,7 @@ pub(super) fn check(spec: &PullgatePolicySpec) -> Result<(), (String, String)> {
     for (index, rule) in spec.rules.iter().enumerate() {
         let field = format!("spec.rules[{index}]");
         if rule.enforce_on.as_ref().is_some_and(Vec::is_empty) {
-            return fault(format!("{field}.enforceOn"), "name `pods`, `workloads` or both");
+            return fault(format!("{field}.enforceOn"), "name pods, workloads or both");
         }
         check_selector(rule.namespace_selector.as_ref(), &field)?;
     }
@@ -233,7 +233,7 @@ pub(super) fn check(spec: &PullgatePolicySpec) -> Result<(), (String, String)> {
     for (index, budget) in spec.registries.budgets.iter().enumerate() {
         if budget.requests_per_minute == Some(0) || budget.concurrent == Some(0) {
             let field = format!("spec.registries.budgets[{index}]");
-            return fault(field, "a budget must be above 0; `skip` leaves a registry out");
+            return fault(field, "a budget must be above 0; skip leaves a registry out");
         }
     }
     Ok(())

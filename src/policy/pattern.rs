@@ -78,8 +78,8 @@ impl fmt::Display for ImagePattern {
 text_value!(
     ImagePattern,
     ImagePattern::parse,
-    "an image pattern such as `registry.example.com`, `registry.example.com/team/*` or \
-     `docker.io/library/nginx:1.*`",
+    "an image pattern such as registry.example.com, registry.example.com/team/* or \
+     docker.io/library/nginx:1.*",
     "^[a-z0-9.*:-]+(/[a-z0-9._*-]+)*(:[A-Za-z0-9._*-]+)?$"
 );
 
@@ -126,7 +126,7 @@ impl fmt::Display for RegistryPattern {
 text_value!(
     RegistryPattern,
     RegistryPattern::parse,
-    "a registry such as `registry.example.com`, `*.example.com` or `localhost:5000`",
+    "a registry such as registry.example.com, *.example.com or localhost:5000",
     "^[a-z0-9.*-]+(:([0-9]+|[*]))?$"
 );
 
@@ -155,7 +155,7 @@ impl fmt::Display for RegistryHost {
 text_value!(
     RegistryHost,
     RegistryHost::parse,
-    "the host of a registry such as `registry.example.com` or `localhost:5000`",
+    "the host of a registry such as registry.example.com or localhost:5000",
     "^[a-z0-9.-]+(:[0-9]+)?$"
 );
 
@@ -186,7 +186,7 @@ impl fmt::Display for HostName {
 text_value!(
     HostName,
     HostName::parse,
-    "a host without port such as `auth.example.com`, or `*.example.com`",
+    "a host without port such as auth.example.com, or *.example.com",
     "^([*][.])?[a-z0-9.-]+$"
 );
 

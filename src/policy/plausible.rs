@@ -82,18 +82,18 @@ pub fn contradictions(
         let count = nodes.iter().filter(|node| (sign.is)(node)).count();
         if count > 0 && !fields.is_empty() {
             let fields = fields.join(" and ");
-            found.push(format!("{fields}: `none`, but {} ({count} here)", sign.what));
+            found.push(format!("{fields}: none, but {} ({count} here)", sign.what));
         }
     }
     if mirrors {
         let mirror = |name| {
             format!(
-                "spec.nodes.mirrors: `none`, but {name} runs here, which serves images as a mirror"
+                "spec.nodes.mirrors: none, but {name} runs here, which serves images as a mirror"
             )
         };
         found.extend(sharing.iter().map(mirror));
         let set = |kind| {
-            format!("spec.nodes.mirrors: `none`, but there is an {kind}, which gives nodes mirrors")
+            format!("spec.nodes.mirrors: none, but there is an {kind}, which gives nodes mirrors")
         };
         found.extend(mirror_sets.iter().map(set));
     }
@@ -182,11 +182,11 @@ mod tests {
 
     #[rstest]
     #[case::plain(node(&[], "v1.34.4", "linux/amd64"), "")]
-    #[case::eks(node(&[], "v1.34.4-eks-9d30ddf", "linux/amd64"), "spec.nodes.credentials: `none`, but nodes of EKS")]
-    #[case::gke(node(&[], "v1.34.4-gke.1000", "linux/amd64"), "spec.nodes.mirrors and spec.nodes.credentials: `none`")]
-    #[case::aks(node(&[("kubernetes.azure.com/cluster", "x")], "v1.34.4", "linux/amd64"), "spec.nodes.credentials: `none`")]
+    #[case::eks(node(&[], "v1.34.4-eks-9d30ddf", "linux/amd64"), "spec.nodes.credentials: none, but nodes of EKS")]
+    #[case::gke(node(&[], "v1.34.4-gke.1000", "linux/amd64"), "spec.nodes.mirrors and spec.nodes.credentials: none")]
+    #[case::aks(node(&[("kubernetes.azure.com/cluster", "x")], "v1.34.4", "linux/amd64"), "spec.nodes.credentials: none")]
     #[case::openshift(node(&[("node.openshift.io/os_id", "rhel")], "v1.34.4", "linux/amd64"), "spec.nodes.mirrors and")]
-    #[case::k3s(node(&[("p2p.k3s.cattle.io/enabled", "true")], "v1.34.4+k3s1", "linux/amd64"), "spec.nodes.mirrors: `none`")]
+    #[case::k3s(node(&[("p2p.k3s.cattle.io/enabled", "true")], "v1.34.4+k3s1", "linux/amd64"), "spec.nodes.mirrors: none")]
     #[case::arm(node(&[], "v1.34.4", "linux/arm64"), "spec.nodes.platforms: there are others")]
     #[case::virtual_kubelet(node(&[("type", "virtual-kubelet")], "v1.34.4", "linux/amd64"), "spec.nodes.platforms: there are others")]
     fn what_a_cluster_shows_against_what_is_said(#[case] node: Node, #[case] expected: &str) {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(
             found_beside("mirrors: none", &[], &[], sets),
             [
-                "spec.nodes.mirrors: `none`, but there is an ImageDigestMirrorSet, which gives nodes mirrors"
+                "spec.nodes.mirrors: none, but there is an ImageDigestMirrorSet, which gives nodes mirrors"
             ]
         );
     }

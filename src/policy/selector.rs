@@ -94,8 +94,8 @@ impl LabelRequirement {
     pub(super) fn fault(&self) -> Option<&'static str> {
         let wants_values = matches!(self.operator, LabelOperator::In | LabelOperator::NotIn);
         match (wants_values, self.values.is_empty()) {
-            (true, true) => Some("`In` and `NotIn` need values"),
-            (false, false) => Some("`Exists` and `DoesNotExist` take no values"),
+            (true, true) => Some("In and NotIn need values"),
+            (false, false) => Some("Exists and DoesNotExist take no values"),
             _ => None,
         }
     }

@@ -135,7 +135,7 @@ impl PullgatePolicyStatus {
 /// What is said where a document relies on files that were not given.
 pub fn listed_words(fields: &[String]) -> String {
     format!(
-        "{}: `listed` counts as `unknown`, because Pullgate was not given the nodes' files (mirrors: \
+        "{}: \"listed\" counts as \"unknown\", because Pullgate was not given the nodes' files (mirrors: \
          --registry-hosts-dir, --k3s-registries or --crio-registries; credentials: \
          --image-credential-provider-config or --node-docker-config)",
         fields.join(", ")
@@ -183,6 +183,6 @@ mod tests {
         let [in_force, given, ..] = &*status.conditions else { panic!("{status:?}") };
         assert_eq!((&*in_force.kind, &*in_force.status), ("InForce", "True"));
         assert_eq!((&*given.kind, &*given.status), ("FilesGiven", "False"));
-        assert!(given.message.starts_with("spec.nodes.mirrors: `listed` counts as `unknown`"));
+        assert!(given.message.starts_with("spec.nodes.mirrors: \"listed\" counts as \"unknown\""));
     }
 }

@@ -19,5 +19,5 @@ pub(super) fn nearest<'w>(
 
 /// `, did you mean ...?`, or nothing.
 pub(super) fn did_you_mean<'w>(wrong: &str, words: impl IntoIterator<Item = &'w str>) -> String {
-    nearest(wrong, words).map(|word| format!(", did you mean `{word}`?")).unwrap_or_default()
+    nearest(wrong, words).map(|word| format!(", did you mean \"{word}\"?")).unwrap_or_default()
 }

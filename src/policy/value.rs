@@ -235,13 +235,13 @@ pub(super) use text_value;
 text_value!(
     Period,
     Period::parse,
-    "a length of time such as `90s`, `10m` or `1h30m`",
+    "a length of time such as 90s, 10m or 1h30m",
     "^([0-9]{1,9}(h|m|s|ms))+$"
 );
 
-/// A text from a document as an error may show it: short, one line, in backquotes.
+/// A text from a document as an error may show it: short, one line, in quotation marks.
 pub(super) fn shown(text: &str) -> String {
-    quoted(text, '`', 80)
+    quoted(text, '"', 80)
 }
 
 /// A ServiceAccount, written as `namespace/name`.
@@ -276,7 +276,7 @@ impl fmt::Display for AccountName {
 text_value!(
     AccountName,
     AccountName::parse,
-    "a ServiceAccount written as `namespace/name`",
+    "a ServiceAccount written as namespace/name",
     "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 );
 
@@ -304,7 +304,7 @@ impl fmt::Display for NodePlatform {
 text_value!(
     NodePlatform,
     NodePlatform::parse,
-    "a platform such as `linux/amd64` or `linux/arm/v7`",
+    "a platform such as linux/amd64 or linux/arm/v7",
     "^[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$"
 );
 
@@ -337,7 +337,7 @@ impl fmt::Display for TemplatePath {
 text_value!(
     TemplatePath,
     TemplatePath::parse,
-    "a path of keys such as `spec.template`",
+    "a path of keys such as spec.template",
     "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"
 );
 
@@ -379,7 +379,7 @@ impl fmt::Display for Moment {
 text_value!(
     Moment,
     Moment::parse,
-    "a moment such as `2027-01-31T00:00:00Z` or a day such as `2027-01-31`",
+    "a moment such as 2027-01-31T00:00:00Z or a day such as 2027-01-31",
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?$"
 );
 

@@ -116,6 +116,6 @@ impl<'de> serde::Deserialize<'de> for Cause {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         Self::from_word(&word)
-            .ok_or_else(|| serde::de::Error::custom(format_args!("unknown cause `{word}`")))
+            .ok_or_else(|| serde::de::Error::custom(format_args!("unknown cause \"{word}\"")))
     }
 }

@@ -60,7 +60,17 @@ fn on_platforms(seen: &Observation<'_>, fits: impl Fn(&Node) -> Fit) -> Assessme
     match fits.iter().map(|(fit, _)| *fit).max() {
         Some(Fit::Yes) => pulled_but_unfit(unfit(&fits)),
         Some(Fit::Perhaps) => Assessment::of(Verdict::CannotTell, Some(Cause::PlatformMismatch)),
-        Some(Fit::No) | None => Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch)),
+        Some(Fit::No) | None => {
+            let mut node_platforms: Vec<Option<Platform>> = Vec::new();
+            for node in nodes {
+                let platform = Some(node.platform.clone());
+                if !node_platforms.contains(&platform) {
+                    node_platforms.push(platform);
+                }
+            }
+            let fails = Assessment::of(Verdict::Fails, Some(Cause::PlatformMismatch));
+            Assessment { node_platforms, ..fails }
+        }
     }
 }
 

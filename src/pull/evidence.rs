@@ -3,7 +3,7 @@
 use super::runtime::{MirrorFiles, Runtime};
 use super::{Cause, Escape, Lookup, NodeLogin, Verdict, Vouches};
 use crate::credential::CredentialSource;
-use crate::image::{Digest, ImageReference, ReferenceError};
+use crate::image::{Digest, ImageReference, Platform, ReferenceError};
 use crate::node_config::FilesOf;
 use crate::workload::{Eligible, ImagePullPolicy, Node};
 
@@ -128,6 +128,8 @@ pub struct Assessment {
     pub digest: Option<Digest>,
     /// Nodes the pod may land on that cannot run it, although it can be pulled.
     pub unfit_nodes: Vec<Box<str>>,
+    /// What the nodes are, each platform once, where the image is built for none of them.
+    pub node_platforms: Vec<Option<Platform>>,
     /// What in this cluster's history softened the verdict.
     pub softened: Option<Softened>,
 }
@@ -141,6 +143,7 @@ impl Assessment {
             decisive: None,
             digest: None,
             unfit_nodes: Vec::new(),
+            node_platforms: Vec::new(),
             softened: None,
         }
     }

@@ -124,7 +124,7 @@ impl Transport {
                 host,
                 error = &error as &dyn std::error::Error,
                 "a certificate file that the nodes' mirror configuration names cannot be used: \
-                 whatever that host serves is `cannot tell` until it can; mount it where the \
+                 the verdict for whatever that host serves is \"cannot tell\" until it can; mount it where the \
                  configuration names it"
             );
         }

@@ -235,5 +235,5 @@ async fn correct_name(context: ReviewContext<'_>, review: &ImageReview) -> Vec<A
     let written = review.places.first().map_or("", |place| &place.image);
     let candidates = corrections(written);
     let proven = context.first_proven(&candidates, |candidate| candidate, Whose::Kubelet).await;
-    proven.map(|(correct, _)| Advice::correct_name(correct)).into_iter().collect()
+    proven.map(|(correct, _)| Advice::correct_name(correct, written)).into_iter().collect()
 }

@@ -15,7 +15,7 @@ use crate::admission::{
     AdmissionRequest, Answer, DecodeError, Object, Operation, decode, decode_with_pod, encode,
 };
 use crate::history::{Freshness, ReportTarget};
-use crate::message::{escape_list, lines};
+use crate::message::{DETAILS, lines, vouch_list};
 use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
 use crate::pull::{Escape, Verdict};
 use crate::workload::{ExtractError, PodPlace, Rollout, Workload, pod_path};
@@ -380,6 +380,7 @@ fn place_of(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<P
 
 /// The words of a review: a denial carries the lines of what is denied, everything else warns.
 fn answer(review: &Review, policy: &str) -> Answer {
+    let namespace = &*review.namespace;
     let said = |decision: Decision| {
         let images = review.images.iter().filter(|image| image.ruling.decision == decision);
         lines(&images.map(|image| review.finding(image)).collect::<Vec<_>>())
@@ -387,7 +388,7 @@ fn answer(review: &Review, policy: &str) -> Answer {
     let mut warnings = said(Decision::Warn);
     let noted = review.images.iter().filter(|image| image.is_noted());
     warnings.extend(lines(&noted.map(|image| review.finding(image)).collect::<Vec<_>>()));
-    let mut denials = said(Decision::Deny);
+    let denials = said(Decision::Deny);
     let rulings = || review.images.iter().map(|image| &image.ruling);
     let held_back = |reopened: bool| {
         let mut images = review.images.iter();
@@ -397,13 +398,13 @@ fn answer(review: &Review, policy: &str) -> Answer {
     };
     let unheard = |image: &&super::ImageReview| image.ruling.because == Reason::Learning;
     if let Some(image) = review.images.iter().find(unheard) {
-        warnings.push(learning_words(image.history.freshness).to_owned());
+        warnings.push(learning_words(image.history.freshness, namespace));
     }
     if rulings().any(|ruling| ruling.because == Reason::HistoryHidden) {
-        warnings.push(HISTORY_HIDDEN.to_owned());
+        warnings.push(history_hidden(namespace));
     }
     if held_back(true) {
-        warnings.push(REOPENED.to_owned());
+        warnings.push(reopened(namespace));
     }
     if held_back(false) {
         let open = |escape: &Escape| {
@@ -411,15 +412,13 @@ fn answer(review: &Review, policy: &str) -> Answer {
             images.any(|image| image.assessment.escapes.contains(escape))
         };
         let open: Vec<_> = Escape::ALL.iter().copied().filter(open).collect();
-        warnings.extend(held_back_by(policy, &open));
+        warnings.extend(held_back_by(policy, namespace, &open));
     }
     if !(warnings.is_empty() && denials.is_empty()) {
         warnings.extend(rulings().find_map(|ruling| label_words(ruling.label)).map(str::to_owned));
     }
-    let denial = (!denials.is_empty()).then(|| {
-        denials.push(denied_under(policy));
-        denials.join(" | ")
-    });
+    let denial = (!denials.is_empty())
+        .then(|| denials.join(" | ") + DETAILS + &denied_by(policy, namespace));
     Answer { denial, warnings, patch: None }
 }
 
@@ -437,31 +436,43 @@ pub const fn label_words(label: LabelUse) -> Option<&'static str> {
 }
 
 /// Said once where a namespace enforces and nothing is denied because these escapes are open.
-pub fn held_back_by(policy: &str, open: &[Escape]) -> Option<String> {
-    let other_ways = escape_list(open)?;
-    Some(format!(
-        "not denied although this namespace enforces: PullgatePolicy `{policy}` (spec.nodes) does not rule out that nodes have {other_ways}"
-    ))
+pub fn held_back_by(policy: &str, namespace: &str, open: &[Escape]) -> Option<String> {
+    let vouches = vouch_list(open)?;
+    let words = format!("PullgatePolicy {policy} (spec.nodes) does not vouch for: {vouches}");
+    Some(enforces_but(namespace, &words))
 }
+
 /// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
 /// recently contradicted look-ups at that registry.
-pub const REOPENED: &str = "not denied although this namespace enforces: nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
+pub fn reopened(namespace: &str) -> String {
+    let words = "nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
+    enforces_but(namespace, words)
+}
+
 /// Said once where a namespace enforces and nothing is denied because others use the registry, whom
 /// the user may not see.
-pub const HISTORY_HIDDEN: &str = "not denied although this namespace enforces: namespaces that you may not see use this registry, and what they pulled may be on the nodes";
+pub fn history_hidden(namespace: &str) -> String {
+    let words = "namespaces that you may not see use this registry, and what they pulled may be on the nodes";
+    enforces_but(namespace, words)
+}
+
 /// Said once where a namespace enforces and nothing is denied because the cluster's history cannot
 /// be believed yet, or any more.
-pub const fn learning_words(freshness: Freshness) -> &'static str {
-    match freshness {
+pub fn learning_words(freshness: Freshness, namespace: &str) -> String {
+    let words = match freshness {
         Freshness::Stale => {
-            "not denied although this namespace enforces: Pullgate has lost contact with the API server, so it does not know what runs here"
+            "Pullgate has lost contact with the API server, so it does not know what runs here"
         }
-        _ => {
-            "not denied although this namespace enforces: Pullgate has just started and is still learning what runs here"
-        }
-    }
+        _ => "Pullgate has just started and is still learning what runs here",
+    };
+    enforces_but(namespace, words)
 }
+
+fn enforces_but(namespace: &str, words: &str) -> String {
+    format!("namespace {namespace} enforces, but {words}")
+}
+
 /// Said at the end of every denial: where the policy is.
-pub fn denied_under(policy: &str) -> String {
-    format!("denied by PullgatePolicy `{policy}` (this namespace enforces)")
+pub fn denied_by(policy: &str, namespace: &str) -> String {
+    format!("denied by PullgatePolicy {policy} (namespace {namespace} enforces)")
 }

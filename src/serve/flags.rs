@@ -36,7 +36,7 @@ pub struct ServeFlags {
 
     /// File with the secret last part of the webhook's path, by which the API server proves
     /// itself (at least 16 characters; re-read when it changes). Where the webhook is registered
-    /// by its Service, the API server takes only lower case letters, digits and `-` in paths
+    /// by its Service, the API server takes only lower case letters, digits and - in paths
     #[arg(long, env = "PULLGATE_PATH_TOKEN_FILE", value_name = "FILE")]
     pub path_token_file: Option<PathBuf>,
 
@@ -127,7 +127,7 @@ pub struct ServeFlags {
     pub web: bool,
 
     /// OpenTelemetry collector that gets traces and metrics (OTLP over HTTP), such as
-    /// `http://collector.monitoring:4318`
+    /// http://collector.monitoring:4318
     #[arg(long, env = "PULLGATE_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub otlp_endpoint: Option<Url>,
 
@@ -197,7 +197,7 @@ pub struct NodeFlags {
     #[arg(long, env = "PULLGATE_NODE_DOCKER_CONFIG", value_name = "FILE")]
     pub node_docker_config: Option<PathBuf>,
 
-    /// The nodes' container runtime, such as `containerd://2.1.8` or `cri-o` (the nodes' own
+    /// The nodes' container runtime, such as containerd://2.1.8 or cri-o (the nodes' own
     /// word, if not given)
     #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
     pub runtime: Option<Runtime>,
@@ -236,7 +236,7 @@ fn runtime(text: &str) -> Result<Runtime, String> {
 /// How registries are reached.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RegistryFlags {
-    /// Directory with a `hosts.toml` per registry, as containerd has it on the nodes
+    /// Directory with a hosts.toml per registry, as containerd has it on the nodes
     #[arg(
         long,
         env = "PULLGATE_REGISTRY_HOSTS_DIR",
@@ -245,7 +245,7 @@ pub struct RegistryFlags {
     )]
     pub registry_hosts_dir: Option<PathBuf>,
 
-    /// `registries.yaml`, as k3s or RKE2 has it on the nodes
+    /// registries.yaml, as k3s or RKE2 has it on the nodes
     #[arg(
         long,
         env = "PULLGATE_K3S_REGISTRIES",
@@ -254,7 +254,7 @@ pub struct RegistryFlags {
     )]
     pub k3s_registries: Option<PathBuf>,
 
-    /// `registries.conf`, as CRI-O has it on the nodes; `registries.conf.d` beside it is read too
+    /// registries.conf, as CRI-O has it on the nodes; registries.conf.d beside it is read too
     #[arg(long, env = "PULLGATE_CRIO_REGISTRIES", value_name = "FILE")]
     pub crio_registries: Option<PathBuf>,
 
@@ -269,7 +269,7 @@ pub struct RegistryFlags {
     pub cluster_range: Vec<IpNet>,
 
     /// A token service under another domain that a registry's logins may be sent to; both are
-    /// hosts, or `*.` and a domain (repeatable)
+    /// hosts, or "*." and a domain (repeatable)
     #[arg(
         long,
         env = "PULLGATE_TOKEN_REALM",

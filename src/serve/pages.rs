@@ -58,7 +58,7 @@ impl ServePages {
                 "Another replica looks at the images in use: forward a port of the pod that holds \
                  the Lease."
             } else {
-                "Images in use are not looked at again (`--audit-seconds=0`)."
+                "Images in use are not looked at again (--audit-seconds=0)."
             };
             return Lost::NotHere(why.to_owned());
         };
@@ -160,11 +160,10 @@ impl ServePages {
     fn explanation(&self, subject: &ReportTarget, visibility: &Visibility) -> Explanation {
         let (now, _) = clock();
         let report = self.cluster.report(subject, visibility, now);
-        let mut facts = Vec::new();
+        let (mut facts, mut ask) = (Vec::new(), None);
         if let ReportTarget::Image(image) = subject {
             facts.extend(self.audited(image, visibility));
-            let words = format!("`{}` asks the registry, too", command(&report, image));
-            facts.push(("Know more", words));
+            ask = Some(command(&report, image));
         }
         let remedy = report.next_step().map_or_else(
             || "Nothing to do by what was observed.".to_owned(),
@@ -175,6 +174,7 @@ impl ServePages {
             remedy,
             ways: Vec::new(),
             verify: Vec::new(),
+            ask,
             facts,
             report,
         }

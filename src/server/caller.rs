@@ -45,7 +45,7 @@ pub enum CallersError {
         length: usize,
     },
     /// A token has a character that would need escaping in a URL.
-    #[error("{}, line {line}: a path token consists of letters, digits, `-`, `_`, `.` and `~`", path.display())]
+    #[error("{}, line {line}: a path token consists of letters, digits, -, _, . and ~", path.display())]
     Character {
         /// The file.
         path: PathBuf,
@@ -181,7 +181,7 @@ mod tests {
     )]
     #[case::slash(
         "0123456789abcde/f",
-        "token, line 1: a path token consists of letters, digits, `-`, `_`, `.` and `~`"
+        "token, line 1: a path token consists of letters, digits, -, _, . and ~"
     )]
     fn unusable_files_are_named(#[case] text: &str, #[case] message: &str) {
         assert_eq!(read(text).unwrap_err(), message);

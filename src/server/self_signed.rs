@@ -42,7 +42,7 @@ pub enum SelfSignedError {
         source: std::io::Error,
     },
     /// A name for the certificate is neither a DNS name nor an IP address.
-    #[error("`{name}` is neither a DNS name nor an IP address that a certificate can carry")]
+    #[error("{name} is neither a DNS name nor an IP address that a certificate can carry")]
     Name {
         /// The name.
         name: String,

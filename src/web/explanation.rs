@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{count, image, link, marked, moment, workload};
+use super::layout::{count, image, link, moment, workload};
 use crate::history::{Report, Scope, TagLine};
 use crate::message::sentence;
 use crate::pull::Verdict;
@@ -24,6 +24,8 @@ pub struct Explanation {
     pub ways: Vec<Vec<String>>,
     /// Commands that show whether it came about.
     pub verify: Vec<String>,
+    /// The command that asks the registry, too, where the page does not.
+    pub ask: Option<String>,
     /// What else is known: a label, and the sentence.
     pub facts: Vec<(&'static str, String)>,
 }
@@ -49,20 +51,23 @@ impl Part<'_> {
 
     /// The content.
     pub(super) fn content(&self) -> Markup {
-        let Explanation { report, cause, remedy, ways, verify, facts } = self.explanation;
+        let Explanation { report, cause, remedy, ways, verify, ask, facts } = self.explanation;
         let is_registry = report.subject == report.registry.host;
         html! {
             (self.heading(0, &html! { @if is_registry { "Registry " } @else { "Image " }
                 span .name { (report.subject) } }))
             dl .answer {
-                dt { "Cause" } dd { (marked(cause)) }
-                dt { "Remedy" } dd { (marked(remedy)) }
+                dt { "Cause" } dd { (cause) }
+                dt { "Remedy" } dd { (remedy) }
                 @for (nth, way) in ways.iter().filter(|way| !way.is_empty()).enumerate() {
                     dt { @if nth == 0 { "Do" } @else { "Or" } }
                     dd { pre tabindex="0" { code { (way.join("\n")) } } }
                 }
                 @if !verify.is_empty() {
                     dt { "Verify" } dd { pre tabindex="0" { code { (verify.join("\n")) } } }
+                }
+                @if let Some(command) = ask {
+                    dt { "Ask the registry, too" } dd { pre tabindex="0" { code { (command) } } }
                 }
             }
             @if report.freshness == "current" {
@@ -81,7 +86,7 @@ impl Part<'_> {
             @if !facts.is_empty() {
                 section {
                     (self.heading(1, &html! { "What else is known" }))
-                    dl { @for (label, fact) in facts { @if !label.is_empty() { dt { (label) } } dd { (marked(fact)) } } }
+                    dl { @for (label, fact) in facts { @if !label.is_empty() { dt { (label) } } dd { (fact) } } }
                 }
             }
         }

@@ -120,18 +120,6 @@ pub(super) fn workload(kind: &str, namespace: &str, name: &str) -> Markup {
     html! { a href=(to) { (kind.to_ascii_lowercase()) "/" (name) } " in " (namespace) }
 }
 
-/// A sentence in which backticks mark what is to be taken word for word.
-pub(super) fn marked(sentence: &str) -> Markup {
-    let paired = sentence.matches('`').count().is_multiple_of(2);
-    html! {
-        @if paired {
-            @for (nth, part) in sentence.split('`').enumerate() {
-                @if nth % 2 == 1 { code { (part) } } @else { (part) }
-            }
-        } @else { (sentence) }
-    }
-}
-
 /// A number with its noun.
 pub(super) fn count(number: u32, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

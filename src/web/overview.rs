@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{count, image, link, marked, moment, workload};
+use super::layout::{count, image, link, moment, workload};
 use crate::history::{
     FailingImage, Freshness, Refusal, RegistryReport, RegistryScoreSummary, Scope, TRIAL_DAYS,
     Trend, Visibility,
@@ -212,7 +212,7 @@ impl Overview {
             section aria-labelledby="lost" {
                 h2 #lost { "Images in use that could not be pulled again" }
                 @match &self.lost {
-                    Lost::NotHere(why) => p { (marked(why)) },
+                    Lost::NotHere(why) => p { (why) },
                     Lost::NotYet { in_use } => form action="/look" method="post" {
                         p { "Not looked for yet. Each of the " (in_use) " images in use would be asked \
                              for once, a registry's one after the other." }

@@ -10,6 +10,7 @@ use pullgate::advice::AdviceKind;
 use pullgate::credential::PullSecret;
 use pullgate::history::KnownTag;
 use pullgate::image::{Digest, ImageReference};
+use pullgate::message::DETAILS;
 use pullgate::policy::Decision;
 use pullgate::pull::{Cause, NetworkFault, Outcome, Softened};
 use pullgate::review::Review;
@@ -41,7 +42,9 @@ pub fn known(image: &str, in_namespace: bool) -> KnownTag {
 fn tail(review: &Review) -> String {
     let line = review.finding(&review.images[0]).line();
     assert!(line.chars().count() <= 256, "{line}");
-    line.split_once("; ").map_or(line.clone(), |(_, tail)| tail.to_owned())
+    let ends = ["; ", DETAILS].map(|mark| line.find(mark).map(|at| (at, at + mark.len())));
+    let end = ends.into_iter().flatten().min();
+    end.map_or(line.clone(), |(_, end)| line[end..].to_owned())
 }
 
 fn kinds(review: &Review) -> Vec<(AdviceKind, &str)> {
@@ -66,7 +69,7 @@ async fn a_spelling_is_tried_without_any_list() {
     let mut world = there(gone("1.2.3"), &["v1.2.3"]);
     world.hides = true;
     let review = run(&world, deployment("reg.example.com/app:1.2.3"), "").await;
-    insta::assert_snapshot!(tail(&review), @"did you mean `v1.2.3`? it can be pulled (differs in its `v`); checked without credentials; unless it is only hidden from those who asked");
+    insta::assert_snapshot!(tail(&review), @"did you mean v1.2.3 (differs in its v)? — checked without credentials; unless it is only hidden from those who asked");
 }
 
 #[tokio::test]
@@ -79,7 +82,7 @@ async fn near_tags_are_listed_with_the_pods_own_credential_and_tried() {
         kinds(&review),
         [(AdviceKind::NearestTag, "1.25-alpine"), (AdviceKind::NearestTag, "1.25")]
     );
-    insta::assert_snapshot!(tail(&review), @"did you mean `1.25-alpine`? it can be pulled (differs in a letter or two); may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(tail(&review), @"did you mean 1.25-alpine (differs in a letter or two)? — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn the_digest_that_ran_is_offered_while_it_can_be_pulled() {
         vec![KnownTag { digest: Some(digest.clone()), ..known("reg.example.com/app:1", true) }];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
     assert_eq!(kinds(&review), [(AdviceKind::LastGoodDigest, digest.as_str())]);
-    insta::assert_snapshot!(tail(&review), @"what ran here under this tag can be pulled as `@sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4`; checked without credentials");
+    insta::assert_snapshot!(tail(&review), @"use @sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4 (ran here under this tag) — may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -125,7 +128,7 @@ async fn what_only_the_nodes_may_read_is_not_listed() {
 
 #[rstest]
 #[case(json!({"auths": {"other.example.com": {"username": "u", "password": "p"}}}), "has no login for reg.example.com")]
-#[case(json!({"auths": {"reg.example.com": {"username": "u", "password": "p"}}}), "check the login in secret `regcred`")]
+#[case(json!({"auths": {"reg.example.com": {"username": "u", "password": "p"}}}), "update it")]
 #[tokio::test]
 async fn a_secret_of_no_use_is_named_with_its_fault(
     #[case] config: serde_json::Value,
@@ -156,7 +159,7 @@ async fn a_secret_that_nodes_ignore_is_named(
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
     let words = review.finding(&review.images[0]).words();
     assert!(words.contains(said), "{words}");
-    assert!(words.contains("secret `gone` does not exist"), "{words}");
+    assert!(words.contains("pull secret gone not found in namespace shop (yet)"), "{words}");
 }
 
 #[tokio::test]
@@ -165,7 +168,7 @@ async fn a_login_that_worked_before_is_to_be_renewed() {
     world.account.pull_secrets = vec!["regcred".into()];
     world.known_tags = vec![known("reg.example.com/app:1", true)];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: renew the login in secret `regcred`; may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(tail(&review), @"this image was pulled here before: update it — may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -176,7 +179,11 @@ async fn an_account_that_keeps_to_its_own_secrets_is_told_apart() {
     world.account.enforce_mountable_secrets = true;
     world.secrets_in_use = vec!["regcred".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    assert!(tail(&review).contains("add it to ServiceAccount `default`"), "{}", tail(&review));
+    assert!(
+        tail(&review).contains("add pull secret regcred to ServiceAccount default (tested)"),
+        "{}",
+        tail(&review)
+    );
 }
 
 #[tokio::test]
@@ -203,11 +210,14 @@ async fn platforms_come_with_the_selector_that_would_do() {
     world.nodes = Some(vec![node("n1", "linux/amd64"), node("n2", "linux/arm64")]);
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
     assert_eq!(kinds(&review), [(AdviceKind::Platform, "kubernetes.io/arch=arm64")]);
-    insta::assert_snapshot!(tail(&review), @"built for linux/arm64: nodeSelector `kubernetes.io/arch: arm64` leaves 1 node that fits");
+    insta::assert_snapshot!(tail(&review), @"built for linux/arm64: set nodeSelector kubernetes.io/arch: arm64 (1 node fits)");
 
     world.nodes = Some(vec![node("n1", "linux/amd64")]);
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
     assert_eq!(kinds(&review), [(AdviceKind::Platform, "linux/arm64")]);
+    let line = review.finding(&review.images[0]).line();
+    assert!(line.contains(": built for linux/arm64 only, but its nodes are linux/amd64"), "{line}");
+    assert_eq!(line.matches("arm64").count(), 1, "it is said once: {line}");
 }
 
 #[tokio::test]
@@ -236,7 +246,7 @@ async fn a_used_up_limit_is_met_with_another_name_or_a_login() {
             (AdviceKind::Throttled, "authenticate"),
         ]
     );
-    insta::assert_snapshot!(tail(&review), @"`mirror.example.com/app:1` has the same name and tag and can be pulled; log in with a pull secret, or pull through a mirror of your own; checked without credentials");
+    insta::assert_snapshot!(tail(&review), @"use mirror.example.com/app:1 (the same name and tag); log in with a pull secret, or pull through a mirror of your own — checked without credentials");
     world.only_own = true;
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
     assert_eq!(kinds(&review), [(AdviceKind::Throttled, "authenticate")]);
@@ -259,7 +269,7 @@ async fn a_missing_repository_is_looked_for_under_other_names() {
     assert_eq!(kinds(&review), [], "of a namespace that is not the object's own");
     world.beside = vec![("team/web".into(), true)];
     let review = run(&world, pod("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(tail(&review), @"`reg.example.com/team/app:1` runs in this cluster (2 pods) and can be pulled; checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
+    insta::assert_snapshot!(tail(&review), @"did you mean reg.example.com/team/app:1 (2 pods run it in this cluster)? — checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
 }
 
 #[tokio::test]
@@ -334,16 +344,16 @@ async fn the_advice_applied_literally_works() {
     world.hides = true;
     let between = |line: &str, before: &str| {
         let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
-        rest.split('`').next().unwrap().to_owned()
+        rest.split([' ', ';']).next().unwrap().to_owned()
     };
     let review = run(&world, deployment("reg.example.com/app:1.2.3"), "").await;
-    let tag = between(&tail(&review), "did you mean `");
+    let tag = between(&tail(&review), "did you mean ");
     let review = run(&world, deployment(&format!("{APP}:{tag}")), "").await;
     assert_eq!(review.decision, Decision::Allow);
 
     let mut object = deployment("reg.example.com/private:1");
     let review = run(&world, object.clone(), "").await;
-    let name = between(&tail(&review), "secret `");
+    let name = between(&tail(&review), "secret ");
     object["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": name}]);
     assert_eq!(run(&world, object, "").await.decision, Decision::Allow);
 }

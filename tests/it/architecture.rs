@@ -360,6 +360,32 @@ fn the_front_door_decides_what_is_public() {
 }
 
 /// What people read has one plain word for one thing; these are the ones that were given up.
+/// Files that write Markdown, or read what others put between backticks.
+const MARKDOWN: &[&str] = &[
+    "cli/output/markdown.rs",
+    "cli/output/sarif.rs",
+    "failure/tokens.rs",
+    "policy/parse.rs",
+    "registry/challenge.rs",
+];
+
+/// What people read in a terminal has no markup: a name needs none, and a command stands at the end.
+#[test]
+fn texts_have_no_backticks() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let path = source.path.display().to_string();
+        if MARKDOWN.iter().any(|file| path.ends_with(file)) || path.ends_with("/tests.rs") {
+            continue;
+        }
+        let code = source.text.split("#[cfg(test)]").next().unwrap();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let lines = lines.map(|line| line.split(" // ").next().unwrap());
+        found.extend(lines.filter(|line| line.contains('`')).map(|line| format!("{path}: {line}")));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn retired_phrases_do_not_come_back() {
     const RETIRED: &[&str] = &[
@@ -370,6 +396,8 @@ fn retired_phrases_do_not_come_back() {
         "no such tag or digest",
         "Pullgate asked",
         "denied under PullgatePolicy",
+        "although this namespace enforces",
+        "does not rule out that nodes have",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("src"), root.join("docs"), root.join("deploy/chart")];

@@ -18,15 +18,16 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
-    DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing, QuotaForecast,
-    StatsScope, escape_words, evidence, fit_warnings, lines, sentence, tls_words,
+    DETAILS, DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing,
+    QuotaForecast, StatsScope, escape_words, evidence, fit_warnings, lines, sentence, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
-    Assessment, Attempt, Cause, Escape, Lookup, Outcome, PullsLeft, Softened, TlsFault, Verdict,
+    Assessment, Attempt, Cause, Content, Escape, Found, Lookup, MediaKind, Outcome, PullsLeft,
+    Softened, TlsFault, Verdict,
 };
 use pullgate::review::{
-    HISTORY_HIDDEN, REOPENED, denied_under, held_back_by, label_words, learning_words,
+    denied_by, held_back_by, history_hidden, label_words, learning_words, reopened,
 };
 use pullgate::workload::{Placement, Rollout};
 
@@ -42,6 +43,7 @@ fn assessment(verdict: Verdict, cause: Cause) -> Assessment {
         decisive: Some(0),
         digest: None,
         unfit_nodes: Vec::new(),
+        node_platforms: Vec::new(),
         softened: None,
     }
 }
@@ -92,6 +94,7 @@ fn finding<'a>(
         attempts,
         advice: &[],
         broken_secret: Some(("regcred", "its docker configuration does not parse")),
+        missing_secret: None,
         secrets_unread: false,
         ruling,
         is_pod: false,
@@ -141,7 +144,8 @@ fn causes(page: &mut String) {
             for attempts in [&with_login[..], &[]] {
                 let mut line = Finding { attempts, ..said }.line();
                 line.truncate(line.find("; ").unwrap_or(line.len()));
-                let entry = format!("- *{verdict}*: `{}`\n", line.replace('`', "'"));
+                line.truncate(line.find(DETAILS).unwrap_or(line.len()));
+                let entry = format!("- *{verdict}*: `{line}`\n");
                 if !page.ends_with(&entry) {
                     page.push_str(&entry);
                 }
@@ -185,7 +189,7 @@ fn known(image: &str, pods: u32, in_namespace: bool) -> KnownTag {
 fn samples() -> Vec<Advice> {
     let image = |text: &str| ImageReference::parse(text).unwrap();
     let mut samples = vec![
-        Advice::correct_name(&image(IMAGE)),
+        Advice::correct_name(&image(IMAGE), "registry.example.com/shop/App:1.2.3"),
         Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 3, true)).unwrap(),
         Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 1, false)).unwrap(),
         Advice::last_digest(&Digest::of_sha256(b"")),
@@ -329,7 +333,7 @@ fn advice(page: &mut String) {
     for &kind in AdviceKind::ALL {
         writeln!(page, "\n### `{}`\n", kind.as_str()).unwrap();
         for advice in samples.iter().filter(|advice| advice.kind == kind) {
-            writeln!(page, "- {}", advice.message).unwrap();
+            writeln!(page, "- `{}`", advice.message).unwrap();
             if let Some(command) = &advice.command {
                 writeln!(page, "  - in reports: `{command}`").unwrap();
             }
@@ -341,6 +345,17 @@ fn advice(page: &mut String) {
 fn tails() -> Vec<String> {
     let (plain, gone) = (ruling(), assessment(Verdict::Fails, Cause::TagNotFound));
     let mut lines = Vec::new();
+    let platform = |word: &str| Some(Platform::parse(word).unwrap());
+    let content = Content::Platforms(vec![platform("linux/arm64")]);
+    let found = Found { digest: None, media: MediaKind::Index, content };
+    let unfit = Assessment {
+        node_platforms: vec![platform("linux/amd64")],
+        ..assessment(Verdict::Fails, Cause::PlatformMismatch)
+    };
+    lines.push(finding(&unfit, &[attempt(None, Outcome::Exists(found))], &plain).line());
+    let refused = assessment(Verdict::CannotTell, Cause::Unauthorized);
+    let missing_secret = Some(("regcred", "shop"));
+    lines.push(Finding { missing_secret, ..finding(&refused, &[], &plain) }.line());
     for origin in [
         None,
         Some(secret()),
@@ -429,10 +444,10 @@ fn tails() -> Vec<String> {
 }
 
 fn answers() -> Vec<String> {
-    let held_back = held_back_by("default", Escape::ALL).unwrap();
+    let held_back = held_back_by("default", "shop", Escape::ALL).unwrap();
     let mut all =
-        vec![held_back, REOPENED.to_owned(), HISTORY_HIDDEN.to_owned(), denied_under("default")];
-    all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one).to_owned()));
+        vec![held_back, reopened("shop"), history_hidden("shop"), denied_by("default", "shop")];
+    all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one, "shop")));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
     let many: Vec<String> = (0..100).map(|n| format!("{n} {}", "x".repeat(300))).collect();
@@ -445,8 +460,8 @@ fn page() -> String {
         "# What Pullgate says\n\n\
          Generated from the code (`UPDATE_DOCS=1 cargo test --test it messages`): do not edit.\n\n\
          A line names the image, the cause, and what to do; image and cause are within the first \
-         120 characters, all of it within 256. Behind the advice stand who asked the registry, which \
-         ways are open for a node to succeed all the same, and what follows. What does not fit is \
+         120 characters, all of it within 256. Behind a dash stand details that do not change what to \
+         do: who asked the registry, which ways are open for a node to succeed, what follows. What does not fit is \
          left out whole; `pullgate check` shows everything. Every suggestion was tried with the \
          pod's own credentials before it was made.\n\n\
          ## Causes\n\n\
@@ -459,11 +474,11 @@ fn page() -> String {
     advice(&mut page);
     page.push_str("\n## How sure, and what follows\n\n");
     for line in tails() {
-        writeln!(page, "- {line}").unwrap();
+        writeln!(page, "- `{line}`").unwrap();
     }
     page.push_str("\n## Once in an answer\n\n");
     for line in answers() {
-        writeln!(page, "- {line}").unwrap();
+        writeln!(page, "- `{line}`").unwrap();
     }
     page
 }
@@ -481,6 +496,30 @@ fn the_page_of_messages_is_current() {
         kept == page,
         "docs/messages.md is not what the code says; set UPDATE_DOCS=1 to write it"
     );
+}
+
+/// A terminal, an Event and a log show them as they are; what is to be copied stands at the end, or
+/// is a command of its own.
+#[test]
+fn no_line_has_backticks() {
+    let mut told: Vec<String> = samples().into_iter().map(|advice| advice.message).collect();
+    told.extend(tails());
+    told.extend(answers());
+    told.extend(known_messages().filter_map(|known| known.advice).map(str::to_owned));
+    for &cause in Cause::ALL {
+        told.push(evidence(cause).to_owned());
+        for verdict in [Verdict::Works, Verdict::Fails, Verdict::CannotTell] {
+            let assessment = assessment(verdict, cause);
+            let ruling = ruling();
+            let tried = [attempt(Some(secret()), Outcome::Unauthorized)];
+            for attempts in [&tried[..], &[]] {
+                told.push(finding(&assessment, attempts, &ruling).words());
+            }
+        }
+    }
+    for line in told {
+        assert!(!line.contains('`'), "{line}");
+    }
 }
 
 #[test]
@@ -506,7 +545,7 @@ fn image_and_cause_are_within_the_head() {
             let assessment = assessment(verdict, cause);
             let ruling = ruling();
             let line = Finding { image: &long, ..finding(&assessment, &[], &ruling) }.line();
-            let head = line.split("; ").next().unwrap();
+            let head = line.split(DETAILS).next().unwrap().split("; ").next().unwrap();
             assert!(head.chars().count() <= MAX_HEAD, "{head}");
             assert!(head.contains(":1.2.3: "), "{head}");
         }

@@ -131,7 +131,7 @@ async fn a_confirmed_missing_tag_without_escapes_is_denied() {
     let world = World::enforcing().answer("reg.example.com/app:9", "", missing());
     let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
     assert_eq!(review.decision, Decision::Deny);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry — checked without credentials");
 }
 
 /// `app:9` on these runtimes, where CRI-O's list has a registry for it or not.
@@ -202,7 +202,7 @@ async fn open_escapes_warn_and_are_named() {
     assert_eq!(review.decision, Decision::Warn);
     let open = [Escape::NodeMirror, Escape::NodeCredentials, Escape::NodeNetwork];
     assert_eq!(review.images[0].assessment.escapes, open);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry — checked without credentials; may still work if nodes have a mirror, their own credentials or another network");
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_workload_is_warned_and_told_the_tag_that_runs_here() {
         .collect();
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use `8` (3 pods run it here); checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use 8 (3 pods run it here) — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn tags_that_would_do_are_named_together() {
     let tags = ["1.1", "1.2", "1.3"].map(Into::into).to_vec();
     world.listed.insert(("reg.example.com/app".to_owned(), String::new()), tags);
     let review = run(&world, deployment("reg.example.com/app:1.4"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1.4: tag not found in the registry; use `1.3` (the nearest version) or `1.2`; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1.4: tag not found in the registry; use 1.3 (the nearest version) or 1.2 — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn the_secret_that_works_is_named_after_it_was_tried() {
         .secret(secret("regcred", "reg.example.com", "ann"));
     world.secrets_in_use = vec!["gone".into(), "other".into(), "regcred".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials and the pod has none (401); secret `regcred` here was tried and works: add it to imagePullSecrets; checked without credentials; may still work if nodes have their own credentials");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials and the pod has none; add pull secret regcred (tested) — checked without credentials; may still work if nodes have their own credentials");
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn a_workload_whose_account_does_not_exist_yet_is_not_called_failing() {
     let review = run(&world, deployment("reg.example.com/app:1"), &policy).await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials (401); it is not known which pull secrets the pods get: checked without credentials");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: needs credentials (401) — it is not known which pull secrets the pods get: checked without credentials");
 }
 
 #[tokio::test]
@@ -333,7 +333,7 @@ async fn an_index_is_compared_with_the_nodes() {
     let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::Works);
     assert_eq!(review.decision, Decision::Warn);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: is not built for node `n1`, where its pods may land; built for linux/arm64: nodeSelector `kubernetes.io/arch: arm64` leaves 1 node that fits");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:1: is not built for node n1, where its pods may land; built for linux/arm64: set nodeSelector kubernetes.io/arch: arm64 (1 node fits)");
 
     world.nodes = Some(Vec::new());
     let review = run(&world, pod("reg.example.com/app:1"), VOUCHED).await;
@@ -355,7 +355,7 @@ async fn a_bad_name_is_said_with_its_offending_part() {
     let world = World::enforcing();
     let review = run(&world, pod("reg.example.com/App:1"), "").await;
     assert_eq!(review.decision, Decision::Deny);
-    insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: invalid name (upper case in "App")"#);
+    insta::assert_snapshot!(line(&review), @r#"image reg.example.com/App:1: invalid name (uppercase letter in "App")"#);
 }
 
 /// `app:9` where the policy names a registry for short names: verdict, decision, who was asked.

@@ -42,25 +42,24 @@ pub(super) fn explain(
             notes(&mut report, keyring, reference);
         }
         Err(error) => report.notes.push(format!(
-            "secret `{}`: {}: the kubelet then pulls nothing at all",
+            "secret {}: {}: the kubelet then pulls nothing at all",
             clean(error.secret()),
             clean(&error.to_string())
         )),
     }
     for name in &secrets.missing {
-        report.notes.push(format!(
-            "secret `{}` does not exist: the kubelet goes on without it",
-            clean(name)
-        ));
+        report
+            .notes
+            .push(format!("secret {} does not exist: the kubelet goes on without it", clean(name)));
     }
     for name in secrets.names.iter().filter(|name| files.is_absent(namespace, name)) {
-        report.notes.push(format!("secret `{}` is not in these files", clean(name)));
+        report.notes.push(format!("secret {} is not in these files", clean(name)));
     }
     if let SecretsOrigin::ServiceAccount(account) = &secrets.origin
         && files.is_assumed(namespace, account)
     {
         report.notes.push(format!(
-            "ServiceAccount `{}` is not in these files: it was taken to have no pull secrets",
+            "ServiceAccount {} is not in these files: it was taken to have no pull secrets",
             clean(account)
         ));
     }
@@ -78,8 +77,7 @@ pub(super) fn explain(
 }
 
 fn origin(secrets: &PodSecrets) -> String {
-    let names: Vec<String> =
-        secrets.names.iter().map(|name| format!("`{}`", clean(name))).collect();
+    let names: Vec<String> = secrets.names.iter().map(|name| clean(name)).collect();
     let names = match names.is_empty() {
         true if secrets.unread => "it could not be read, or does not exist yet".to_owned(),
         true => "none".to_owned(),
@@ -88,7 +86,7 @@ fn origin(secrets: &PodSecrets) -> String {
     match &secrets.origin {
         SecretsOrigin::Pod => format!("pull secrets of the pod: {names}"),
         SecretsOrigin::ServiceAccount(account) => {
-            format!("pull secrets of ServiceAccount `{}`: {names}", clean(account))
+            format!("pull secrets of ServiceAccount {}: {names}", clean(account))
         }
         SecretsOrigin::NotYetKnown => {
             "pull secrets: which ones its pods will have this object does not tell".to_owned()
@@ -156,7 +154,7 @@ fn entry(
 fn notes(report: &mut CredentialReport, keyring: &Keyring, reference: &ImageReference) {
     for ignored in keyring.ignored() {
         report.notes.push(format!(
-            "secret `{}` is passed over: {}",
+            "secret {} is passed over: {}",
             clean(&ignored.name),
             clean(&ignored.problem.to_string())
         ));
@@ -164,7 +162,7 @@ fn notes(report: &mut CredentialReport, keyring: &Keyring, reference: &ImageRefe
     let dropped: Vec<_> = keyring.dropped().collect();
     for source in dropped.iter().take(MAX_NOTES) {
         report.notes.push(format!(
-            "{} key `{}` is no address: the kubelet drops it",
+            "{} key {} is no address: the kubelet drops it",
             clean(&source.origin.to_string()),
             clean(&source.written)
         ));

@@ -22,13 +22,13 @@ it; what is missing in the files is read by name (Secrets, ServiceAccounts).
 
 Each image is looked up with the credentials that the kubelet would use: the pod's \
 imagePullSecrets, else those of its ServiceAccount, read from the same files first and then from \
-the cluster. A Secret that is in neither makes the verdict `cannot tell` unless the image can be \
+the cluster. A Secret that is in neither makes the verdict \"cannot tell\" unless the image can be \
 pulled without it. A ServiceAccount that is in neither is taken to have no pull secrets; if the \
-registry then wants a login, the verdict is `cannot tell`, too.
+registry then wants a login, the verdict is \"cannot tell\", too.
 
 Your own login, or that of the runner (DOCKER_CONFIG or ~/.docker/config.json, with credsStore and \
 credHelpers), is not what nodes use. Where the pods' credentials leave it open it is asked, too: a tag \
-that it proves missing is missing for everybody, and fails; what it can pull stays `cannot tell` \
+that it proves missing is missing for everybody, and fails; what it can pull stays \"cannot tell\" \
 until the pull secret is given (--pull-secret-file, --kubeconfig). For --image without a pull secret \
 it decides, and the report says so. --login runner judges everything by it, --login secrets never \
 asks it.
@@ -48,13 +48,13 @@ input that cannot be read. Everything that can be read is judged and reported al
     group = clap::ArgGroup::new("clusters").multiple(true)
 )]
 pub struct SubjectFlags {
-    /// File or directory with YAML or JSON, or `-` for standard input (repeatable; directories
+    /// File or directory with YAML or JSON, or - for standard input (repeatable; directories
     /// are searched for *.yaml, *.yml and *.json)
     #[arg(short, long, value_name = "FILE|DIR|-", group = "subjects", num_args = 1..)]
     pub filename: Vec<PathBuf>,
 
-    /// Render the Helm charts and kustomizations that are named or found, with `helm` and with
-    /// `kustomize` or `kubectl` from the PATH
+    /// Render the Helm charts and kustomizations that are named or found, with helm and with
+    /// kustomize or kubectl from the PATH
     #[arg(long)]
     pub render: bool,
 
@@ -62,8 +62,8 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "REF", groups = ["subjects", "images"], num_args = 1..)]
     pub image: Vec<String>,
 
-    /// A file with images to check by themselves, or `-` for standard input: one on a line, comments
-    /// behind `#` (repeatable)
+    /// A file with images to check by themselves, or - for standard input: one on a line, comments
+    /// behind # (repeatable)
     #[arg(long, value_name = "FILE|-", groups = ["subjects", "images"])]
     pub images_from: Vec<PathBuf>,
 
@@ -85,7 +85,7 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "NAME", requires = "images", default_value = "default")]
     pub service_account: String,
 
-    /// Namespace of objects that name none [default: the context's, else `default`]
+    /// Namespace of objects that name none [default: the context's, else default]
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
 
@@ -106,7 +106,7 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "NAME", group = "clusters")]
     pub context: Option<String>,
 
-    /// Do not ask a running `pullgate serve` for what it remembers of images that would fail
+    /// Do not ask a running pullgate serve for what it remembers of images that would fail
     #[arg(long, requires = "clusters")]
     pub no_memory: bool,
 
@@ -150,7 +150,7 @@ pub struct CheckFlags {
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub subjects: SubjectFlags,
 
-    /// Decide as if every namespace were in mode `enforce`
+    /// Decide as if every namespace were in mode enforce
     #[arg(long)]
     pub as_enforced: bool,
 
@@ -181,7 +181,7 @@ pub struct CheckFlags {
     pub baseline: Option<PathBuf>,
 
     /// Fail where a tag no longer stands for what the lock file says, and for images that are not in
-    /// it; `pullgate lock` writes one [default file: pullgate.lock]
+    /// it; pullgate lock writes one [default file: pullgate.lock]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
         default_missing_value = LOCK_FILE)]
     pub locked: Option<PathBuf>,

@@ -305,20 +305,19 @@ impl Judge<'_> {
             .map(|name| clean(name))
             .collect();
         if let Some(first) = absent.first() {
-            let named: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
             let (noun, verb) =
                 if absent.len() == 1 { ("secret", "is") } else { ("secrets", "are") };
             return Some(format!(
                 "pull {noun} {} {verb} not in these files: give it with --pull-secret-file \
                  {first}=FILE, or the cluster with --kubeconfig",
-                named.join(", ")
+                absent.join(", ")
             ));
         }
         match &review.secrets.origin {
             SecretsOrigin::ServiceAccount(account) if self.files.is_assumed(namespace, account) => {
                 let account = clean(account);
                 Some(format!(
-                    "ServiceAccount `{account}` is not in these files and may bring a pull secret: \
+                    "ServiceAccount {account} is not in these files and may bring a pull secret: \
                      give it with --pull-secret-file FILE, or the cluster with --kubeconfig"
                 ))
             }

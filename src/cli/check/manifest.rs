@@ -98,8 +98,8 @@ impl Reader<'_> {
                 return Ok(());
             }
             return match tree.node {
-                Node::Map(_) if kind.is_empty() => fault("this object has no `kind`"),
-                Node::Map(_) => fault("this object has no `apiVersion`"),
+                Node::Map(_) if kind.is_empty() => fault("this object has no kind"),
+                Node::Map(_) => fault("this object has no apiVersion"),
                 _ => fault("this is not an object of Kubernetes"),
             };
         }
@@ -187,7 +187,7 @@ impl Reader<'_> {
         let mut data: BTreeMap<String, ByteString> = BTreeMap::new();
         let name = object_name(tree, "Secret");
         let fault = |at: Position, field: &str, key: &str, problem: &str| {
-            InputError::new(file, at.line_alone(), format!("{name}: {field} key `{key}` {problem}"))
+            InputError::new(file, at.line_alone(), format!("{name}: {field} key {key} {problem}"))
         };
         for (field, plain) in [("data", false), ("stringData", true)] {
             let Some(Node::Map(map)) = tree.get(field).map(|tree| &tree.node) else { continue };
@@ -346,19 +346,19 @@ data: {a: b}
 
     #[rstest::rstest]
     #[case("just words\n", "f:1: this is not an object of Kubernetes")]
-    #[case("\n\na: b\n", "f:3: this object has no `kind`")]
-    #[case("kind: Pod\n", "f:1: this object has no `apiVersion`")]
+    #[case("\n\na: b\n", "f:3: this object has no kind")]
+    #[case("kind: Pod\n", "f:1: this object has no apiVersion")]
     #[case(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{image: 1.5}]}\n",
         "f:1: Pod p: failed to read the pod spec"
     )]
     #[case(
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  k: hidden!\n",
-        "f:5: Secret s: data key `k` is not base64"
+        "f:5: Secret s: data key k is not base64"
     )]
     #[case(
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  k: 12345\n",
-        "f:5: Secret s: stringData key `k` is not text"
+        "f:5: Secret s: stringData key k is not text"
     )]
     fn faults_name_their_place(#[case] content: &str, #[case] words: &str) {
         let error = read(content, false).unwrap_err().to_string();

@@ -95,7 +95,7 @@ fn choose(
         let found = listed.into_iter().find(|policy| &*policy.name == named);
         return found
             .map(Some)
-            .with_context(|| format!("there is no PullgatePolicy `{}`", clean(named)));
+            .with_context(|| format!("there is no PullgatePolicy {}", clean(named)));
     }
     if listed.len() > 1 {
         let followed = listed.iter().filter(|policy| policy.status.is_followed()).count();
@@ -105,8 +105,7 @@ fn choose(
             }
             1 => listed.retain(|policy| policy.status.is_followed()),
             _ => {
-                let all: Vec<String> =
-                    listed.iter().map(|policy| format!("`{}`", clean(&policy.name))).collect();
+                let all: Vec<String> = listed.iter().map(|policy| clean(&policy.name)).collect();
                 bail!(
                     "the cluster has the PullgatePolicies {}: name one with --policy-from-cluster",
                     all.join(", ")
@@ -137,8 +136,8 @@ mod tests {
     #[case::customary(&[("a", false), ("default", false)], None, "default")]
     #[case::followed(&[("a", true), ("default", false)], None, "a")]
     #[case::named(&[("a", true), ("b", false)], Some("b"), "b")]
-    #[case::not_there(&[("a", true)], Some("b"), "no PullgatePolicy `b`")]
-    #[case::several(&[("a", false), ("b", false)], None, "`a`, `b`: name one")]
+    #[case::not_there(&[("a", true)], Some("b"), "no PullgatePolicy b")]
+    #[case::several(&[("a", false), ("b", false)], None, "a, b: name one")]
     #[case::both_followed(&[("a", true), ("default", true)], None, "name one")]
     fn the_one_that_counts(
         #[case] all: &[(&str, bool)],

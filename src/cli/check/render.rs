@@ -66,7 +66,7 @@ fn one(unrendered: &Unrendered) -> Rendered {
         match run(command, PATIENCE) {
             Err(Fault::NotThere) => {}
             Err(error) => {
-                let problem = format!("`{}` {error}", words.join(" "));
+                let problem = format!("{} {error}", words.join(" "));
                 return Rendered { output: Err(fault(problem)), file };
             }
             Ok(output) => return Rendered { output: Ok(output), file },

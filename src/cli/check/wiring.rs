@@ -72,7 +72,7 @@ pub(super) async fn cluster(
     if let Some(Survey { visibility: Visibility::Namespaces(_), .. }) = &survey {
         let namespace = clean(namespace);
         say(format_args!(
-            "you may not list pods of all namespaces: what is seen of images in `{namespace}` counts"
+            "you may not list pods of all namespaces: what is seen of images in namespace {namespace} counts"
         ));
     }
     Ok(OfCluster { source: Arc::new(cluster), survey })

@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
 use crate::history::{RunningDigest, Visibility};
 use crate::image::{Digest, ImageReference};
-use crate::message::{drift_sentences, sentence};
+use crate::message::{DETAILS, drift_sentences, sentence};
 use crate::node::NodeFiles;
 use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
@@ -259,13 +259,13 @@ impl RegistryAnswer {
 
     /// The cause alone, in words.
     pub(super) fn cause_words(&self) -> &str {
-        self.message.split("; ").next().unwrap_or_default()
+        let cause = self.message.split("; ").next().unwrap_or_default();
+        cause.split(DETAILS).next().unwrap_or_default()
     }
 }
 
 fn secrets(secrets: &PodSecrets) -> String {
-    let names: Vec<String> =
-        secrets.names.iter().map(|name| format!("`{}`", clean(name))).collect();
+    let names: Vec<String> = secrets.names.iter().map(|name| clean(name)).collect();
     let names = match names.is_empty() {
         true if secrets.unread => "could not be read".to_owned(),
         true => "none".to_owned(),
@@ -274,7 +274,7 @@ fn secrets(secrets: &PodSecrets) -> String {
     match &secrets.origin {
         SecretsOrigin::Pod => format!("of the pod: {names}"),
         SecretsOrigin::ServiceAccount(account) => {
-            format!("of ServiceAccount `{}`: {names}", clean(account))
+            format!("of ServiceAccount {}: {names}", clean(account))
         }
         SecretsOrigin::NotYetKnown => "this object does not say which its pods get".to_owned(),
     }
@@ -304,23 +304,23 @@ fn result(outcome: &Outcome) -> (&'static str, String) {
 fn not_tried(secrets: &PodSecrets, image: &ImageReference) -> Vec<String> {
     let mut notes = Vec::new();
     for name in &secrets.missing {
-        notes.push(format!("secret `{}` does not exist", clean(name)));
+        notes.push(format!("secret {} does not exist", clean(name)));
     }
     let keyring = match &secrets.keyring {
         Ok(keyring) => keyring,
         Err(error) => {
             let (name, why) = (clean(error.secret()), clean(&error.to_string()));
-            notes.push(format!("secret `{name}`: {why}: the kubelet then pulls nothing at all"));
+            notes.push(format!("secret {name}: {why}: the kubelet then pulls nothing at all"));
             return notes;
         }
     };
     for ignored in keyring.ignored() {
         let (name, why) = (clean(&ignored.name), clean(&ignored.problem.to_string()));
-        notes.push(format!("secret `{name}` is passed over: {why}"));
+        notes.push(format!("secret {name} is passed over: {why}"));
     }
     for source in keyring.dropped().take(MAX_KEYS) {
         let (from, key) = (clean(&source.origin.to_string()), clean(&source.written));
-        notes.push(format!("{from}, key `{key}`: it is no address, so the kubelet drops it"));
+        notes.push(format!("{from}, key {key}: it is no address, so the kubelet drops it"));
     }
     let mismatches = keyring.mismatches(image);
     for (source, why) in mismatches.iter().take(MAX_KEYS) {
@@ -330,7 +330,7 @@ fn not_tried(secrets: &PodSecrets, image: &ImageReference) -> Vec<String> {
             Mismatch::Port => "it is for another port",
             Mismatch::Path => "it is for another path of this registry",
         };
-        notes.push(format!("{from}, key `{key}`: {why} than {}", image.host()));
+        notes.push(format!("{from}, key {key}: {why} than {}", image.host()));
     }
     if mismatches.len() > MAX_KEYS {
         notes.push(format!("{} more keys do not match", mismatches.len() - MAX_KEYS));

@@ -118,7 +118,7 @@ impl PolicyTrial {
 
     fn page(&self) -> String {
         let Self { name, would_deny, failed, pulled_after_all, late_pushes, .. } = self;
-        let mut text = format!("PullgatePolicy `{}`, mode {}\n", word(name), self.default_mode);
+        let mut text = format!("PullgatePolicy {}, mode {}\n", word(name), self.default_mode);
         let _ = writeln!(
             text,
             "In the last {TRIAL_DAYS} days {would_deny} images of pods would have been denied. Nodes could not \
@@ -144,7 +144,7 @@ impl PolicyTrial {
         text.push_str(match self.default_mode {
             Mode::Enforce => "",
             Mode::Off | Mode::Warn => {
-                "Only namespaces with the label pullgate.dev/mode=enforce enforce; `defaultMode: enforce` is for all.\n"
+                "Only namespaces with the label pullgate.dev/mode=enforce enforce; defaultMode: enforce is for all.\n"
             }
         });
         text
@@ -158,25 +158,25 @@ fn open_vouches(spec: &PullgatePolicySpec, held: &BTreeMap<String, u64>) -> Vec<
         (
             nodes.mirrors == Vouch::Unknown,
             "spec.nodes.mirrors",
-            "say `none`, or `listed` and give the files",
+            "set it to none, or to listed and give the files",
             Escape::NodeMirror,
         ),
         (
             nodes.credentials == Vouch::Unknown,
             "spec.nodes.credentials",
-            "say `none`, or `listed` and give the files",
+            "set it to none, or to listed and give the files",
             Escape::NodeCredentials,
         ),
         (
             nodes.preloaded_images == VouchPreloaded::Unknown,
             "spec.nodes.preloadedImages",
-            "say `none`",
+            "set it to none",
             Escape::ImageOnNode,
         ),
         (
             nodes.network == VouchNetwork::Unknown,
             "spec.nodes.network",
-            "say `same`",
+            "set it to same",
             Escape::NodeNetwork,
         ),
         (

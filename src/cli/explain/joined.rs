@@ -260,7 +260,7 @@ impl Sources<'_> {
         let describe =
             format!("kubectl describe service {} -n {}", service.name, service.namespace);
         if let ServiceState::Ready(ready) = service.state {
-            let message = format!("registry Service `{name}` has {ready} ready endpoints");
+            let message = format!("registry Service {name} has {ready} ready endpoints");
             found.push(Advice::new(AdviceKind::RegistryService, name.as_str(), message));
         } else if !told_of(AdviceKind::RegistryService) {
             let down = Advice::registry_service(&service);

@@ -35,7 +35,7 @@ impl ChosenObject {
         let collection = (group.as_str(), kind.resource);
         let object = read_object(connection, collection, namespace, name, deadline)
             .await
-            .with_context(|| format!("failed to read {} `{}`", kind.kind, clean(name)))?;
+            .with_context(|| format!("failed to read {} {}", kind.kind, clean(name)))?;
         let Some(object) = object else { return Ok(None) };
         let path = pod_path(kind.group, kind.kind).context("a kind without pods")?;
         let raw = RawValue::from_string(object).context("the API server sent no JSON")?;

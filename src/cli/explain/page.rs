@@ -90,7 +90,7 @@ impl RegistryAnswer {
             vec![("Asked now", format!("{}.", self.message)), ("Secrets", self.secrets.clone())];
         for tried in &self.tried {
             let key =
-                if tried.key.is_empty() { String::new() } else { format!(", key `{}`", tried.key) };
+                if tried.key.is_empty() { String::new() } else { format!(", key {}", tried.key) };
             facts.push(("", format!("{}{key}: {}", tried.from, tried.words)));
         }
         facts.extend(self.not_tried.iter().map(|note| ("", note.clone())));

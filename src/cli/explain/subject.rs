@@ -52,7 +52,7 @@ impl Target {
     pub(super) fn registry(host: &str) -> anyhow::Result<Self> {
         let reference: ImageReference = format!("{host}/any/image")
             .parse()
-            .map_err(|_| anyhow!("`{}` is not the host of a registry", clean(host)))?;
+            .map_err(|_| anyhow!("{} is not the host of a registry", clean(host)))?;
         Ok(Self::Known(ReportTarget::Registry(reference.host().into())))
     }
 
@@ -71,7 +71,7 @@ impl Target {
             Self::Object(kind, name) => {
                 let object = read(kind, &name).await?;
                 let object = object.with_context(|| {
-                    format!("no {} `{}` in namespace `{namespace}`", kind.kind, clean(&name))
+                    format!("no {} {} in namespace {namespace}", kind.kind, clean(&name))
                 })?;
                 Ok(with_subjects(object))
             }
@@ -89,7 +89,7 @@ impl Target {
 
 fn image(text: &str) -> anyhow::Result<ReportTarget> {
     let reference: ImageReference =
-        text.parse().map_err(|error| anyhow!("`{}` is not an image name: {error}", clean(text)))?;
+        text.parse().map_err(|error| anyhow!("{} is not an image name: {error}", clean(text)))?;
     Ok(ReportTarget::Image(reference))
 }
 

@@ -148,7 +148,7 @@ impl OwnPages {
     fn lost(&self, cluster: &Cluster) -> Lost {
         match &self.asker {
             Some(_) => self.again.lost(again::count(cluster)),
-            None => Lost::NotHere("No registry is asked (`--offline`).".to_owned()),
+            None => Lost::NotHere("No registry is asked (--offline).".to_owned()),
         }
     }
 
@@ -194,7 +194,7 @@ fn explanation(explained: Explained, now: Timestamp) -> Explanation {
     let facts = explained.facts(now).into_iter().flatten().collect();
     let Explained { report, cause, remedy, commands, alternatives, verify, .. } = explained;
     let ways = std::iter::once(commands).chain(alternatives).collect();
-    Explanation { report, cause, remedy, ways, verify, facts }
+    Explanation { report, cause, remedy, ways, verify, ask: None, facts }
 }
 
 impl PageSource for OwnPages {

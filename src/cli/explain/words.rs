@@ -89,13 +89,15 @@ fn step_of(advice: &Advice) -> String {
     let step = match advice.kind {
         AdviceKind::RegistryService => "bring the registry's pods back",
         AdviceKind::BuildJob if advice.command.is_some() => "run the build",
-        AdviceKind::FixSecret if advice.message.starts_with("secret `") => {
-            "make a pull secret that works"
-        }
-        AdviceKind::OtherSource if advice.message.starts_with('`') => "pull it from elsewhere",
+        AdviceKind::FixSecret if is_a_fact(&advice.message) => "make a pull secret that works",
         _ => return advice.message.clone(),
     };
     format!("{step}: {}", advice.message)
+}
+
+/// Whether the words about a secret say what is, and not what to do.
+fn is_a_fact(words: &str) -> bool {
+    ["secret ", "pull secret "].iter().any(|start| words.starts_with(start))
 }
 
 /// The words of a refusal without what every refusal begins with.

@@ -49,7 +49,7 @@ impl FromStr for OutputRequest {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (word, file) = match text.split_once('=') {
-            Some((_, "")) => return Err("name a file behind `=`".to_owned()),
+            Some((_, "")) => return Err("name a file behind =".to_owned()),
             Some((word, "-")) => (word, None),
             Some((word, file)) => (word, Some(PathBuf::from(file))),
             None => (text, None),
@@ -79,7 +79,7 @@ impl fmt::Debug for OutputRequest {
 pub(in crate::cli) fn check_requests(requests: &[OutputRequest]) -> anyhow::Result<()> {
     if requests.iter().filter(|request| request.file.is_none()).count() > 1 {
         bail!(
-            "only one report can go to standard output: give the others a file, as in `-o text -o sarif=report.sarif`"
+            "only one report can go to standard output: give the others a file, as in -o text -o sarif=report.sarif"
         );
     }
     let mut seen = BTreeSet::new();

@@ -95,28 +95,20 @@ pub(in crate::cli) fn code(text: &str) -> String {
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
-/// The text in a table, where only our own backticks mean something: what stands between two of
-/// them is code, all else is words.
+/// The text in a table as words and nothing else: no markup, no link, nobody called.
 pub(in crate::cli) fn escaped(text: &str) -> String {
     let text = clean(text);
-    let parts: Vec<&str> = text.split('`').collect();
-    if parts.len().is_multiple_of(2) {
-        return words(&text);
-    }
-    let parts = parts.iter().enumerate();
-    let shown = parts.map(|(at, part)| if at % 2 == 0 { words(part) } else { code(part) });
-    shown.collect()
-}
-
-fn words(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
             '&' => words.push_str("&amp;"),
             '<' => words.push_str("&lt;"),
             '>' => words.push_str("&gt;"),
             // A name is nobody to be called.
             '@' => words.push_str("&#64;"),
+            // What begins like an address would be made one.
+            ':' if text[at..].starts_with("://") => words.push_str("\\:"),
+            '.' if www(&text[..at]) => words.push_str("\\."),
             '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' | '#' | '!' => {
                 words.push('\\');
                 words.push(c);
@@ -127,13 +119,20 @@ fn words(text: &str) -> String {
     words
 }
 
+/// Whether the text ends like the start of an address without its scheme.
+fn www(before: &str) -> bool {
+    let start = before.len().saturating_sub("www".len());
+    before.get(start..).is_some_and(|end| end.eq_ignore_ascii_case("www"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn text_cannot_leave_its_cell() {
-        assert_eq!(escaped("use `1.2|3` <b> @me | x"), r"use `1.2\|3` &lt;b&gt; &#64;me \| x");
+        assert_eq!(escaped("use `1.2|3` <b> @me"), r"use \`1.2\|3\` &lt;b&gt; &#64;me");
+        assert_eq!(escaped("www.a.b https://c"), r"www\.a.b https\://c");
         assert_eq!(escaped("one ` alone"), r"one \` alone");
         assert_eq!(code("a`b``c"), "```a`b``c```");
         assert_eq!(code("`"), "`` ` ``");

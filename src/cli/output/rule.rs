@@ -63,14 +63,14 @@ pub(super) fn rules() -> Vec<Rule> {
         id: MOVED,
         summary: "The tag stands for another image than the lock file says".to_owned(),
         evidence: "the digest that the registry has for the tag, and that of the lock file",
-        next_step: "look at what has changed and run `pullgate lock`, or pin the digest",
+        next_step: "look at what has changed and run pullgate lock, or pin the digest",
         is_transient: false,
     });
     rules.push(Rule {
         id: NOT_LOCKED,
         summary: "The image is not in the lock file".to_owned(),
         evidence: "the lock file",
-        next_step: "run `pullgate lock`",
+        next_step: "run pullgate lock",
         is_transient: false,
     });
     rules.extend(noted());
@@ -84,7 +84,7 @@ fn noted() -> [Rule; 6] {
             id: MUTABLE_TAG,
             summary: "The tag may mean another image tomorrow".to_owned(),
             evidence: "the tag and its pull policy, and the images that pods have under it",
-            next_step: "pin the digest (`pullgate pin`), or use a tag that stays",
+            next_step: "pin the digest (pullgate pin), or use a tag that stays",
             is_transient: true,
         },
         Rule {
@@ -98,7 +98,7 @@ fn noted() -> [Rule; 6] {
             id: NODES_FAIL,
             summary: "Nodes fail to reach the registry".to_owned(),
             evidence: "what nodes reported of their latest pulls",
-            next_step: "see `pullgate explain --registry HOST`",
+            next_step: "see pullgate explain --registry HOST",
             is_transient: true,
         },
         Rule {
@@ -113,7 +113,7 @@ fn noted() -> [Rule; 6] {
             id: DIGEST_DRIFT,
             summary: "Pods run another digest of the tag than the registry has".to_owned(),
             evidence: "the digest that the registry has for the tag, and those that nodes report",
-            next_step: "pin the digest (`pullgate pin`), or restart the pods that are to follow the tag",
+            next_step: "pin the digest (pullgate pin), or restart the pods that are to follow the tag",
             is_transient: true,
         },
         Rule {

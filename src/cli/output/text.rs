@@ -138,7 +138,7 @@ fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> Str
 fn explanation(text: &mut String, credentials: &CredentialReport) {
     wrap(text, &format!("Credentials: {}", credentials.origin), INDENT, 2);
     for (index, tried) in credentials.tried.iter().enumerate() {
-        let key = if tried.key.is_empty() { String::new() } else { format!(" `{}`", tried.key) };
+        let key = if tried.key.is_empty() { String::new() } else { format!(", key {}", tried.key) };
         let number = index + 1;
         wrap(text, &format!("{number}. {}{key}: {}", tried.from, tried.words), INDENT + 2, 3);
     }

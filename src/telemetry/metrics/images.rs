@@ -39,7 +39,7 @@ impl ImageMetrics {
     pub(super) fn register(&self, r: &mut Registry) {
         r.register(
             "image_pullable",
-            "Images in use by what a look at them last came to; the cause `none` can be pulled",
+            "Images in use by what a look at them last came to; the cause \"none\" can be pulled",
             self.pullable.clone(),
         );
         r.register(

@@ -26,7 +26,7 @@ impl InstallationMetrics {
         );
         r.register(
             "policy_listed_without_files",
-            "Fields of the policy that say `listed` of nodes' files that were not given",
+            "Fields of the policy that say \"listed\" of nodes' files that were not given",
             self.listed_without_files.clone(),
         );
         r.register(

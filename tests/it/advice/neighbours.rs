@@ -58,13 +58,13 @@ async fn a_registry_without_ready_endpoints_is_told_although_nothing_can_be_told
     assert_eq!(review.decision, Decision::Warn);
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.images[0].ruling.because, Reason::CannotTell);
-    insta::assert_snapshot!(tail(&review), @"registry Service `infra/registry` has no ready endpoints (0 of 2): its pod keeps crashing");
+    insta::assert_snapshot!(tail(&review), @"registry Service infra/registry has no ready endpoints (0 of 2): its pod keeps crashing");
     assert_eq!(kinds(&review), [(AdviceKind::RegistryService, "infra/registry")]);
 }
 
 #[rstest]
 #[case(ServiceState::NoPods, "has no ready endpoints: no pod is behind it")]
-#[case(ServiceState::Missing, "there is no Service `infra/registry`")]
+#[case(ServiceState::Missing, "there is no Service infra/registry")]
 #[tokio::test]
 async fn what_is_wrong_with_the_service_is_said(#[case] state: ServiceState, #[case] said: &str) {
     let review = run(&down("infra", state), deployment(REGISTRY), "").await;
@@ -133,7 +133,7 @@ async fn the_job_that_was_to_push_the_image_comes_first(
     world.builds = vec![build("ci", state)];
     world.trouble = trouble;
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
-    let expected = format!("build job `ci/build-app` that pushes it {how}; ");
+    let expected = format!("build job ci/build-app that pushes it {how} — ");
     assert!(tail(&review).starts_with(&expected), "{}", tail(&review));
     assert_eq!(kinds(&review)[1], (AdviceKind::KnownGoodTag, "8"));
 }
@@ -146,7 +146,7 @@ async fn a_job_that_is_not_what_is_wrong_comes_behind() {
     let review = run(&world, deployment("reg.example.com/app:9"), "").await;
     let told: Vec<_> = kinds(&review).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(told, [AdviceKind::KnownGoodTag, AdviceKind::BuildJob]);
-    insta::assert_snapshot!(tail(&review), @"use `8` (2 pods run it here); checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
+    insta::assert_snapshot!(tail(&review), @"use 8 (2 pods run it here) — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn tags_that_move_are_noted_where_the_policy_wants_it() {
     let review = run(&world, object.clone(), NOTED).await;
     assert_eq!(review.decision, Decision::Allow);
     assert!(review.images[0].is_noted());
-    insta::assert_snapshot!(review.finding(&review.images[0]).line(), @"image reg.example.com/app: can be pulled, but its tag may mean another image tomorrow; with IfNotPresent nodes keep older images: pin `@sha256:11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437`");
+    insta::assert_snapshot!(review.finding(&review.images[0]).line(), @"image reg.example.com/app: can be pulled, but its tag may mean another image tomorrow; with IfNotPresent nodes keep older images: pin @sha256:11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437");
     let review = run(&world, deployment("reg.example.com/app"), NOTED).await;
     assert!(!review.images[0].is_noted(), "Always asks each time");
     object["metadata"]["ownerReferences"] =
@@ -208,7 +208,7 @@ async fn a_tag_that_is_several_images_is_noted_to_those_who_may_see_all() {
     let digest = Digest::of_sha256(b"new");
     assert_eq!(kinds(&review), [(AdviceKind::MutableTag, digest.as_str())]);
     let line = review.finding(&review.images[0]).line();
-    assert!(line.contains("pods here have 2 images as `1`: pin `@sha256:"), "{line}");
+    assert!(line.contains("pods here have 2 images as 1: pin @sha256:"), "{line}");
     // The pinned one is not noted.
     let pinned = format!("reg.example.com/app@{digest}");
     let world = World {

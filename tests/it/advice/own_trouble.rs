@@ -47,7 +47,7 @@ async fn a_line_is_written_where_a_way_out_was_proven(
     assert_eq!(kinds(&told)[0], (AdviceKind::OtherSource, ELSEWHERE));
     let line = told.finding(&told.images[0]).line();
     assert!(line.contains(says), "{line}");
-    assert!(tail(&told).contains("`mirror.example.com/app:1` has the same name and tag"), "{line}");
+    assert!(tail(&told).contains("use mirror.example.com/app:1 (the same name and tag)"), "{line}");
 
     // It was tried: what cannot be pulled either is no way out.
     let mut world = troubled(&outcome).answer(ELSEWHERE, "", outcome.clone());

@@ -4,9 +4,9 @@ use super::run::{Scene, deployment};
 
 #[rstest::rstest]
 #[case("a: [1\nb: 2\n", "x.yaml:")]
-#[case("kind: Pod\n", "x.yaml:1: this object has no `apiVersion`")]
+#[case("kind: Pod\n", "x.yaml:1: this object has no apiVersion")]
 #[case("kind: Pod\napiVersion: v1\nspec:\n  image: {{ .Values.image }}\n", "helm template")]
-#[case("Error: no chart\n", "x.yaml:1: this object has no `kind`")]
+#[case("Error: no chart\n", "x.yaml:1: this object has no kind")]
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_cannot_be_read(#[case] content: &str, #[case] words: &str) {
     let scene = Scene::new().await.file("x.yaml", content);

@@ -24,9 +24,9 @@ async fn secrets_in_the_files_are_tried_in_order() {
       works   container web  line 10
               REGISTRY/team/app:1.0
               can be pulled
-              Credentials: pull secrets of the pod: `old`, `new`
-                1. secret old `REGISTRY`: registry rejects the credentials (401)
-                2. secret new `REGISTRY`: works
+              Credentials: pull secrets of the pod: old, new
+                1. secret old, key REGISTRY: registry rejects the credentials (401)
+                2. secret new, key REGISTRY: works
 
     1 image in 1 object: 1 works, 0 fail, 0 unclear
     ");
@@ -58,7 +58,7 @@ async fn a_secret_of_the_namespace_that_works_is_advised() {
         [deployment("app", "REGISTRY/team/app:1.0"), pull_secret("good", PASSWORD), account.into()];
     let said = Scene::new().await.run_with(&["check", "-f", "-"], &files.concat()).await;
     assert_eq!(said.code, 0, "nodes may log in: {said:?}");
-    assert!(words(&said.out).contains("secret `good` here was tried and works"), "{}", said.out);
+    assert!(words(&said.out).contains("add pull secret good (tested)"), "{}", said.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn what_nobody_showed_us_is_no_proof() {
     let scene = Scene::new().await;
     for (file, expected) in [
         (deployment("app", "REGISTRY/team/app:1.0"), "may bring a pull secret"),
-        (with_secrets("{name: elsewhere}"), "`elsewhere` is not in these files"),
+        (with_secrets("{name: elsewhere}"), "elsewhere is not in these files"),
     ] {
         let said = scene.run_with(&["check", "-f", "-", "--fail-on=cannot-tell"], &file).await;
         assert_eq!(said.code, 1, "{said:?}");
@@ -127,10 +127,9 @@ async fn the_own_login_counts_for_an_image_by_itself() {
     REGISTRY/team/app:1.0
       works
               can be pulled; only your own login was used: nodes need a pull secret for it
-              Credentials: pull secrets of ServiceAccount `default`: none
+              Credentials: pull secrets of ServiceAccount default: none
                 1. own docker config: works (nodes do not have it)
-                - ServiceAccount `default` is not in these files: it was taken to have no pull
-                  secrets
+                - ServiceAccount default is not in these files: it was taken to have no pull secrets
 
     1 image in 1 object: 1 works, 0 fail, 0 unclear
     ");

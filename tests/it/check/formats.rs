@@ -131,7 +131,7 @@ async fn junit_has_a_case_for_each_image() {
       </testsuite>
       <testsuite name="all/missing.yaml" tests="1" failures="1" errors="0" skipped="0" time>
         <testcase name="Deployment shop/missing, container web: REGISTRY/shop/web:9" classname="all/missing.yaml" time file="all/missing.yaml" line="9">
-          <failure type="tag_not_found" message="image REGISTRY/shop/web:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network">image REGISTRY/shop/web:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network</failure>
+          <failure type="tag_not_found" message="image REGISTRY/shop/web:9: tag not found in the registry — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network">image REGISTRY/shop/web:9: tag not found in the registry — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network</failure>
           <system-out>looked up in 0 s</system-out>
         </testcase>
       </testsuite>
@@ -203,7 +203,7 @@ async fn markdown_is_a_table() {
 
     | | image | where | why, and what to do |
     |---|---|---|---|
-    | **Fails** | `REGISTRY/shop/web:9` | `all/missing.yaml:9`<br>Deployment shop/missing, container web | tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network |
+    | **Fails** | `REGISTRY/shop/web:9` | `all/missing.yaml:9`<br>Deployment shop/missing, container web | tag not found in the registry — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network |
     | cannot tell | `127.0.0.1:1/shop/web:1.0` | `all/unclear.yaml:9`<br>Deployment shop/unclear, container web | the registry cannot be reached |
 
     <details><summary>1 image without a problem</summary>

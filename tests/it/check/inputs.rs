@@ -134,7 +134,7 @@ async fn images_from_a_list() {
     insta::assert_snapshot!(said.out, @r"
     REGISTRY/shop/web:9 (images.txt)
       FAILS   line 4  tag_not_found
-              tag not found in the registry; checked without credentials; may still work if nodes
+              tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials or another network
 
     3 images in 3 objects: 2 work, 1 fails, 0 unclear
@@ -161,11 +161,11 @@ async fn images_of_custom_resources() {
     Workflow default/w- (all.yaml)
       unclear container a  line 8  tag_not_found
               REGISTRY/shop/web:9
-              the tag seems to be missing from the registry; it is not known which pull secrets the
+              the tag seems to be missing from the registry — it is not known which pull secrets the
               pods get: checked without credentials
       unclear container b  line 10  unauthorized
               REGISTRY/team/app:1.0
-              needs credentials (401); it is not known which pull secrets the pods get: checked
+              needs credentials (401) — it is not known which pull secrets the pods get: checked
               without credentials; which account and pull secrets it gets is decided when it runs
 
     3 images in 2 objects: 1 works, 0 fail, 2 unclear

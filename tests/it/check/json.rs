@@ -35,8 +35,8 @@ async fn one_entry_for_each_place() {
                 "verdict": "fails",
                 "cause": "tag_not_found",
                 "escapes": ["node_mirror", "node_credentials", "image_on_node", "node_network"],
-                "message": "image REGISTRY/shop/web:9: tag not found in the registry; \
-                    checked without credentials; may still work if nodes have a mirror, their own \
+                "message": "image REGISTRY/shop/web:9: tag not found in the registry \
+                    — checked without credentials; may still work if nodes have a mirror, their own \
                     credentials, the image or another network",
                 "advice": [],
                 "decision": "warn", "known": false, "lock": null, "lockedDigest": null,

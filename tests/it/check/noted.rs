@@ -83,7 +83,7 @@ async fn a_login_that_ends_within_a_day_is_noted() {
     Deployment shop/soon (k8s/a.yaml)
       works   container web  line 10  pull_secret_expires
               REGISTRY/shop/web:1.0
-              can be pulled now, but not for long; the login in secret `five-hours` expires in 5 h:
+              can be pulled now, but not for long; the login in secret five-hours expires in 5 h:
               renew it
 
     2 images in 2 objects: 2 work, 0 fail, 0 unclear
@@ -99,7 +99,7 @@ async fn a_login_that_ends_within_a_day_is_noted() {
     assert_eq!((&soon["verdict"], &soon["note"]), (&json!("works"), &json!("pull_secret_expires")));
     assert_eq!(soon["advice"][0]["kind"], "secret_expires");
     assert_eq!(soon["advice"][0]["value"], "five-hours");
-    let message = "the login in secret `five-hours` expires in 5 h: renew it";
+    let message = "the login in secret five-hours expires in 5 h: renew it";
     assert_eq!(soon["advice"][0]["message"], message);
     assert_eq!((&later["verdict"], &later["advice"]), (&json!("works"), &json!([])));
     assert!(!format!("{said:?}{}", read("r.json")).contains("eyJ"), "no token is shown");

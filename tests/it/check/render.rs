@@ -61,7 +61,7 @@ async fn what_cannot_be_rendered_hides_nothing_else() {
         "{said:?}"
     );
     for part in [
-        "k8s/app/Chart.yaml: `helm template` failed: found in Chart.yaml, but missing",
+        "k8s/app/Chart.yaml: helm template failed: found in Chart.yaml, but missing",
         "k8s/prod/kustomization.yaml: of what was rendered, line 1: this is not YAML",
     ] {
         assert!(said.err.contains(part), "{part}: {}", said.err);

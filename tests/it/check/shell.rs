@@ -43,7 +43,7 @@ async fn man_pages_for_the_program_and_its_commands() {
         said.out
     );
     let said = scene.run(&["man", "none"]).await;
-    assert_eq!((said.code, said.err.contains("no command `none`")), (2, true), "{said:?}");
+    assert_eq!((said.code, said.err.contains("no command none")), (2, true), "{said:?}");
     std::fs::create_dir(scene.path().join("pages")).unwrap();
     assert_eq!(scene.run(&["man", "--directory", "pages"]).await.code, 0);
     for page in ["pullgate", "pullgate-check", "pullgate-serve", "pullgate-explain"] {

@@ -17,17 +17,17 @@ async fn problems_are_told_and_the_rest_is_counted() {
     Deployment shop/missing (all/missing.yaml)
       FAILS   container web  line 9  tag_not_found
               REGISTRY/shop/web:9
-              tag not found in the registry; checked without credentials; may still work if nodes
+              tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials, the image or another network
 
     Pod default/two (all/two.yaml)
       FAILS   init container i  line 6  tag_not_found
               REGISTRY/shop/web:9
-              tag not found in the registry; checked without credentials; may still work if nodes
+              tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials, the image or another network
       FAILS   container b  line 9  invalid_reference
               REGISTRY/UPPER
-              invalid name (upper case in "UPPER")
+              invalid name (uppercase letter in "UPPER")
 
     5 images in 3 objects: 2 work, 3 fail, 0 unclear
     "#);
@@ -110,7 +110,7 @@ async fn an_exception_counts_until_it_expires() {
     for (policy, code, words) in [
         ("far.yaml", 0, "let through until"),
         ("soon.yaml", 0, "let through until"),
-        ("past.yaml", 1, "exception `legacy` of team-shop ended on"),
+        ("past.yaml", 1, "exception legacy of team-shop ended on"),
     ] {
         let check = ["check", "--as-enforced", "--fail-on=deny", "-f=missing.yaml", "--policy"];
         let said = scene.run(&[&check[..], &[policy]].concat()).await;

@@ -198,10 +198,10 @@ fn with_image(object: &Value, image: &str) -> Value {
     object
 }
 
-/// What stands between backticks behind these words.
-fn quoted<'t>(text: &'t str, before: &str) -> &'t str {
-    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no `{before}` in {text}"));
-    rest.split('`').next().unwrap()
+/// The word behind these.
+fn word_after<'t>(text: &'t str, before: &str) -> &'t str {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}"));
+    rest.split([' ', ';', '?', '\n']).next().unwrap()
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn the_tag_that_runs_here() {
     let Some((desk, _turn)) = desk() else { return };
     let object = deployment("known", &desk.open.image("shop/app:2.0.0"));
     let said = desk.told(&object, "run it here");
-    let tag = quoted(&said, "use `");
-    assert!(said.contains("use `1.2.2` (2 pods run it here)"), "{said}");
+    let tag = word_after(&said, "use ");
+    assert!(said.contains("use 1.2.2 (2 pods run it here)"), "{said}");
     desk.silent(&with_image(&object, &desk.open.image(&format!("shop/app:{tag}"))));
 }
 
@@ -218,8 +218,8 @@ fn the_tag_that_runs_here() {
 fn the_tag_that_was_meant() {
     let Some((desk, _turn)) = desk() else { return };
     let object = deployment("meant", &desk.open.image("shop/app:v1.2.3"));
-    let said = desk.told(&object, "did you mean `1.2.3`?");
-    let tag = quoted(&said, "did you mean `");
+    let said = desk.told(&object, "did you mean 1.2.3 (");
+    let tag = word_after(&said, "did you mean ");
     desk.silent(&with_image(&object, &desk.open.image(&format!("shop/app:{tag}"))));
 }
 
@@ -229,8 +229,8 @@ fn the_digest_that_ran_under_the_tag() {
     let image = desk.open.image("shop/moved:1");
     desk.run("moved", &image, 1, &Image::single("amd64", "moved"));
     let object = deployment("moved-too", &image);
-    let said = desk.told(&object, "what ran here under this tag");
-    let digest = quoted(&said, "can be pulled as `");
+    let said = desk.told(&object, "(ran here under this tag)");
+    let digest = word_after(&said, "use ");
     desk.silent(&with_image(&object, &desk.open.image(&format!("shop/moved{digest}"))));
 }
 
@@ -246,8 +246,8 @@ fn the_secret_that_works() {
             "containers": [{"name": "c", "image": image}]},
     }));
     let mut object = deployment("billing", &image);
-    let said = desk.told(&object, "was tried and works");
-    let secret = quoted(&said, "secret `").to_owned();
+    let said = desk.told(&object, "(tested)");
+    let secret = word_after(&said, "add pull secret ").to_owned();
     object["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": secret}]);
     desk.silent(&object);
 }
@@ -257,7 +257,7 @@ fn the_secret_that_is_missing_and_the_command_that_makes_it() {
     let Some((desk, _turn)) = desk() else { return };
     let mut object = deployment("invoices", &desk.vault.image("shop/invoices:1"));
     object["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": "not-there"}]);
-    desk.told(&object, "secret `not-there` does not exist in this namespace");
+    desk.told(&object, "pull secret not-there not found in namespace shop (yet)");
     // The long form has the command; only what a person knows is left to fill in.
     let file = desk.folder.path().join("invoices.json");
     std::fs::write(&file, object.to_string()).unwrap();
@@ -280,8 +280,9 @@ fn the_selector_that_would_do() {
     let Some((desk, _turn)) = desk() else { return };
     let mut object = deployment("sensors", &desk.open.image("shop/sensors:1"));
     object["spec"]["template"]["spec"]["nodeSelector"] = json!({});
-    let said = desk.told(&object, "nodeSelector `");
-    let (key, value) = quoted(&said, "nodeSelector `").split_once(": ").unwrap();
+    let said = desk.told(&object, "set nodeSelector ");
+    let key = word_after(&said, "set nodeSelector ").trim_end_matches(':');
+    let value = word_after(&said, &format!("{key}: "));
     object["spec"]["template"]["spec"]["nodeSelector"] = json!({key: value});
     desk.silent(&object);
 }
@@ -290,10 +291,10 @@ fn the_selector_that_would_do() {
 fn another_source_for_a_limit_that_is_used_up() {
     let Some((desk, _turn)) = desk() else { return };
     let object = deployment("limited", &format!("{}/shop/app:1.2.2", desk.throttled));
-    let said = desk.told(&object, "has the same name and tag and can be pulled");
+    let said = desk.told(&object, "(the same name and tag)");
     assert!(said.contains("registry's pull limit reached (429)"), "{said}");
     assert!(said.contains("log in with a pull secret, or pull through a mirror"), "{said}");
-    desk.silent(&with_image(&object, quoted(&said, "(429); `")));
+    desk.silent(&with_image(&object, word_after(&said, "(429); use ")));
 }
 
 #[test]
@@ -322,7 +323,7 @@ fn a_tag_that_moves_and_the_digest_to_pin() {
     let container = &mut object["spec"]["template"]["spec"]["containers"][0];
     container["imagePullPolicy"] = "IfNotPresent".into();
     let said = desk.told(&object, "its tag may mean another image tomorrow");
-    let digest = quoted(&said, "pin `");
+    let digest = word_after(&said, "pin ");
     desk.silent(&with_image(&object, &desk.open.image(&format!("shop/app{digest}"))));
 }
 
@@ -334,7 +335,7 @@ fn what_goes_on_running_when_a_workload_is_changed() {
     let mut object = deployment("rolling", &desk.open.image("shop/app:9.9.9"));
     object["spec"]["replicas"] = 2.into();
     let said = desk.told(&object, "2 pods of the previous revision run and go on running");
-    assert!(said.contains("use `1.2.2` ("), "{said}");
+    assert!(said.contains("use 1.2.2 ("), "{said}");
     object["spec"]["strategy"] = json!({"type": "Recreate"});
     desk.told(&object, "its strategy Recreate stops the 2 running pods first");
 }
@@ -352,7 +353,7 @@ fn a_registry_of_the_cluster_without_ready_endpoints() {
     admin.create(&service(SHOP, "10.96.7.7", 30_577));
     admin.create(&service(HIDDEN, "10.96.8.8", 30_588));
     let by_address = deployment("inside", "10.96.7.7:5000/app:1");
-    let words = "registry Service `shop/registry` has no ready endpoints: no pod is behind it";
+    let words = "registry Service shop/registry has no ready endpoints: no pod is behind it";
     desk.told(&by_address, words);
     desk.told(&deployment("inside-too", "127.0.0.1:30577/app:1"), words);
     // A pod that is not ready, with its reason.
@@ -401,13 +402,13 @@ fn the_build_job_that_was_to_push_the_image() {
     let image = desk.open.image("shop/built:1");
     admin.create(&job(SHOP, "build", &image, true));
     let object = deployment("built", &image);
-    desk.told(&object, "build job `shop/build` that pushes it has never run: it is suspended");
+    desk.told(&object, "build job shop/build that pushes it has never run: it is suspended");
     admin
         .run(&["patch", "job", "build", "-n", SHOP, "-p", r#"{"spec":{"suspend":false}}"#])
         .ok()
         .unwrap();
     let pods = nodes::wait_for_pods(&desk.cluster, SHOP, "job-name=build", 1);
-    desk.told(&object, "build job `shop/build` that pushes it is running, started");
+    desk.told(&object, "build job shop/build that pushes it is running, started");
     let failed = json!({"status": {"phase": "Failed", "containerStatuses": [{
         "name": "kaniko", "image": builder, "imageID": "",
         "ready": false, "started": false, "restartCount": 0, "lastState": {},
@@ -427,7 +428,7 @@ fn the_build_job_that_was_to_push_the_image() {
     ];
     admin.run(&patched).ok().unwrap();
     let said = desk.told(&object, "ago: its pod ran out of memory");
-    assert!(said.contains("build job `shop/build` that pushes it failed"), "{said}");
+    assert!(said.contains("build job shop/build that pushes it failed"), "{said}");
     // It is pushed after all.
     desk.open.push("shop/built", &["1"], &Image::single("amd64", "built"));
     desk.silent(&object);
@@ -471,7 +472,7 @@ fn the_long_form_is_an_event_on_the_workload_and_never_of_a_dry_run() {
     );
     let message = told[0]["message"].as_str().unwrap();
     assert!(message.contains("shop/app:3.0.0: tag not found in the registry"), "{message}");
-    assert!(message.contains("use `1.2.2` ("), "{message}");
+    assert!(message.contains("use 1.2.2 ("), "{message}");
     desk.apply(&touched(&object("eventful")));
     assert_eq!(of("eventful").len(), 1, "the same is written once");
     assert!(of("dry").is_empty());

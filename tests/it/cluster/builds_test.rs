@@ -201,14 +201,14 @@ fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     let Some(works) = works() else { return };
     let image = works.registry.image("shop/bare:1");
     works.builder(("ci", "bare"), &image, "File");
-    works.told(ADMIN, &image, "build pod `ci/bare` that pushes it has never run");
+    works.told(ADMIN, &image, "build pod ci/bare that pushes it has never run");
     works.ends("bare", "building\nno space left on device\n");
-    works.told(ADMIN, &image, "build pod `ci/bare` that pushes it failed");
+    works.told(ADMIN, &image, "build pod ci/bare that pushes it failed");
     let said = works.told(ADMIN, &image, "its pod ended with exit code 2");
     // At apply nothing is repeated that somebody else wrote; whoever looks after it sees it.
     assert!(!said.contains("no space left"), "{said}");
     let page = works.explain(&image);
-    let end = "container `kaniko` of build pod `ci/bare` ended with Error (exit code 2) and wrote \
+    let end = "container kaniko of build pod ci/bare ended with Error (exit code 2) and wrote \
                \"no space left on device\"";
     assert!(page.contains(end), "{page}");
     assert!(page.contains("kubectl patch pod bare -n ci --dry-run=client"), "{page}");
@@ -225,16 +225,16 @@ fn a_pod_that_builds_by_itself_and_what_it_wrote_before_it_ended() {
     works.builder(("team", "bare"), &works.registry.image("shop/teams:1"), "File");
     works.builder(("ci", "teams"), &works.registry.image("shop/teams:2"), "File");
     let asked = works.registry.image("shop/teams:3");
-    let said = works.told(DEVELOPER, &asked, "build pod `team/bare` pushes `1`, and not `3`");
+    let said = works.told(DEVELOPER, &asked, "build pod team/bare pushes 1, and not 3");
     assert!(!said.contains("ci/teams"), "{said}");
 
     // What stands there instead of a message is the log.
     let image = works.registry.image("shop/logged:1");
     works.builder(("ci", "logged"), &image, "FallbackToLogsOnError");
     works.ends("logged", "password=hunter2\n");
-    works.told(ADMIN, &image, "build pod `ci/logged` that pushes it failed");
+    works.told(ADMIN, &image, "build pod ci/logged that pushes it failed");
     let page = works.explain(&image);
-    assert!(page.contains("of build pod `ci/logged` ended with Error (exit code 2)"), "{page}");
+    assert!(page.contains("of build pod ci/logged ended with Error (exit code 2)"), "{page}");
     assert!(!page.contains("hunter2"), "{page}");
 }
 
@@ -252,19 +252,19 @@ fn runs_of_tekton_that_build() {
         "build-1",
         &json!({"pipelineRef": {"name": "build"}, "params": [{"name": "IMAGE", "value": image}]}),
     );
-    works.told(ADMIN, &image, "PipelineRun `ci/build-1` that pushes it has never run");
+    works.told(ADMIN, &image, "PipelineRun ci/build-1 that pushes it has never run");
     works.status(
         "pipelinerun/build-1",
         &json!({"startTime": "2026-01-02T03:04:05Z", "conditions":
             [{"type": "Succeeded", "status": "Unknown", "reason": "Running"}]}),
     );
-    works.told(ADMIN, &image, "PipelineRun `ci/build-1` that pushes it is running");
+    works.told(ADMIN, &image, "PipelineRun ci/build-1 that pushes it is running");
     works.status(
         "pipelinerun/build-1",
         &json!({"completionTime": "2026-01-02T03:05:05Z", "conditions":
             [{"type": "Succeeded", "status": "False", "reason": "PipelineRunTimeout"}]}),
     );
-    let said = works.told(ADMIN, &image, "PipelineRun `ci/build-1` that pushes it failed");
+    let said = works.told(ADMIN, &image, "PipelineRun ci/build-1 that pushes it failed");
     assert!(said.contains("it took too long"), "{said}");
     let page = works.explain(&image);
     assert!(page.contains("kubectl patch pipelinerun build-1 -n ci --dry-run=client"), "{page}");
@@ -279,7 +279,7 @@ fn runs_of_tekton_that_build() {
              "args": ["--destination=$(params.to)"]}]}}),
     );
     let asked = works.registry.image("shop/tasked:1.2.4");
-    works.told(ADMIN, &asked, "TaskRun `ci/push` pushes `1.2.3`, and not `1.2.4`");
+    works.told(ADMIN, &asked, "TaskRun ci/push pushes 1.2.3, and not 1.2.4");
     admin.run(&["delete", "taskrun", "push", "-n", "ci"]).ok().unwrap();
     wait_until("the run is forgotten", || {
         let said = works.apply(ADMIN, &asked);
@@ -309,7 +309,7 @@ fn that_nobody_builds_is_said_where_the_registry_is_one_of_this_cluster() {
         &format!("127.0.0.1:{}/shop/nobody:2", works.in_cluster),
         "File",
     );
-    works.told(ADMIN, &image, "build pod `ci/somebody` pushes `2`, and not `1`");
+    works.told(ADMIN, &image, "build pod ci/somebody pushes 2, and not 1");
     let (_, page) = works.server.admin_page("metrics").unwrap();
     assert!(page.contains("pullgate_watch_synced{resource=\"taskruns\"} 1"), "{page}");
 }
@@ -336,9 +336,9 @@ fn a_job_of_a_cron_job_is_made_again_by_the_command_that_is_shown() {
         assert_eq!(job["metadata"]["ownerReferences"][0]["name"], "nightly");
         let built = &arguments(&job["spec"]["template"]["spec"])[1];
         assert_eq!(*built, format!("--destination={image}"));
-        works.told(ADMIN, &image, &format!("build job `ci/{made}` that pushes it"));
+        works.told(ADMIN, &image, &format!("build job ci/{made} that pushes it"));
         works.job_fails(made);
-        works.told(ADMIN, &image, &format!("build job `ci/{made}` that pushes it failed"));
+        works.told(ADMIN, &image, &format!("build job ci/{made} that pushes it failed"));
     }
 }
 
@@ -353,7 +353,7 @@ fn a_job_and_a_pod_of_their_own_are_run_again_by_the_commands_that_are_shown() {
     let image = works.registry.image("shop/once:1");
     works.job("once", &image, false);
     works.job_fails("once");
-    let command = works.again(&image, "`ci/once` that pushes it failed");
+    let command = works.again(&image, "ci/once that pushes it failed");
     let before = works.get("job", "once");
     works.paste(&command);
     let now = works.get("job", "once");
@@ -368,7 +368,7 @@ fn a_job_and_a_pod_of_their_own_are_run_again_by_the_commands_that_are_shown() {
     works.builder(("ci", "alone"), &image, "File");
     nodes::play_running(&works.cluster, "ci", "alone", "node-that-was", "");
     works.ends("alone", "");
-    let command = works.again(&image, "`ci/alone` that pushes it failed");
+    let command = works.again(&image, "ci/alone that pushes it failed");
     let before = works.get("pod", "alone");
     works.paste(&command);
     let now = works.get("pod", "alone");
@@ -403,7 +403,7 @@ fn runs_of_tekton_are_run_again_by_the_commands_that_are_shown() {
         run(kind, name, &json!({reference: {"name": "build"}, "params": params}));
         let resource = kind.to_lowercase();
         works.status(&format!("{resource}/{name}"), &failed);
-        works.paste(&works.again(&image, &format!("{kind} `ci/{name}` that pushes it failed")));
+        works.paste(&works.again(&image, &format!("{kind} ci/{name} that pushes it failed")));
         let made = works.called(&resource, &format!("{name}-"));
         let [made] = made.as_slice() else { panic!("one {kind}: {made:#?}") };
         assert_eq!(made["spec"], works.get(&resource, name)["spec"]);

@@ -156,13 +156,13 @@ fn check_says_what_admission_in_the_cluster_would_say() {
     assert_eq!(desk.decision("9"), (0, json!("allow")));
     let said = desk.check(ADMIN, "9", &[]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stdout.contains("by exception `move` of shop team"), "{said:?}");
+    assert!(said.stdout.contains("by exception move of shop team"), "{said:?}");
     desk.apply(POLICY);
 
     // What runs here is offered instead, and what was pulled here a moment ago is no failure.
     desk.run_workload();
     let said = desk.check(ADMIN, "9", &[]);
-    assert!(said.stdout.contains("use `1` (1 pod runs it here)"), "{said:?}");
+    assert!(said.stdout.contains("use 1 (1 pod runs it here)"), "{said:?}");
     desk.registry.untag("shop/app", "1");
     assert_eq!(desk.decision("1"), (0, json!("warn")), "a pull in this cluster beats a look-up");
 
@@ -171,7 +171,7 @@ fn check_says_what_admission_in_the_cluster_would_say() {
     for words in [
         "you may not list nodes or namespaces there",
         "you may not list the cluster's PullgatePolicy objects",
-        "what is seen of images in `shop` counts",
+        "what is seen of images in namespace shop counts",
     ] {
         assert!(developer.stderr.contains(words), "no {words}: {developer:?}");
     }
@@ -266,7 +266,7 @@ fn check_notes_what_the_cluster_shows_of_images_that_work() {
     let (text, image) = report(DEVELOPER, &with_login);
     let note = format!(
         "works container c line 1 pull_secret_expires {} can be pulled now, but not for long; the \
-         login in secret `ends` expires in 5 h: renew it",
+         login in secret ends expires in 5 h: renew it",
         desk.image("1")
     );
     assert!(text.contains(&note), "{text}");

@@ -111,10 +111,10 @@ fn a_tag_that_moved_is_told_to_who_may_see_the_pods_that_run_what_it_was() {
         if said.contains(head) { Ok(said) } else { Err(said.into()) }
     })
     .unwrap();
-    assert!(said.contains(&format!("; new pods pull what it has now, `@{digest}`")), "{said}");
+    assert!(said.contains(&format!("; new pods pull what it has now, @{digest}")), "{said}");
     // One node has the tag and would start what it has.
     let said = create("shop", "IfNotPresent");
-    let tail = format!("nodes without the tag pull `@{digest}`, others run what they have");
+    let tail = format!("nodes without the tag pull @{digest}, others run what they have");
     assert!(said.contains(head) && said.contains(&tail), "{said}");
     let never = create("shop", "Never");
     assert!(!never.contains("another digest"), "it is not pulled: {never}");

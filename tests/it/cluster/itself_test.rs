@@ -171,19 +171,17 @@ fn a_secret_that_nobody_names_yet_is_found_tried_and_named() {
     let image = house.private.image("shop/billing:3");
     house.cluster.admin().create(&house.private.pull_secret("fresh-login", "shop", PULLER));
     let said = house.apply(DEVELOPER, "shop", &image, "fresh-login");
-    assert!(said.contains("secret `fresh-login` here was tried and works"), "{said}");
+    assert!(said.contains("add pull secret fresh-login (tested)"), "{said}");
 }
 
 #[test]
 fn a_misspelt_repository_is_told_apart_here_and_by_the_registrys_catalogue() {
     let Some(house) = house() else { return };
-    let meant = house.open.image("shop/app:1.2.2");
     let said = house.apply(DEVELOPER, "shop", &house.open.image("shop/ap:1.2.2"), "did you mean");
-    assert!(said.contains(&format!("did you mean `{meant}`?")), "{said}");
+    assert!(said.contains("did you mean shop/app?"), "{said}");
     // Nobody runs this one: the registry lists it.
-    let meant = house.open.image("shop/wagon:1");
     let said = house.apply(DEVELOPER, "shop", &house.open.image("shop/wagno:1"), "did you mean");
-    assert!(said.contains(&format!("did you mean `{meant}`?")), "{said}");
+    assert!(said.contains("did you mean shop/wagon?"), "{said}");
 }
 
 #[test]
@@ -198,7 +196,7 @@ fn a_build_of_another_tag_is_named_and_one_that_failed_with_the_command_to_run_i
             "jobTemplate": {"spec": {"template": template}}},
     }));
     let said = house.apply(ADMIN, "shop", &house.open.image("shop/tool:1.2.4"), "build CronJob");
-    assert!(said.contains("`ci/build` pushes `1.2.3`, and not `1.2.4`"), "{said}");
+    assert!(said.contains("ci/build pushes 1.2.3, and not 1.2.4"), "{said}");
     let asked = house.open.image("shop/tool:1.2.3");
     house.apply(ADMIN, "shop", &asked, "it is suspended");
     let mut command = std::process::Command::new(pullgate::binary());

@@ -143,8 +143,8 @@ fn a_third_workload_with_the_missing_tag_is_shown_the_picture() {
     assert_eq!(
         said,
         format!(
-            "Warning: image {bad}: tag not found in the registry; 2 workloads fail with \
-             it in this cluster; all else from this registry runs (4); use `v2.3.0` (3 pods run it here); checked without credentials\n"
+            "Warning: image {bad}: tag not found in the registry; use v2.3.0 (3 pods run it here) — 2 workloads fail \
+             with it in this cluster; all else from this registry runs (4); checked without credentials\n"
         )
     );
     assert!(said.trim_start_matches("Warning: ").trim_end().chars().count() <= 256);
@@ -158,8 +158,8 @@ fn a_developer_is_shown_their_own_namespace_and_no_more() {
     assert_eq!(
         said,
         format!(
-            "Warning: image {bad}: tag not found in the registry; 1 workload fails with \
-             it in this namespace; all else from this registry runs (2); use `v2.3.0` (2 pods run it here); checked without credentials\n"
+            "Warning: image {bad}: tag not found in the registry; use v2.3.0 (2 pods run it here) — 1 workload fails \
+             with it in this namespace; all else from this registry runs (2); checked without credentials\n"
         )
     );
 }

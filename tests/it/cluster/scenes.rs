@@ -131,7 +131,7 @@ pub const SCENES: &[Scene] = &[
             command: "kubectl apply -f arm64-only.yaml",
             code: 0,
             stdout: &["deployment.apps/sensors created"],
-            stderr: &["Warning: ", "{open}/shop/sensors:0.9.0", "platform"],
+            stderr: &["Warning: ", "{open}/shop/sensors:0.9.0", "built for linux/arm64 only"],
         }],
     },
     Scene {
@@ -146,7 +146,7 @@ pub const SCENES: &[Scene] = &[
     },
     Scene {
         name: "pullgate_check_judges_the_same_files_without_a_cluster",
-        sentence: "The same files before they reach any cluster: `pullgate check` and its exit code.",
+        sentence: "The same files before they reach any cluster: pullgate check and its exit code.",
         steps: &[
             Step {
                 command: "pullgate check --allow-address 127.0.0.0/8 -f good.yaml",
@@ -186,7 +186,7 @@ impl Step {
             for part in wanted {
                 let part = stage.with_names(part);
                 if !text.contains(&part) {
-                    let _ = writeln!(wrong, "{stream} lacks `{part}`");
+                    let _ = writeln!(wrong, "{stream} lacks {part}");
                 }
             }
             if wanted.is_empty() && !text.is_empty() {

@@ -89,7 +89,7 @@ impl House {
         nodes::play_running(&self.cluster, "shop", "runs", "node-a", content.digest());
         wait_until("serve has seen it, and is asked", || {
             let said = self.apply("probe", &self.open.image("shop/app:2"));
-            if said.contains("use `1`") { Ok(()) } else { Err(said.into()) }
+            if said.contains("use 1") { Ok(()) } else { Err(said.into()) }
         })
         .unwrap();
     }
@@ -115,9 +115,8 @@ impl House {
         let way_out = self.open.image("shop/app:1");
         assert_eq!(self.apply(name, &format!("{host}/shop/other:1")), "", "nothing to offer");
         let image = format!("{host}/shop/app:1");
-        let line = format!(
-            "Warning: image {image}: {trouble}; `{way_out}` has the same name and tag and can be pulled"
-        );
+        let line =
+            format!("Warning: image {image}: {trouble}; use {way_out} (the same name and tag)");
         // Nobody waits longer than the policy lets them: that a registry never answers is known once
         // the first look-up has come to its end, behind an answer that was not ready in time.
         let said = wait_until("the line", || {

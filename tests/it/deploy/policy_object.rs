@@ -74,7 +74,7 @@ fn the_policy_of_the_cluster_is_followed_and_told_what_becomes_of_it() {
         let (status, message, current) = condition(&deployed);
         current
             && status == "False"
-            && message.starts_with("spec.exceptions[0].expires: `2027-13-45` is not a moment")
+            && message.starts_with("spec.exceptions[0].expires: \"2027-13-45\" is not a moment")
             && message.ends_with("the document before it is in force")
     });
     assert!(refused("refused.example.com/a/b:1") && !refused("other.example.com/a/b:1"));

@@ -263,7 +263,7 @@ fn upgraded(admin: &Kubectl, helm: &Helm<'_>, values: &Value) -> Result<(), Stri
         "expires": "2027-13-45", "match": {"images": ["docker.io"]}}]);
     let refused = helm.run(&upgrade, &bad)?;
     shown(refused.code != 0, "a refused upgrade", &refused.stdout)?;
-    let said = "`2027-13-45` is not a moment";
+    let said = "\"2027-13-45\" is not a moment";
     shown(own_log().contains(said), said, &refused.stderr)?;
     let after =
         (admin.get(&own)?["metadata"]["generation"].clone(), admin.get(&policy)?["data"].clone());

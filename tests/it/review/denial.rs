@@ -34,7 +34,7 @@ async fn a_secret_that_does_not_exist_yet_is_doubt_that_is_named(#[case] outcome
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
     assert_eq!(review.decision, Decision::Warn);
     let said = line(&review);
-    assert!(said.contains("secret `regcred` does not exist in this namespace"), "{said}");
+    assert!(said.contains("pull secret regcred not found in namespace shop (yet)"), "{said}");
 }
 
 #[tokio::test]

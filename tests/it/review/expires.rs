@@ -45,6 +45,6 @@ async fn who_uses_a_login_hears_of_its_end(
     if told {
         let line = line(&review);
         assert!(line.contains("can be pulled now, but not for long"), "{line}");
-        assert!(line.contains("the login in secret `regcred` expires in"), "{line}");
+        assert!(line.contains("the login in secret regcred expires in"), "{line}");
     }
 }

@@ -51,7 +51,7 @@ async fn who_may_list_everything_is_told_the_whole_picture() {
     let world = world();
     let review = asked_by(&world, "ann", "").await;
     assert_eq!(reviews(&world), ["*"]);
-    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; 2 workloads fail with it in this cluster; all else from this registry runs (7); use `8` (3 pods run it here); checked without credentials");
+    insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; use 8 (3 pods run it here) — 2 workloads fail with it in this cluster; all else from this registry runs (7); checked without credentials");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn an_account_that_may_list_nothing_is_told_nothing() {
         world.may_list = false;
         let review = asked_by(&world, user, "").await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry; checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
+            insta::assert_snapshot!(line(&review), @"image reg.example.com/app:9: tag not found in the registry — checked without credentials; may still work if nodes have a mirror, their own credentials, the image or another network");
         }
     }
 }
@@ -137,7 +137,7 @@ async fn a_secrets_name_is_told_if_a_pod_names_it_or_the_asker_may_read_it() {
         object["spec"]["template"]["spec"]["imagePullSecrets"] = json!([{"name": "other"}]);
         let review = run_for("ann", &world, object, "").await;
         let line = line(&review);
-        assert_eq!(line.contains("`regcred`"), told, "{line}");
+        assert_eq!(line.contains("regcred"), told, "{line}");
         let asked = world.reviews.lock().unwrap().contains(&"secret regcred".to_owned());
         assert_eq!(asked, !in_use);
     }
