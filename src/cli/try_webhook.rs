@@ -89,8 +89,9 @@ fn answer(namespace: &str, tried: &TriedOut) -> ExitCode {
             format!(
                 "the API server took the pod without a word of Pullgate's. Look at: the namespace \
                  {namespace} (its label pullgate.dev/mode, the webhook's namespaceSelector), \
-                 ready replicas, and the APIService v1.admission.pullgate.dev (or, with \
-                 webhook.proof path, the caBundle in the ValidatingWebhookConfiguration)\n"
+                 ready replicas and, with webhook.proof path, the caBundle in the \
+                 ValidatingWebhookConfiguration; else run: \
+                 kubectl get apiservice v1.admission.pullgate.dev\n"
             ),
             ExitCode::FAILURE,
         ),
