@@ -291,10 +291,10 @@ impl Finding<'_> {
             }
             if let (AdviceKind::Platform, Some((built, _))) = (advice.kind, self.built_for()) {
                 let rest = words.strip_prefix(&format!("built for {built}"));
-                words =
-                    rest.map_or(words.as_str(), |rest| rest.trim_start_matches(": ")).to_owned();
-                if words.is_empty() {
-                    continue;
+                match rest.map(|rest| rest.trim_start_matches(": ").to_owned()) {
+                    Some(rest) if rest.is_empty() => continue,
+                    Some(rest) => words = rest,
+                    None => {}
                 }
             }
             if advice.is_tag_to_use() {

@@ -128,6 +128,7 @@ pub struct ServeFlags {
 
     /// OpenTelemetry collector that gets traces and metrics (OTLP over HTTP), such as
     /// http://collector.monitoring:4318
+    #[expect(clippy::doc_markdown, reason = "--help shows the comment as it is written")]
     #[arg(long, env = "PULLGATE_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub otlp_endpoint: Option<Url>,
 
@@ -199,6 +200,7 @@ pub struct NodeFlags {
 
     /// The nodes' container runtime, such as containerd://2.1.8 or cri-o (the nodes' own
     /// word, if not given)
+    #[expect(clippy::doc_markdown, reason = "--help shows the comment as it is written")]
     #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
     pub runtime: Option<Runtime>,
 }
