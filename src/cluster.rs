@@ -53,6 +53,7 @@ use futures::future::BoxFuture;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use crate::credential::PullSecret;
 use crate::history::{
     BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory,
     OwnerKind, PodTrouble, PodVerdicts, PullForecast, RegistryService, ReportTarget, Visibility,
@@ -60,8 +61,8 @@ use crate::history::{
 };
 use crate::image::ImageReference;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, ImageUse, SecretAnswer, SeenPod,
-    ServiceAccountAnswer, WorkloadEvent,
+    AccessSource, ClusterSource, Fetched, HealthSource, ImageUse, Reading, SeenPod,
+    ServiceAccountFacts, WorkloadEvent,
 };
 use crate::telemetry::Metrics;
 use crate::user::UserInfo;
@@ -319,9 +320,10 @@ impl ClusterSource for Cluster {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        Box::pin(self.secrets.get(namespace, name, deadline))
+    ) -> BoxFuture<'a, Fetched<PullSecret>> {
+        Box::pin(self.secrets.get(namespace, name, reading, deadline))
     }
 
     fn list_pull_secrets<'a>(
@@ -336,27 +338,10 @@ impl ClusterSource for Cluster {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        Box::pin(self.service_accounts.get(namespace, name, deadline))
-    }
-
-    fn pull_secret_now<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        Box::pin(self.secrets.get_now(namespace, name, deadline))
-    }
-
-    fn service_account_now<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        Box::pin(self.service_accounts.get_now(namespace, name, deadline))
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
+        Box::pin(self.service_accounts.get(namespace, name, reading, deadline))
     }
 
     fn namespace(&self, name: &str) -> Option<NamespaceFacts> {

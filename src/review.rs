@@ -50,7 +50,6 @@ use context::{FRESH, ResolvedName, ReviewContext};
 pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};
 pub use event::WorkloadEvent;
 pub use event_queue::{EventQueue, EventRequest};
-use gather::Reading;
 pub use mutate::MUTATE_ANNOTATION;
 pub use node_login::is_refused_to_anybody;
 pub use pod_secrets::{PodSecrets, SecretsOrigin};
@@ -58,8 +57,8 @@ pub use probe::ProbeResult;
 pub use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
 pub use reviewer::Reviewer;
 pub use source::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts,
+    AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
+    NodeCredentials, Reading, SeenPod, ServiceAccountFacts,
 };
 pub use webhook::{
     AdmissionOutcome, Endpoint, ReviewRecord, Skip, denied_by, held_back_by, history_hidden,

@@ -17,7 +17,7 @@ use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, reg
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;
 use crate::pull::{Cause, Verdict};
-use crate::review::{ClusterSource as _, ImageUse, ServiceAccountAnswer};
+use crate::review::{ClusterSource as _, Fetched, ImageUse, Reading};
 use crate::risk::{Need, Question, RiskReport};
 use crate::serve::{MirrorFiles, RegistrySettings};
 use crate::workload::{Node, Placement};
@@ -267,11 +267,11 @@ impl WhatIfFlags {
         }
         if let Some(account) = used.service_account.take() {
             let namespace = used.namespace.clone();
-            let asked = look.cluster.service_account(&namespace, &account, clock().1).await;
-            match asked {
-                ServiceAccountAnswer::Found(facts) => used.pull_secrets = facts.pull_secrets,
-                ServiceAccountAnswer::Missing | ServiceAccountAnswer::NotInFiles => {}
-                ServiceAccountAnswer::Unavailable => {
+            let (cluster, until) = (&look.cluster, clock().1);
+            match cluster.service_account(&namespace, &account, Reading::Kept, until).await {
+                Fetched::Found(facts) => used.pull_secrets = facts.pull_secrets,
+                Fetched::Missing | Fetched::NotInFiles => {}
+                Fetched::Unavailable => {
                     bail!("you may not read ServiceAccount {account} of namespace {namespace}")
                 }
             }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named};
+use super::get::{CacheEntry, Named};
+use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
 use crate::user::UserInfo;
 

@@ -11,21 +11,15 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use super::CALL_TIME;
+use crate::kube_views::{is_namespace_name, is_object_name};
+use crate::review::{Fetched, Reading};
 use crate::telemetry::{ApiCall, Metrics};
 
 /// Calls under way at a time, of each kind.
 const CALLS: usize = 32;
 
-/// What came of a call.
-#[derive(Debug, Clone)]
-pub(super) enum Fetched<V> {
-    /// It is there.
-    Found(V),
-    /// It is not there.
-    Missing,
-    /// It could not be found out.
-    Unavailable,
-}
+/// The namespace and the name of an object.
+pub(super) type ObjectKey = (Box<str>, Box<str>);
 
 /// An answer, its weight in bytes, and how long it is kept.
 #[derive(Debug, Clone)]
@@ -107,7 +101,7 @@ where
             let _slot = slots.acquire_owned().await;
             let entry =
                 tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(CacheEntry::unavailable());
-            metrics.api_call(call, entry.answer.word());
+            metrics.api_call(call, word(&entry.answer));
             entry
         })
     }
@@ -128,15 +122,38 @@ where
     }
 }
 
+impl<V: Clone + Send + Sync + 'static> Named<ObjectKey, V> {
+    /// An object of a namespace by name, by the answer of `ask`; one that cannot be called so is
+    /// missing, and nobody is asked.
+    pub(super) async fn object<F>(
+        &self,
+        (namespace, name): (&str, &str),
+        reading: Reading,
+        deadline: Instant,
+        ask: impl FnOnce(ObjectKey) -> F,
+    ) -> Fetched<V>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        if !is_namespace_name(namespace) || !is_object_name(name) {
+            return Fetched::Missing;
+        }
+        let key: ObjectKey = (namespace.into(), name.into());
+        let ask = ask(key.clone());
+        match reading {
+            Reading::Kept => self.get(key, deadline, ask).await,
+            Reading::Now => self.get_now(key, deadline, ask).await,
+        }
+    }
+}
+
 const UNAVAILABLE_FOR: Duration = Duration::from_millis(500);
 
-impl<V> Fetched<V> {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Found(_) => "ok",
-            Self::Missing => "missing",
-            Self::Unavailable => "failed",
-        }
+const fn word<V>(answer: &Fetched<V>) -> &'static str {
+    match answer {
+        Fetched::Found(_) => "ok",
+        Fetched::Missing => "missing",
+        Fetched::Unavailable | Fetched::NotInFiles => "failed",
     }
 }
 
@@ -144,6 +161,23 @@ impl<V> CacheEntry<V> {
     /// No answer; asked again soon.
     pub(super) const fn unavailable() -> Self {
         Self { answer: Fetched::Unavailable, bytes: 64, lifetime: UNAVAILABLE_FOR }
+    }
+
+    /// What `decode` makes of an object's text, kept for so long; no answer where it makes nothing
+    /// of it.
+    pub(super) fn decoded(
+        text: Fetched<String>,
+        lifetime: Duration,
+        decode: impl FnOnce(&str) -> Option<V>,
+    ) -> Self {
+        match text {
+            Fetched::Found(text) => decode(&text).map_or_else(Self::unavailable, |found| {
+                let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                Self { answer: Fetched::Found(found), bytes, lifetime }
+            }),
+            Fetched::Missing => Self { answer: Fetched::Missing, bytes: 64, lifetime },
+            Fetched::Unavailable | Fetched::NotInFiles => Self::unavailable(),
+        }
     }
 }
 

@@ -19,11 +19,12 @@ use serde::Deserialize;
 
 use super::Cluster;
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named, get_text};
+use super::get::{CacheEntry, Named, get_text};
 use super::shapes::Page;
 use crate::history::{
     BuildJob, BuildKind, ContainerEnd, Fence, PodTrouble, RegistryService, ServiceState,
 };
+use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;
 
@@ -75,10 +76,7 @@ impl Neighbours {
     ) -> Option<RegistryService> {
         let address = Address::of(host, is_node)?;
         let ask = service(self.client.clone(), address.clone());
-        match self.services.get(address, deadline, ask).await {
-            Fetched::Found(service) => Some(service),
-            Fetched::Missing | Fetched::Unavailable => None,
-        }
+        self.services.get(address, deadline, ask).await.found()
     }
 
     /// The network policies that select the pods behind a Service; nothing if they could not be read
@@ -108,10 +106,7 @@ impl Neighbours {
                 None => kept(Fetched::Missing),
             }
         };
-        match self.pods.get(key, deadline, ask).await {
-            Fetched::Found(trouble) => Some(trouble),
-            Fetched::Missing | Fetched::Unavailable => None,
-        }
+        self.pods.get(key, deadline, ask).await.found()
     }
 }
 
@@ -209,7 +204,7 @@ async fn service(client: kube::Client, address: Address) -> CacheEntry<RegistryS
         Address::NodePort(port) => by_node_port(&client, *port).await,
     };
     let (namespace, name) = match (found, address) {
-        (Fetched::Unavailable, _) => return CacheEntry::unavailable(),
+        (Fetched::Unavailable | Fetched::NotInFiles, _) => return CacheEntry::unavailable(),
         // A name of the cluster's own domain leads nowhere else.
         (Fetched::Missing, Address::Named { namespace, name, certain: true }) => {
             let state = ServiceState::Missing;
@@ -234,7 +229,7 @@ async fn by_name(client: &kube::Client, namespace: &str, name: &str) -> Fetched<
             Err(_) => Fetched::Unavailable,
         },
         Fetched::Missing => Fetched::Missing,
-        Fetched::Unavailable => Fetched::Unavailable,
+        Fetched::Unavailable | Fetched::NotInFiles => Fetched::Unavailable,
     }
 }
 

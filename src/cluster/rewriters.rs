@@ -12,7 +12,8 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named};
+use super::get::{CacheEntry, Named};
+use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
 
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -54,10 +55,7 @@ impl Rewriters {
                 }
             }
         };
-        match self.named.get((), deadline, ask).await {
-            Fetched::Found(found) => Some(found),
-            Fetched::Missing | Fetched::Unavailable => None,
-        }
+        self.named.get((), deadline, ask).await.found()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named, get_cluster_text};
+use super::get::{CacheEntry, Named, get_cluster_text};
 use crate::kube_views::is_object_name;
 use crate::telemetry::{ApiCall, Metrics};
 use crate::workload::RuntimeClass;
@@ -30,29 +30,17 @@ impl RuntimeClasses {
             return None;
         }
         let ask = read(self.client.clone(), name.into());
-        match self.named.get(name.into(), deadline, ask).await {
-            Fetched::Found(class) => Some(class),
-            Fetched::Missing | Fetched::Unavailable => None,
-        }
+        self.named.get(name.into(), deadline, ask).await.found()
     }
 }
 
 async fn read(client: kube::Client, name: Box<str>) -> CacheEntry<RuntimeClass> {
-    let text = match get_cluster_text(client, "/apis/node.k8s.io/v1/runtimeclasses", &name).await {
-        Fetched::Found(text) => text,
-        Fetched::Missing => {
-            return CacheEntry { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
-        }
-        Fetched::Unavailable => return CacheEntry::unavailable(),
-    };
-    match RuntimeClass::parse(&text) {
-        Ok(class) => {
-            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            CacheEntry { answer: Fetched::Found(class), bytes, lifetime: LIFETIME }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the API server sent a RuntimeClass that could not be read");
-            CacheEntry::unavailable()
-        }
-    }
+    let text = get_cluster_text(client, "/apis/node.k8s.io/v1/runtimeclasses", &name).await;
+    CacheEntry::decoded(text, LIFETIME, |text| {
+        RuntimeClass::parse(text)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the API server sent a RuntimeClass that could not be read");
+            })
+            .ok()
+    })
 }

@@ -9,8 +9,9 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named};
+use super::get::{CacheEntry, Named};
 use crate::kube_views::is_namespace_name;
+use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
 
 /// Long enough for the pods of one rollout, short enough for a secret that was just made.
@@ -59,10 +60,8 @@ impl SecretNames {
             return Vec::new();
         }
         let ask = list(self.client.clone(), namespace.to_owned());
-        match self.named.get(namespace.into(), deadline, ask).await {
-            Fetched::Found(names) => names.to_vec(),
-            Fetched::Missing | Fetched::Unavailable => Vec::new(),
-        }
+        let names = self.named.get(namespace.into(), deadline, ask).await.found();
+        names.map(|names| names.to_vec()).unwrap_or_default()
     }
 }
 

@@ -11,10 +11,9 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 
 use super::client::Connection;
-use super::get::{CacheEntry, Fetched, Named, get_text};
+use super::get::{CacheEntry, Named, ObjectKey, get_text};
 use crate::credential::PullSecret;
-use crate::kube_views::{is_namespace_name, is_object_name};
-use crate::review::SecretAnswer;
+use crate::review::{Fetched, Reading};
 use crate::telemetry::{ApiCall, Metrics};
 
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ const BYTES: u64 = 16 << 20;
 /// Reads pull secrets.
 pub(super) struct Secrets {
     client: kube::Client,
-    named: Named<(Box<str>, Box<str>), PullSecret>,
+    named: Named<ObjectKey, PullSecret>,
 }
 
 impl Secrets {
@@ -33,36 +32,15 @@ impl Secrets {
         Self { client: connection.client().clone(), named }
     }
 
-    /// The same, past what is kept.
-    pub(super) async fn get_now(
+    pub(super) async fn get(
         &self,
         namespace: &str,
         name: &str,
+        reading: Reading,
         deadline: Instant,
-    ) -> SecretAnswer {
-        if !is_namespace_name(namespace) || !is_object_name(name) {
-            return SecretAnswer::Missing;
-        }
-        let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
-        let ask = read(self.client.clone(), key.clone());
-        answer(self.named.get_now(key, deadline, ask).await)
-    }
-
-    pub(super) async fn get(&self, namespace: &str, name: &str, deadline: Instant) -> SecretAnswer {
-        if !is_namespace_name(namespace) || !is_object_name(name) {
-            return SecretAnswer::Missing;
-        }
-        let key: (Box<str>, Box<str>) = (namespace.into(), name.into());
-        let ask = read(self.client.clone(), key.clone());
-        answer(self.named.get(key, deadline, ask).await)
-    }
-}
-
-fn answer(fetched: Fetched<PullSecret>) -> SecretAnswer {
-    match fetched {
-        Fetched::Found(secret) => SecretAnswer::Found(secret),
-        Fetched::Missing => SecretAnswer::Missing,
-        Fetched::Unavailable => SecretAnswer::Unavailable,
+    ) -> Fetched<PullSecret> {
+        let ask = |key| read(self.client.clone(), key);
+        self.named.object((namespace, name), reading, deadline, ask).await
     }
 }
 
@@ -98,25 +76,16 @@ impl MetaWire {
     }
 }
 
-async fn read(
-    client: kube::Client,
-    (namespace, name): (Box<str>, Box<str>),
-) -> CacheEntry<PullSecret> {
-    let text = match get_text(client, &namespace, "secrets", &name).await {
-        Fetched::Found(text) => text,
-        Fetched::Missing => {
-            return CacheEntry { answer: Fetched::Missing, bytes: 64, lifetime: LIFETIME };
-        }
-        Fetched::Unavailable => return CacheEntry::unavailable(),
-    };
-    let Ok(wire) = serde_json::from_str::<SecretWire>(&text) else {
-        // The error would quote the secret.
-        tracing::warn!("the API server sent a Secret that could not be read");
-        return CacheEntry::unavailable();
-    };
-    let written = wire.metadata.written();
-    let secret = PullSecret::new(&name, &wire.kind, &wire.data.unwrap_or_default());
-    let secret = secret.created_at(written);
-    let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    CacheEntry { answer: Fetched::Found(secret), bytes, lifetime: LIFETIME }
+async fn read(client: kube::Client, (namespace, name): ObjectKey) -> CacheEntry<PullSecret> {
+    let text = get_text(client, &namespace, "secrets", &name).await;
+    CacheEntry::decoded(text, LIFETIME, |text| {
+        let Ok(wire) = serde_json::from_str::<SecretWire>(text) else {
+            // The error would quote the secret.
+            tracing::warn!("the API server sent a Secret that could not be read");
+            return None;
+        };
+        let written = wire.metadata.written();
+        let secret = PullSecret::new(&name, &wire.kind, &wire.data.unwrap_or_default());
+        Some(secret.created_at(written))
+    })
 }

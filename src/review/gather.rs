@@ -7,9 +7,7 @@ use futures::future::join_all;
 
 use super::forecast;
 use super::pod_secrets::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
-use super::{
-    ResolvedName, ReviewContext, ReviewRequest, SecretAnswer, ServiceAccountAnswer, Sources,
-};
+use super::{Fetched, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::credential::{Credential, CredentialSource, Keyring, PullSecret};
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
@@ -53,15 +51,6 @@ const fn is_confirmed_missing(outcome: &Outcome) -> bool {
     )
 }
 
-/// Whether what is kept of the API server's answers will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// It will.
-    Kept,
-    /// A denial stands on it: it is read anew.
-    Now,
-}
-
 /// The workload as its pods will be placed, where its template names a `RuntimeClass`; pods have
 /// it by the time that they come here.
 pub(super) async fn with_runtime_class(
@@ -89,18 +78,15 @@ pub(super) async fn secrets(
     // Whoever names thousands gets none of them read for nothing.
     unread |= names.len() > PULL_SECRETS_AT_MOST;
     names.truncate(PULL_SECRETS_AT_MOST);
-    let answers = join_all(names.iter().map(|name| match reading {
-        Reading::Kept => cluster.pull_secret(namespace, name, deadline),
-        Reading::Now => cluster.pull_secret_now(namespace, name, deadline),
-    }))
-    .await;
+    let asked = names.iter().map(|name| cluster.pull_secret(namespace, name, reading, deadline));
+    let answers = join_all(asked).await;
     let mut found: Vec<PullSecret> = Vec::new();
     let mut missing = Vec::new();
     for (name, answer) in names.iter().zip(answers) {
         match answer {
-            SecretAnswer::Found(secret) => found.push(secret),
-            SecretAnswer::Missing => missing.push(name.clone()),
-            SecretAnswer::Unavailable => unread = true,
+            Fetched::Found(secret) => found.push(secret),
+            Fetched::Missing => missing.push(name.clone()),
+            Fetched::Unavailable | Fetched::NotInFiles => unread = true,
         }
     }
     let keyring = Keyring::from_secrets(&found);
@@ -130,16 +116,12 @@ async fn secret_names(
         return (SecretsOrigin::NotYetKnown, SecretNames::Unknown);
     };
     let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
-    let answer = match reading {
-        Reading::Kept => cluster.service_account(namespace, account, deadline).await,
-        Reading::Now => cluster.service_account_now(namespace, account, deadline).await,
-    };
-    let names = match answer {
-        ServiceAccountAnswer::Found(facts) => SecretNames::Known(facts.pull_secrets),
-        ServiceAccountAnswer::NotInFiles => SecretNames::NotInFiles,
+    let names = match cluster.service_account(namespace, account, reading, deadline).await {
+        Fetched::Found(facts) => SecretNames::Known(facts.pull_secrets),
+        Fetched::NotInFiles => SecretNames::NotInFiles,
         // No pod is made before the account is there, and what it names then nobody knows: a
         // Deployment is often applied before its account.
-        ServiceAccountAnswer::Missing | ServiceAccountAnswer::Unavailable => SecretNames::Unknown,
+        Fetched::Missing | Fetched::Unavailable => SecretNames::Unknown,
     };
     (SecretsOrigin::ServiceAccount(account.clone()), names)
 }

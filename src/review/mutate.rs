@@ -6,7 +6,7 @@
 use futures::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{FRESH, ImageReview, Review, ReviewRequest, ServiceAccountAnswer, Sources};
+use super::{FRESH, ImageReview, Reading, Review, ReviewRequest, Sources};
 use crate::admission::{Patch, Pin, PodChanges, patch_pod};
 use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialSource};
@@ -91,17 +91,12 @@ async fn pull_secrets(
         return names;
     }
     let Some(account) = &subject.workload.service_account else { return Vec::new() };
-    match sources.cluster.service_account(subject.namespace, account, subject.deadline).await {
-        ServiceAccountAnswer::Found(facts) => {
-            names.retain(|name| {
-                !facts.enforce_mountable_secrets || facts.pull_secrets.contains(name)
-            });
-            names
-        }
-        ServiceAccountAnswer::Missing
-        | ServiceAccountAnswer::Unavailable
-        | ServiceAccountAnswer::NotInFiles => Vec::new(),
-    }
+    let (namespace, deadline) = (subject.namespace, subject.deadline);
+    let cluster = sources.cluster;
+    let facts = cluster.service_account(namespace, account, Reading::Kept, deadline).await;
+    let Some(facts) = facts.found() else { return Vec::new() };
+    names.retain(|name| !facts.enforce_mountable_secrets || facts.pull_secrets.contains(name));
+    names
 }
 
 /// The pins of the pod as it will be: with the secrets that it gets, so that a second call finds

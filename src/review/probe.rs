@@ -6,8 +6,8 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::gather::{self, Gathered, Reading};
-use super::{PodSecrets, ResolvedName, ReviewContext, ReviewRequest, Sources};
+use super::gather::{self, Gathered};
+use super::{PodSecrets, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources};
 use crate::credential::Credential;
 use crate::image::ImageReference;
 use crate::pull::{

@@ -102,8 +102,9 @@ pub trait ClusterSource: Send + Sync {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, SecretAnswer>;
+    ) -> BoxFuture<'a, Fetched<PullSecret>>;
 
     /// The names of the Secrets of a namespace that are pull secrets by their type, the youngest
     /// first; their contents are not asked for. None where they may not be listed, or not in time.
@@ -120,29 +121,9 @@ pub trait ClusterSource: Send + Sync {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer>;
-
-    /// A Secret by name, read past everything that is kept: what a denial stands on. Whoever keeps
-    /// nothing reads it as ever.
-    fn pull_secret_now<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        self.pull_secret(namespace, name, deadline)
-    }
-
-    /// A ServiceAccount by name, read past everything that is kept.
-    fn service_account_now<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        self.service_account(namespace, name, deadline)
-    }
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>>;
 
     /// What is known of a namespace; nothing if it is not known (yet).
     fn namespace(&self, name: &str) -> Option<NamespaceFacts>;
@@ -385,28 +366,36 @@ pub trait AccessSource: Send + Sync {
     ) -> BoxFuture<'a, bool>;
 }
 
-/// The answer to a Secret asked for by name.
+/// Whether what is kept of the API server's answers will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It will.
+    Kept,
+    /// A denial stands on it: it is read anew.
+    Now,
+}
+
+/// The answer to an object asked for by name.
 #[derive(Debug, Clone)]
-pub enum SecretAnswer {
+pub enum Fetched<T> {
     /// It is there.
-    Found(PullSecret),
+    Found(T),
     /// It does not exist (yet).
     Missing,
     /// It could not be read: no right, no API server, no time.
     Unavailable,
-}
-
-/// The answer to a ServiceAccount asked for by name.
-#[derive(Debug, Clone)]
-pub enum ServiceAccountAnswer {
-    /// It is there.
-    Found(ServiceAccountFacts),
-    /// It does not exist (yet).
-    Missing,
-    /// It could not be read.
-    Unavailable,
     /// There is no cluster to ask, and the files that were given do not have it.
     NotInFiles,
+}
+
+impl<T> Fetched<T> {
+    /// What is there; nothing in every other case.
+    pub fn found(self) -> Option<T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Missing | Self::Unavailable | Self::NotInFiles => None,
+        }
+    }
 }
 
 /// What matters of a ServiceAccount.

@@ -12,10 +12,10 @@ use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use super::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, SecretAnswer, ServiceAccountAnswer, Sources,
+    AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
+    NodeCredentials, Reading, ServiceAccountFacts, Sources,
 };
-use crate::credential::Credential;
+use crate::credential::{Credential, PullSecret};
 use crate::history::{Freshness, History, HistoryQuestion};
 use crate::image::ImageReference;
 use crate::pull::{BlindReason, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
@@ -79,18 +79,20 @@ impl ClusterSource for Unproven<'_> {
         &'a self,
         _: &'a str,
         _: &'a str,
+        _: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        Box::pin(ready(SecretAnswer::Unavailable))
+    ) -> BoxFuture<'a, Fetched<PullSecret>> {
+        Box::pin(ready(Fetched::Unavailable))
     }
 
     fn service_account<'a>(
         &'a self,
         _: &'a str,
         _: &'a str,
+        _: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        Box::pin(ready(ServiceAccountAnswer::Unavailable))
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
+        Box::pin(ready(Fetched::Unavailable))
     }
 
     fn namespace(&self, name: &str) -> Option<NamespaceFacts> {

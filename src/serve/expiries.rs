@@ -11,7 +11,7 @@ use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::credential::{Keyring, PullSecret};
 use crate::registry::{CertificateEnd, RegistryClient};
-use crate::review::{ClusterSource as _, SecretAnswer};
+use crate::review::{ClusterSource as _, Reading};
 use crate::telemetry::{Metrics, SecretEnd};
 
 /// Between two looks for secrets that were not in use before.
@@ -86,11 +86,9 @@ async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) 
         news = true;
         let (namespace, name) = secret;
         tokio::time::sleep(PACE).await;
-        let answer = cluster.pull_secret(namespace, name, clock().1 + PATIENCE).await;
-        let ends = match answer {
-            SecretAnswer::Found(secret) => ends_of(namespace, secret),
-            _ => Vec::new(),
-        };
+        let until = clock().1 + PATIENCE;
+        let answer = cluster.pull_secret(namespace, name, Reading::Kept, until).await;
+        let ends = answer.found().map(|secret| ends_of(namespace, secret)).unwrap_or_default();
         known.insert(secret.clone(), ends);
     }
     news

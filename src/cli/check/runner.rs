@@ -9,10 +9,11 @@ use futures::future::BoxFuture;
 
 use super::login::{Login, Logins};
 use super::source::FileSource;
+use crate::credential::PullSecret;
 use crate::history::{BuildJob, PodTrouble, RegistryService};
 use crate::image::ImageReference;
 use crate::review::{
-    ClusterSource, NodeCredentialSource, NodeCredentials, SecretAnswer, ServiceAccountAnswer,
+    ClusterSource, Fetched, NodeCredentialSource, NodeCredentials, Reading, ServiceAccountFacts,
 };
 use crate::workload::{NamespaceFacts, Node, Workload};
 
@@ -55,18 +56,20 @@ impl ClusterSource for WithoutSecrets<'_> {
         &'a self,
         _: &'a str,
         _: &'a str,
+        _: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        async { SecretAnswer::Unavailable }.boxed()
+    ) -> BoxFuture<'a, Fetched<PullSecret>> {
+        async { Fetched::Unavailable }.boxed()
     }
 
     fn service_account<'a>(
         &'a self,
         _: &'a str,
         _: &'a str,
+        _: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        async { ServiceAccountAnswer::NotInFiles }.boxed()
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
+        async { Fetched::NotInFiles }.boxed()
     }
 
     fn namespace(&self, name: &str) -> Option<NamespaceFacts> {

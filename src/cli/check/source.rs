@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::given::GivenSecrets;
 use super::manifest::{Key, Manifests};
 use super::observed::Observed;
+use crate::credential::PullSecret;
 use crate::history::{
     BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PullForecast,
     RegistryService, RunningDigest, Visibility, VisibleHistory,
@@ -18,8 +19,7 @@ use crate::history::{
 use crate::image::{Digest, ImageReference, Platform};
 use crate::pull::Runtime;
 use crate::review::{
-    AccessSource, ClusterSource, HealthSource, SecretAnswer, SeenPod, ServiceAccountAnswer,
-    ServiceAccountFacts,
+    AccessSource, ClusterSource, Fetched, HealthSource, Reading, SeenPod, ServiceAccountFacts,
 };
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef};
@@ -111,25 +111,25 @@ impl ClusterSource for FileSource {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
+    ) -> BoxFuture<'a, Fetched<PullSecret>> {
         let known = self.given.named(namespace, name);
         let known = known.or_else(|| self.manifests.secrets.get(&key(namespace, name)));
         if let Some(secret) = known {
-            let answer = SecretAnswer::Found(secret.clone());
+            let answer = Fetched::Found(secret.clone());
             return async { answer }.boxed();
         }
         let stand_in = self.given.stand_in();
         async move {
             let answer = match &self.cluster {
-                Some(cluster) => cluster.pull_secret(namespace, name, deadline).await,
-                None => SecretAnswer::Unavailable,
+                Some(cluster) => cluster.pull_secret(namespace, name, reading, deadline).await,
+                None => Fetched::Unavailable,
             };
             match (answer, stand_in) {
-                (SecretAnswer::Missing | SecretAnswer::Unavailable, Some(secret)) => {
-                    SecretAnswer::Found(secret.clone())
-                }
-                (answer, _) => answer,
+                (found @ Fetched::Found(_), _) => found,
+                (_, Some(secret)) => Fetched::Found(secret.clone()),
+                (answer, None) => answer,
             }
         }
         .boxed()
@@ -139,21 +139,22 @@ impl ClusterSource for FileSource {
         &'a self,
         namespace: &'a str,
         name: &'a str,
+        reading: Reading,
         deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
         if let Some(facts) = self.manifests.accounts.get(&key(namespace, name)) {
-            let answer = ServiceAccountAnswer::Found(facts.clone());
+            let answer = Fetched::Found(facts.clone());
             return async { answer }.boxed();
         }
         match (&self.cluster, self.given.stand_in()) {
-            (Some(cluster), _) => cluster.service_account(namespace, name, deadline),
+            (Some(cluster), _) => cluster.service_account(namespace, name, reading, deadline),
             // It may bring a secret, and this is what it would be.
             (None, Some(secret)) => {
                 let pull_secrets = vec![secret.name().into()];
                 let facts = ServiceAccountFacts { pull_secrets, ..ServiceAccountFacts::default() };
-                async { ServiceAccountAnswer::Found(facts) }.boxed()
+                async { Fetched::Found(facts) }.boxed()
             }
-            (None, None) => async { ServiceAccountAnswer::NotInFiles }.boxed(),
+            (None, None) => async { Fetched::NotInFiles }.boxed(),
         }
     }
 

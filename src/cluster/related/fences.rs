@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::list;
-use crate::cluster::get::{Fetched, get_text};
+use crate::cluster::get::get_text;
 use crate::cluster::shapes::Page;
 use crate::history::{Entrance, Fence};
 
@@ -117,10 +117,7 @@ pub(super) async fn of_service(
     namespace: &str,
     service: &str,
 ) -> Option<Vec<Fence>> {
-    let Fetched::Found(text) = get_text(client.clone(), namespace, "services", service).await
-    else {
-        return None;
-    };
+    let text = get_text(client.clone(), namespace, "services", service).await.found()?;
     let selector = serde_json::from_str::<ServiceWire>(&text).ok()?.spec.selector;
     if selector.is_empty() {
         return Some(Vec::new());

@@ -8,7 +8,7 @@ use crate::advice::{Advice, SecretFault, fix_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
 use crate::pull::{Cause, Outcome};
 use crate::review::probe::AskedWith;
-use crate::review::{SecretAnswer, ServiceAccountAnswer, ServiceAccountFacts};
+use crate::review::{Reading, ServiceAccountFacts};
 
 /// The ServiceAccount of pods that name none.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -84,28 +84,22 @@ impl AdviceContext<'_> {
     async fn account(self, name: &str) -> Option<ServiceAccountFacts> {
         let subject = self.context.subject;
         let cluster = self.context.sources.cluster;
-        match cluster.service_account(subject.namespace, name, subject.deadline).await {
-            ServiceAccountAnswer::Found(facts) => Some(facts),
-            ServiceAccountAnswer::Missing
-            | ServiceAccountAnswer::Unavailable
-            | ServiceAccountAnswer::NotInFiles => None,
-        }
+        let (namespace, deadline) = (subject.namespace, subject.deadline);
+        cluster.service_account(namespace, name, Reading::Kept, deadline).await.found()
     }
 
     /// The first login of each secret that is for this image, read by name, side by side.
     async fn logins(self, names: &[Box<str>]) -> Vec<(Box<str>, Credential)> {
         let subject = self.context.subject;
         let cluster = self.context.sources.cluster;
-        let answers = join_all(
-            names.iter().map(|name| cluster.pull_secret(subject.namespace, name, subject.deadline)),
-        )
-        .await;
+        let (namespace, deadline) = (subject.namespace, subject.deadline);
+        let read = |name| cluster.pull_secret(namespace, name, Reading::Kept, deadline);
+        let answers = join_all(names.iter().map(|name| read(name))).await;
         names
             .iter()
             .zip(answers)
             .filter_map(|(name, answer)| {
-                let SecretAnswer::Found(secret) = answer else { return None };
-                let keyring = Keyring::from_secrets(&[secret]).ok()?;
+                let keyring = Keyring::from_secrets(&[answer.found()?]).ok()?;
                 let credential = keyring.lookup(self.wanted).into_iter().next()?;
                 Some((name.clone(), credential))
             })

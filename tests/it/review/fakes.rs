@@ -17,8 +17,8 @@ use pullgate::pull::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
 };
 use pullgate::review::{
-    AccessSource, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, SecretAnswer, SeenPod, ServiceAccountAnswer, ServiceAccountFacts, Sources,
+    AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
+    NodeCredentials, Reading, SeenPod, ServiceAccountFacts, Sources,
 };
 use pullgate::user::UserInfo;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
@@ -259,46 +259,27 @@ impl ClusterSource for World {
         &'a self,
         _: &'a str,
         name: &'a str,
+        reading: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        let answer = self.secrets.get(name).cloned();
-        async { answer.map_or(SecretAnswer::Missing, SecretAnswer::Found) }.boxed()
-    }
-
-    fn pull_secret_now<'a>(
-        &'a self,
-        _: &'a str,
-        name: &'a str,
-        _: Instant,
-    ) -> BoxFuture<'a, SecretAnswer> {
-        let answer = self.secrets_now.get(name).or_else(|| self.secrets.get(name)).cloned();
-        async { answer.map_or(SecretAnswer::Missing, SecretAnswer::Found) }.boxed()
+    ) -> BoxFuture<'a, Fetched<PullSecret>> {
+        let now = self.secrets_now.get(name).filter(|_| reading == Reading::Now);
+        let answer = now.or_else(|| self.secrets.get(name)).cloned();
+        async { answer.map_or(Fetched::Missing, Fetched::Found) }.boxed()
     }
 
     fn service_account<'a>(
         &'a self,
         _: &'a str,
         _: &'a str,
+        reading: Reading,
         _: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        let answer = if self.account_missing {
-            ServiceAccountAnswer::Missing
-        } else {
-            ServiceAccountAnswer::Found(self.account.clone())
+    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
+        let answer = match &self.account_now {
+            Some(account) if reading == Reading::Now => Fetched::Found(account.clone()),
+            _ if self.account_missing => Fetched::Missing,
+            _ => Fetched::Found(self.account.clone()),
         };
         async { answer }.boxed()
-    }
-
-    fn service_account_now<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, ServiceAccountAnswer> {
-        match self.account_now.clone() {
-            Some(account) => async { ServiceAccountAnswer::Found(account) }.boxed(),
-            None => self.service_account(namespace, name, deadline),
-        }
     }
 
     fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
