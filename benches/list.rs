@@ -25,7 +25,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::core::Request;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
-use pullgate::cluster::{Cluster, Connection, Place, WatchTuning};
+use pullgate::cluster::{Cluster, ClusterTarget, Connection, WatchTuning};
 use pullgate::telemetry::Metrics;
 
 const PAGE: u32 = 500;
@@ -287,7 +287,7 @@ impl Template {
 }
 
 async fn connect(kubeconfig: &str) -> Connection {
-    let place = Place::Kubeconfig { path: Some(kubeconfig.into()), context: None };
+    let place = ClusterTarget::Kubeconfig { path: Some(kubeconfig.into()), context: None };
     Connection::to(place).await.expect("a connection")
 }
 

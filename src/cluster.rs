@@ -68,7 +68,7 @@ use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
-pub use client::{Connection, Place};
+pub use client::{ClusterTarget, Connection};
 pub use error::{ApiError, ClusterError};
 pub use identities::IdentityError;
 pub use kept_policy::KeptPolicy;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kube::config::Kubeconfig;
 
-use crate::cluster::{ClusterError, Connection, Place};
+use crate::cluster::{ClusterError, ClusterTarget, Connection};
 
 /// A cluster, and the namespace that its context is in.
 pub(super) struct KubeContext {
@@ -40,6 +40,6 @@ impl KubeContext {
 
     /// Sets up a connection; nothing is asked yet.
     pub(super) async fn connect(self) -> Result<Connection, ClusterError> {
-        Connection::to(Place::Kubeconfig { path: self.path, context: self.context }).await
+        Connection::to(ClusterTarget::Kubeconfig { path: self.path, context: self.context }).await
     }
 }

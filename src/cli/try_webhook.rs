@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::CANNOT_JUDGE;
 use super::output::{self, say};
-use crate::cluster::{Connection, Place, TriedOut, try_out};
+use crate::cluster::{ClusterTarget, Connection, TriedOut, try_out};
 use crate::serve::ClusterFlags;
 
 /// An image that nobody can pull, by its name alone: no registry is asked.
@@ -53,12 +53,12 @@ pub(super) async fn run(flags: TryWebhookFlags) -> ExitCode {
 async fn ask(flags: TryWebhookFlags) -> anyhow::Result<TriedOut> {
     let ClusterFlags { kubeconfig, context } = flags.cluster;
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let place = if kubeconfig.is_none() && context.is_none() && in_pod {
-        Place::InCluster
+    let target = if kubeconfig.is_none() && context.is_none() && in_pod {
+        ClusterTarget::InCluster
     } else {
-        Place::Kubeconfig { path: kubeconfig, context }
+        ClusterTarget::Kubeconfig { path: kubeconfig, context }
     };
-    let connection = Connection::to(place).await?;
+    let connection = Connection::to(target).await?;
     Ok(try_out(&connection, &flags.namespace, &pod()).await?)
 }
 

@@ -7,12 +7,12 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::error::ClusterError;
 
-/// Where the API server is.
+/// Which cluster is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Of the cluster that this pod runs in.
+pub enum ClusterTarget {
+    /// The one that the pod runs in.
     InCluster,
-    /// As a kubeconfig says.
+    /// One of a kubeconfig.
     Kubeconfig {
         /// The file; the customary ones if not given.
         path: Option<PathBuf>,
@@ -35,11 +35,11 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Sets the connection up; nothing is asked yet. Needs a running tokio.
-    pub async fn to(place: Place) -> Result<Self, ClusterError> {
-        let config = match place {
-            Place::InCluster => kube::Config::incluster()
+    pub async fn to(target: ClusterTarget) -> Result<Self, ClusterError> {
+        let config = match target {
+            ClusterTarget::InCluster => kube::Config::incluster()
                 .map_err(|source| ClusterError::InCluster(Box::new(source)))?,
-            Place::Kubeconfig { path, context } => from_file(path, context).await?,
+            ClusterTarget::Kubeconfig { path, context } => from_file(path, context).await?,
         };
         Self::with(config)
     }

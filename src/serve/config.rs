@@ -9,7 +9,7 @@ use url::Url;
 
 use super::certificate_flags::OwnSettings;
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
-use crate::cluster::ReportKind;
+use crate::cluster::{ClusterTarget, ReportKind};
 use crate::policy::TokenRealm;
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -66,20 +66,6 @@ pub enum TlsSource {
     },
     /// Made by ourselves and kept in our own Secret.
     Kept,
-}
-
-/// Which cluster is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClusterTarget {
-    /// The one that the pod runs in.
-    InCluster,
-    /// One of a kubeconfig.
-    Kubeconfig {
-        /// The file; the customary ones if not given.
-        path: Option<PathBuf>,
-        /// The context; the current one if not given.
-        context: Option<String>,
-    },
 }
 
 impl From<ClusterFlags> for ClusterTarget {

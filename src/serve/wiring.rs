@@ -24,7 +24,7 @@ use super::policy::{self, ActivePolicy};
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use super::{blind, callers, failing, front_proxy, knowledge};
-use crate::cluster::{Cluster, Connection, Place, ReportKind, WatchTuning};
+use crate::cluster::{Cluster, ClusterTarget, Connection, ReportKind, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
@@ -32,8 +32,7 @@ use crate::registry::{HostsSource, RegistryClient};
 use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
 use crate::serve::{
-    ClusterTarget, Config, MirrorFiles, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings,
-    TlsSource,
+    Config, MirrorFiles, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
 use crate::server::{
     AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, SelfSigned, ServingTls,
@@ -121,7 +120,7 @@ impl App {
         let Serving { tls: serving, authorities, ca_bundle } =
             serving((&tls, kept), client_authorities, front_proxy.as_ref(), now, &metrics)?;
         let own_namespace = own_namespace(own.as_ref(), &target);
-        let connection = Connection::to(place(target)).await?;
+        let connection = Connection::to(target).await?;
         let front_proxy = front_proxy.map(|known| (connection.client().clone(), known));
         let places = (policy_file, policy_name);
         let policies = policy::Sources::new(places, &connection, own.as_ref(), &metrics);
@@ -338,13 +337,6 @@ const REVIEW_SERVER: &str = "review server";
 
 fn bind(address: std::net::SocketAddr) -> anyhow::Result<Bound> {
     Bound::bind(address).with_context(|| format!("failed to listen on {address}"))
-}
-
-fn place(target: ClusterTarget) -> Place {
-    match target {
-        ClusterTarget::InCluster => Place::InCluster,
-        ClusterTarget::Kubeconfig { path, context } => Place::Kubeconfig { path, context },
-    }
 }
 
 /// The namespace of the pod that this is, if it is one.

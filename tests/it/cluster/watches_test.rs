@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::pullgate::cluster::{Cluster, Connection, Place, WatchTuning};
+use ::pullgate::cluster::{Cluster, ClusterTarget, Connection, WatchTuning};
 use ::pullgate::history::{Freshness, HistoryQuestion, Visibility};
 use ::pullgate::image::ImageReference;
 use ::pullgate::review::HealthSource;
@@ -240,7 +240,7 @@ fn after_bursts_cuts_restarts_and_410_the_index_is_that_of_a_fresh_list() {
     for nth in 0..NAMESPACES {
         plane.namespace_called(&namespace(nth), &[]);
     }
-    let admin = Place::Kubeconfig { path: Some(plane.kubeconfig(ADMIN)), context: None };
+    let admin = ClusterTarget::Kubeconfig { path: Some(plane.kubeconfig(ADMIN)), context: None };
     let writer = runtime().block_on(async { Writer(Connection::to(admin).await.unwrap()) });
     let proxy = Proxy::start(plane.url().trim_start_matches("https://")).unwrap();
 
