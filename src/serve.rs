@@ -43,8 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::{self, Otlp};
 pub use certificate_flags::{OwnFlags, OwnSettings};
 pub use config::{
-    CallerProof, Config, ConfigError, MirrorFiles, NodeSettings, PolicyPlace, RegistrySettings,
-    TlsSource,
+    CallerProof, Config, ConfigError, NodeSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
 use wiring::App;

@@ -17,9 +17,10 @@ use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, reg
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;
 use crate::pull::{Cause, Verdict};
+use crate::registry::HostsSource;
 use crate::review::{ClusterSource as _, Fetched, ImageUse, Reading};
 use crate::risk::{Need, Question, RiskReport};
-use crate::serve::{MirrorFiles, RegistrySettings};
+use crate::serve::RegistrySettings;
 use crate::workload::{Node, Placement};
 
 /// The labels that say for which processor a node is.
@@ -326,12 +327,12 @@ impl WhatIfFlags {
 }
 
 /// The files of mirrors at this path, told apart as the runtimes name them.
-fn mirror_files(path: &Path) -> anyhow::Result<MirrorFiles> {
+fn mirror_files(path: &Path) -> anyhow::Result<HostsSource> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     match ending {
-        _ if path.is_dir() => Ok(MirrorFiles::Containerd(path.to_owned())),
-        Some("yaml" | "yml") => Ok(MirrorFiles::K3s(path.to_owned())),
-        Some("conf") => Ok(MirrorFiles::Crio(path.to_owned())),
+        _ if path.is_dir() => Ok(HostsSource::Containerd(path.to_owned())),
+        Some("yaml" | "yml") => Ok(HostsSource::K3s(path.to_owned())),
+        Some("conf") => Ok(HostsSource::Crio(path.to_owned())),
         _ => bail!("{}: neither a directory nor a .yaml or .conf file", path.display()),
     }
 }

@@ -10,8 +10,10 @@ use url::Url;
 use super::certificate_flags::OwnSettings;
 use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
 use crate::cluster::{ClusterTarget, ReportKind};
+use crate::node_config::RegistryHosts;
 use crate::policy::TokenRealm;
 use crate::pull::Runtime;
+use crate::registry::{HostsError, HostsSource};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// Why flags cannot be used. Each names the flag and what to do.
@@ -78,17 +80,6 @@ impl From<ClusterFlags> for ClusterTarget {
     }
 }
 
-/// The nodes' mirror configuration, in the form of their runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MirrorFiles {
-    /// containerd's `certs.d` directory.
-    Containerd(PathBuf),
-    /// k3s' or RKE2's `registries.yaml`.
-    K3s(PathBuf),
-    /// CRI-O's `registries.conf`.
-    Crio(PathBuf),
-}
-
 /// What the nodes have of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeSettings {
@@ -128,7 +119,7 @@ impl From<NodeFlags> for NodeSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistrySettings {
     /// The nodes' mirrors.
-    pub mirrors: Option<MirrorFiles>,
+    pub mirrors: Option<HostsSource>,
     /// Addresses that may be contacted whatever they are.
     pub allowed_addresses: Vec<IpNet>,
     /// More trusted authorities.
@@ -137,6 +128,13 @@ pub struct RegistrySettings {
     pub cluster_ranges: Vec<IpNet>,
     /// Registries, and the token services that their logins may be sent to.
     pub token_realms: Vec<TokenRealm>,
+}
+
+impl RegistrySettings {
+    /// Reads the nodes' mirrors, where they were given.
+    pub fn hosts(&self) -> Result<Option<RegistryHosts>, HostsError> {
+        self.mirrors.as_ref().map(HostsSource::load).transpose()
+    }
 }
 
 impl From<RegistryFlags> for RegistrySettings {
@@ -152,9 +150,9 @@ impl From<RegistryFlags> for RegistrySettings {
         } = flags;
         Self {
             mirrors: registry_hosts_dir
-                .map(MirrorFiles::Containerd)
-                .or(k3s_registries.map(MirrorFiles::K3s))
-                .or(crio_registries.map(MirrorFiles::Crio)),
+                .map(HostsSource::Containerd)
+                .or(k3s_registries.map(HostsSource::K3s))
+                .or(crio_registries.map(HostsSource::Crio)),
             allowed_addresses: allow_address,
             authorities: ca_file,
             cluster_ranges: cluster_range,
@@ -336,7 +334,7 @@ mod tests {
         let names = ["a.b.svc", "127.0.0.1", "c"].map(str::to_owned).to_vec();
         assert_eq!(config.tls, TlsSource::SelfSigned { directory: "d".into(), names });
         assert_eq!(config.registry.allowed_addresses.len(), 2);
-        assert_eq!(config.registry.mirrors, Some(MirrorFiles::Containerd("h".into())));
+        assert_eq!(config.registry.mirrors, Some(HostsSource::Containerd("h".into())));
         assert_eq!(config.log_format, LogFormat::Json);
         let (path, context) = (Some("k".into()), Some("x".to_owned()));
         assert_eq!(config.cluster, ClusterTarget::Kubeconfig { path, context });

@@ -31,9 +31,7 @@ use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
-use crate::serve::{
-    Config, MirrorFiles, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource,
-};
+use crate::serve::{Config, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource};
 use crate::server::{
     AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, SelfSigned, ServingTls,
     TlsFiles, WatchState, WatchedFiles, admin_router, part_when_stopping,
@@ -105,8 +103,7 @@ impl App {
         let (policy_file, policy_name) = policy_places(policy_place)?;
         let policy =
             policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
-        let mirrors = registry.mirrors.clone().map(hosts_source);
-        let hosts = mirrors.as_ref().map(HostsSource::load).transpose()?;
+        let (mirrors, hosts) = (registry.mirrors.clone(), registry.hosts()?);
         let limits = snapshot::limits(&policy, hosts.as_ref());
         let runtime = nodes.runtime;
         let given = GivenFiles { mirrors: mirrors.is_some(), credentials: nodes.has_files() };
@@ -309,8 +306,7 @@ pub(super) fn check(config: Config) -> anyhow::Result<()> {
     let (policy_file, _) = policy_places(policy_place)?;
     let policy =
         policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
-    let hosts = registry.mirrors.clone().map(hosts_source);
-    let hosts = hosts.as_ref().map(HostsSource::load).transpose()?;
+    let hosts = registry.hosts()?;
     registry_client(registry, hosts, &policy, node_files(nodes)?)?;
     Ok(())
 }
@@ -415,14 +411,6 @@ fn tls_files(
             Ok((made.files(client_authorities), Some(made.ca_bundle()?)))
         }
         TlsSource::Kept => anyhow::bail!("nothing says where the certificate is kept"),
-    }
-}
-
-fn hosts_source(files: MirrorFiles) -> HostsSource {
-    match files {
-        MirrorFiles::Containerd(path) => HostsSource::Containerd(path),
-        MirrorFiles::K3s(path) => HostsSource::K3s(path),
-        MirrorFiles::Crio(path) => HostsSource::Crio(path),
     }
 }
 

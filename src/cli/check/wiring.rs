@@ -12,12 +12,11 @@ use crate::cli::output::say;
 use crate::cluster::{Cluster, Connection, Survey, WatchTuning};
 use crate::history::Visibility;
 use crate::node::NodeFiles;
-use crate::node_config::RegistryHosts;
 use crate::policy::{GivenFiles, PullgatePolicy};
-use crate::registry::{CacheLimits, HostsSource, LoadLimits, RegistryClient};
+use crate::registry::{CacheLimits, LoadLimits, RegistryClient};
 use crate::review::ManifestSource;
 use crate::serve::registries;
-use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings};
+use crate::serve::{NodeSettings, RegistrySettings};
 use crate::telemetry::Metrics;
 use crate::text::clean;
 
@@ -96,12 +95,7 @@ pub(super) fn registry(
     nodes: Arc<NodeFiles>,
 ) -> anyhow::Result<Arc<dyn ManifestSource>> {
     let settings: RegistrySettings = flags.registry.clone().into();
-    let hosts = match settings.mirrors.clone() {
-        Some(MirrorFiles::Containerd(path)) => HostsSource::Containerd(path).load()?,
-        Some(MirrorFiles::K3s(path)) => HostsSource::K3s(path).load()?,
-        Some(MirrorFiles::Crio(path)) => HostsSource::Crio(path).load()?,
-        None => RegistryHosts::default(),
-    };
+    let hosts = settings.hosts()?.unwrap_or_default();
     let mut options = registries::options(settings, policy);
     options.contact_loopback = true;
     options.hosts = hosts;

@@ -16,15 +16,14 @@ use crate::history::{RunningDigest, Visibility};
 use crate::image::{Digest, ImageReference};
 use crate::message::{DETAILS, drift_sentences, sentence};
 use crate::node::NodeFiles;
-use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
-use crate::registry::{HostsSource, RegistryClient, RegistryOptions};
+use crate::registry::{RegistryClient, RegistryOptions};
 use crate::review::{
     AccessSource, Compared, FoundAgain, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
     ReviewRequest, SecretsOrigin, Sources, compare_use, drifted, look_again, review,
 };
-use crate::serve::{MirrorFiles, NodeSettings, RegistrySettings, registries};
+use crate::serve::{NodeSettings, RegistrySettings, registries};
 use crate::text::clean;
 use crate::user::UserInfo;
 use crate::workload::{Node, Workload};
@@ -130,12 +129,7 @@ impl Asker {
     ) -> anyhow::Result<Self> {
         let policy =
             PullgatePolicy::parse(POLICY, "explain").context("failed to read the own policy")?;
-        let hosts = match settings.mirrors.clone() {
-            Some(MirrorFiles::Containerd(path)) => HostsSource::Containerd(path).load()?,
-            Some(MirrorFiles::K3s(path)) => HostsSource::K3s(path).load()?,
-            Some(MirrorFiles::Crio(path)) => HostsSource::Crio(path).load()?,
-            None => RegistryHosts::default(),
-        };
+        let hosts = settings.hosts()?.unwrap_or_default();
         let options = RegistryOptions {
             contact_loopback: true,
             down,
