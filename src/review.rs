@@ -60,6 +60,7 @@ pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, Reading, SeenPod, ServiceAccountFacts,
 };
+pub use visibility::FixedAccess;
 pub use webhook::{
     AdmissionOutcome, Endpoint, ReviewRecord, Skip, denied_by, held_back_by, history_hidden,
     label_words, learning_words, reopened,

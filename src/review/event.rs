@@ -5,11 +5,11 @@
 
 use std::time::Instant;
 
-use futures::future::{BoxFuture, ready};
 use jiff::Timestamp;
 
 use super::event_queue::EventRequest;
-use super::{AccessSource, ReviewRequest, Reviewer, Sources, review};
+use super::{FixedAccess, ReviewRequest, Reviewer, Sources, review};
+use crate::history::Visibility;
 use crate::message::sentence;
 use crate::policy::{Decision, Mode};
 use crate::pull::{Cause, Verdict};
@@ -35,31 +35,6 @@ pub struct WorkloadEvent {
     pub reason: &'static str,
     /// The words.
     pub message: String,
-}
-
-/// Whoever may read the Events of this namespace: they hear of it alone, and of no secret that no
-/// pod names.
-struct Readers<'a>(&'a str);
-
-impl AccessSource for Readers<'_> {
-    fn may_list_pods<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        namespace: Option<&'a str>,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        Box::pin(ready(namespace == Some(self.0)))
-    }
-
-    fn may_read_secret<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        _: &'a str,
-        _: &'a str,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        Box::pin(ready(false))
-    }
 }
 
 impl Reviewer {
@@ -134,7 +109,9 @@ impl Reviewer {
             now,
             deadline,
         };
-        let readers = Readers(&concern.namespace);
+        // Of it alone, and of no secret that no pod names.
+        let pods = Visibility::Namespaces(vec![concern.namespace.clone()]);
+        let readers = FixedAccess { pods, secrets: false };
         let sources = Sources { access: &readers, ..self.sources() };
         let review = review(sources, subject).await;
         let told = review.images.iter().filter(|image| image.ruling.decision != Decision::Allow);

@@ -2,6 +2,9 @@
 //!
 //! Every call that may wait takes the moment by which its caller needs the answer; what is not
 //! known by then is said so in the answer, never waited for.
+//!
+//! A source that stands before another one names it as `inner` and answers only what it answers
+//! differently: everything else goes on to that one, what is added later, too.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,51 +27,56 @@ use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
 /// Answers of registries. Implemented by the registry client, which owns caches and limits.
 pub trait ManifestSource: Send + Sync {
+    /// The source that this one stands before.
+    fn inner(&self) -> Option<&dyn ManifestSource> {
+        None
+    }
+
     /// Asks for one manifest with one credential. Never waits past `deadline`: then the outcome is
     /// [`Outcome::TooLate`] and the look-up goes on in the background.
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup>;
 
     /// Asks again in the background, when enough time has passed for the answer to count as an
     /// independent one. It need not be waited for, and is over when the answer is kept.
-    fn repeat(&self, _request: LookupRequest) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
+        self.inner().map_or_else(|| known(()), |inner| inner.repeat(request))
     }
 
     /// When the client certificates are over that nodes show on every way to this image; nothing if
     /// one way needs none.
-    fn certificate_end(&self, _image: &ImageReference) -> Option<Expiry> {
-        None
+    fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
+        self.inner()?.certificate_end(image)
     }
 
     /// Why nothing at all of this registry could be seen lately, if that is so.
-    fn blind_reason(&self, _host: &str) -> Option<BlindReason> {
-        None
+    fn blind_reason(&self, host: &str) -> Option<BlindReason> {
+        self.inner()?.blind_reason(host)
     }
 
     /// Which runtime's mirror files were handed over; nothing where none were.
-    fn mirror_files(&self, _image: &ImageReference) -> Option<MirrorFiles> {
-        None
+    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
+        self.inner()?.mirror_files(image)
     }
 
     /// What a digest of this image's registry is known to be by earlier answers. Nobody is asked.
-    fn known_manifest(&self, _image: &ImageReference, _digest: &Digest) -> Option<KnownManifest> {
-        None
+    fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
+        self.inner()?.known_manifest(image, digest)
     }
 
     /// What the image's registry last said is left of its pull limit for this credential, or for who
     /// asks without one. Nobody is asked.
     fn pulls_left(
         &self,
-        _image: &ImageReference,
-        _credential: Option<&Credential>,
+        image: &ImageReference,
+        credential: Option<&Credential>,
     ) -> Option<PullsLeft> {
-        None
+        self.inner()?.pulls_left(image, credential)
     }
 
     /// What the nodes' files make of a name without a registry, where CRI-O completes it; nothing
     /// where they say nothing.
-    fn completed(&self, _short: &ImageReference) -> Option<ImageReference> {
-        None
+    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
+        self.inner()?.completed(short)
     }
 
     /// The repositories of the reference's registry, where it has a catalogue that this credential
@@ -76,12 +84,15 @@ pub trait ManifestSource: Send + Sync {
     /// take turns.
     fn repositories(
         &self,
-        _image: &ImageReference,
-        _credential: Option<&Credential>,
-        _namespace: &str,
-        _deadline: Instant,
+        image: &ImageReference,
+        credential: Option<&Credential>,
+        namespace: &str,
+        deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        Box::pin(std::future::ready(Err(Outcome::NoHost)))
+        match self.inner() {
+            Some(inner) => inner.repositories(image, credential, namespace, deadline),
+            None => known(Err(Outcome::NoHost)),
+        }
     }
 
     /// The tags of the reference's repository, for hints only; failing never changes a verdict. Namespaces
@@ -92,11 +103,26 @@ pub trait ManifestSource: Send + Sync {
         credential: Option<&Credential>,
         namespace: &str,
         deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>>;
+    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
+        match self.inner() {
+            Some(inner) => inner.tags(repository, credential, namespace, deadline),
+            None => known(Err(Outcome::NoHost)),
+        }
+    }
+}
+
+/// An answer that need not be waited for.
+fn known<T: Send + 'static>(answer: T) -> BoxFuture<'static, T> {
+    Box::pin(std::future::ready(answer))
 }
 
 /// What the API server says when asked by name, and what is watched of namespaces and nodes.
 pub trait ClusterSource: Send + Sync {
+    /// The source that this one stands before.
+    fn inner(&self) -> Option<&dyn ClusterSource> {
+        None
+    }
+
     /// A Secret by name; never a list.
     fn pull_secret<'a>(
         &'a self,
@@ -110,10 +136,13 @@ pub trait ClusterSource: Send + Sync {
     /// first; their contents are not asked for. None where they may not be listed, or not in time.
     fn list_pull_secrets<'a>(
         &'a self,
-        _namespace: &'a str,
-        _deadline: Instant,
+        namespace: &'a str,
+        deadline: Instant,
     ) -> BoxFuture<'a, Vec<Box<str>>> {
-        Box::pin(std::future::ready(Vec::new()))
+        match self.inner() {
+            Some(inner) => inner.list_pull_secrets(namespace, deadline),
+            None => known(Vec::new()),
+        }
     }
 
     /// A ServiceAccount by name.
@@ -133,17 +162,23 @@ pub trait ClusterSource: Send + Sync {
 
     /// Whether webhooks or policies of others may change pods on their way in, such as registry
     /// rewriters; nothing if that could not be found out in time.
-    fn pods_are_rewritten(&self, _deadline: Instant) -> BoxFuture<'_, Option<bool>> {
-        Box::pin(std::future::ready(Some(false)))
+    fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
+        match self.inner() {
+            Some(inner) => inner.pods_are_rewritten(deadline),
+            None => known(Some(false)),
+        }
     }
 
     /// A `RuntimeClass`; nothing if there is none of this name, or if it could not be read in time.
     fn runtime_class<'a>(
         &'a self,
-        _name: &'a str,
-        _deadline: Instant,
+        name: &'a str,
+        deadline: Instant,
     ) -> BoxFuture<'a, Option<RuntimeClass>> {
-        Box::pin(std::future::ready(None))
+        match self.inner() {
+            Some(inner) => inner.runtime_class(name, deadline),
+            None => known(None),
+        }
     }
 
     /// The Service of this cluster that the host of an image name leads to; nothing if it leads
@@ -151,37 +186,43 @@ pub trait ClusterSource: Send + Sync {
     /// the caller's to see to.
     fn registry_service<'a>(
         &'a self,
-        _host: &'a str,
-        _deadline: Instant,
+        host: &'a str,
+        deadline: Instant,
     ) -> BoxFuture<'a, Option<RegistryService>> {
-        Box::pin(std::future::ready(None))
+        match self.inner() {
+            Some(inner) => inner.registry_service(host, deadline),
+            None => known(None),
+        }
     }
 
     /// The jobs in whose arguments or environment this image stands, of all namespaces, the one
     /// that tells most first. Never waits. Whether the user may hear of them is the caller's to
     /// see to.
-    fn build_jobs(&self, _image: &ImageReference) -> Vec<BuildJob> {
-        Vec::new()
+    fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
+        self.inner().map(|inner| inner.build_jobs(image)).unwrap_or_default()
     }
 
     /// The jobs that push another tag of this image's repository, each with that tag. Never waits.
     /// Whether the user may hear of them is the caller's to see to.
-    fn builds_of_other_tags(&self, _image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
-        Vec::new()
+    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+        self.inner().map(|inner| inner.builds_of_other_tags(image)).unwrap_or_default()
     }
 
     /// Whether everything that builds is known, so that what is not among it does not build.
     fn knows_all_builds(&self) -> bool {
-        false
+        self.inner().is_some_and(ClusterSource::knows_all_builds)
     }
 
     /// What is wrong with the pods of a build, as far as one of them says.
     fn build_trouble<'a>(
         &'a self,
-        _build: &'a BuildJob,
-        _deadline: Instant,
+        build: &'a BuildJob,
+        deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
-        Box::pin(std::future::ready(None))
+        match self.inner() {
+            Some(inner) => inner.build_trouble(build, deadline),
+            None => known(None),
+        }
     }
 }
 
@@ -206,6 +247,11 @@ pub struct NodeCredentials {
 
 /// What was observed in this cluster.
 pub trait HealthSource: Send + Sync {
+    /// The source that this one stands before.
+    fn inner(&self) -> Option<&dyn HealthSource> {
+        None
+    }
+
     /// Whether history may be believed.
     fn freshness(&self) -> Freshness;
 
@@ -217,51 +263,54 @@ pub trait HealthSource: Send + Sync {
     /// does not know says that there may be something elsewhere.
     fn visible_history(
         &self,
-        _question: &HistoryQuestion<'_>,
-        _listed: &[&str],
-        _now: Timestamp,
+        question: &HistoryQuestion<'_>,
+        listed: &[&str],
+        now: Timestamp,
     ) -> VisibleHistory {
-        VisibleHistory { last_success: None, elsewhere: true }
+        match self.inner() {
+            Some(inner) => inner.visible_history(question, listed, now),
+            None => VisibleHistory { last_success: None, elsewhere: true },
+        }
     }
 
     /// Images with the same last name under other repositories or registries that run here, in
     /// namespaces that the user may see. Never waits.
-    fn namesakes(&self, _question: &HistoryQuestion<'_>, _now: Timestamp) -> Vec<KnownTag> {
-        Vec::new()
+    fn namesakes(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> Vec<KnownTag> {
+        self.inner().map(|inner| inner.namesakes(question, now)).unwrap_or_default()
     }
 
     /// Whether containers run images of this registry here: nodes can pull from it. Never waits.
-    fn runs_from(&self, _host: &str, _now: Timestamp) -> bool {
-        false
+    fn runs_from(&self, host: &str, now: Timestamp) -> bool {
+        self.inner().is_some_and(|inner| inner.runs_from(host, now))
     }
 
     /// Whether nodes fail to reach this registry, in the whole cluster: a first look that costs
     /// nothing. Never waits.
-    fn registry_fails_on_nodes(&self, _host: &str, _now: Timestamp) -> bool {
-        false
+    fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
+        self.inner().is_some_and(|inner| inner.registry_fails_on_nodes(host, now))
     }
 
     /// What is remembered of a subject, of namespaces that the user may see; nothing where nothing
     /// may be believed. Never waits.
     fn memory(
         &self,
-        _subject: &ReportTarget,
-        _visibility: &Visibility,
-        _now: Timestamp,
+        subject: &ReportTarget,
+        visibility: &Visibility,
+        now: Timestamp,
     ) -> Option<Memory> {
-        None
+        self.inner()?.memory(subject, visibility, now)
     }
 
     /// The repositories of the same registry of which something runs here, in namespaces that the
     /// user may see. Never waits.
-    fn repositories_beside(&self, _question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
-        Vec::new()
+    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
+        self.inner().map(|inner| inner.repositories_beside(question)).unwrap_or_default()
     }
 
     /// The namespaces with pods of these images, then of their repositories and registries; at
     /// most so many, the likeliest to matter first. Never waits.
-    fn namespaces_of(&self, _images: &[ImageReference], _most: usize) -> Vec<Box<str>> {
-        Vec::new()
+    fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
+        self.inner().map(|inner| inner.namespaces_of(images, most)).unwrap_or_default()
     }
 
     /// The names of the pull secrets that pods of this namespace name; the most used first.
@@ -271,10 +320,10 @@ pub trait HealthSource: Send + Sync {
     /// who may see everything. Never waits.
     fn pull_forecast(
         &self,
-        _image: &ImageReference,
-        _compressed_bytes: Option<u64>,
+        image: &ImageReference,
+        compressed_bytes: Option<u64>,
     ) -> Option<PullForecast> {
-        None
+        self.inner()?.pull_forecast(image, compressed_bytes)
     }
 
     /// When the controller of this kind (ReplicaSet, Job) and uid was created, if it is known.
@@ -282,43 +331,55 @@ pub trait HealthSource: Send + Sync {
 
     /// When a pod of this name (or `generateName`) and owner was first seen; nothing if it never
     /// was. Never waits.
-    fn first_seen(&self, _pod: SeenPod<'_>) -> Option<Timestamp> {
-        None
+    fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
+        self.inner()?.first_seen(pod)
     }
 
     /// Notes that such a pod was seen now, unless it was before. Never waits.
-    fn note_seen(&self, _pod: SeenPod<'_>, _now: Timestamp) {}
+    fn note_seen(&self, pod: SeenPod<'_>, now: Timestamp) {
+        if let Some(inner) = self.inner() {
+            inner.note_seen(pod, now);
+        }
+    }
 
     /// Remembers what was said about a new pod, to be compared with what its nodes do. Never
     /// waits; whoever keeps no score forgets it.
-    fn remember(&self, _given: PodVerdicts<'_>, _now: Timestamp) {}
+    fn remember(&self, given: PodVerdicts<'_>, now: Timestamp) {
+        if let Some(inner) = self.inner() {
+            inner.remember(given, now);
+        }
+    }
 
     /// The digests that pods run under this tag, in namespaces that the user may see, without the one
     /// that is named. Never waits.
     fn other_digests(
         &self,
-        _image: &ImageReference,
-        _visibility: &Visibility,
-        _than: Option<&Digest>,
+        image: &ImageReference,
+        visibility: &Visibility,
+        than: Option<&Digest>,
     ) -> Vec<RunningDigest> {
-        Vec::new()
+        let inner = self.inner();
+        inner.map(|inner| inner.other_digests(image, visibility, than)).unwrap_or_default()
     }
 
     /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that the
     /// user may see; nothing if there are too many pods to look at. Never waits.
     fn nodes_running(
         &self,
-        _image: &ImageReference,
-        _digest: Option<&Digest>,
-        _visibility: &Visibility,
+        image: &ImageReference,
+        digest: Option<&Digest>,
+        visibility: &Visibility,
     ) -> Option<HashSet<Box<str>>> {
-        Some(HashSet::new())
+        match self.inner() {
+            Some(inner) => inner.nodes_running(image, digest, visibility),
+            None => Some(HashSet::new()),
+        }
     }
 
     /// How many pods of this workload run, of whichever revision; 0 if that is not known. Never
     /// waits.
-    fn running_pods(&self, _workload: &ObjectRef) -> u32 {
-        0
+    fn running_pods(&self, workload: &ObjectRef) -> u32 {
+        self.inner().map_or(0, |inner| inner.running_pods(workload))
     }
 }
 

@@ -4,12 +4,15 @@
 //! there is anything to tell, with a bound to the access reviews of one answer. A ServiceAccount
 //! is told of the object's own namespace alone, since others read what it is told.
 
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared, join_all};
+use std::time::Instant;
 
-use super::{ReviewRequest, Sources};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, join_all, ready};
+
+use super::{AccessSource, ReviewRequest, Sources};
 use crate::history::Visibility;
 use crate::image::ImageReference;
+use crate::user::UserInfo;
 
 /// Access reviews for one answer: two that are always made, one for the name of a secret, those
 /// for the namespaces of registries' Services, and those for other namespaces.
@@ -17,6 +20,40 @@ const MAX_REVIEWS: usize = 20;
 /// Those for the namespaces of registries' Services.
 pub(super) const FOR_SERVICES: usize = 2;
 const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3 - FOR_SERVICES;
+
+/// Who may see what where that is known beforehand: the same for everybody, and nobody is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedAccess {
+    /// Of which namespaces pods may be listed.
+    pub pods: Visibility,
+    /// Whether Secrets may be read.
+    pub secrets: bool,
+}
+
+impl AccessSource for FixedAccess {
+    fn may_list_pods<'a>(
+        &'a self,
+        _: &'a UserInfo,
+        namespace: Option<&'a str>,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        let may = match namespace {
+            None => self.pods == Visibility::Cluster,
+            Some(namespace) => self.pods.includes(namespace),
+        };
+        ready(may).boxed()
+    }
+
+    fn may_read_secret<'a>(
+        &'a self,
+        _: &'a UserInfo,
+        _: &'a str,
+        _: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, bool> {
+        ready(self.secrets).boxed()
+    }
+}
 
 /// What the images of one answer share. Nothing is asked before one of them wants to know.
 pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;

@@ -28,8 +28,8 @@ use crate::pull::{
     lists,
 };
 use crate::review::{
-    ClusterSource, HealthSource as _, ImageReview, ManifestSource as _, NodeCredentialSource,
-    Review, ReviewRequest, SecretsOrigin, Sources, review,
+    ClusterSource, FixedAccess, HealthSource as _, ImageReview, ManifestSource as _,
+    NodeCredentialSource, Review, ReviewRequest, SecretsOrigin, Sources, review,
 };
 use crate::text::clean;
 use crate::user::UserInfo;
@@ -77,7 +77,7 @@ impl Judge<'_> {
         } else {
             Cow::Borrowed(&found.workload)
         };
-        let no_secrets = WithoutSecrets(self.files);
+        let (no_secrets, access) = (WithoutSecrets(self.files), self.files.access());
         let cluster: &dyn ClusterSource = if by_login { &no_secrets } else { self.files };
         let subject = ReviewRequest {
             workload: &workload,
@@ -92,7 +92,7 @@ impl Judge<'_> {
             now: self.now,
             deadline,
         };
-        let mut review = review(self.sources(cluster, self.nodes), subject).await;
+        let mut review = review(self.sources(cluster, self.nodes, &access), subject).await;
         let alone = by_login || (found.is_alone() && review.secrets.names.is_empty());
         let with_login = WithLogin { nodes: self.nodes, logins: self.logins };
         let mut again: Option<Review> = None;
@@ -104,7 +104,7 @@ impl Judge<'_> {
             }
             if own.outcome.as_ref().is_some_and(|outcome| alone || is_missing(outcome)) {
                 if again.is_none() {
-                    let sources = self.sources(cluster, &with_login);
+                    let sources = self.sources(cluster, &with_login, &access);
                     again = Some(crate::review::review(sources, subject).await);
                 }
                 let again = again.as_mut().and_then(|again| again.images.get_mut(at));
@@ -125,8 +125,9 @@ impl Judge<'_> {
         &'s self,
         cluster: &'s dyn ClusterSource,
         nodes: &'s dyn NodeCredentialSource,
+        access: &'s FixedAccess,
     ) -> Sources<'s> {
-        Sources { registry: self.registry, cluster, nodes, health: self.files, access: self.files }
+        Sources { registry: self.registry, cluster, nodes, health: self.files, access }
     }
 
     /// Whoever checks files wants to know, also where the policy is off.

@@ -8,13 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::cluster::{Cluster, Survey};
-use crate::history::{
-    History, HistoryQuestion, KnownTag, Memory, RegistryScoreSummary, Success, Visibility,
-    VisibleHistory,
-};
+use crate::history::{History, HistoryQuestion, Memory, RegistryScoreSummary, Success, Visibility};
 use crate::image::ImageReference;
 use crate::review::HealthSource as _;
-use crate::workload::ObjectRef;
 
 /// What is known of a cluster's pulls.
 pub(super) struct Observed {
@@ -59,16 +55,6 @@ impl Observed {
         &self.cluster
     }
 
-    /// What may count of it in the answer to a person who may not see everything.
-    pub(super) fn visible_history(
-        &self,
-        question: &HistoryQuestion<'_>,
-        listed: &[&str],
-        now: Timestamp,
-    ) -> VisibleHistory {
-        self.cluster.visible_history(question, listed, now)
-    }
-
     /// Takes in what is remembered of an image; whether that is more than what was listed.
     pub(super) fn remember(&self, image: &ImageReference, memory: Memory) -> bool {
         let is_news = memory.last_success.is_some()
@@ -78,29 +64,9 @@ impl Observed {
         is_news
     }
 
-    pub(super) fn namesakes(
-        &self,
-        question: &HistoryQuestion<'_>,
-        now: Timestamp,
-    ) -> Vec<KnownTag> {
-        self.cluster.namesakes(question, now)
-    }
-
-    pub(super) fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
-        self.cluster.namespaces_of(images, most)
-    }
-
-    pub(super) fn running_pods(&self, workload: &ObjectRef) -> u32 {
-        self.cluster.running_pods(workload)
-    }
-
-    /// Whether the person may list the pods of this namespace, or of all.
-    pub(super) fn may_show(&self, namespace: Option<&str>) -> bool {
-        match (&self.survey.visibility, namespace) {
-            (Visibility::Cluster, _) => true,
-            (Visibility::Namespaces(_), None) => false,
-            (some, Some(namespace)) => some.includes(namespace),
-        }
+    /// Of which namespaces the person may list the pods.
+    pub(super) fn visibility(&self) -> Visibility {
+        self.survey.visibility.clone()
     }
 
     fn memories(&self) -> MutexGuard<'_, BTreeMap<String, Memory>> {

@@ -10,7 +10,6 @@ use futures::future::BoxFuture;
 use super::login::{Login, Logins};
 use super::source::FileSource;
 use crate::credential::PullSecret;
-use crate::history::{BuildJob, PodTrouble, RegistryService};
 use crate::image::ImageReference;
 use crate::review::{
     ClusterSource, Fetched, NodeCredentialSource, NodeCredentials, Reading, ServiceAccountFacts,
@@ -52,6 +51,10 @@ pub(super) fn without_secrets(workload: &Workload) -> Workload {
 }
 
 impl ClusterSource for WithoutSecrets<'_> {
+    fn inner(&self) -> Option<&dyn ClusterSource> {
+        Some(self.0)
+    }
+
     fn pull_secret<'a>(
         &'a self,
         _: &'a str,
@@ -78,37 +81,5 @@ impl ClusterSource for WithoutSecrets<'_> {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.0.nodes()
-    }
-
-    fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
-        self.0.pods_are_rewritten(deadline)
-    }
-
-    fn registry_service<'a>(
-        &'a self,
-        host: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Option<RegistryService>> {
-        self.0.registry_service(host, deadline)
-    }
-
-    fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
-        self.0.build_jobs(image)
-    }
-
-    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
-        self.0.builds_of_other_tags(image)
-    }
-
-    fn knows_all_builds(&self) -> bool {
-        self.0.knows_all_builds()
-    }
-
-    fn build_trouble<'a>(
-        &'a self,
-        build: &'a BuildJob,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Option<PodTrouble>> {
-        self.0.build_trouble(build, deadline)
     }
 }

@@ -1,6 +1,5 @@
 //! What a review asks of a cluster, answered from files, and from a cluster where one was named.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,16 +12,14 @@ use super::manifest::{Key, Manifests};
 use super::observed::Observed;
 use crate::credential::PullSecret;
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PullForecast,
-    RegistryService, RunningDigest, Visibility, VisibleHistory,
+    Freshness, History, HistoryQuestion, PullForecast, Visibility, VisibleHistory,
 };
-use crate::image::{Digest, ImageReference, Platform};
+use crate::image::{ImageReference, Platform};
 use crate::pull::Runtime;
 use crate::review::{
-    AccessSource, ClusterSource, Fetched, HealthSource, Reading, SeenPod, ServiceAccountFacts,
+    ClusterSource, Fetched, FixedAccess, HealthSource, Reading, SeenPod, ServiceAccountFacts,
 };
-use crate::user::UserInfo;
-use crate::workload::{NamespaceFacts, Node, ObjectRef};
+use crate::workload::{NamespaceFacts, Node};
 
 /// Files, and behind them a cluster if one was named.
 pub(super) struct FileSource {
@@ -53,6 +50,12 @@ impl FileSource {
             Some(Arc::new(platforms.iter().map(|platform| node(platform, &runtime)).collect()))
         };
         Self { manifests, given, cluster, observed, nodes, every_namespace_known }
+    }
+
+    /// Who has the files may be shown what is in them, and what they may list of a cluster.
+    pub(super) fn access(&self) -> FixedAccess {
+        let pods = self.observed.as_ref().map_or(Visibility::Cluster, Observed::visibility);
+        FixedAccess { pods, secrets: true }
     }
 
     /// What is seen in the cluster, if there is one.
@@ -107,6 +110,15 @@ fn node(platform: &Platform, runtime: &str) -> Node {
 }
 
 impl ClusterSource for FileSource {
+    fn inner(&self) -> Option<&dyn ClusterSource> {
+        self.cluster.as_deref()
+    }
+
+    /// A person has secrets read that are named, in the files or to the command, and no others.
+    fn list_pull_secrets<'a>(&'a self, _: &'a str, _: Instant) -> BoxFuture<'a, Vec<Box<str>>> {
+        async { Vec::new() }.boxed()
+    }
+
     fn pull_secret<'a>(
         &'a self,
         namespace: &'a str,
@@ -168,51 +180,14 @@ impl ClusterSource for FileSource {
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.nodes.clone()
     }
-
-    fn pods_are_rewritten(&self, deadline: Instant) -> BoxFuture<'_, Option<bool>> {
-        match &self.cluster {
-            Some(cluster) => cluster.pods_are_rewritten(deadline),
-            None => async { Some(false) }.boxed(),
-        }
-    }
-
-    fn registry_service<'a>(
-        &'a self,
-        host: &'a str,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Option<RegistryService>> {
-        match &self.cluster {
-            Some(cluster) => cluster.registry_service(host, deadline),
-            None => async { None }.boxed(),
-        }
-    }
-
-    fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
-        self.cluster.as_ref().map(|cluster| cluster.build_jobs(image)).unwrap_or_default()
-    }
-
-    fn builds_of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
-        self.cluster.as_ref().map(|cluster| cluster.builds_of_other_tags(image)).unwrap_or_default()
-    }
-
-    fn knows_all_builds(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.knows_all_builds())
-    }
-
-    fn build_trouble<'a>(
-        &'a self,
-        build: &'a BuildJob,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Option<PodTrouble>> {
-        match &self.cluster {
-            Some(cluster) => cluster.build_trouble(build, deadline),
-            None => async { None }.boxed(),
-        }
-    }
 }
 
 /// Files have no history; that of a cluster is what is seen there now.
 impl HealthSource for FileSource {
+    fn inner(&self) -> Option<&dyn HealthSource> {
+        self.observed.as_ref().map(|observed| observed.cluster() as &dyn HealthSource)
+    }
+
     fn freshness(&self) -> Freshness {
         self.observed.as_ref().map_or(Freshness::Absent, |_| Freshness::Current)
     }
@@ -230,59 +205,8 @@ impl HealthSource for FileSource {
         listed: &[&str],
         now: Timestamp,
     ) -> VisibleHistory {
-        let observed = self.observed.as_ref();
-        observed.map(|observed| observed.visible_history(question, listed, now)).unwrap_or_default()
-    }
-
-    fn namesakes(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> Vec<KnownTag> {
-        let observed = self.observed.as_ref();
-        observed.map(|observed| observed.namesakes(question, now)).unwrap_or_default()
-    }
-
-    fn runs_from(&self, host: &str, now: Timestamp) -> bool {
-        self.observed.as_ref().is_some_and(|observed| observed.cluster().runs_from(host, now))
-    }
-
-    fn registry_fails_on_nodes(&self, host: &str, now: Timestamp) -> bool {
-        let observed = self.observed.as_ref();
-        observed.is_some_and(|observed| observed.cluster().registry_fails_on_nodes(host, now))
-    }
-
-    fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
-        let observed = self.observed.as_ref();
-        observed.map(|one| one.cluster().repositories_beside(question)).unwrap_or_default()
-    }
-
-    fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {
-        let observed = self.observed.as_ref();
-        observed.map(|observed| observed.namespaces_of(images, most)).unwrap_or_default()
-    }
-
-    fn other_digests(
-        &self,
-        image: &ImageReference,
-        visibility: &Visibility,
-        than: Option<&Digest>,
-    ) -> Vec<RunningDigest> {
-        let observed = self.observed.as_ref();
-        observed.map(|one| one.cluster().other_digests(image, visibility, than)).unwrap_or_default()
-    }
-
-    fn nodes_running(
-        &self,
-        image: &ImageReference,
-        digest: Option<&Digest>,
-        visibility: &Visibility,
-    ) -> Option<HashSet<Box<str>>> {
-        let observed = self.observed.as_ref();
-        observed.map_or_else(
-            || Some(HashSet::new()),
-            |one| one.cluster().nodes_running(image, digest, visibility),
-        )
-    }
-
-    fn running_pods(&self, workload: &ObjectRef) -> u32 {
-        self.observed.as_ref().map_or(0, |observed| observed.running_pods(workload))
+        let observed = self.observed.as_ref().map(Observed::cluster);
+        observed.map(|cluster| cluster.visible_history(question, listed, now)).unwrap_or_default()
     }
 
     /// For who may list all pods, as `explain` has it.
@@ -291,7 +215,10 @@ impl HealthSource for FileSource {
         image: &ImageReference,
         compressed_bytes: Option<u64>,
     ) -> Option<PullForecast> {
-        let observed = self.observed.as_ref().filter(|observed| observed.may_show(None))?;
+        let observed = self.observed.as_ref()?;
+        if observed.visibility() != Visibility::Cluster {
+            return None;
+        }
         observed.cluster().pull_forecast(image, compressed_bytes)
     }
 
@@ -308,28 +235,5 @@ impl HealthSource for FileSource {
     /// Whoever checks files asks whether it can be pulled now, not whether it may come.
     fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
         Some(Timestamp::UNIX_EPOCH)
-    }
-}
-
-/// Who has the files may be shown what is in them, and what they may list of a cluster.
-impl AccessSource for FileSource {
-    fn may_list_pods<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        namespace: Option<&'a str>,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        let may = self.observed.as_ref().is_none_or(|observed| observed.may_show(namespace));
-        async move { may }.boxed()
-    }
-
-    fn may_read_secret<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        _: &'a str,
-        _: &'a str,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        async { true }.boxed()
     }
 }

@@ -1,18 +1,14 @@
 //! Registries, with a clock beside them: how long each image was waited for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::credential::{Credential, Expiry};
-use crate::image::{Digest, ImageReference};
-use crate::pull::{
-    BlindReason, Detail, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft,
-    TagList,
-};
+use crate::image::ImageReference;
+use crate::pull::{Detail, Lookup, LookupRequest};
 use crate::review::ManifestSource;
 
 /// Passes every question on, and keeps the longest wait for each image.
@@ -36,6 +32,10 @@ impl<'a> TimedSource<'a> {
 }
 
 impl ManifestSource for TimedSource<'_> {
+    fn inner(&self) -> Option<&dyn ManifestSource> {
+        Some(self.registry)
+    }
+
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
         let name = request.reference.canonical();
         let request = LookupRequest { detail: request.detail.max(self.least), ..request };
@@ -49,58 +49,6 @@ impl ManifestSource for TimedSource<'_> {
             lookup
         }
         .boxed()
-    }
-
-    fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
-        self.registry.repeat(request)
-    }
-
-    fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
-        self.registry.mirror_files(image)
-    }
-
-    fn completed(&self, short: &ImageReference) -> Option<ImageReference> {
-        self.registry.completed(short)
-    }
-
-    fn repositories(
-        &self,
-        image: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.registry.repositories(image, credential, namespace, deadline)
-    }
-
-    fn certificate_end(&self, image: &ImageReference) -> Option<Expiry> {
-        self.registry.certificate_end(image)
-    }
-
-    fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
-        self.registry.known_manifest(image, digest)
-    }
-
-    fn pulls_left(
-        &self,
-        image: &ImageReference,
-        credential: Option<&Credential>,
-    ) -> Option<PullsLeft> {
-        self.registry.pulls_left(image, credential)
-    }
-
-    fn blind_reason(&self, host: &str) -> Option<BlindReason> {
-        self.registry.blind_reason(host)
-    }
-
-    fn tags(
-        &self,
-        repository: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.registry.tags(repository, credential, namespace, deadline)
     }
 }
 

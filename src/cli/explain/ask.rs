@@ -4,8 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,7 +18,7 @@ use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
 use crate::registry::{RegistryClient, RegistryOptions};
 use crate::review::{
-    AccessSource, Compared, FoundAgain, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
+    Compared, FixedAccess, FoundAgain, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
     ReviewRequest, SecretsOrigin, Sources, compare_use, drifted, look_again, review,
 };
 use crate::serve::{NodeSettings, RegistrySettings, registries};
@@ -83,33 +81,10 @@ pub(super) struct TriedLogin {
     pub(super) words: String,
 }
 
-/// Who runs `explain` may be told of what they could list, and of secrets that they can read.
-struct Own<'a>(&'a Visibility);
-
-impl AccessSource for Own<'_> {
-    fn may_list_pods<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        namespace: Option<&'a str>,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        let may = match namespace {
-            None => *self.0 == Visibility::Cluster,
-            Some(namespace) => self.0.includes(namespace),
-        };
-        async move { may }.boxed()
-    }
-
-    /// Only a secret that was read with the person's own rights can be tried.
-    fn may_read_secret<'a>(
-        &'a self,
-        _: &'a UserInfo,
-        _: &'a str,
-        _: &'a str,
-        _: Instant,
-    ) -> BoxFuture<'a, bool> {
-        async { true }.boxed()
-    }
+/// Who runs `explain` may be told of what they could list, and of secrets: only one that was read
+/// with the person's own rights can be tried.
+fn own(visibility: &Visibility) -> FixedAccess {
+    FixedAccess { pods: visibility.clone(), secrets: true }
 }
 
 impl Asker {
@@ -152,7 +127,7 @@ impl Asker {
         workload: &Workload,
         (namespace, now): (&str, Timestamp),
     ) -> Review {
-        let access = Own(visibility);
+        let access = own(visibility);
         let sources = self.sources(cluster, &access);
         let user = UserInfo::default();
         let request = ReviewRequest {
@@ -178,7 +153,7 @@ impl Asker {
         used: &ImageUse,
         found: &FoundAgain,
     ) -> Compared {
-        let access = Own(visibility);
+        let access = own(visibility);
         compare_use(self.sources(cluster, &access), used, found)
     }
 
@@ -194,7 +169,7 @@ impl Asker {
         (!others.is_empty()).then(|| drift_sentences(&others, now))
     }
 
-    fn sources<'a>(&'a self, cluster: &'a Cluster, access: &'a Own<'a>) -> Sources<'a> {
+    fn sources<'a>(&'a self, cluster: &'a Cluster, access: &'a FixedAccess) -> Sources<'a> {
         let registry = &*self.registry;
         Sources { registry, cluster, nodes: &self.nodes, health: cluster, access }
     }
@@ -208,7 +183,7 @@ impl Asker {
         used: &ImageUse,
         around: NodesAround<'_>,
     ) -> Option<FoundAgain> {
-        let access = Own(visibility);
+        let access = own(visibility);
         let sources = self.sources(cluster, &access);
         let (now, _) = clock();
         let NodesAround { nodes, runtime } = around;

@@ -66,8 +66,19 @@ impl Desk {
     fn check_pod(&self, user: User, spec: &Value, flags: &[&str]) -> Finished {
         let pod = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "asked", "namespace": "shop"}, "spec": spec});
+        self.check_object(user, &pod, flags)
+    }
+
+    fn check_deployment(&self, user: User, spec: &Value, flags: &[&str]) -> Finished {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "asked", "namespace": "shop"},
+            "spec": {"template": {"spec": spec}}});
+        self.check_object(user, &deployment, flags)
+    }
+
+    fn check_object(&self, user: User, object: &Value, flags: &[&str]) -> Finished {
         let file = self.folder.path().join("asked.json");
-        fs::write(&file, pod.to_string()).unwrap();
+        fs::write(&file, object.to_string()).unwrap();
         let mut command = Command::new(pullgate::binary());
         process::clean_environment(&mut command, self.folder.path());
         command.env("KUBECONFIG", self.cluster.kubeconfig(user));
@@ -297,6 +308,28 @@ fn check_notes_what_the_cluster_shows_of_images_that_work() {
         assert_eq!(image["note"], "nodes_fail", "{image:#}");
         assert!(image["message"].as_str().unwrap().contains("4 of 4 recent pulls"), "{image:#}");
     }
+}
+
+/// The API server adds to pods what their class says; a template has only its name.
+#[test]
+fn check_puts_a_template_where_its_runtime_class_does() {
+    let Some(desk) = Desk::set_up() else { return };
+    nodes::create_node(&desk.cluster, "node-arm", "arm64", &[], &[]);
+    let spec = json!({"runtimeClassName": "kata",
+        "containers": [{"name": "c", "image": desk.image("1")}]});
+    let report = || {
+        let said = desk.check_deployment(ADMIN, &spec, &["-o", "json", "--no-memory"]);
+        let report: Value =
+            serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+        assert_eq!(report["images"][0]["cause"], "platform_mismatch", "{report:#}");
+        report["images"][0]["verdict"].clone()
+    };
+    assert_eq!(report(), "works", "one of the nodes will do");
+    desk.cluster.admin().create(&json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"},
+        "handler": "kata", "scheduling": {"nodeSelector": {"kubernetes.io/arch": "arm64"}},
+    }));
+    assert_eq!(report(), "fails", "the class has others");
 }
 
 /// How long a rollout will pull is estimated by what was seen: of the image, of its other tags, or of
