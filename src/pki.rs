@@ -3,16 +3,19 @@
 //!
 //! Every replica reads the Secret; only the leader (a Lease) makes, renews and writes. Keys are in
 //! the Secret and in memory, nowhere else, and in no log. Nothing is removed but what has expired,
-//! so that old and new overlap and no handshake fails while something is renewed.
+//! so that old and new overlap and no handshake fails while something is renewed. Outside of a
+//! cluster a directory holds an authority and a certificate, made in the same way.
 
 mod api_service;
 mod configurations;
+mod directory;
 mod front_proxy;
 mod keeper;
 mod lease;
 mod make;
 mod material;
 
+pub use directory::{SelfSigned, SelfSignedError};
 pub use front_proxy::{FrontProxyError, RequestHeaders};
 pub use keeper::{ApiFault, InstallationError, Keeper, Pace};
 pub use make::{Lifetimes, MakeError, placeholder};

@@ -14,7 +14,6 @@ mod deadline;
 mod front_proxy;
 mod pem;
 mod record;
-mod self_signed;
 mod shares;
 mod tls;
 mod unproven;
@@ -38,7 +37,6 @@ pub use caller::{Callers, CallersError, PathToken};
 pub use deadline::deadline_from_query;
 pub use front_proxy::{FrontProxy, FrontProxyTrust};
 pub use pem::TlsError;
-pub use self_signed::{SelfSigned, SelfSignedError};
 pub use tls::{CertificateTaker, ServingTls, TlsFiles};
 pub use watchfile::WatchedFiles;
 

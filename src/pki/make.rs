@@ -41,7 +41,7 @@ pub struct Lifetimes {
     pub backdate: Duration,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Lifetimes {
     fn default() -> Self {
@@ -76,6 +76,21 @@ pub(super) fn renew(kept: &PkiSecret, wanted: &Wanted<'_>) -> Result<Option<PkiS
         drop_expired(&mut new, wanted.now);
     }
     Ok((new != *kept).then_some(new))
+}
+
+/// The same where one authority is trusted alone, whatever becomes of it: the next takes over at
+/// once, and there is no token.
+pub(super) fn renew_with_one_authority(
+    kept: &PkiSecret,
+    wanted: &Wanted<'_>,
+) -> Result<PkiSecret, MakeError> {
+    let mut new = kept.clone();
+    let can_sign = |pair: &Pair| is_usable(pair, wanted.now) && !is_ageing(pair, wanted);
+    if !new.authority.as_ref().is_some_and(can_sign) {
+        new.authority = Some(authority(wanted)?);
+    }
+    renew_leaf(&mut new, wanted)?;
+    Ok(new)
 }
 
 /// Whether the authority will not outlive two certificates.

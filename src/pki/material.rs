@@ -50,7 +50,7 @@ pub(super) struct PkiSecret {
 
 impl fmt::Debug for PkiSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(redacted)")
+        f.write_str("PkiSecret(redacted)")
     }
 }
 

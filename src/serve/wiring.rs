@@ -27,14 +27,15 @@ use super::{blind, callers, failing, front_proxy, knowledge};
 use crate::cluster::{Cluster, ClusterTarget, Connection, ReportKind, WatchTuning};
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
+use crate::pki::SelfSigned;
 use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
 use crate::serve::{Config, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource};
 use crate::server::{
-    AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, SelfSigned, ServingTls,
-    TlsFiles, WatchState, WatchedFiles, admin_router, part_when_stopping,
+    AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, ServingTls, TlsFiles,
+    WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
 use crate::telemetry::{Metrics, Otlp};
 use crate::web::web_router;
@@ -408,7 +409,8 @@ fn tls_files(
         }
         TlsSource::SelfSigned { directory, names } => {
             let made = SelfSigned::ensure(directory, names, now)?;
-            Ok((made.files(client_authorities), Some(made.ca_bundle()?)))
+            let (certificate, key) = (made.certificate(), made.key());
+            Ok((TlsFiles { certificate, key, client_authorities }, Some(made.ca_bundle()?)))
         }
         TlsSource::Kept => anyhow::bail!("nothing says where the certificate is kept"),
     }

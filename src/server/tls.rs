@@ -224,7 +224,7 @@ fn parse(
 }
 
 /// When a certificate expires.
-pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
 }

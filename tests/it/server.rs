@@ -4,7 +4,7 @@ mod shares;
 mod unproven;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::admission::DecodeError;
+use pullgate::pki::SelfSigned;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Proof, Readiness,
-    SelfSigned, ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
+    ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -336,6 +337,11 @@ fn certificate(directory: &Path) -> SelfSigned {
     SelfSigned::ensure(directory, &names(), Timestamp::now()).unwrap()
 }
 
+fn files(directory: &Path, client_authorities: Option<PathBuf>) -> TlsFiles {
+    let made = certificate(directory);
+    TlsFiles { certificate: made.certificate(), key: made.key(), client_authorities }
+}
+
 fn builder(directory: &Path) -> reqwest::ClientBuilder {
     let _already = rustls::crypto::ring::default_provider().install_default();
     let authority = std::fs::read(directory.join("ca.crt")).unwrap();
@@ -357,7 +363,7 @@ async fn post(
 #[tokio::test]
 async fn a_self_signed_certificate_serves_http_1_and_2() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let path = format!("/validate/{TOKEN}");
     for http1 in [true, false] {
         let client = builder(directory.path());
@@ -467,7 +473,7 @@ async fn a_client_certificate_is_proof_and_none_or_a_foreign_one_is_not() {
     let clients = tempfile::tempdir().unwrap();
     let authority = client_certificates(clients.path());
     client_certificates(theirs.path());
-    let served = serve(certificate(ours.path()).files(Some(authority)), true);
+    let served = serve(files(ours.path(), Some(authority)), true);
     let with = |directory: &Path| {
         let pem = std::fs::read(directory.join("client.pem")).unwrap();
         let identity = reqwest::Identity::from_pem(&pem).unwrap();
@@ -485,7 +491,7 @@ async fn a_client_certificate_is_proof_and_none_or_a_foreign_one_is_not() {
 }
 
 /// An authority and a client certificate of it in `client.pem`; returns the authority's file.
-fn client_certificates(directory: &Path) -> std::path::PathBuf {
+fn client_certificates(directory: &Path) -> PathBuf {
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -503,7 +509,7 @@ fn client_certificates(directory: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn a_handshake_that_never_comes_holds_nobody_up() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(tokio::net::TcpStream::connect(served.address).await.unwrap());
@@ -523,7 +529,7 @@ async fn a_handshake_that_never_comes_holds_nobody_up() {
 #[tokio::test]
 async fn a_request_under_way_is_answered_when_the_server_stops_and_no_new_one_is_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let client = builder(directory.path()).build().unwrap();
     let url = format!("https://{}/validate/{TOKEN}", served.address);
     let under_way = tokio::spawn(client.post(&url).body(with("SLOW")).send());
@@ -541,7 +547,7 @@ async fn a_request_under_way_is_answered_when_the_server_stops_and_no_new_one_is
 #[tokio::test]
 async fn a_connection_that_does_not_end_is_dropped_after_the_drain_time() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let silent = tokio::net::TcpStream::connect(served.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     served.stop.cancel();

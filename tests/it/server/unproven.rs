@@ -48,7 +48,7 @@ async fn closes(stream: &mut TcpStream, within: Duration) -> bool {
 #[tokio::test]
 async fn a_thousand_unfinished_connections_are_few_and_a_review_beside_them_is_answered() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let mut unfinished = Vec::new();
     for n in 0..1000 {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_thousand_unfinished_connections_are_few_and_a_review_beside_them_is_a
 #[tokio::test]
 async fn who_shakes_hands_and_has_no_token_is_soon_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let served = serve(certificate(directory.path()).files(None), false);
+    let served = serve(files(directory.path(), None), false);
     let mut silent = shaken(directory.path(), served.address).await;
     let mut guessing = shaken(directory.path(), served.address).await;
     let mut known = shaken(directory.path(), served.address).await;
