@@ -63,7 +63,7 @@ pub use error::RegistryError;
 pub use hosts::{HostsError, HostsSource};
 pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
-pub use metrics::{CacheAnswer, Kind, RegistryMetrics};
+pub use metrics::RegistryMetrics;
 pub use options::NameResolver;
 pub use options::{
     CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, ProxyOptions, RegistryOptions,

@@ -71,15 +71,6 @@ impl DockerConfig {
         entries.into_config()
     }
 
-    /// The same without entries that carry no user name. The kubelet keeps them, and sends them
-    /// as an anonymous attempt; in a person's own configuration they only say that a credential
-    /// helper has the login.
-    #[must_use]
-    pub fn without_empty(mut self) -> Self {
-        self.entries.retain(|(_, login)| !login.is_anonymous());
-        self
-    }
-
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -372,6 +363,5 @@ mod tests {
     fn debug_shows_no_secret() {
         let config = DockerConfig::from_logins([("ghcr.io", "hidden-name", "hidden-word")]);
         assert_eq!(format!("{config:?}"), "DockerConfig(1 entries)");
-        assert_eq!(DockerConfig::from_logins([("r", "", "x")]).without_empty().len(), 0);
     }
 }

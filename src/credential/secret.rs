@@ -147,10 +147,3 @@ pub enum SecretProblem {
     #[error("is larger than 1 MiB and was not read")]
     TooLarge,
 }
-
-impl SecretProblem {
-    /// Whether the kubelet goes on without the secret.
-    pub fn is_ignored(&self) -> bool {
-        matches!(self, Self::WrongType { .. } | Self::MissingKey { .. })
-    }
-}

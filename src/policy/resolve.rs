@@ -193,11 +193,6 @@ impl PullgatePolicy {
         self.spec.registries.refuse.iter().any(|pattern| pattern.matches(reference))
     }
 
-    /// Whether this registry is one of the cluster's own, whose private addresses are contacted.
-    pub fn is_in_cluster(&self, host: &str) -> bool {
-        self.spec.registries.in_cluster.iter().any(|registry| registry.as_str() == host)
-    }
-
     /// The budget of a registry, if it has one.
     pub fn budget(&self, host: &str) -> Option<&RegistryBudget> {
         self.spec.registries.budgets.iter().find(|budget| budget.registry.matches(host))

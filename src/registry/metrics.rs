@@ -19,7 +19,7 @@ const MAX_HOSTS: usize = 100;
 
 /// What a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(super) enum Kind {
     /// HEAD of a manifest.
     Head,
     /// GET of a manifest.
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// How the cache answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CacheAnswer {
+pub(super) enum CacheAnswer {
     /// A kept answer was good enough.
     Hit,
     /// An equal look-up was under way already.
@@ -167,31 +167,6 @@ impl RegistryMetrics {
             "Look-ups that wait for their turn at a registry",
             self.waiting.clone(),
         );
-    }
-
-    /// Requests of this kind so far.
-    pub fn requests_of(&self, kind: Kind) -> u64 {
-        self.requests.get_or_create(&KindLabel { kind }).get()
-    }
-
-    /// Look-ups asked for that the cache answered this way.
-    pub fn cache_answers(&self, answer: CacheAnswer) -> u64 {
-        self.cache.get_or_create(&CacheLabel { answer }).get()
-    }
-
-    /// Look-ups that ended with an outcome of this word.
-    pub fn lookups_of(&self, outcome: &'static str) -> u64 {
-        self.lookups.get_or_create(&OutcomeLabel { outcome }).get()
-    }
-
-    /// Look-ups refused because a bound of ours was reached.
-    pub fn shed_count(&self) -> u64 {
-        self.shed.get()
-    }
-
-    /// Pulls that Docker Hub has left, as it last said; nothing if it never did.
-    pub fn docker_hub_remaining(&self) -> Option<i64> {
-        self.hub_remaining.get(&NoLabels {}).map(|gauge| gauge.get())
     }
 
     pub(super) fn request(&self, kind: Kind) {

@@ -103,11 +103,6 @@ impl RegistryScore {
         elsewhere || later
     }
 
-    /// When the last disagreement was.
-    pub fn last_disagreement(&self) -> Option<Timestamp> {
-        (self.last > 0).then(|| crate::history::index::timestamp(self.last))
-    }
-
     /// Adds what an earlier process has counted.
     pub(super) fn add(&mut self, earlier: &Self) {
         for (pair, count) in &earlier.judged {

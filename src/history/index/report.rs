@@ -255,11 +255,7 @@ impl HealthIndex {
         Some((last, line))
     }
 
-    /// A registry as a whole, with its numbers in the whole cluster.
-    pub fn registry_report(&self, host: &str, now: Timestamp) -> RegistryReport {
-        self.registry_for(host, &Visible::All, now)
-    }
-
+    /// A registry as a whole; with its numbers in the whole cluster where everything may be seen.
     pub(super) fn registry_for(
         &self,
         host: &str,

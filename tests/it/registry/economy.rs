@@ -7,7 +7,7 @@ use std::time::Duration;
 use pullgate::credential::Credential;
 use pullgate::image::ImageReference;
 use pullgate::pull::{Content, Detail, ErrorCode, Lookup, NetworkFault, Outcome};
-use pullgate::registry::{Breaker, CacheAnswer, Kind, RegistryClient, RegistryOptions};
+use pullgate::registry::{Breaker, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
@@ -48,13 +48,12 @@ async fn five_hundred_reviews_of_a_cold_image_are_three_requests() {
         registry.log(),
         ["HEAD /v2/a/b/manifests/v1 401", "GET /token 200", "HEAD /v2/a/b/manifests/v1 200",]
     );
-    let metrics = client.metrics();
-    assert_eq!(metrics.cache_answers(CacheAnswer::Miss), 1);
-    let shared =
-        metrics.cache_answers(CacheAnswer::Joined) + metrics.cache_answers(CacheAnswer::Hit);
+    assert_eq!(counted(&client, r#"lookup_cache_total{answer="miss"}"#), 1);
+    let shared = counted(&client, r#"lookup_cache_total{answer="joined"}"#)
+        + counted(&client, r#"lookup_cache_total{answer="hit"}"#);
     assert_eq!(shared, 499);
-    assert_eq!((metrics.requests_of(Kind::Head), metrics.requests_of(Kind::Token)), (2, 1));
-    assert_eq!(metrics.lookups_of("exists"), 1);
+    assert_eq!((requests(&client, "head"), requests(&client, "token")), (2, 1));
+    assert_eq!(counted(&client, r#"lookups_total{outcome="exists"}"#), 1);
 }
 
 #[tokio::test]
@@ -275,7 +274,7 @@ async fn the_breaker_opens_probes_and_closes() {
         let lookup = look(&client, &at(&host, &format!("a/b:v{n}")), None).await;
         assert_eq!(lookup.outcome, refused);
     }
-    assert_eq!(client.metrics().requests_of(Kind::Head), 3);
+    assert_eq!(requests(&client, "head"), 3);
     let state = |client: &RegistryClient| client.status(&host).unwrap().breaker;
     assert_eq!(state(&client), Breaker::Open);
     // Open: the price of a dead registry has been paid.
@@ -283,13 +282,13 @@ async fn the_breaker_opens_probes_and_closes() {
         let lookup = look(&client, &at(&host, &format!("a/b:v{n}")), None).await;
         assert_eq!(lookup.outcome, refused);
     }
-    assert_eq!(client.metrics().requests_of(Kind::Head), 3);
+    assert_eq!(requests(&client, "head"), 3);
     // Half open: one probe, however many ask.
     jump(Duration::from_secs(3)).await;
     assert_eq!(state(&client), Breaker::HalfOpen);
     let many: Vec<_> = (20..40).map(|n| at(&host, &format!("a/b:v{n}"))).collect();
     crowd(&client, &many, 20, Detail::Presence).await;
-    assert_eq!(client.metrics().requests_of(Kind::Head), 4);
+    assert_eq!(requests(&client, "head"), 4);
     assert_eq!(state(&client), Breaker::Open);
     // Back again: the next probe closes it.
     let listener = tokio::net::TcpListener::bind(&host).await.unwrap();
@@ -332,7 +331,7 @@ async fn too_many_look_ups_are_shed() {
     let shed = lookups.iter().filter(|lookup| lookup.outcome == Outcome::Overloaded).count();
     // One namespace leaves room for others.
     assert_eq!(shed, 12);
-    assert_eq!(client.metrics().shed_count(), 12);
+    assert_eq!(counted(&client, "lookups_shed_total"), 12);
     // Nothing of that is kept.
     registry.delay(Duration::ZERO);
     let lookups = crowd(&client, &references[..5], 5, Detail::Presence).await;
@@ -642,12 +641,12 @@ async fn ten_thousand_reviews_of_fifty_images_that_cannot_be_had(
 
 /// A dead registry is left alone after three look-ups, however they begin.
 #[rstest]
-#[case::presence(Detail::Presence, Kind::Head)]
-#[case::content(Detail::Config, Kind::Get)]
+#[case::presence(Detail::Presence, "head")]
+#[case::content(Detail::Config, "get")]
 #[tokio::test]
 async fn ten_thousand_reviews_of_a_dead_registry_are_three_requests(
     #[case] detail: Detail,
-    #[case] kind: Kind,
+    #[case] kind: &str,
 ) {
     let host = dead().await;
     let mut options = RegistryOptions { contact_loopback: true, ..RegistryOptions::default() };
@@ -659,7 +658,7 @@ async fn ten_thousand_reviews_of_a_dead_registry_are_three_requests(
     }
     let references: Vec<_> = (0..50).map(|n| at(&host, &format!("a/b{n}:v1"))).collect();
     crowd(&client, &references, 10_000, detail).await;
-    assert_eq!(client.metrics().requests_of(kind), 3);
+    assert_eq!(requests(&client, kind), 3);
 }
 
 /// Images of `docker import` and of some build tools name no platform. What was read once says so.

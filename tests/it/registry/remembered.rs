@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::pull::{Content, Detail, MediaKind, Outcome};
-use pullgate::registry::{Kind, RegistryClient};
+use pullgate::registry::RegistryClient;
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
@@ -67,7 +67,7 @@ async fn a_list_of_tags_that_is_late_is_there_for_the_next_review() {
     assert_eq!(client.tags(&repository, None, "shop", deadline).await, Err(Outcome::TooLate));
     let listed = client.tags(&repository, None, "shop", soon()).await.unwrap();
     assert_eq!(listed.tags, ["v1", "v2"].map(Box::from));
-    assert_eq!(client.metrics().requests_of(Kind::Tags), 1);
+    assert_eq!(requests(&client, "tags"), 1);
 }
 
 async fn content(client: &RegistryClient, registry: &Scripted, rest: &str) -> Content {
@@ -85,7 +85,7 @@ async fn a_configuration_that_cannot_be_had_is_asked_for_again_later_and_seldom(
     registry.replies(|call| call.path.contains("/blobs/").then(|| envelope(500, "UNKNOWN")));
     let client = client(&[&registry]);
     let by_digest = format!("a/b@{digest}");
-    let blobs = || client.metrics().requests_of(Kind::Blob);
+    let blobs = || requests(&client, "blob");
     for name in ["a/b:v1", &by_digest, "a/b:v1", &by_digest] {
         assert_eq!(content(&client, &registry, name).await, Content::Unread);
     }

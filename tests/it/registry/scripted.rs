@@ -408,3 +408,23 @@ pub fn is_throttled_for(outcome: &Outcome, wait: Duration) -> bool {
     let Outcome::Throttled { retry_after: Some(left) } = outcome else { return false };
     *left <= wait && *left + Duration::from_secs(5) > wait
 }
+
+/// The client's metrics as text.
+pub fn exported(client: &RegistryClient) -> String {
+    let (mut metrics, mut text) = (prometheus_client::registry::Registry::default(), String::new());
+    client.metrics().register(&mut metrics);
+    prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
+    text
+}
+
+/// What one series has counted; nothing counted yet is 0.
+pub fn counted(client: &RegistryClient, series: &str) -> u64 {
+    let text = exported(client);
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+/// Requests of this kind so far.
+pub fn requests(client: &RegistryClient, kind: &str) -> u64 {
+    counted(client, &format!("registry_requests_total{{kind=\"{kind}\"}}"))
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pullgate::image::ImageReference;
 use pullgate::pull::{Detail, LookupRequest, Outcome, Step};
-use pullgate::registry::{Breaker, Kind, RegistryClient};
+use pullgate::registry::{Breaker, RegistryClient};
 use pullgate::review::ManifestSource as _;
 
 use super::scripted::*;
@@ -36,7 +36,7 @@ async fn a_slow_registry_with_tokens_is_known_at_the_second_try() {
     assert_eq!(within(&client, &reference, review).await, Outcome::TooLate);
     let second = within(&client, &reference, review).await;
     assert!(matches!(second, Outcome::Exists(_)), "{second:?}");
-    assert_eq!((registry.count("HEAD"), client.metrics().requests_of(Kind::Token)), (2, 1));
+    assert_eq!((registry.count("HEAD"), requests(&client, "token")), (2, 1));
 }
 
 /// What is not ready in time is a time-out of the registry's where it let the last look-up wait to
@@ -93,7 +93,7 @@ async fn a_token_that_is_late_for_the_first_is_there_for_who_comes_after() {
     assert!(matches!(joined, Outcome::Exists(_)), "{joined:?}");
     let again = within(&client, &first, wait).await;
     assert!(matches!(again, Outcome::Exists(_)), "{again:?}");
-    assert_eq!(client.metrics().requests_of(Kind::Token), 1);
+    assert_eq!(requests(&client, "token"), 1);
 }
 
 #[tokio::test]
@@ -124,9 +124,9 @@ async fn a_thousand_images_at_once_are_all_known_at_the_next_try() {
         assert!(wait < Duration::from_secs(1) || late == 0, "{late} late at the second try");
     }
     // Only those that were under way before the token service was known were sent there.
-    let heads = client.metrics().requests_of(Kind::Head);
+    let heads = requests(&client, "head");
     assert!((1000..=1032).contains(&heads), "{heads}");
-    assert_eq!(client.metrics().requests_of(Kind::Token), 1000);
+    assert_eq!(requests(&client, "token"), 1000);
     assert_eq!(client.status(&registry.host()).unwrap().breaker, Breaker::Closed);
 }
 
@@ -175,7 +175,7 @@ async fn a_namespace_that_fills_all_look_ups_leaves_room_for_others() {
         let reference = stuck.reference(&format!("a/b:n{n}"));
         noisy.spawn(ask_for(Arc::clone(&client), "noisy", reference));
     }
-    while client.metrics().shed_count() < 125 {
+    while counted(&client, "lookups_shed_total") < 125 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let outcome = ask_for(Arc::clone(&client), "shop", well.reference("a/b:v1")).await;
@@ -200,7 +200,7 @@ async fn a_namespace_that_fills_all_lists_of_tags_leaves_room_for_others() {
         noisy.spawn(async move { client.tags(&repository, None, "noisy", soon()).await });
     }
     // A quarter is left, and what is beyond is turned away.
-    while client.metrics().shed_count() < 300 - 192 {
+    while counted(&client, "lookups_shed_total") < 300 - 192 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let listed = client.tags(&well.reference("shop/app:v1"), None, "shop", soon()).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pullgate::pull::{Detail, LookupRequest, Outcome, Purpose, Step};
-use pullgate::registry::{Breaker, Kind, RegistryClient, RegistryOptions};
+use pullgate::registry::{Breaker, RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
 use super::scripted::*;
@@ -97,9 +97,9 @@ async fn suggestions_that_cannot_be_proven_leave_verdicts_alone() {
         ask(n, Purpose::Verdict).await;
     }
     assert_eq!(breaker(&client, &registry), Breaker::Open);
-    let asked = client.metrics().requests_of(Kind::Head);
+    let asked = requests(&client, "head");
     ask(9, Purpose::Advice).await;
-    assert_eq!(client.metrics().requests_of(Kind::Head), asked);
+    assert_eq!(requests(&client, "head"), asked);
 }
 
 #[tokio::test]

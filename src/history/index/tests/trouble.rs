@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::history::index::seen::Visible;
 
 /// Failing pods of several repositories, namespaces and nodes.
 fn outage(message: &'static str, count: u32) -> Vec<Pod> {
@@ -27,7 +28,7 @@ fn a_registry_that_fails_everywhere_is_in_trouble_until_it_recovers() {
     }
     index.tick(at(2));
     assert!(index.registry_health("r.example", at(2)).in_trouble);
-    let report = index.registry_report("r.example", at(2));
+    let report = index.registry_for("r.example", &Visible::All, at(2));
     assert_eq!((report.trouble, report.repositories), (Some(TroubleKind::Outage), 3));
     assert!(report.statement().contains("4 of 4 containers"), "{}", report.statement());
     // Two of them get well: it stays.
@@ -96,6 +97,6 @@ fn names_that_never_worked_make_no_log_in_trouble() {
         index.apply_pod(&pod.view(), at(0));
     }
     index.tick(at(1));
-    let report = index.registry_report("r.example", at(1));
+    let report = index.registry_for("r.example", &Visible::All, at(1));
     assert_eq!(report.trouble, Some(TroubleKind::Login));
 }
