@@ -29,7 +29,7 @@ pub use document::{
     RegistryBudget, Rule, TokenRealm,
 };
 pub use exception::ExceptionUse;
-pub use nodes::{NodePool, Nodes, NodesOverride, Vouch, VouchNetwork, VouchPreloaded};
+pub use nodes::{NodePool, Nodes, NodesOverride, VouchNetwork, VouchPreloaded};
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};
 pub use plausible::{IMAGE_SHARING, contradictions};
@@ -41,6 +41,8 @@ pub use value::{
     TemplatePath,
 };
 pub use vouches::GivenFiles;
+
+pub use crate::pull::Vouch;
 
 /// A policy that can be in force: a document that was checked. The default is that of a document
 /// without a `spec`.

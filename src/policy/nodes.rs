@@ -6,21 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::NodePlatform;
-use crate::pull;
-
-/// What the platform team says that the nodes have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Vouch {
-    /// Nobody vouches for anything: the escape stays open.
-    #[default]
-    Unknown,
-    /// The nodes have none.
-    None,
-    /// The nodes have those that Pullgate was given, and no others.
-    Listed,
-}
+use crate::pull::Vouch;
 
 /// What the platform team says about images on the nodes' disks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -46,17 +32,7 @@ pub enum VouchNetwork {
     Same,
 }
 
-impl From<Vouch> for pull::Vouch {
-    fn from(vouch: Vouch) -> Self {
-        match vouch {
-            Vouch::Unknown => Self::Unknown,
-            Vouch::None => Self::None,
-            Vouch::Listed => Self::Listed,
-        }
-    }
-}
-
-impl From<VouchPreloaded> for pull::Vouch {
+impl From<VouchPreloaded> for Vouch {
     fn from(vouch: VouchPreloaded) -> Self {
         match vouch {
             VouchPreloaded::Unknown => Self::Unknown,

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::document::PullgatePolicySpec;
-use super::nodes::{Vouch, VouchPreloaded};
+use super::nodes::VouchPreloaded;
+use crate::pull::Vouch;
 use crate::workload::{LISTED_IMAGES_AT_MOST, Node};
 
 /// Repositories of programs that serve images between nodes, as mirrors of the runtime. Part of a

@@ -3,10 +3,10 @@
 
 use super::PullgatePolicy;
 use super::document::PullgatePolicySpec;
-use super::nodes::{Nodes, NodesOverride, Vouch, VouchNetwork, VouchPreloaded};
+use super::nodes::{Nodes, NodesOverride, VouchNetwork, VouchPreloaded};
 use super::resolve::PolicyScope;
 use crate::image::ImageReference;
-use crate::pull::Vouches;
+use crate::pull::{Vouch, Vouches};
 use crate::workload::{LISTED_IMAGES_AT_MOST, NamespaceFacts, Placement};
 
 /// Which files of the nodes Pullgate was given.
@@ -144,8 +144,8 @@ impl PullgatePolicy {
         let scope = PolicyScope::new(reference, namespace, facts);
         let nodes = self.spec.nodes_for(scope, placement);
         Vouches {
-            mirrors: nodes.mirrors.into(),
-            credentials: nodes.credentials.into(),
+            mirrors: nodes.mirrors,
+            credentials: nodes.credentials,
             preloaded_images: nodes.preloaded_images.into(),
             same_network: nodes.network == VouchNetwork::Same,
             listed_images_at_most: nodes.node_status_max_images,

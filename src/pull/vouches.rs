@@ -1,17 +1,23 @@
 //! What the platform team says of its nodes, and what they were seen to do.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::image::Platform;
 use crate::workload::{LISTED_IMAGES_AT_MOST, Node};
 
-/// What the platform team vouches for about one property of its nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+// What is written here stands in the documentation of the policy's kind.
+/// What the platform team says that the nodes have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Vouch {
-    /// Nothing.
+    /// Nobody vouches for anything: the escape stays open.
     #[default]
     Unknown,
-    /// The nodes have none of it.
+    /// The nodes have none.
     None,
-    /// Pullgate was given the same files as the nodes.
+    /// The nodes have those that Pullgate was given, and no others.
     Listed,
 }
 
@@ -63,7 +69,7 @@ impl Vouches {
 }
 
 /// Whether nodes log in to a registry by themselves, as far as this cluster's pods show it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeLogin {
     /// Nothing shows it.
