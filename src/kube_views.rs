@@ -2,6 +2,7 @@
 
 mod object_name;
 mod pod;
+mod text;
 
 pub use object_name::{is_namespace_name, is_object_name};
 pub(crate) use pod::slim_meta;
@@ -10,3 +11,4 @@ pub use pod::{
     PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
     WaitingView, controller,
 };
+pub(crate) use text::Text;

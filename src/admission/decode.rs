@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::kube_views::Text;
 use crate::user::UserInfo;
 use crate::workload::{ExtractError, PodObject, PodPlace, Workload};
 
@@ -109,11 +110,6 @@ impl<'a> Object<'a> {
         }
     }
 }
-
-/// Text that borrows where it can.
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A review whose object is read as an `O`.
 #[derive(Deserialize)]

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde::Deserialize;
 
-use super::shapes::Text;
 use super::watch::{Feed, Source};
+use crate::kube_views::Text;
 use crate::workload::NamespaceFacts;
 
 /// Annotations under this prefix are kept.

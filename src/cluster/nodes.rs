@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::shapes::Text;
 use super::shared_index::SharedIndex;
 use super::watch::{Feed, Source};
 use crate::image::Platform;
+use crate::kube_views::Text;
 use crate::workload::{LISTED_NAMES_AT_MOST, Node, Quantity, Taint, TaintEffect};
 
 /// The nodes that are known, kept current by their feed.

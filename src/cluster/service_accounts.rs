@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::Connection;
 use super::get::{CacheEntry, Named, ObjectKey, get_text};
-use super::shapes::Text;
+use crate::kube_views::Text;
 use crate::review::{Fetched, Reading, ServiceAccountFacts};
 use crate::telemetry::{ApiCall, Metrics};
 

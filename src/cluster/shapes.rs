@@ -54,14 +54,3 @@ pub(super) struct StatusLine {
     #[serde(default)]
     pub(super) code: u16,
 }
-
-/// Text that borrows where it can.
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Default)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-impl Text<'_> {
-    pub(super) fn boxed(&self) -> Box<str> {
-        self.0.as_ref().into()
-    }
-}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::shapes::Text;
+use crate::kube_views::Text;
 use crate::review::ImageUse;
 use crate::risk::When;
 use crate::workload::{ContainerKind, ImagePullPolicy, Placement, Workload, extract, pod_path};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::node::Node;
 use super::quantity::Quantity;
-use super::view::{ContainerView, PodSpecView, Text, text};
+use super::view::{ContainerView, PodSpecView, text};
+use crate::kube_views::Text;
 
 /// The scheduler of Kubernetes. Others may make nodes of their own (EKS Fargate).
 const DEFAULT_SCHEDULER: &str = "default-scheduler";

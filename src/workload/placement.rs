@@ -9,6 +9,7 @@ use super::node::{Node, Taint};
 use super::runtime_class::RuntimeClass;
 use super::toleration::Toleration;
 use super::view::{PodSpecView, RequirementView, TermView, text};
+use crate::kube_views::Text;
 
 /// What an object says about where its pods may land.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -276,7 +277,7 @@ impl Requirement {
             Some("Lt") => Operator::Lt,
             _ => Operator::Unknown,
         };
-        let values = view.values.iter().flatten().map(super::view::Text::boxed).collect();
+        let values = view.values.iter().flatten().map(Text::boxed).collect();
         Self { key: text(view.key.as_ref()), operator, values }
     }
 

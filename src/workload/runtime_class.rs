@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::quantity::Quantity;
 use super::toleration::Toleration;
-use super::view::{Seq, Text, TolerationView, text};
+use super::view::{Seq, TolerationView, text};
+use crate::kube_views::Text;
 
 /// Where pods of a `RuntimeClass` may land, and what they need besides their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use super::extract::{ExtractError, head, pull_secrets, read, volume_images};
 use super::kind::TektonKind;
 use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
 use super::placement::Placement;
-use super::view::{ContainerView, HeadView, PodSpecView, Text, VolumeView, text};
+use super::view::{ContainerView, HeadView, PodSpecView, VolumeView, text};
+use crate::kube_views::Text;
 
 /// How Tekton marks what it puts in at run time, as in `$(params.image)`.
 const SUBSTITUTED: &str = "$(";

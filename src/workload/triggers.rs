@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::object::ContainerImage;
-use super::view::{HeadView, Text, member};
+use super::view::{HeadView, member};
+use crate::kube_views::Text;
 
 /// What injectors (Istio's gateways) have in templates where they put the image into the pod.
 const PLACEHOLDER: &str = "auto";

@@ -1,9 +1,7 @@
 //! The borrowed subset of pod-bearing objects: exactly the fields that decide about pulling.
 //!
-//! Text borrows from the input where JSON has no escape in it (Go writes `<`, `>` and `&` as
-//! `\u003c` and so on, so plain `&str` would not do). A `null` is an absent field, as in Go.
+//! A `null` is an absent field, as in Go.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,16 +9,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Text that borrows where it can.
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
-
-impl Text<'_> {
-    pub(super) fn boxed(&self) -> Box<str> {
-        self.0.as_ref().into()
-    }
-}
+use crate::kube_views::Text;
 
 /// The text of an optional field, empty if it is absent.
 pub(super) fn text(field: Option<&Text<'_>>) -> Box<str> {
