@@ -28,19 +28,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 
 use super::context::KubeContext;
 use super::lock_file::LockFile;
 use super::output::say;
-use super::output::{self, CheckReport, Progress};
-
+use super::output::{self, CheckReport, ImageEntry, Progress};
+use crate::cluster::Connection;
+use crate::history::RegistryScoreSummary;
 use crate::pull::Detail;
 use crate::review::ClusterSource;
 pub(super) use flags::{CheckFlags, SubjectFlags};
 use given::GivenSecrets;
 use judge::Judge;
 use login::Logins;
+use manifest::Found;
 use observed::Observed;
 use reading::Reading;
 use source::FileSource;
@@ -103,10 +106,7 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     let context = wiring::context(asked)?;
     let of_context = context.as_ref().and_then(KubeContext::namespace);
     let namespace = asked.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
-    let connection = match context {
-        Some(context) => Some(context.connect().await?),
-        None => None,
-    };
+    let connection = OptionFuture::from(context.map(KubeContext::connect)).await.transpose()?;
     let policy::Chosen { policy, score } =
         policy::read(asked, connection.as_ref(), wiring::patience()).await?;
     let Reading { mut manifests, unread } = reading::read(asked, &policy, &namespace)?;
@@ -124,15 +124,8 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     let registry = wiring::registry(asked, &policy, nodes.clone())?;
     let given = GivenSecrets::read(&asked.pull_secret_file)?;
     let now = now();
-    let (cluster, observed) = match &connection {
-        Some(connection) => {
-            let wiring::OfCluster { source, survey } =
-                wiring::cluster(connection, &namespace, now).await?;
-            let observed = survey.map(|survey| Observed::new(source.clone(), survey, score));
-            (Some(source as Arc<dyn ClusterSource>), observed)
-        }
-        None => (None, None),
-    };
+    let seen = (namespace.as_str(), score, now);
+    let (cluster, observed) = cluster_and_observed(connection.as_ref(), seen).await?;
     let files = FileSource::new(
         manifests,
         given,
@@ -156,16 +149,7 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
         explain_credentials: wish.explain_credentials,
         now,
     };
-    let mut progress = Progress::of(subjects.len());
-    let mut judged: Vec<_> = futures::stream::iter(subjects.iter().enumerate())
-        .map(async |(index, subject)| (index, judge.object(index, subject).await))
-        .buffer_unordered(AT_ONCE)
-        .inspect(|_| progress.step())
-        .collect()
-        .await;
-    drop(progress);
-    judged.sort_by_key(|(index, _)| *index);
-    let mut judged: Vec<_> = judged.into_iter().map(|(_, entries)| entries).collect();
+    let mut judged = in_turn(&judge, &subjects).await;
     if let (Some(connection), Some(observed), false) =
         (&connection, files.observed(), asked.no_memory)
     {
@@ -177,6 +161,31 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     }
     report.images = judged.into_iter().flatten().collect();
     Ok(report)
+}
+
+/// The cluster that was named, and what is seen of images in it.
+async fn cluster_and_observed(
+    connection: Option<&Connection>,
+    (namespace, score, now): (&str, Vec<RegistryScoreSummary>, Timestamp),
+) -> anyhow::Result<(Option<Arc<dyn ClusterSource>>, Option<Observed>)> {
+    let Some(connection) = connection else { return Ok((None, None)) };
+    let wiring::OfCluster { source, survey } = wiring::cluster(connection, namespace, now).await?;
+    let observed = survey.map(|survey| Observed::new(source.clone(), survey, score));
+    Ok((Some(source), observed))
+}
+
+/// Judges all, several at a time; in their order.
+async fn in_turn(judge: &Judge<'_>, subjects: &[Found]) -> Vec<Vec<ImageEntry>> {
+    let mut progress = Progress::of(subjects.len());
+    let mut judged: Vec<_> = futures::stream::iter(subjects.iter().enumerate())
+        .map(async |(index, subject)| (index, judge.object(index, subject).await))
+        .buffer_unordered(AT_ONCE)
+        .inspect(|_| progress.step())
+        .collect()
+        .await;
+    drop(progress);
+    judged.sort_by_key(|(index, _)| *index);
+    judged.into_iter().map(|(_, entries)| entries).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]

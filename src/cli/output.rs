@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::advice::Advice;
 use crate::history::{ForecastBasis, PullForecast};
 use crate::image::{Digest, Platform};
 use crate::policy::Decision;
@@ -290,6 +291,17 @@ pub(super) struct AdviceEntry {
     pub(super) message: String,
     /// A command that does it, with words in angle brackets for what only the person knows.
     pub(super) command: Option<String>,
+}
+
+impl From<&Advice> for AdviceEntry {
+    fn from(advice: &Advice) -> Self {
+        Self {
+            kind: advice.kind.as_str(),
+            value: advice.value.to_string(),
+            message: advice.message.clone(),
+            command: advice.command.clone(),
+        }
+    }
 }
 
 /// Which credentials matched an image, in the order in which they are tried.

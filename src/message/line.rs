@@ -98,25 +98,7 @@ impl Finding<'_> {
         if self.ruling.refused {
             return "the pull policy of this cluster refuses it".to_owned();
         }
-        let Some(cause) = self.assessment.cause else {
-            if let Some(nodes) = self.nodes_failing {
-                let host = ImageReference::parse(self.image);
-                let host = host.as_ref().map_or("its registry", ImageReference::host);
-                return nodes.words(&shorten(host, most));
-            }
-            if let Some(quota) = self.quota {
-                return quota.words();
-            }
-            if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
-                return "can be pulled now, but not for long".to_owned();
-            }
-            if let Some(drift) = self.drift {
-                return drift.words();
-            }
-            let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
-            let words = if moves { TAG_MOVES } else { "nothing is known against it" };
-            return words.to_owned();
-        };
+        let Some(cause) = self.assessment.cause else { return self.note(most) };
         if self.assessment.softened == Some(Softened::RegistryTrouble) {
             let numbers = self.picture.and_then(|picture| picture.trouble());
             let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
@@ -167,6 +149,27 @@ impl Finding<'_> {
             }
             _ => sentence(cause, self.assessment.verdict).to_owned(),
         }
+    }
+
+    /// What is worth knowing of an image that nothing is wrong with.
+    fn note(&self, most: usize) -> String {
+        if let Some(nodes) = self.nodes_failing {
+            let host = ImageReference::parse(self.image);
+            let host = host.as_ref().map_or("its registry", ImageReference::host);
+            return nodes.words(&shorten(host, most));
+        }
+        if let Some(quota) = self.quota {
+            return quota.words();
+        }
+        if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
+            return "can be pulled now, but not for long".to_owned();
+        }
+        if let Some(drift) = self.drift {
+            return drift.words();
+        }
+        let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
+        let words = if moves { TAG_MOVES } else { "nothing is known against it" };
+        words.to_owned()
     }
 
     /// Whether the trouble is one that others who name the same image share, and that is not told

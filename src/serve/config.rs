@@ -70,6 +70,25 @@ pub enum TlsSource {
     Kept,
 }
 
+impl TlsSource {
+    /// The one that these flags name.
+    fn of(
+        files: (Option<PathBuf>, Option<PathBuf>),
+        (self_signed, names): (Option<PathBuf>, Vec<String>),
+        keeps_its_own: bool,
+    ) -> Result<Self, ConfigError> {
+        match (files, self_signed) {
+            ((Some(certificate), Some(key)), None) => Ok(Self::Files { certificate, key }),
+            ((None, None), Some(directory)) if !names.is_empty() => {
+                Ok(Self::SelfSigned { directory, names })
+            }
+            ((None, None), None) if keeps_its_own => Ok(Self::Kept),
+            ((None, None), None) => Err(ConfigError::NoCertificate),
+            _ => Err(ConfigError::CertificateSource),
+        }
+    }
+}
+
 impl From<ClusterFlags> for ClusterTarget {
     fn from(flags: ClusterFlags) -> Self {
         let ClusterFlags { kubeconfig, context } = flags;
@@ -249,15 +268,7 @@ impl TryFrom<ServeFlags> for Config {
         if !proof && own.is_none() {
             return Err(ConfigError::NoProof);
         }
-        let tls = match (tls_cert, tls_key, self_signed) {
-            (Some(certificate), Some(key), None) => TlsSource::Files { certificate, key },
-            (None, None, Some(directory)) if !tls_san.is_empty() => {
-                TlsSource::SelfSigned { directory, names: tls_san }
-            }
-            (None, None, None) if own.is_some() => TlsSource::Kept,
-            (None, None, None) => return Err(ConfigError::NoCertificate),
-            _ => return Err(ConfigError::CertificateSource),
-        };
+        let tls = TlsSource::of((tls_cert, tls_key), (self_signed, tls_san), own.is_some())?;
         Ok(Self {
             listen,
             admin_listen,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,10 +26,12 @@ use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
 use super::{blind, callers, failing, front_proxy, knowledge};
 use crate::cluster::{Cluster, ClusterTarget, Connection, ReportKind, WatchTuning};
+use crate::history;
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
 use crate::node_config::RegistryHosts;
 use crate::pki::SelfSigned;
 use crate::policy::{GivenFiles, PullgatePolicy};
+use crate::pull::Runtime;
 use crate::registry::{HostsSource, RegistryClient};
 use crate::review::{BlindnessTold, Reviewer};
 use crate::serve::registries;
@@ -79,99 +82,60 @@ pub(super) struct App {
 impl App {
     /// Builds everything; what cannot be used is named.
     pub(super) async fn build(config: Config, otlp: Option<Arc<Otlp>>) -> anyhow::Result<Self> {
-        let Config {
-            listen,
-            admin_listen,
-            callers: proof,
-            tls,
-            cluster: target,
-            own,
-            policy: policy_place,
-            registry,
-            nodes,
-            snapshot,
-            audit,
-            policy_reports,
-            pages,
-            otlp: _,
-            log_format: _,
-            log_level: _,
-            reload,
-            lame_duck: _,
-            check_only: _,
-        } = config;
         let (now, started) = clock();
-        let (policy_file, policy_name) = policy_places(policy_place)?;
-        let policy =
-            policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
-        let (mirrors, hosts) = (registry.mirrors.clone(), registry.hosts()?);
-        let limits = snapshot::limits(&policy, hosts.as_ref());
-        let runtime = nodes.runtime;
-        let given = GivenFiles { mirrors: mirrors.is_some(), credentials: nodes.has_files() };
-        let nodes = node_files(nodes)?;
-        let registry = registry_client(registry, hosts, &policy, nodes.clone())?;
+        let (policy_file, policy_name) = policy_places(config.policy)?;
+        let Registries { policy, limits, given, nodes, client: registry } =
+            registries_of(policy_file.as_ref(), &config.registry, config.nodes.clone())?;
         let metrics = Arc::new(Metrics::including(|all| registry.metrics().register(all)));
-        let aggregated = proof.aggregated;
-        let client_authorities = proof.client_authorities.clone();
-        let (token_file, callers, front_proxy) = callers::of(proof)?;
+        let (own, tls) = (config.own, config.tls);
+        let aggregated = config.callers.aggregated;
+        let client_authorities = config.callers.client_authorities.clone();
+        let (token_file, callers, front_proxy) = callers::of(config.callers)?;
         let kept = own.as_ref().filter(|_| tls == TlsSource::Kept);
         let Serving { tls: serving, authorities, ca_bundle } =
             serving((&tls, kept), client_authorities, front_proxy.as_ref(), now, &metrics)?;
-        let own_namespace = own_namespace(own.as_ref(), &target);
-        let connection = Connection::to(target).await?;
+        let own_namespace = own_namespace(own.as_ref(), &config.cluster);
+        let connection = Connection::to(config.cluster).await?;
         let front_proxy = front_proxy.map(|known| (connection.client().clone(), known));
         let places = (policy_file, policy_name);
         let policies = policy::Sources::new(places, &connection, own.as_ref(), &metrics);
         let kept = (tls == TlsSource::Kept, aggregated);
         let own = own.map(|own| Own::new(&connection, own, kept, &metrics));
-        let leads = own.as_ref().map(Own::leads);
-        let reports = policy_reports.map(|kind| (connection.clone(), kind));
-        let findings = Findings::new(reports.is_some());
+        let reports = config.policy_reports.map(|kind| (connection.clone(), kind));
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
-        let memory = snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics)).transpose()?;
-        let readiness = Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref())));
+        let memory = config.snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics));
         let (sink, concerns) = Concerns::new(&metrics);
-        let reviewer = Arc::new(Reviewer {
-            registry: registry.clone(),
-            cluster: cluster.clone(),
-            nodes: nodes.clone(),
-            health: cluster.clone(),
-            access: cluster.clone(),
-            policy: Arc::new(ArcSwap::from_pointee(policy)),
-            own_namespace,
-            runtime,
-            concerns: Some(Arc::new(sink)),
-            blindness: BlindnessTold::default(),
-        });
+        let reviews = (Arc::new(ArcSwap::from_pointee(policy)), own_namespace, sink);
+        let reviewer = reviewer(&cluster, &registry, &nodes, reviews, config.nodes.runtime);
         Ok(Self {
             ca_bundle,
-            readiness,
-            memory: memory.map(Arc::new),
+            readiness: Arc::new(Readiness::new(started, watch_states(&cluster, own.as_ref()))),
+            memory: memory.transpose()?.map(Arc::new),
             metrics,
             cluster,
             registry,
-            mirrors,
+            mirrors: config.registry.mirrors,
             nodes,
-            reviewer,
+            reviewer: Arc::new(reviewer),
             concerns,
             callers,
             token_file,
             policies,
             tls: serving,
             tls_source: tls,
+            leads: own.as_ref().map(Own::leads),
             own: own.map(|own| (own, authorities)),
             front_proxy,
-            leads,
-            audit,
-            findings,
+            audit: config.audit,
+            findings: Findings::new(reports.is_some()),
             reports,
-            pages,
+            pages: config.pages,
             otlp,
             given,
-            reload,
-            reviews: bind(listen)?,
-            admin: bind(admin_listen)?,
+            reload: config.reload,
+            reviews: bind(config.listen)?,
+            admin: bind(config.admin_listen)?,
         })
     }
 
@@ -202,10 +166,8 @@ impl App {
         admin.merge(web_router(Arc::new(pages)))
     }
 
-    /// Starts every task; returns the name of the one that ends when reviews are drained.
-    pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
-        let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
-        let admin_routes = self.admin_routes();
+    /// The policy in force, which has been put to work.
+    fn in_force(&self) -> ActivePolicy {
         let in_force = ActivePolicy {
             policy: Arc::clone(&self.reviewer.policy),
             registry: self.registry.clone(),
@@ -215,85 +177,106 @@ impl App {
         };
         let document = self.policies.document();
         in_force.put(PullgatePolicy::clone(&in_force.policy.load()), document);
-        let mut forever = |name: &'static str, task: futures::future::BoxFuture<'static, ()>| {
-            tasks.spawn(async move {
-                task.await;
-                (name, Ok(()))
-            });
-        };
-        for (name, watch) in self.cluster.watches() {
-            forever(name, watch);
-        }
-        let found = plausible::Found::default();
-        let spots = blind::Spots::default();
-        let (cluster, reviewer, registry) = (&self.cluster, &self.reviewer, &self.registry);
+        in_force
+    }
+
+    /// Starts every task; returns the name of the one that ends when reviews are drained.
+    pub(super) fn run(self, tasks: &mut JoinSet<Ended>, stops: &Stops) -> &'static str {
+        let (reload, leads, audit) = (self.reload, self.leads.clone(), self.audit());
+        let (admin_routes, in_force) = (self.admin_routes(), self.in_force());
+        let (cluster, reviewer, metrics) = (&self.cluster, &self.reviewer, &self.metrics);
+        let mut tasks = Tasks(tasks);
+        tasks.all(cluster.watches());
+        let (found, spots) = (plausible::Found::default(), blind::Spots::default());
         let to = (&found, &spots);
-        for (name, task) in knowledge::tasks(cluster, reviewer, registry, &self.metrics, to) {
-            forever(name, task);
-        }
-        let (reviewer, metrics) = (self.reviewer.clone(), self.metrics.clone());
-        let telling = events::tell(self.concerns, reviewer, self.cluster.clone(), metrics);
-        forever("events", Box::pin(telling));
-        let failing = failing::tell(self.cluster.clone(), self.reviewer.clone(), leads.clone());
-        forever("failing workloads", Box::pin(failing));
-        let scored = self.cluster;
+        tasks.all(knowledge::tasks(cluster, reviewer, &self.registry, metrics, to));
+        let to = (reviewer.clone(), cluster.clone());
+        let telling = events::tell(self.concerns, to.0, to.1, metrics.clone());
+        tasks.forever("events", telling);
+        let failing = failing::tell(cluster.clone(), reviewer.clone(), leads.clone());
+        tasks.forever("failing workloads", failing);
+        let scored = self.cluster.clone();
         if let Some(memory) = self.memory {
-            forever("snapshot", Box::pin(memory.keep()));
+            tasks.forever("snapshot", memory.keep());
         }
         if let Some((own, authorities)) = self.own {
             let kept = self.tls_source == TlsSource::Kept;
             let taker = kept.then(|| (self.tls.taker(), authorities));
             let leading = stops.leading.clone();
             let (keeper, follower) = own.tasks(self.callers.clone(), taker, leading);
-            forever("installation", Box::pin(keep(keeper, stops.stepped_down.clone())));
-            forever("installation's news", Box::pin(follower));
+            tasks.forever("installation", keep(keeper, stops.stepped_down.clone()));
+            tasks.forever("installation's news", follower);
         }
         if self.tls_source != TlsSource::Kept {
-            forever("certificate", Box::pin(self.tls.keep_fresh(reload)));
+            tasks.forever("certificate", self.tls.keep_fresh(reload));
         }
         if let TlsSource::SelfSigned { directory, names } = self.tls_source {
-            forever("self-signed certificate", Box::pin(renew(directory, names)));
+            tasks.forever("self-signed certificate", renew(directory, names));
         }
         if let Some((client, front_proxy)) = self.front_proxy {
-            forever("aggregation layer", Box::pin(front_proxy::follow(client, front_proxy)));
+            tasks.forever("aggregation layer", front_proxy::follow(client, front_proxy));
         }
         if let Some(file) = self.token_file {
             let (callers, metrics) = (self.callers.clone(), self.metrics.clone());
-            forever("path token", Box::pin(callers::follow(file, reload, callers, metrics)));
+            tasks.forever("path token", callers::follow(file, reload, callers, metrics));
         }
         let score = move || policy::score(&scored);
-        for (name, task) in
-            self.policies.tasks((in_force, reload), (found, spots), self.leads, score)
-        {
-            forever(name, task);
-        }
-        for (name, task) in
-            collector::tasks(audit.zip(leads), self.reports, self.otlp, &self.metrics)
-        {
-            forever(name, task);
-        }
+        let news = (found, spots);
+        tasks.all(self.policies.tasks((in_force, reload), news, self.leads, score));
+        tasks.all(collector::tasks(audit.zip(leads), self.reports, self.otlp, &self.metrics));
         if let Some(mirrors) = self.mirrors {
-            forever("mirrors", Box::pin(mirrors.follow(self.registry, reload)));
+            tasks.forever("mirrors", mirrors.follow(self.registry, reload));
         }
-        forever("nodes' credential files", Box::pin(self.nodes.follow(reload)));
+        tasks.forever("nodes' credential files", self.nodes.follow(reload));
+        let limits = Limits::default();
+        let routes =
+            AdmissionRoutes::new(self.reviewer, self.callers, Arc::clone(&self.metrics), limits);
+        let routes = part_when_stopping(routes.router(), self.readiness);
+        tasks.serve(
+            (self.admin, admin_routes),
+            (self.reviews, routes),
+            (self.tls, self.metrics),
+            stops,
+        )
+    }
+}
+
+/// The tasks of the program, none of which ends by itself.
+struct Tasks<'t>(&'t mut JoinSet<Ended>);
+
+impl Tasks<'_> {
+    fn forever(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            task.await;
+            (name, Ok(()))
+        });
+    }
+
+    fn all(&mut self, tasks: impl IntoIterator<Item = (&'static str, BoxFuture<'static, ()>)>) {
+        for (name, task) in tasks {
+            self.forever(name, task);
+        }
+    }
+
+    /// Starts both servers; returns the name of the one that ends when reviews are drained.
+    fn serve(
+        &mut self,
+        (admin, admin_routes): (Bound, axum::Router),
+        (reviews, routes): (Bound, axum::Router),
+        (tls, metrics): (ServingTls, Arc<Metrics>),
+        stops: &Stops,
+    ) -> &'static str {
         tracing::info!(
-            reviews = %self.reviews.address(),
-            admin = %self.admin.address(),
+            reviews = %reviews.address(),
+            admin = %admin.address(),
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
-        let admin = self.admin.serve_admin(admin_routes, stops.admin.clone());
-        tasks.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
-        let routes = AdmissionRoutes::new(
-            self.reviewer,
-            self.callers,
-            Arc::clone(&self.metrics),
-            Limits::default(),
-        );
-        let routes = part_when_stopping(routes.router(), self.readiness);
-        let (stop, tls, metrics) = (stops.reviews.clone(), self.tls, self.metrics);
-        tasks.spawn(async move {
-            let serving = self.reviews.serve_reviews(routes, &tls, metrics, stop, DRAIN);
+        let admin = admin.serve_admin(admin_routes, stops.admin.clone());
+        self.0.spawn(async move { ("admin server", admin.await.map_err(Into::into)) });
+        let stop = stops.reviews.clone();
+        self.0.spawn(async move {
+            let serving = reviews.serve_reviews(routes, &tls, metrics, stop, DRAIN);
             (REVIEW_SERVER, serving.await.map_err(Into::into))
         });
         REVIEW_SERVER
@@ -303,13 +286,53 @@ impl App {
 /// Reads what the configuration names of policy, mirrors, authorities and node credentials, as a
 /// start would; what cannot be used is named. Of certificates nothing is asked: they may come later.
 pub(super) fn check(config: Config) -> anyhow::Result<()> {
-    let Config { policy: policy_place, registry, nodes, .. } = config;
-    let (policy_file, _) = policy_places(policy_place)?;
-    let policy =
-        policy_file.as_ref().map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
-    let hosts = registry.hosts()?;
-    registry_client(registry, hosts, &policy, node_files(nodes)?)?;
+    let (policy_file, _) = policy_places(config.policy)?;
+    registries_of(policy_file.as_ref(), &config.registry, config.nodes)?;
     Ok(())
+}
+
+/// How registries are asked, and by which policy at first.
+struct Registries {
+    policy: PullgatePolicy,
+    limits: history::Limits,
+    given: GivenFiles,
+    nodes: Arc<FollowedNodeFiles>,
+    client: Arc<RegistryClient>,
+}
+
+fn registries_of(
+    policy_file: Option<&WatchedFiles>,
+    registry: &RegistrySettings,
+    nodes: NodeSettings,
+) -> anyhow::Result<Registries> {
+    let policy = policy_file.map_or_else(|| Ok(PullgatePolicy::default()), policy::parse)?;
+    let hosts = registry.hosts()?;
+    let limits = snapshot::limits(&policy, hosts.as_ref());
+    let given = GivenFiles { mirrors: registry.mirrors.is_some(), credentials: nodes.has_files() };
+    let nodes = node_files(nodes)?;
+    let client = registry_client(registry.clone(), hosts, &policy, nodes.clone())?;
+    Ok(Registries { policy, limits, given, nodes, client })
+}
+
+fn reviewer(
+    cluster: &Arc<Cluster>,
+    registry: &Arc<RegistryClient>,
+    nodes: &Arc<FollowedNodeFiles>,
+    (policy, own_namespace, events): (Arc<ArcSwap<PullgatePolicy>>, Option<Box<str>>, Concerns),
+    runtime: Option<Runtime>,
+) -> Reviewer {
+    Reviewer {
+        registry: registry.clone(),
+        cluster: cluster.clone(),
+        nodes: nodes.clone(),
+        health: cluster.clone(),
+        access: cluster.clone(),
+        policy,
+        own_namespace,
+        runtime,
+        concerns: Some(Arc::new(events)),
+        blindness: BlindnessTold::default(),
+    }
 }
 
 /// Keeps what is its own until it has stepped down, and tells so. Never ends.

@@ -442,3 +442,67 @@ fn a_file_holds_one_thing() {
         assert!(lines <= most, "{path} has {lines} lines without its tests, at most {most}");
     }
 }
+
+/// Functions that are longer, and may only become shorter.
+const LONG_FUNCTIONS: &[(&str, &str, usize)] =
+    &[("review/judge.rs", "review", 68), ("review/webhook.rs", "admit_with", 80)];
+/// Lines of a function's body beyond which its steps have names of their own.
+const LONGEST_FUNCTION: usize = 60;
+
+#[test]
+fn a_function_is_no_longer_than_it_reads_well() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let path = source.path.display().to_string();
+        if path.ends_with("/tests.rs") || path.contains("/tests/") {
+            continue;
+        }
+        let code = code(&source.text);
+        for (name, lines) in functions(&code) {
+            let known = |(file, function, _): &&(&str, &str, usize)| {
+                path.ends_with(file) && *function == name
+            };
+            let most = LONG_FUNCTIONS.iter().find(known);
+            if lines > most.map_or(LONGEST_FUNCTION, |(_, _, most)| *most) {
+                found.push(format!("{path}: {name} has {lines} lines"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The functions of formatted code, with how many lines that are not blank their bodies have.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "fn").collect();
+        let named = line.split("fn ").nth(1).map(|rest| rest.split(['(', '<']).next().unwrap());
+        let before = ["pub", "const", "async", "pub(super)", "pub(crate)", "pub(in", "crate::cli)"];
+        let Some(name) = named.filter(|_| words.iter().all(|word| before.contains(word))) else {
+            continue;
+        };
+        let indent = line.len() - line.trim_start().len();
+        let end = format!("{}}}", &line[..indent]);
+        let is_whole = |line: &str| line.ends_with('}') || line.ends_with(';');
+        if is_whole(line) {
+            continue;
+        }
+        // The rest of a signature that has more than one line is no body.
+        let mut signature = !line.ends_with('{');
+        let mut body = 0;
+        for line in lines.by_ref().take_while(|line| *line != end) {
+            if signature {
+                let closes = line.len() - line.trim_start().len() == indent;
+                if closes && is_whole(line) {
+                    break;
+                }
+                signature = !(closes && line.ends_with('{'));
+            } else {
+                body += usize::from(!line.trim().is_empty());
+            }
+        }
+        found.push((name.to_owned(), body));
+    }
+    found
+}

@@ -180,31 +180,15 @@ impl Judge<'_> {
             tails.push(doubt);
         }
         let image = &review.images[at];
-        let mut advice: Vec<AdviceEntry> = image
-            .advice
-            .iter()
-            .map(|advice| AdviceEntry {
-                kind: advice.kind.as_str(),
-                value: advice.value.to_string(),
-                message: advice.message.clone(),
-                command: advice.command.clone(),
-            })
-            .collect();
-        if matches!(own.outcome, Some(Outcome::Exists(_))) {
-            let message = match (by_own_login, self.login) {
-                (true, LoginUse::Runner) => None,
-                (true, _) => Some("only your own login was used: nodes need a pull secret for it"),
-                (false, _) => Some(
-                    "your own login can pull it, so it exists: nodes need a pull secret for it",
-                ),
-            };
-            tails.extend(message.map(str::to_owned));
-            advice.extend(message.map(|message| AdviceEntry {
+        let mut advice: Vec<AdviceEntry> = image.advice.iter().map(AdviceEntry::from).collect();
+        if let Some(message) = self.secret_wanted(&own) {
+            tails.push(message.to_owned());
+            advice.push(AdviceEntry {
                 kind: "own_login",
                 value: String::new(),
                 message: message.to_owned(),
                 command: None,
-            }));
+            });
         }
         tails.extend(own.note);
         let skipped = match image.ruling.because {
@@ -233,6 +217,20 @@ impl Judge<'_> {
                 let own = own.outcome.map(|outcome| Own { outcome, decided: by_own_login });
                 credentials::explain(self.files, namespace, &review.secrets, image, own)
             }),
+        }
+    }
+
+    /// That nodes need a secret for what the person's own login can pull.
+    fn secret_wanted(&self, own: &OwnLogin) -> Option<&'static str> {
+        if !matches!(own.outcome, Some(Outcome::Exists(_))) {
+            return None;
+        }
+        match (own.decided, self.login) {
+            (true, LoginUse::Runner) => None,
+            (true, _) => Some("only your own login was used: nodes need a pull secret for it"),
+            (false, _) => {
+                Some("your own login can pull it, so it exists: nodes need a pull secret for it")
+            }
         }
     }
 

@@ -116,22 +116,7 @@ impl Reader<'_> {
         match (version, kind) {
             ("v1", "Secret") => self.secret(to, file, tree),
             ("v1", "ServiceAccount") => {
-                let facts = ServiceAccountFacts {
-                    pull_secrets: tree
-                        .items_of("imagePullSecrets")
-                        .iter()
-                        .map(|secret| secret.text_of("name"))
-                        .filter(|name| !name.is_empty())
-                        .map(Box::from)
-                        .collect(),
-                    enforce_mountable_secrets: pairs(tree, "annotations").iter().any(
-                        |(key, value)| {
-                            &**key == "kubernetes.io/enforce-mountable-secrets"
-                                && &**value == "true"
-                        },
-                    ),
-                };
-                to.accounts.insert(self.key(tree), facts);
+                to.accounts.insert(self.key(tree), service_account(tree));
                 Ok(())
             }
             ("v1", "Namespace") => {
@@ -219,6 +204,18 @@ impl Reader<'_> {
             own => own,
         };
         (namespace.into(), metadata(tree, "name").into())
+    }
+}
+
+fn service_account(tree: &Tree) -> ServiceAccountFacts {
+    let secrets = tree.items_of("imagePullSecrets").iter();
+    let names = secrets.map(|secret| secret.text_of("name")).filter(|name| !name.is_empty());
+    let enforces = |(key, value): &(Box<str>, Box<str>)| {
+        &**key == "kubernetes.io/enforce-mountable-secrets" && &**value == "true"
+    };
+    ServiceAccountFacts {
+        pull_secrets: names.map(Box::from).collect(),
+        enforce_mountable_secrets: pairs(tree, "annotations").iter().any(enforces),
     }
 }
 

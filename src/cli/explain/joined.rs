@@ -121,23 +121,14 @@ impl Sources<'_> {
         let (chosen, own_review);
         let (mut object, mut review) = (named.object, named.review);
         if let (None, Some(image)) = (object, image) {
-            let found =
-                ChosenObject::with(image, &report, self.connection, self.namespace, self.deadline);
-            let mut found = found.await;
-            // Of the others nobody asks.
-            found.workload.images.retain(|one| {
-                ImageReference::parse(&one.image)
-                    .is_ok_and(|one| one.canonical() == image.canonical())
-            });
-            chosen = found;
+            chosen = self.choose(image, &report).await;
             object = Some(&chosen);
             own_review = self.review(&chosen).await;
             review = own_review.as_ref();
         }
         let reviewed = review.zip(image).and_then(|(review, image)| {
             let mut images = review.images.iter();
-            let same = |one: &ImageReference| one.canonical() == image.canonical();
-            let found = images.find(|one| one.reference.as_ref().is_ok_and(same))?;
+            let found = images.find(|one| one.reference.as_ref().is_ok_and(same_as(image)))?;
             Some((review, found))
         });
         let asked_as = object.map(ChosenObject::words).unwrap_or_default();
@@ -151,18 +142,9 @@ impl Sources<'_> {
         advice.extend(self.surroundings(subject, &advice).await);
         let refused = self.refused(object, image).await;
         let owner = object.map(|object| self.owner(object));
-        let steps = owner.as_ref().zip(image).zip(object).map(|((owner, image), object)| Steps {
-            target: CommandTarget { kind: &owner[0], namespace: &owner[1], name: &owner[2] },
-            image,
-            containers: steps::containers(object, image),
-            account: match review.map(|review| &review.secrets.origin) {
-                Some(SecretsOrigin::ServiceAccount(account)) => Some(account),
-                _ => None,
-            },
-            waited_for: waited_for(owner, &report),
-            named: review.map(|review| review.secrets.names.as_slice()).unwrap_or_default(),
-            previous_runs: self.previous_runs(owner, &report),
-        });
+        let steps = owner.as_ref().zip(image).zip(object);
+        let steps = steps
+            .map(|((owner, image), object)| self.steps((owner, object), image, review, &report));
         let broken = report.scope.failing > 0
             || !refused.is_empty()
             || answer.as_ref().is_some_and(|answer| !answer.works());
@@ -182,6 +164,38 @@ impl Sources<'_> {
             refused,
             advice: advice.into_iter().map(Told::from).collect(),
             report,
+        }
+    }
+
+    /// An object that has the image, and of its images this one: of the others nobody asks.
+    async fn choose(&self, image: &ImageReference, report: &Report) -> ChosenObject {
+        let found =
+            ChosenObject::with(image, report, self.connection, self.namespace, self.deadline);
+        let mut found = found.await;
+        let images = &mut found.workload.images;
+        images.retain(|one| ImageReference::parse(&one.image).as_ref().is_ok_and(same_as(image)));
+        found
+    }
+
+    /// What commands are made of.
+    fn steps<'s>(
+        &self,
+        (owner, object): (&'s [String; 3], &'s ChosenObject),
+        image: &'s ImageReference,
+        review: Option<&'s Review>,
+        report: &'s Report,
+    ) -> Steps<'s> {
+        Steps {
+            target: CommandTarget { kind: &owner[0], namespace: &owner[1], name: &owner[2] },
+            image,
+            containers: steps::containers(object, image),
+            account: match review.map(|review| &review.secrets.origin) {
+                Some(SecretsOrigin::ServiceAccount(account)) => Some(account),
+                _ => None,
+            },
+            waited_for: waited_for(owner, report),
+            named: review.map(|review| review.secrets.names.as_slice()).unwrap_or_default(),
+            previous_runs: self.previous_runs(owner, report),
         }
     }
 
@@ -299,6 +313,12 @@ impl Sources<'_> {
         }
         refused
     }
+}
+
+/// Whether a name means the same image.
+fn same_as(image: &ImageReference) -> impl Fn(&ImageReference) -> bool {
+    let canonical = image.canonical();
+    move |other| other.canonical() == canonical
 }
 
 /// The failing pods of a StatefulSet, which it waits for before it makes others.

@@ -414,35 +414,31 @@ impl Tally {
         }
     }
 
-    fn fill(self, index: &HealthIndex, report: &mut Report) {
-        let mut workloads: Vec<WorkloadLine> = self
-            .workloads
-            .iter()
-            .map(|(workload, count)| WorkloadLine {
-                kind: index.text(workload.kind).to_owned(),
-                namespace: index.text(workload.namespace).to_owned(),
-                name: index.text(workload.name).to_owned(),
-                containers: count.containers,
-                running: count.running,
-                failing: count.failing,
-            })
-            .chain(self.bare.into_values().map(|(namespace, name, count)| WorkloadLine {
-                kind: "Pod".to_owned(),
-                namespace: index.text(namespace).to_owned(),
-                name,
-                containers: count.containers,
-                running: count.running,
-                failing: count.failing,
-            }))
-            .collect();
-        workloads.sort_by(|a, b| {
-            (b.failing, b.containers, &a.namespace, &a.name).cmp(&(
-                a.failing,
-                a.containers,
-                &b.namespace,
-                &b.name,
-            ))
+    /// A line for each workload and each pod of none, the worst first.
+    fn workload_lines(&self, index: &HealthIndex) -> Vec<WorkloadLine> {
+        let line = |kind: &str, namespace, name: &str, count: &WorkloadCount| WorkloadLine {
+            kind: kind.to_owned(),
+            namespace: index.text(namespace).to_owned(),
+            name: name.to_owned(),
+            containers: count.containers,
+            running: count.running,
+            failing: count.failing,
+        };
+        let owned = self.workloads.iter().map(|(workload, count)| {
+            line(index.text(workload.kind), workload.namespace, index.text(workload.name), count)
         });
+        let bare = self.bare.values();
+        let bare = bare.map(|(namespace, name, count)| line("Pod", *namespace, name, count));
+        let mut lines: Vec<WorkloadLine> = owned.chain(bare).collect();
+        lines.sort_by(|a, b| {
+            let worst = (b.failing, b.containers).cmp(&(a.failing, a.containers));
+            worst.then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
+        });
+        lines
+    }
+
+    fn fill(self, index: &HealthIndex, report: &mut Report) {
+        let workloads = self.workload_lines(index);
         let mut namespaces: Vec<NamedCount> = self
             .namespaces
             .iter()
