@@ -191,10 +191,6 @@ impl Feed for BuildFeed {
         }
     }
 
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.applied(object)
-    }
-
     fn list_ends(&mut self) {
         let mut memory = self.0.lock();
         memory.builds.end(self.1);
@@ -248,14 +244,6 @@ impl Feed for EventFeed {
         };
         Source { path: "/api/v1/events", metadata_only: false, fields: Some(fields) }
     }
-
-    fn list_begins(&mut self) {}
-
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.applied(object)
-    }
-
-    fn list_ends(&mut self) {}
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
         let event: EventView = serde_json::from_str(object)?;

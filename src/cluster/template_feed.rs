@@ -24,10 +24,6 @@ impl Feed for TemplateFeed {
         self.0.lock().templates.begin(self.1);
     }
 
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.applied(object)
-    }
-
     fn list_ends(&mut self) {
         self.0.lock().templates.end(self.1);
     }

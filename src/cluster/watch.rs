@@ -59,11 +59,13 @@ pub(super) trait Feed: Send + 'static {
     /// A list or watch failed; another follows.
     fn failed(&mut self, _error: &WatchError) {}
     /// A complete list begins (again): what is not in it is gone when it ends.
-    fn list_begins(&mut self);
+    fn list_begins(&mut self) {}
     /// An object of the list.
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error>;
+    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
+        self.applied(object)
+    }
     /// The list is complete.
-    fn list_ends(&mut self);
+    fn list_ends(&mut self) {}
     /// An object is new.
     fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
         self.applied(object)
