@@ -1,4 +1,7 @@
 //! Takes a TOML document apart with the place of every value, so that a fault names its line.
+//!
+//! Not by serde's derive: that knows neither the path of a fault nor the order of tables, which
+//! decides between hosts; values are text or lists of it, and CRI-O knows its keys in any case.
 
 use std::ops::Range;
 

@@ -266,6 +266,37 @@ fn a_bad_registries_yaml_is_refused_with_its_place(#[case] text: &str, #[case] e
     assert!(error.starts_with(expected), "{error}");
 }
 
+/// Go's TOML library knows a field in any case, and prefers the one that is written as it is called.
+#[test]
+fn keys_of_crio_are_read_in_any_case() {
+    let text = r#"
+Unqualified-Search-Registries = ["quay.io"]
+[Aliases]
+"team/tool" = "r.example/tools/tool"
+[[Registry]]
+PREFIX = "docker.io"
+Location = "docker.io"
+[[Registry.MIRROR]]
+LOCATION = "other.example"
+location = "m.example/hub"
+Insecure = true
+[[Registry]]
+Location = "r.example"
+BLOCKED = true
+"#;
+    let hosts = parse_registries_conf("registries.conf", text).unwrap();
+    assert_eq!(hosts.full_name("team/tool").as_deref(), Some("r.example/tools/tool"));
+    assert_eq!(hosts.full_name("app").as_deref(), Some("quay.io/app"));
+    assert_eq!(
+        lines(&hosts.routes("docker.io", "library/nginx", false)),
+        [
+            "https://m.example/v2 hub/library/nginx mirror no-credentials http-too unverified",
+            "https://registry-1.docker.io/v2 library/nginx",
+        ]
+    );
+    assert_eq!(hosts.routes("r.example", "a", false), []);
+}
+
 #[test]
 fn registries_conf_of_crio() {
     let text = r#"
