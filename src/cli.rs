@@ -4,6 +4,7 @@
 //! of the outside is in its own module; nothing is decided here.
 
 mod check;
+mod clock;
 mod context;
 mod contexts;
 mod explain;
@@ -13,6 +14,7 @@ mod output;
 mod pin;
 mod risk;
 mod shell;
+mod survey;
 mod try_webhook;
 mod version;
 mod whatif;

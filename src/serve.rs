@@ -46,6 +46,7 @@ pub use config::{
     CallerProof, Config, ConfigError, NodeSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
 pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+pub(crate) use pages::overview;
 use wiring::App;
 
 /// How long requests under way may take after the lame duck's time. With the default lame duck

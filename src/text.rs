@@ -1,4 +1,7 @@
-//! How text from outside is made harmless before a person or a log sees it.
+//! How text from outside is made harmless before a person or a log sees it, and numbers with their
+//! nouns.
+
+use std::fmt::Display;
 
 /// Whether a character could disturb a terminal, a log or a header: control characters, and those
 /// that format or turn around what follows.
@@ -25,6 +28,12 @@ pub fn clean(text: &str) -> String {
 pub fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
+}
+
+/// A number of things in words: `1 image`, `2 images`.
+pub fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }
 
 /// The text cut to at most so many characters, with an ellipsis where it was cut.

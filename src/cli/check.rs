@@ -31,6 +31,7 @@ use futures::StreamExt;
 use futures::future::OptionFuture;
 use jiff::Timestamp;
 
+use super::clock::now;
 use super::context::KubeContext;
 use super::lock_file::LockFile;
 use super::output::say;
@@ -186,9 +187,4 @@ async fn in_turn(judge: &Judge<'_>, subjects: &[Found]) -> Vec<Vec<ImageEntry>> 
     drop(progress);
     judged.sort_by_key(|(index, _)| *index);
     judged.into_iter().map(|(_, entries)| entries).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }

@@ -18,8 +18,6 @@ mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
@@ -27,14 +25,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
+use super::clock::{list_deadline, now};
 use super::context::KubeContext;
 use super::contexts::{Answer, ask_each};
 use super::output::{self, OutputFormat, say};
-use crate::cluster::{Cluster, WatchTuning};
+use super::survey::survey;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NodeFlags, RegistryFlags};
-use crate::telemetry::Metrics;
 pub(super) use ask::{Asker, NodesAround};
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
@@ -43,8 +41,6 @@ pub(super) use turns::{host_of, in_turns};
 
 /// Columns of a page.
 const WIDTH: usize = 96;
-/// How long everything that is listed may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
@@ -151,6 +147,18 @@ struct ExplainBody<'a> {
     blind: Option<&'a str>,
 }
 
+impl ExplainBody<'_> {
+    /// The same for people.
+    fn pages(&self, heading: Option<String>, now: Timestamp) -> String {
+        let pages: Vec<String> =
+            self.reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
+        let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
+        let score = self.score.map(|score| score::page(score, now)).unwrap_or_default();
+        let blind = self.blind.map(|why| format!("\nBlind       {why}\n"));
+        heading + &pages.join("\n") + &blind.unwrap_or_default() + &score
+    }
+}
+
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: ExplainFlags) -> ExitCode {
     match explain(flags).await {
@@ -200,7 +208,7 @@ async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {
 async fn would_deny(flags: ExplainFlags) -> anyhow::Result<()> {
     let context = flags.context.into_iter().next();
     let connection = KubeContext::read(flags.kubeconfig, context)?.connect().await?;
-    let report = enforcement::read(&connection, clock().1).await?;
+    let report = enforcement::read(&connection, list_deadline()).await?;
     let text = match flags.output {
         OutputFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
         OutputFormat::Text => report.page(),
@@ -218,14 +226,9 @@ async fn cluster(
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
-    let (now, deadline) = clock();
+    let (now, deadline) = (now(), list_deadline());
     let (object, subjects) = asked.resolve(&connection, &namespace, deadline).await?;
-    let cluster =
-        Cluster::new(connection.clone(), WatchTuning::default(), &Arc::new(Metrics::new()));
-    let survey = cluster
-        .survey(&namespace, now, deadline)
-        .await
-        .context("failed to list the pods that you may see")?;
+    let (cluster, survey) = survey(connection.clone(), &namespace, now, deadline).await?;
     if let Visibility::Namespaces(_) = &survey.visibility {
         say(format_args!(
             "you may not list pods of all namespaces: only namespace {namespace} is counted"
@@ -256,26 +259,17 @@ async fn cluster(
         ),
         _ => (None, None),
     };
+    let body = ExplainBody {
+        api_version: API_VERSION,
+        kind: "ExplainReport",
+        left_out: &survey.left_out,
+        reports: &reports,
+        score: published.as_ref(),
+        blind: blind.as_deref(),
+    };
     let text = match flags.output {
-        OutputFormat::Json => {
-            let body = ExplainBody {
-                api_version: API_VERSION,
-                kind: "ExplainReport",
-                left_out: &survey.left_out,
-                reports: &reports,
-                score: published.as_ref(),
-                blind: blind.as_deref(),
-            };
-            serde_json::to_string_pretty(&body)? + "\n"
-        }
-        OutputFormat::Text => {
-            let pages: Vec<String> =
-                reports.iter().map(|report| report.to_page(now, WIDTH)).collect();
-            let heading = heading.map(|heading| heading + "\n\n").unwrap_or_default();
-            let score = published.map(|score| score::page(&score, now)).unwrap_or_default();
-            let blind = blind.map(|why| format!("\nBlind       {why}\n"));
-            heading + &pages.join("\n") + &blind.unwrap_or_default() + &score
-        }
+        OutputFormat::Json => serde_json::to_string_pretty(&body)? + "\n",
+        OutputFormat::Text => body.pages(heading, now),
     };
     Ok((text, 0))
 }
@@ -309,9 +303,4 @@ async fn explanations(
         explained.push(sources.explain(report, subject, named).await);
     }
     explained
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now() + PATIENCE)
 }

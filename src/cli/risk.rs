@@ -14,7 +14,7 @@ use super::contexts::{Answer, ask_each};
 use super::output::say;
 use crate::policy::API_VERSION;
 use crate::risk::RiskReport;
-pub(super) use look::{Answers, Look, LookFlags, clock};
+pub(super) use look::{Answers, Look, LookFlags};
 pub(super) use markdown::markdown;
 pub(super) use page::page;
 

@@ -9,10 +9,11 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
+use super::clock::list_deadline;
 use super::contexts::{Answer, ask_each};
 use super::explain::{Asker, host_of};
 use super::output::say;
-use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, clock, markdown, page};
+use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, registry_of_host};
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;
@@ -268,7 +269,7 @@ impl WhatIfFlags {
         }
         if let Some(account) = used.service_account.take() {
             let namespace = used.namespace.clone();
-            let (cluster, until) = (&look.cluster, clock().1);
+            let (cluster, until) = (&look.cluster, list_deadline());
             match cluster.service_account(&namespace, &account, Reading::Kept, until).await {
                 Fetched::Found(facts) => used.pull_secrets = facts.pull_secrets,
                 Fetched::Missing | Fetched::NotInFiles => {}

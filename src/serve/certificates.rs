@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::clock;
 use crate::cluster::Connection;
 use crate::pki::{Keeper, Lifetimes, Material, Names, Pace, placeholder};
 use crate::serve::OwnSettings;
@@ -121,8 +122,7 @@ async fn follow(
             if let (Some((taker, authorities)), Some((chain, key))) = (&mut certificate, pair) {
                 let mut contents = vec![chain.into_bytes(), key.into_bytes()];
                 contents.extend(authorities.clone());
-                #[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-                let now = Timestamp::now();
+                let (now, _) = clock();
                 taker.take(&contents, now);
             }
         }

@@ -8,11 +8,12 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
 use super::clock::clock;
 use super::findings::Findings;
 use crate::cluster::{Cluster, IdentityError};
-use crate::history::{KnownImage, Report, ReportTarget, Scope, Visibility};
+use crate::history::{KnownImage, RegistryScoreSummary, Report, ReportTarget, Scope, Visibility};
 use crate::image::ImageReference;
 use crate::message::{as_sentence, observed, sentence};
 use crate::policy::PullgatePolicy;
@@ -120,17 +121,8 @@ impl ServePages {
 
     fn overview_now(&self, seen: &Visibility) -> Overview {
         let (now, _) = clock();
-        let (failing, failing_in_all) = self.cluster.failing_images(seen, MAX_ROWS);
-        Overview {
-            freshness: self.cluster.freshness(),
-            at: now,
-            registries: self.cluster.registries_seen(seen, now),
-            failing,
-            failing_in_all,
-            refused: self.cluster.refusals(seen, now),
-            lost: self.lost(seen),
-            trial: (*seen == Visibility::Cluster).then(|| self.cluster.score(now)),
-        }
+        let trial = (*seen == Visibility::Cluster).then(|| self.cluster.score(now));
+        overview(&self.cluster, (seen, now), self.lost(seen), trial)
     }
 
     fn explain_now(&self, asked: &Asked, seen: &Visibility) -> Result<Vec<Explanation>, NotFound> {
@@ -214,6 +206,26 @@ fn command(report: &Report, image: &ImageReference) -> String {
     format!("pullgate explain {image}{place}")
 }
 
+/// The cluster at a glance, with what its source knows of lost images and of would-be denials.
+pub(crate) fn overview(
+    cluster: &Cluster,
+    (seen, at): (&Visibility, Timestamp),
+    lost: Lost,
+    trial: Option<Vec<RegistryScoreSummary>>,
+) -> Overview {
+    let (failing, failing_in_all) = cluster.failing_images(seen, MAX_ROWS);
+    Overview {
+        freshness: cluster.freshness(),
+        at,
+        registries: cluster.registries_seen(seen, at),
+        failing,
+        failing_in_all,
+        refused: cluster.refusals(seen, at),
+        lost,
+        trial,
+    }
+}
+
 impl PageSource for ServePages {
     fn sign_in_help(&self) -> (&'static str, &'static str) {
         (
@@ -221,10 +233,6 @@ impl PageSource for ServePages {
              whose it is, and not kept. You see what that user may list.",
             "kubectl create token NAME -n NAMESPACE",
         )
-    }
-
-    fn takes_keys_in_addresses(&self) -> bool {
-        false
     }
 
     fn sign_in<'a>(

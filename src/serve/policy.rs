@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::blind::Spots;
 use super::changed::told;
+use super::clock::clock;
 use super::kept_policy::{self, Accepted, Recalled};
 use super::plausible::Found;
 use crate::cluster::{Cluster, Connection, KeptPolicy, PolicyNews, PolicySource, WatchTuning};
@@ -190,7 +190,7 @@ async fn follow_cluster(
 
 /// The score as the status shows it: the first registries and verdicts, if there are too many.
 pub(super) fn score(cluster: &Cluster) -> Vec<RegistryScoreSummary> {
-    let (_, now) = clock();
+    let (now, _) = clock();
     let summaries = cluster.score(now).into_iter().take(SCORED_REGISTRIES);
     summaries
         .map(|mut one| {
@@ -331,7 +331,7 @@ impl Writing {
         before: PullgatePolicyStatus,
         score: impl Fn() -> Vec<RegistryScoreSummary>,
     ) -> Duration {
-        let (now, today) = clock();
+        let (today, now) = clock();
         if let Some(wait) = left(self.wrote, WRITE_EVERY, now) {
             return wait;
         }
@@ -367,9 +367,4 @@ impl Writing {
 fn left(since: Option<Instant>, time: Duration, now: Instant) -> Option<Duration> {
     let passed = now.saturating_duration_since(since?);
     time.checked_sub(passed).filter(|left| !left.is_zero())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the wiring reads the clock")]
-fn clock() -> (Instant, Timestamp) {
-    (Instant::now(), Timestamp::now())
 }

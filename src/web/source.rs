@@ -17,7 +17,9 @@ pub trait PageSource: Send + Sync + 'static {
     fn sign_in_help(&self) -> (&'static str, &'static str);
 
     /// Whether a secret may stand in an address, since it is good for this one page and its process.
-    fn takes_keys_in_addresses(&self) -> bool;
+    fn takes_keys_in_addresses(&self) -> bool {
+        false
+    }
 
     /// Whose secret this is. It must not be kept.
     fn sign_in<'a>(

@@ -17,6 +17,7 @@ use super::runner::{WithLogin, WithoutSecrets, without_secrets};
 use super::source::FileSource;
 use super::timed::TimedSource;
 use crate::advice::AdviceKind;
+use crate::cli::clock::instant;
 use crate::cli::output::{
     AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
     MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
@@ -67,7 +68,7 @@ impl Judge<'_> {
     /// Judges one object. Every question to the outside has a limit of its own, which does not
     /// count while it waits for its turn.
     pub(super) async fn object(&self, index: usize, found: &Found) -> Vec<ImageEntry> {
-        let deadline = start() + NO_HURRY;
+        let deadline = instant() + NO_HURRY;
         let namespace = &*found.namespace;
         let policy = self.policy_for(namespace);
         let user = UserInfo::default();
@@ -326,11 +327,6 @@ impl Judge<'_> {
             _ => None,
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn start() -> Instant {
-    Instant::now()
 }
 
 /// The rule of what is worth knowing of an image that works.

@@ -9,11 +9,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::document::{Node, Tree};
 use super::input::{CHART, KUSTOMIZATIONS, Unrendered};
 use super::stream;
+use crate::cli::clock::instant;
 use crate::cli::output::{InputError, Position};
 use crate::text::clean;
 
@@ -121,12 +122,12 @@ fn run(mut command: Command, patience: Duration) -> Result<Vec<u8>, Fault> {
 }
 
 fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
-    let until = now() + patience;
+    let until = instant() + patience;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if now() >= until {
+        if instant() >= until {
             return Ok(None);
         }
         std::thread::sleep(LOOK);
@@ -207,11 +208,6 @@ impl Unrendered {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

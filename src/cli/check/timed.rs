@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::cli::clock::instant;
 use crate::image::ImageReference;
 use crate::pull::{Detail, Lookup, LookupRequest};
 use crate::review::ManifestSource;
@@ -40,7 +41,7 @@ impl ManifestSource for TimedSource<'_> {
         let name = request.reference.canonical();
         let request = LookupRequest { detail: request.detail.max(self.least), ..request };
         async move {
-            let start = now();
+            let start = instant();
             let lookup = self.registry.look_up(request, deadline).await;
             let wait = start.elapsed();
             let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,9 +51,4 @@ impl ManifestSource for TimedSource<'_> {
         }
         .boxed()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::SubjectFlags;
+use crate::cli::clock::{instant, list_deadline};
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
-use crate::cluster::{Cluster, Connection, Survey, WatchTuning};
+use crate::cli::survey::unwatched;
+use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::Visibility;
 use crate::node::NodeFiles;
 use crate::policy::{GivenFiles, PullgatePolicy};
@@ -17,13 +19,10 @@ use crate::registry::{CacheLimits, LoadLimits, RegistryClient};
 use crate::review::ManifestSource;
 use crate::serve::registries;
 use crate::serve::{NodeSettings, RegistrySettings};
-use crate::telemetry::Metrics;
 use crate::text::clean;
 
 /// How long the lists of nodes and namespaces may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long everything may take that tells what is seen in the cluster.
-const SURVEY: Duration = Duration::from_secs(120);
 
 const NOT_LISTED: &str = "you may not list nodes or namespaces there: platforms are not compared, \
                           and modes of namespaces are not known";
@@ -53,14 +52,13 @@ pub(super) async fn cluster(
     namespace: &str,
     now: Timestamp,
 ) -> anyhow::Result<OfCluster> {
-    let tuning = WatchTuning::default();
-    let cluster = Cluster::new(connection.clone(), tuning, &Arc::new(Metrics::new()));
+    let cluster = unwatched(connection.clone());
     match cluster.list_once(patience()).await {
         Ok(()) => {}
         Err(error) if error.is_forbidden() => say(NOT_LISTED),
         Err(error) => return Err(error).context("failed to read from the cluster"),
     }
-    let survey = match cluster.survey(namespace, now, start() + SURVEY).await {
+    let survey = match cluster.survey(namespace, now, list_deadline()).await {
         Ok(survey) => Some(survey),
         Err(error) if error.is_forbidden() => {
             say(NO_PODS);
@@ -79,12 +77,7 @@ pub(super) async fn cluster(
 
 /// Until when one list is waited for.
 pub(super) fn patience() -> Instant {
-    start() + PATIENCE
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn start() -> Instant {
-    Instant::now()
+    instant() + PATIENCE
 }
 
 /// The registries, as the flags say that they are reached. A person checks for themselves, so

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ask::{Asker, NodesAround};
-use super::clock;
 use super::turns::{host_of, in_turns};
+use crate::cli::clock::now;
 use crate::cluster::{Cluster, Survey};
 use crate::history::Visibility;
 use crate::pull::Cause;
@@ -53,7 +53,7 @@ impl Again {
             let _ended = look.await;
             if let Some(looked) = &mut *own.lock() {
                 looked.goes_on = false;
-                looked.ended = Some(clock().0);
+                looked.ended = Some(now());
             }
         });
     }
@@ -91,7 +91,7 @@ impl Again {
 
     fn note_drift(&self, used: &ImageUse, compared: Compared) {
         let Compared::Differs(drift) = compared else { return };
-        let (since, _) = clock();
+        let since = now();
         let (image, namespace) = (used.image.clone(), used.namespace.clone());
         let moved = MovedTag { image, namespace, pods: drift.pods, since };
         if let Some(looked) = &mut *self.lock() {
@@ -105,7 +105,7 @@ impl Again {
 
     fn note(&self, cluster: &Cluster, used: &ImageUse, found: Option<ProbeResult>) {
         let Some(ProbeResult::Refused(cause)) = found else { return };
-        let (since, _) = clock();
+        let since = now();
         let (image, namespace) = (used.image.clone(), used.namespace.clone());
         let there = Visibility::Namespaces(vec![namespace.clone()]);
         let scope = cluster.scope_of(&image, &there);

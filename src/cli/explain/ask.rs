@@ -1,13 +1,13 @@
 //! The registry's answer now, to the very credentials of a pod: the shared review, asked with the
 //! person's own rights to read secrets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::clock;
+use crate::cli::clock::{instant, now};
 use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
 use crate::history::{RunningDigest, Visibility};
@@ -140,7 +140,7 @@ impl Asker {
             patient: true,
             rollout: None,
             now,
-            deadline: start() + LOOK,
+            deadline: instant() + LOOK,
         };
         review(sources, request).await
     }
@@ -185,16 +185,11 @@ impl Asker {
     ) -> Option<FoundAgain> {
         let access = own(visibility);
         let sources = self.sources(cluster, &access);
-        let (now, _) = clock();
+        let now = now();
         let NodesAround { nodes, runtime } = around;
-        let look = look_again(sources, &self.policy, runtime, used, nodes, now, start() + LOOK);
+        let look = look_again(sources, &self.policy, runtime, used, nodes, now, instant() + LOOK);
         tokio::time::timeout(LOOK, look).await.ok().flatten()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn start() -> Instant {
-    Instant::now()
 }
 
 impl RegistryAnswer {

@@ -22,14 +22,15 @@ use super::ask::Asker;
 use super::joined::{Explained, Sources};
 use super::published;
 use super::subject::{Target, kind_of};
-use super::{ExplainFlags, asker, clock, explanations};
+use super::{ExplainFlags, asker, explanations};
+use crate::cli::clock::{list_deadline, now};
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
-use crate::cluster::{Cluster, Connection, Survey, WatchTuning};
+use crate::cli::survey::survey;
+use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::{KnownImage, RegistryScoreSummary, ReportTarget, Visibility};
-use crate::review::HealthSource as _;
+use crate::serve::overview;
 use crate::server::Bound;
-use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::web::{
     Asked, Explanation, Lost, NotFound, Overview, PageSource, SignInRefused, View, web_router,
@@ -37,8 +38,6 @@ use crate::web::{
 
 /// A look at the cluster that is younger than this is not repeated.
 const FRESH: SignedDuration = SignedDuration::from_secs(15);
-/// Images that fail on one page.
-const MAX_ROWS: usize = 100;
 /// How long what the API server publishes of policies may take.
 const PUBLISHED: Duration = Duration::from_secs(5);
 const KEY_BYTES: usize = 24;
@@ -105,11 +104,8 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
 }
 
 async fn look(connection: &Connection, namespace: &str) -> anyhow::Result<Known> {
-    let (now, deadline) = clock();
-    let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(connection.clone(), WatchTuning::default(), &metrics);
-    let survey = cluster.survey(namespace, now, deadline).await;
-    let mut survey = survey.context("failed to list the pods that you may see")?;
+    let (now, deadline) = (now(), list_deadline());
+    let (cluster, mut survey) = survey(connection.clone(), namespace, now, deadline).await?;
     let listed = cluster.survey_templates(&mut survey, deadline).await;
     listed.context("failed to list what has templates")?;
     Ok(Known { cluster: Arc::new(cluster), survey, at: now })
@@ -125,7 +121,7 @@ fn random_key() -> anyhow::Result<String> {
 impl OwnPages {
     /// Looks at the cluster again, if the last look is old and nobody else does.
     async fn look_again(&self) {
-        let (now, _) = clock();
+        let now = now();
         if now.duration_since(self.known.load().at) < FRESH {
             return;
         }
@@ -139,7 +135,7 @@ impl OwnPages {
 
     /// What is published of would-be denials, as far as the person may read it.
     async fn trial(&self) -> Option<Vec<RegistryScoreSummary>> {
-        let (_, deadline) = clock();
+        let deadline = list_deadline();
         let reading = published::read(&self.connection, deadline);
         let policies = tokio::time::timeout(PUBLISHED, reading).await.ok()?.ok()?;
         Some(policies.into_iter().flat_map(|policy| policy.status.score).collect())
@@ -171,7 +167,7 @@ impl OwnPages {
                 (&**namespace, Target::Object(known, name.to_string()))
             }
         };
-        let (now, _) = clock();
+        let now = now();
         let known = self.known.load_full();
         let resolved = target.resolve(&self.connection, namespace, deadline).await;
         let (object, subjects) = resolved.map_err(|error| NotFound(format!("{error:#}.")))?;
@@ -234,18 +230,8 @@ impl PageSource for OwnPages {
             self.look_again().await;
             let trial = self.trial().await;
             let known = self.known.load_full();
-            let (seen, cluster) = (&view.visibility, &known.cluster);
-            let (failing, failing_in_all) = cluster.failing_images(seen, MAX_ROWS);
-            Overview {
-                freshness: cluster.freshness(),
-                at: known.at,
-                registries: cluster.registries_seen(seen, known.at),
-                failing,
-                failing_in_all,
-                refused: cluster.refusals(seen, known.at),
-                lost: self.lost(cluster),
-                trial,
-            }
+            let lost = self.lost(&known.cluster);
+            overview(&known.cluster, (&view.visibility, known.at), lost, trial)
         }
         .boxed()
     }

@@ -7,6 +7,8 @@ use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use crate::cli::clock::instant;
+
 /// Work that is over by then needs no line.
 const AFTER: Duration = Duration::from_millis(700);
 /// Between two lines.
@@ -59,13 +61,13 @@ impl Progress {
     /// Work on so many objects begins.
     pub(in crate::cli) fn of(all: usize) -> Self {
         let seen = io::stderr().is_terminal() && !is_dumb();
-        Self { all, done: 0, due: seen.then(|| now() + AFTER), is_shown: false }
+        Self { all, done: 0, due: seen.then(|| instant() + AFTER), is_shown: false }
     }
 
     /// One more is done.
     pub(in crate::cli) fn step(&mut self) {
         self.done += 1;
-        let now = now();
+        let now = instant();
         if self.due.is_some_and(|due| due <= now) {
             self.due = Some(now + BETWEEN);
             self.is_shown = true;
@@ -87,9 +89,4 @@ impl Drop for Progress {
 fn write(text: &str) {
     let mut out = io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-fn now() -> Instant {
-    Instant::now()
 }

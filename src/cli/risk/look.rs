@@ -3,28 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 
+use crate::cli::clock::{list_deadline, now};
 use crate::cli::context::KubeContext;
 use crate::cli::explain::{Asker, NodesAround, host_of, in_turns};
-use crate::cli::output::{count, say};
-use crate::cluster::{Cluster, WatchTuning};
+use crate::cli::output::say;
+use crate::cli::survey::survey;
+use crate::cluster::Cluster;
 use crate::history::{ReportTarget, Visibility};
 use crate::image::{DOCKER_HUB, registry_of_host};
 use crate::pull::{Cause, Runtime, Verdict};
 use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
 use crate::risk::{NeedKey, Needs, Question, RiskReport};
 use crate::serve::{NodeFlags, RegistryFlags};
-use crate::telemetry::Metrics;
 use crate::text::clean;
+use crate::text::count;
 use crate::workload::{Node, Placement};
-
-/// How long everything that is listed may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the registries answered to each question; nothing for those that were not asked to the end.
 pub(in crate::cli) type Answers = BTreeMap<Question, (Verdict, Option<Cause>)>;
@@ -79,10 +77,8 @@ impl Look {
         let home = flags.namespace.as_deref().or(context.namespace()).unwrap_or("default");
         let home = home.to_owned();
         let connection = context.connect().await?;
-        let (now, deadline) = clock();
-        let cluster = Cluster::new(connection, WatchTuning::default(), &Arc::new(Metrics::new()));
-        let survey = cluster.survey(&home, now, deadline).await;
-        let mut survey = survey.context("failed to list the pods that you may see")?;
+        let (now, deadline) = (now(), list_deadline());
+        let (cluster, mut survey) = survey(connection, &home, now, deadline).await?;
         match (&survey.visibility, &flags.namespace) {
             (Visibility::Cluster, Some(namespace)) => {
                 survey.visibility = Visibility::Namespaces(vec![namespace.as_str().into()]);
@@ -201,9 +197,4 @@ fn image_use(key: &NeedKey, placement: Placement) -> ImageUse {
         placement,
         loaded: false,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
-pub(in crate::cli) fn clock() -> (Timestamp, Instant) {
-    (Timestamp::now(), Instant::now() + PATIENCE)
 }
