@@ -11,8 +11,8 @@ use clap::Args;
 use super::CANNOT_JUDGE;
 use super::check::{SubjectFlags, Wish, judged};
 use super::lock_file::{LOCK_FILE, LockFile};
-use super::output::{count, print, say};
-use crate::text::clean;
+use super::output::{print, say};
+use crate::text::{clean, count};
 
 /// Images that could not be locked and are named one by one.
 const MAX_TOLD: usize = 20;

@@ -20,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::advice::Advice;
 use crate::history::{ForecastBasis, PullForecast};
 use crate::image::{Digest, Platform};
 use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
-use crate::text::clean;
+use crate::text::{clean, count};
 use crate::workload::{ContainerKind, ObjectRef};
 
 pub(super) use format::{OutputRequest, check_requests, write_reports};
@@ -281,7 +282,7 @@ impl PullFacts {
 }
 
 /// One thing to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct AdviceEntry {
     /// What kind of thing.
     pub(super) kind: &'static str,
@@ -290,6 +291,7 @@ pub(super) struct AdviceEntry {
     /// The words for a person.
     pub(super) message: String,
     /// A command that does it, with words in angle brackets for what only the person knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) command: Option<String>,
 }
 
@@ -305,7 +307,7 @@ impl From<&Advice> for AdviceEntry {
 }
 
 /// Which credentials matched an image, in the order in which they are tried.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct CredentialReport {
     /// Where the pull secrets come from, in words.
     pub(super) origin: String,
@@ -316,7 +318,7 @@ pub(super) struct CredentialReport {
 }
 
 /// One matching entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct TriedCredential {
     /// Where it is from, in words; `anonymous` for none.
     pub(super) from: String,
@@ -327,6 +329,7 @@ pub(super) struct TriedCredential {
     /// `works`, the word of a cause, or `not_tried`.
     pub(super) outcome: &'static str,
     /// The outcome in words.
+    #[serde(rename = "message")]
     pub(super) words: String,
 }
 
@@ -412,11 +415,6 @@ impl Summary {
         }
         words
     }
-}
-
-/// A number of things in words: `1 image`, `2 images`.
-pub(super) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Writes to standard output. That nobody reads on is no error.

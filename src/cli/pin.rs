@@ -18,10 +18,10 @@ use clap::Args;
 
 use super::CANNOT_JUDGE;
 use super::check::{SubjectFlags, Wish, judged};
-use super::output::{CheckReport, ImageEntry, Position, count, print, say};
+use super::output::{CheckReport, ImageEntry, Position, print, say};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
-use crate::text::clean;
+use crate::text::{clean, count};
 use edit::{Edit, Edited};
 
 /// Images that could not be pinned and are named one by one.

@@ -1,5 +1,7 @@
 //! That a rollout needs more pulls than Docker Hub has left.
 
+use crate::text::count;
+
 /// What a rollout is estimated to pull from Docker Hub, and what is left there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaForecast {
@@ -16,8 +18,8 @@ impl QuotaForecast {
     /// What is the case, as the head of a line.
     pub(super) fn words(self) -> String {
         let Self { needed, left, of_account } = self;
-        let pulls = if needed == 1 { "pull" } else { "pulls" };
+        let pulls = count(needed, "Docker Hub pull");
         let whose = if of_account { "its account" } else { "Pullgate's address" };
-        format!("rollout needs up to {needed} Docker Hub {pulls}; {whose} has {left} left")
+        format!("rollout needs up to {pulls}; {whose} has {left} left")
     }
 }

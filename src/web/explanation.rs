@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{count, image, link, moment, workload};
+use super::layout::{image, link, moment, workload};
 use crate::history::{Report, Scope, TagLine};
 use crate::message::sentence;
 use crate::pull::Verdict;
+use crate::text::count;
 
 /// Nodes and workloads of one digest that are named.
 const MAX_NAMES: usize = 5;

@@ -119,8 +119,3 @@ pub(super) fn workload(kind: &str, namespace: &str, name: &str) -> Markup {
     let to = link("/workload", &[("kind", kind), ("namespace", namespace), ("name", name)]);
     html! { a href=(to) { (kind.to_ascii_lowercase()) "/" (name) } " in " (namespace) }
 }
-
-/// A number with its noun.
-pub(super) fn count(number: u32, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::layout::{count, image, link, moment, workload};
+use super::layout::{image, link, moment, workload};
 use crate::history::{
     FailingImage, Freshness, Refusal, RegistryReport, RegistryScoreSummary, Scope, TRIAL_DAYS,
     Trend, Visibility,
 };
 use crate::message::sentence;
 use crate::pull::{Cause, Verdict};
+use crate::text::count;
 
 /// Workloads that are named beside an image.
 const MAX_WORKLOADS: usize = 5;
@@ -308,8 +309,7 @@ impl Overview {
                 h2 #refused { "Pods that were refused in the last hour" }
                 @if self.refused.is_empty() { p { "None." } }
                 @else { ul { @for one in &self.refused { li {
-                    (workload(&one.kind, &one.namespace, &one.name)) ": " (one.times)
-                    @if one.times == 1 { " time" } @else { " times" }
+                    (workload(&one.kind, &one.namespace, &one.name)) ": " (count(one.times, "time"))
                     ", last " (moment(one.last, self.at))
                     @if !one.by_webhook { ", by something else than an admission webhook" }
                 } } } }

@@ -11,9 +11,9 @@ use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
 use super::stream;
-use crate::cli::output::{InputError, Position, count, say};
+use crate::cli::output::{InputError, Position, say};
 use crate::policy::PullgatePolicy;
-use crate::text::clean;
+use crate::text::{clean, count};
 
 /// Errors that are told one by one; the rest is counted.
 const MAX_TOLD: usize = 20;

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::rule::capitalised;
-use super::{CheckReport, ImageEntry, Severity, count};
-use crate::text::clean;
+use super::{CheckReport, ImageEntry, Severity};
+use crate::text::{clean, count};
 
 /// Bytes of rows: GitHub takes comments of 65,536 characters.
 pub(in crate::cli) const MAX_ROWS: usize = 56_000;

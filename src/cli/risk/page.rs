@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::cli::output::count;
 use crate::history::how_long_ago;
 use crate::risk::{ImageRisk, PullerRisk, RiskReport, When};
-use crate::text::clean;
+use crate::text::{clean, count};
 
 /// Who needs one image: more are counted.
 const MAX_PULLERS: usize = 12;

@@ -8,6 +8,7 @@ use super::{PullSummary, RegistryReport, Report, RunningDigest, Spread, TagLine}
 use crate::failure::{Classified, next_step};
 use crate::history::index::{Trend, TroubleKind};
 use crate::pull::Cause;
+use crate::text::count;
 
 /// Width of the labels on the left.
 const LABEL: usize = 12;
@@ -340,10 +341,6 @@ fn advice(report: &Report, cause: Cause) -> String {
         }
         _ => step.to_owned(),
     }
-}
-
-fn count(number: u32, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn count_are(number: u32, noun: &str) -> String {
