@@ -28,8 +28,10 @@ pub use secret::{
 };
 pub use tag::{rank_known_tags, rank_namesakes};
 
+use serde::Serialize;
+
 /// One thing to do, proven before it is said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Advice {
     /// What kind of thing.
     pub kind: AdviceKind,
@@ -39,6 +41,7 @@ pub struct Advice {
     pub message: String,
     /// A command that does it, for reports with room for one. No secret in it: what only the
     /// person knows is a word in angle brackets.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
 
@@ -121,7 +124,7 @@ impl AdviceKind {
     }
 }
 
-impl serde::Serialize for AdviceKind {
+impl Serialize for AdviceKind {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

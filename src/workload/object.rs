@@ -1,10 +1,13 @@
 //! An object that makes pods, reduced to what decides about pulling.
 
+use serde::Serialize;
+
 use super::placement::Placement;
 use super::pods::PodCount;
 
 /// What an object is called.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// `apiVersion`.
     pub api_version: Box<str>,

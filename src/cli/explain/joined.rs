@@ -57,7 +57,7 @@ pub(super) struct Explained {
     pub(super) drift: Option<String>,
     /// Pods that were refused at admission.
     pub(super) refused: Vec<RefusedPods>,
-    pub(super) advice: Vec<Told>,
+    pub(super) advice: Vec<Advice>,
 }
 
 /// Where the answer comes from.
@@ -71,23 +71,6 @@ pub(super) enum Origin {
         /// Why.
         why: &'static str,
     },
-}
-
-/// One thing to do or to know.
-#[derive(Clone, Serialize)]
-pub(super) struct Told {
-    pub(super) kind: AdviceKind,
-    value: Box<str>,
-    pub(super) message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) command: Option<String>,
-}
-
-impl From<Advice> for Told {
-    fn from(advice: Advice) -> Self {
-        let Advice { kind, value, message, command } = advice;
-        Self { kind, value, message, command }
-    }
 }
 
 /// What a subject is explained with: the object that was named, and what a review of it came to
@@ -162,7 +145,7 @@ impl Sources<'_> {
             drift,
             registry_now: answer,
             refused,
-            advice: advice.into_iter().map(Told::from).collect(),
+            advice,
             report,
         }
     }

@@ -3,12 +3,13 @@
 
 use serde::Serialize;
 
-use super::{CheckReport, ImageEntry, LockFault};
+use super::{AdviceEntry, CheckReport, CredentialReport, ImageEntry, LockFault};
 use crate::history::ForecastBasis;
 use crate::image::Digest;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Escape, Verdict};
 use crate::text::clean;
+use crate::workload::ObjectRef;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,7 +33,7 @@ struct UnreadBody<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ImageBody<'a> {
-    object: ObjectBody<'a>,
+    object: &'a ObjectRef,
     file: Option<&'a str>,
     line: Option<u32>,
     column: Option<u32>,
@@ -47,7 +48,7 @@ struct ImageBody<'a> {
     note: Option<&'static str>,
     escapes: &'a [Escape],
     message: String,
-    advice: Vec<AdviceBody<'a>>,
+    advice: &'a [AdviceEntry],
     decision: &'static str,
     known: bool,
     lock: Option<&'static str>,
@@ -60,7 +61,7 @@ struct ImageBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pull_forecast: Option<ForecastBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    credentials: Option<CredentialsBody<'a>>,
+    credentials: Option<&'a CredentialReport>,
 }
 
 #[derive(Serialize)]
@@ -73,40 +74,6 @@ struct ForecastBody {
     basis: ForecastBasis,
     /// How many tell so.
     pulls: usize,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectBody<'a> {
-    api_version: &'a str,
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct AdviceBody<'a> {
-    kind: &'static str,
-    value: &'a str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct CredentialsBody<'a> {
-    origin: &'a str,
-    tried: Vec<TriedBody<'a>>,
-    notes: &'a [String],
-}
-
-#[derive(Serialize)]
-struct TriedBody<'a> {
-    from: &'a str,
-    key: &'a str,
-    rule: &'static str,
-    outcome: &'static str,
-    message: &'a str,
 }
 
 /// Counts of entries in `images`, and of objects that have any.
@@ -172,12 +139,7 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
 fn image(entry: &ImageEntry) -> ImageBody<'_> {
     let finding = &entry.finding;
     ImageBody {
-        object: ObjectBody {
-            api_version: &entry.object.api_version,
-            kind: &entry.object.kind,
-            namespace: &entry.object.namespace,
-            name: &entry.object.name,
-        },
+        object: &entry.object,
         file: entry.file(),
         line: entry.position().known_line(),
         column: entry.position().known_column(),
@@ -190,16 +152,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
         note: finding.noted,
         escapes: &finding.escapes,
         message: entry.line(),
-        advice: finding
-            .advice
-            .iter()
-            .map(|advice| AdviceBody {
-                kind: advice.kind,
-                value: &advice.value,
-                message: &advice.message,
-                command: advice.command.as_deref(),
-            })
-            .collect(),
+        advice: &finding.advice,
         decision: decision_word(finding.decision),
         known: entry.known,
         lock: entry.lock.as_ref().map(|fault| match fault {
@@ -220,21 +173,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
             basis: forecast.expected.basis,
             pulls: forecast.expected.pulls,
         }),
-        credentials: finding.credentials.as_ref().map(|credentials| CredentialsBody {
-            origin: &credentials.origin,
-            tried: credentials
-                .tried
-                .iter()
-                .map(|tried| TriedBody {
-                    from: &tried.from,
-                    key: &tried.key,
-                    rule: tried.rule,
-                    outcome: tried.outcome,
-                    message: &tried.words,
-                })
-                .collect(),
-            notes: &credentials.notes,
-        }),
+        credentials: finding.credentials.as_ref(),
     }
 }
 
