@@ -63,7 +63,7 @@ struct SecretLabels {
     life: &'static str,
 }
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
+struct BlindLabels {
     registry: String,
     reason: &'static str,
 }
@@ -81,7 +81,7 @@ pub(super) struct NodeMetrics {
     trouble: Replaced<TroubleLabels>,
     last_pull: Replaced<RegistryLabels>,
     recent_pulls: Replaced<RegistryLabels>,
-    blind: Replaced<ReasonLabels>,
+    blind: Replaced<BlindLabels>,
     secrets: Replaced<SecretLabels>,
 }
 
@@ -169,7 +169,7 @@ impl Metrics {
     pub fn blind<'h>(&self, spots: impl Iterator<Item = (&'h str, &'static str)>) {
         let spots = spots.take(MAX_REGISTRIES);
         self.nodes.blind.put(
-            spots.map(|(host, reason)| (ReasonLabels { registry: host.to_owned(), reason }, 1)),
+            spots.map(|(host, reason)| (BlindLabels { registry: host.to_owned(), reason }, 1)),
         );
     }
 
