@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{ArgGroup, Args};
@@ -346,9 +347,9 @@ fn nodes_of(arch: &str, nodes: Option<&[Node]>) -> Vec<Node> {
     };
     let new = nodes.iter().map(|node| {
         let mut node = Node { platform: platform.clone(), ..node.clone() };
-        node.images.clear();
+        node.images = Arc::default();
         node.listed_images = 0;
-        for (label, value) in &mut node.labels {
+        for (label, value) in Arc::make_mut(&mut node.labels) {
             if ARCH_LABELS.contains(&&**label) {
                 *value = arch.into();
             }

@@ -264,19 +264,19 @@ mod tests {
         let decoded = decode(&node("n-1", "1")).unwrap();
         assert_eq!(&*decoded.name, "n-1");
         assert_eq!(decoded.platform, Platform::new("linux", "arm64"));
-        assert_eq!(decoded.labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+        assert_eq!(*decoded.labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);
         let taints: Vec<_> =
             decoded.taints.iter().map(|t| (&*t.key, &*t.value, t.effect)).collect();
         let expected = [("k", "", TaintEffect::NoSchedule), ("e", "v", TaintEffect::NoExecute)];
         assert_eq!(taints, expected);
         assert!(decoded.unschedulable);
         assert_eq!((&*decoded.runtime, &*decoded.kubelet), ("containerd://2.1.8", "v1.34.4"));
-        assert_eq!(decoded.images, ["a@sha256:0".into(), "a:1".into()]);
+        assert_eq!(*decoded.images, ["a@sha256:0".into(), "a:1".into()]);
         assert_eq!(decoded.listed_images, 2);
         let amount = |text: &str| Quantity::parse(text).unwrap();
         let allocatable =
             [("cpu".into(), amount("1930m")), ("memory".into(), amount("2147483648"))];
-        assert_eq!(decoded.allocatable, allocatable);
+        assert_eq!(*decoded.allocatable, allocatable);
         assert_eq!(decoded.addresses, ["10.0.0.7".into()]);
         let ranges: Vec<_> = decoded.pod_ranges.iter().map(ToString::to_string).collect();
         assert_eq!(ranges, ["10.244.1.0/24", "fd00:1::/64"]);

@@ -279,7 +279,7 @@ impl ReviewContext<'_> {
         }
         let host = image.host();
         let nodes = self.eligible.where_it_may_run();
-        let listed = nodes.flat_map(|node| &node.images).map(|name| &**name);
+        let listed = nodes.flat_map(|node| node.images.iter()).map(|name| &**name);
         let of_registry =
             |name: &&str| name.strip_prefix(host).is_some_and(|rest| rest.starts_with('/'));
         // Many nodes list the same few images.

@@ -1,11 +1,14 @@
 //! What a node says of itself, as far as it decides about pulling images.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::quantity::Quantity;
 use crate::image::Platform;
 
-/// A node, reduced to what decides where a pod may land and what can run there.
+/// A node, reduced to what decides where a pod may land and what can run there. What may be long is
+/// shared by its copies: thousands of nodes are handed to reviews whenever one of them has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// The node's name.
@@ -13,7 +16,7 @@ pub struct Node {
     /// `status.nodeInfo.operatingSystem` and `.architecture`.
     pub platform: Platform,
     /// The node's labels, sorted by key.
-    pub labels: Vec<(Box<str>, Box<str>)>,
+    pub labels: Arc<[(Box<str>, Box<str>)]>,
     /// The taints that keep pods away: effects `NoSchedule` and `NoExecute` only.
     pub taints: Vec<Taint>,
     /// Whether `spec.unschedulable` is set. Such a node still counts: it may be opened again.
@@ -26,7 +29,7 @@ pub struct Node {
     pub addresses: Vec<Box<str>>,
     /// The names in `status.images`: they prove presence, their absence proves nothing (the list
     /// is capped at the 50 largest images, five names each).
-    pub images: Vec<Box<str>>,
+    pub images: Arc<[Box<str>]>,
     /// How many images `status.images` lists. The kubelet lists the largest only, so a node may
     /// have more if it lists as many as it is set to.
     pub listed_images: usize,
@@ -34,7 +37,7 @@ pub struct Node {
     /// others.
     pub names_cut: bool,
     /// `status.allocatable`, sorted by name: what all pods of the node together may ask for.
-    pub allocatable: Vec<(Box<str>, Quantity)>,
+    pub allocatable: Arc<[(Box<str>, Quantity)]>,
     /// `spec.podCIDRs`: the addresses of its pods, where the cluster gives them out by node.
     pub pod_ranges: Vec<IpNet>,
 }
@@ -59,16 +62,16 @@ impl Node {
         Self {
             name: name.into(),
             platform,
-            labels: Vec::new(),
+            labels: Arc::default(),
             taints: Vec::new(),
             unschedulable: false,
             runtime: Box::default(),
             kubelet: Box::default(),
             addresses: Vec::new(),
-            images: Vec::new(),
+            images: Arc::default(),
             listed_images: 0,
             names_cut: false,
-            allocatable: Vec::new(),
+            allocatable: Arc::default(),
             pod_ranges: Vec::new(),
         }
     }

@@ -225,7 +225,7 @@ async fn an_image_that_every_node_has_need_not_be_asked_for() {
     let refused = Outcome::Network(NetworkFault::Refused);
     let mut world = World::enforcing().answer("reg.example.com/app:1", "", refused);
     let mut has_it = node("n1", "linux/amd64");
-    has_it.images = vec!["reg.example.com/app:1".into()];
+    has_it.images = ["reg.example.com/app:1".into()].into();
     world.nodes = Some(vec![has_it]);
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
     insta::assert_snapshot!(tail(&review), @"the node has it already: imagePullPolicy IfNotPresent would do");

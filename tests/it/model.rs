@@ -207,9 +207,9 @@ impl Truth {
         } else if self.on_node != OnNode::No {
             // containerd keeps an image that was pulled by its tag under its digest as well.
             node.images = if self.by_digest {
-                vec!["reg.example.com/team/app:0".into(), BY_DIGEST.into()]
+                ["reg.example.com/team/app:0".into(), BY_DIGEST.into()].into()
             } else {
-                vec![IMAGE.into()]
+                [IMAGE.into()].into()
             };
         }
         world.rewritten = Some(self.rewritten);

@@ -184,7 +184,7 @@ fn experience_reopens_what_was_vouched_for(
 #[test]
 fn an_image_that_a_node_lists_keeps_its_escape_open() {
     let mut other = node("n2", "linux/amd64");
-    other.images = vec!["reg.example.com/app:1".into()];
+    other.images = ["reg.example.com/app:1".into()].into();
     let nodes = vec![node("n", "linux/amd64"), other];
     let assessment = Case { vouches: vouched(), nodes, ..Case::default() }.assess();
     assert_eq!(assessment.escapes, [Escape::ImageOnNode]);
@@ -202,7 +202,7 @@ fn an_image_on_every_eligible_node_needs_no_registry(
     #[case] verdict: Verdict,
 ) {
     let mut node = node("n", "linux/amd64");
-    node.images = vec!["reg.example.com/app:1".into()];
+    node.images = ["reg.example.com/app:1".into()].into();
     node.kubelet = kubelet.into();
     let assessment = Case { policy, nodes: vec![node], ..Case::default() }.assess();
     assert_eq!(assessment.verdict, verdict);
@@ -234,7 +234,7 @@ fn what_nodes_have_counts_before_one_of_them_is_chosen(
     let mut node = Node { names_cut, ..node("n", "linux/amd64") };
     if listed {
         // A kubelet that would ask again.
-        (node.kubelet, node.images) = ("v1.36.0".into(), vec!["reg.example.com/app:1".into()]);
+        (node.kubelet, node.images) = ("v1.36.0".into(), ["reg.example.com/app:1".into()].into());
     }
     let nodes = vec![node];
     let case = Case { policy, gated, nodes, vouches: vouched(), ..Case::default() };
@@ -255,7 +255,10 @@ fn nothing_fails_for_sure_on_a_virtual_node(
     #[values(true, false)] gated: bool,
 ) {
     let case = |labels: Vec<(Box<str>, Box<str>)>| {
-        let nodes = vec![Node { labels, ..node("n", "linux/amd64") }, node("m", "linux/amd64")];
+        let nodes = vec![
+            Node { labels: labels.into(), ..node("n", "linux/amd64") },
+            node("m", "linux/amd64"),
+        ];
         let vouches = vouched();
         Case { image, policy, secrets, nodes, vouches, gated, ..Case::default() }.assess()
     };

@@ -177,7 +177,7 @@ async fn what_is_on_a_node_under_the_completed_name_is_there() {
     world.short_names.insert("app".to_owned(), "quay.io/app".to_owned());
     let images = vec!["quay.io/app:9".into()];
     let runtime = "cri-o://1.34.1".into();
-    world.nodes = Some(vec![Node { runtime, images, ..node("n", "linux/amd64") }]);
+    world.nodes = Some(vec![Node { runtime, images: images.into(), ..node("n", "linux/amd64") }]);
     let mut object = pod("app:9");
     object["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
     let review = run(&world, object, VOUCHED).await;

@@ -138,7 +138,8 @@ fn updates_that_pull_the_same_are_alike() {
 
 fn node() -> Node {
     Node {
-        labels: vec![("disk".into(), "12".into()), ("kubernetes.io/arch".into(), "arm64".into())],
+        labels: [("disk".into(), "12".into()), ("kubernetes.io/arch".into(), "arm64".into())]
+            .into(),
         taints: vec![Taint {
             key: "gpu".into(),
             value: "yes".into(),

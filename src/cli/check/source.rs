@@ -103,7 +103,7 @@ fn node(platform: &Platform, runtime: &str) -> Node {
             ("kubernetes.io/os", &platform.os),
         ]
         .map(|(key, value)| (key.into(), value.as_str().into()))
-        .to_vec(),
+        .into(),
         runtime: runtime.into(),
         ..Node::new(&platform.to_string(), platform.clone())
     }

@@ -143,7 +143,7 @@ pub fn secret(name: &str, host: &str, username: &str) -> PullSecret {
 
 pub fn node(name: &str, platform: &str) -> Node {
     Node {
-        labels: vec![("kubernetes.io/arch".into(), platform.split('/').nth(1).unwrap().into())],
+        labels: [("kubernetes.io/arch".into(), platform.split('/').nth(1).unwrap().into())].into(),
         runtime: "containerd://2.1.8".into(),
         kubelet: "v1.34.4".into(),
         ..Node::new(name, Platform::parse(platform).unwrap())

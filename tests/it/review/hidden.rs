@@ -266,10 +266,11 @@ impl Scene {
         for happened in self.own.iter().chain(elsewhere) {
             happened.tell(&mut index);
             if happened.is_on_nodes() {
-                node.images.push(image(happened.image).into());
+                let more = [image(happened.image).into()];
+                node.images = node.images.iter().cloned().chain(more).collect();
             }
         }
-        node.images.sort_unstable();
+        Arc::make_mut(&mut node.images).sort_unstable();
         world.nodes = Some(vec![node]);
         let world = Arc::new(world);
         let reviewer = Reviewer {

@@ -28,7 +28,7 @@ fn asking_for(resources: &Value) -> Value {
 
 fn with_allocatable(resource: &str, amount: &str) -> Node {
     let allocatable = vec![(resource.into(), Quantity::parse(amount).unwrap())];
-    Node { allocatable, ..node("n", "linux/amd64") }
+    Node { allocatable: allocatable.into(), ..node("n", "linux/amd64") }
 }
 
 async fn decided(nodes: Vec<Node>, object: Value, policy: &str) -> (Decision, bool) {
@@ -111,7 +111,7 @@ fn tainted(key: &str, other: Node) -> Node {
 }
 
 fn virtual_node() -> Node {
-    let labels = vec![("type".into(), "virtual-kubelet".into())];
+    let labels = [("type".into(), "virtual-kubelet".into())].into();
     tainted("virtual-kubelet.io/provider", Node { labels, ..node("n", "linux/amd64") })
 }
 

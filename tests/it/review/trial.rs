@@ -72,7 +72,7 @@ async fn evidence_that_a_node_has_it_counts_whatever_is_vouched_for() {
     object["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
     let mut world = answered(missing());
     assert!(would_deny(&world, object.clone(), UNVOUCHED).await);
-    let has_it = Node { images: vec![APP.into()], ..node("n2", "linux/amd64") };
+    let has_it = Node { images: [APP.into()].into(), ..node("n2", "linux/amd64") };
     world.nodes = Some(vec![node("n", "linux/amd64"), has_it]);
     assert!(!would_deny(&world, object, UNVOUCHED).await);
     let mut elsewhere = pod(APP);
