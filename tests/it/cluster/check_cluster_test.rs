@@ -315,8 +315,10 @@ fn check_notes_what_the_cluster_shows_of_images_that_work() {
 fn check_puts_a_template_where_its_runtime_class_does() {
     let Some(desk) = Desk::set_up() else { return };
     nodes::create_node(&desk.cluster, "node-arm", "arm64", &[], &[]);
+    // Of a list of platforms only what is in it can be pulled.
+    desk.registry.push("shop/app", &["listed"], &Image::index(&["amd64"], "listed"));
     let spec = json!({"runtimeClassName": "kata",
-        "containers": [{"name": "c", "image": desk.image("1")}]});
+        "containers": [{"name": "c", "image": desk.image("listed")}]});
     let report = || {
         let said = desk.check_deployment(ADMIN, &spec, &["-o", "json", "--no-memory"]);
         let report: Value =
