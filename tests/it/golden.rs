@@ -1,5 +1,5 @@
 //! What users depend on, kept as files under `tests/golden`: help texts, metric names and labels,
-//! the JSON of `explain`, the snapshot of the index. A change of any of them is a decision.
+//! the JSON of `check` and `explain`, the snapshot of the index. A change of any of them is a decision.
 //!
 //! `PULLGATE_BLESS=1` writes the files anew, except the old snapshot, which must stay readable.
 
@@ -14,7 +14,10 @@ use pullgate::history::{
 use pullgate::image::ImageReference;
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::check::credentials::with_secrets;
+use crate::check::run::{Scene, deployment, pull_secret};
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -67,6 +70,34 @@ fn the_json_of_an_explained_message() {
                    \"https://ghcr.io/v2/a/b/manifests/1\": dial tcp 1.2.3.4:443: i/o timeout";
     let said = pullgate(&["explain", "--message", message, "-o", "json"]);
     same_as("explain-message.json", &said);
+}
+
+/// What `check -o json` says of an image whose pull secret is refused, one that works and is worth a
+/// note, one whose lock file is older, and a file that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_of_a_check() {
+    let refused = with_secrets("{name: old}") + &pull_secret("old", "wrong");
+    let noted =
+        deployment("noted", "REGISTRY/shop/web:latest") + "        imagePullPolicy: IfNotPresent\n";
+    let lock = format!(
+        "{{\"apiVersion\": \"pullgate.dev/v1alpha1\", \"kind\": \"ImageLock\", \"images\": [\
+         {{\"image\": \"REGISTRY/shop/web:1.0\", \"digest\": \"sha256:{}\", \"platforms\": []}}]}}",
+        "0".repeat(64)
+    );
+    let scene = Scene::new()
+        .await
+        .file("k8s/app.yaml", &refused)
+        .file("k8s/moved.yaml", &deployment("moved", "REGISTRY/shop/web:1.0"))
+        .file("k8s/noted.yaml", &noted)
+        .file("k8s/odd.yaml", "kind: Pod\n")
+        .file("pullgate.lock", &lock);
+    let flags = ["-o", "json", "--explain-credentials", "--locked"];
+    let said = scene.run(&[&["check", "-f", "k8s"][..], &flags].concat()).await;
+    let mut report: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    for image in report["images"].as_array_mut().unwrap() {
+        assert!(image["seconds"].take().is_number());
+    }
+    same_as("check.json", &(serde_json::to_string_pretty(&report).unwrap() + "\n"));
 }
 
 /// Names, types, help texts, and the labels of those that have a value from the start.
@@ -126,6 +157,38 @@ fn the_json_of_pull_times() {
     let report = index.report(&target, &Visibility::Cluster, at(1_800_000_200));
     let text = serde_json::to_string_pretty(&report.pulls.unwrap()).unwrap();
     same_as("explain-pulls.json", &(text + "\n"));
+}
+
+/// The report that `explain -o json` begins with: of an image that runs and fails, and of its registry.
+#[test]
+fn the_json_of_reports() {
+    let mut index = index();
+    let waiting = |name: &str, since: i64| {
+        let message = format!("failed to resolve reference \"{IMAGE}\": {IMAGE}: not found");
+        let pod = json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": format!("u-{name}"),
+                "creationTimestamp": at(since).to_string(),
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart",
+                    "uid": "s-1", "controller": true}]},
+            "spec": {"nodeName": "n", "containers":
+                [{"name": "app", "image": IMAGE, "imagePullPolicy": "Always"}]},
+            "status": {"containerStatuses": [{"name": "app", "image": IMAGE, "imageID": "",
+                "state": {"waiting": {"reason": "ErrImagePull", "message": message}}}]},
+        });
+        serde_json::from_value(pod).unwrap()
+    };
+    index.apply_pod(&waiting("cart-0", 1_800_000_110), at(1_800_000_200));
+    index.apply_pod(&waiting("cart-1", 1_800_000_120), at(1_800_000_210));
+    index.delete_pod("u-cart-1", at(1_800_000_220));
+    index.set_freshness(Freshness::Current);
+    let image = ImageReference::parse(IMAGE).unwrap();
+    let registry = ReportTarget::Registry("r.example".into());
+    for (name, target) in
+        [("explain-image.json", ReportTarget::Image(image)), ("explain-registry.json", registry)]
+    {
+        let report = index.report(&target, &Visibility::Cluster, at(1_800_000_300));
+        same_as(name, &(serde_json::to_string_pretty(&report).unwrap() + "\n"));
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(in crate::cli) struct Asker {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct RegistryAnswer {
     /// As which object was asked, with whose pull secrets.
-    asked_as: String,
+    pub(super) asked_as: String,
     pub(super) verdict: Verdict,
     pub(super) cause: Option<Cause>,
     /// The cause and what was found, in words that continue a line.

@@ -315,3 +315,65 @@ fn waited_for<'r>([kind, namespace, name]: &[String; 3], report: &'r Report) -> 
     let here = pods.filter_map(|pod| pod.strip_prefix(&**namespace)?.strip_prefix('/'));
     here.filter(own).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::explain::ask::TriedLogin;
+    use crate::history::HealthIndex;
+    use crate::pull::{Cause, Verdict};
+
+    /// What stands beside the report, whose own fields another test holds.
+    #[test]
+    fn the_json_is_as_before() {
+        let subject = ReportTarget::Registry("r.example".into());
+        let index = HealthIndex::default();
+        let report = index.report(&subject, &Visibility::Cluster, Timestamp::UNIX_EPOCH);
+        let words = |text: &str| text.to_owned();
+        let advice = Advice {
+            command: Some(words("kubectl create secret …")),
+            ..Advice::new(AdviceKind::FixSecret, "regcred", "update secret regcred")
+        };
+        let explained = Explained {
+            report,
+            memory: Origin::List { why: "it was not asked (--no-memory)" },
+            cause: words("Registry rejects the credentials in secret regcred (401)."),
+            remedy: words("Update secret regcred."),
+            commands: vec![words("one")],
+            alternatives: vec![vec![words("two"), words("three")]],
+            verify: vec![words("four")],
+            registry_now: Some(RegistryAnswer {
+                asked_as: words("deployment/cart in shop"),
+                verdict: Verdict::Fails,
+                cause: Some(Cause::Unauthorized),
+                message: words("registry rejects the credentials in secret regcred (401)"),
+                digest: Some(words("sha256:0")),
+                secrets: words("of the pod: regcred"),
+                tried: vec![TriedLogin {
+                    from: words("secret regcred"),
+                    key: words("r.example"),
+                    outcome: Cause::Unauthorized.as_str(),
+                    words: words("registry rejects the credentials (401)"),
+                }],
+                not_tried: vec![words("secret other does not exist")],
+            }),
+            drift: Some(words("1 pod runs another digest.")),
+            refused: vec![RefusedPods {
+                kind: words("Deployment"),
+                namespace: words("shop"),
+                name: words("cart"),
+                times: 2,
+                last: Some(Timestamp::UNIX_EPOCH),
+                message: words("denied by PullgatePolicy default (namespace shop enforces)"),
+            }],
+            advice: vec![advice],
+        };
+        let now = serde_json::to_string_pretty(&explained).unwrap() + "\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/explain.json");
+        if std::env::var_os("PULLGATE_BLESS").is_some() {
+            std::fs::write(path, &now).unwrap();
+        }
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(before, now, "explain -o json has changed (PULLGATE_BLESS=1 writes it)");
+    }
+}
