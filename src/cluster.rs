@@ -55,9 +55,9 @@ use jiff::Timestamp;
 
 use crate::credential::PullSecret;
 use crate::history::{
-    BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, Memory,
-    OwnerKind, PodTrouble, PodVerdicts, PullForecast, RegistryService, ReportTarget, Visibility,
-    VisibleHistory,
+    BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind,
+    PodTrouble, PodVerdicts, PullForecast, RegistryService, RememberedHistory, ReportTarget,
+    Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{

@@ -22,7 +22,7 @@ pub use index::{
     FailingImage, FailingWorkload, HealthIndex, IndexSize, KnownImage, Limits, OwnerKind, Refusal,
     RegistryCounts, Rewrite, Snapshot, SnapshotError, Trend, TroubleKind, UsedImage,
 };
-pub use memory::{Memory, MemoryTag};
+pub use memory::{RememberedHistory, RememberedTag};
 pub use related::{
     BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
     Remade, ServiceState,

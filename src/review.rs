@@ -146,7 +146,7 @@ pub struct ImageReview {
     /// Whether the user may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the user may know.
-    pub picture: Option<FailureStats>,
+    pub stats: Option<FailureStats>,
     /// Of an image that can be pulled: that nodes fail to reach its registry.
     pub nodes_failing: Option<NodesFailing>,
     /// Of an image that can be pulled: that pods run another digest of its tag.
@@ -181,7 +181,7 @@ impl Review {
             is_pod: self.is_pod,
             pods_rewritten: self.pods_rewritten,
             seen_here: image.seen_here,
-            picture: image.picture,
+            stats: image.stats,
             nodes_failing: image.nodes_failing,
             drift: image.drift,
             quota: image.quota,

@@ -72,8 +72,8 @@ pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let lame_duck = config.lame_duck;
-    let house = App::build(config, otlp.clone()).await?;
-    let served = serve(house, lame_duck).await;
+    let app = App::build(config, otlp.clone()).await?;
+    let served = serve(app, lame_duck).await;
     if let Some(otlp) = otlp {
         let _ended = tokio::task::spawn_blocking(move || otlp.end()).await;
     }
@@ -119,16 +119,16 @@ struct Stops {
     admin: CancellationToken,
 }
 
-async fn serve(house: App, lame_duck: Duration) -> anyhow::Result<()> {
+async fn serve(app: App, lame_duck: Duration) -> anyhow::Result<()> {
     let mut signals = Stop::listen()?;
-    if let Some(bundle) = &house.ca_bundle {
+    if let Some(bundle) = &app.ca_bundle {
         // The one thing a person has to copy; the log goes to standard error.
         let _ = writeln!(std::io::stdout().lock(), "caBundle: {bundle}");
     }
-    let (stops, keeps) = (Stops::default(), house.keeps_its_own());
-    let (readiness, memory) = (house.readiness.clone(), house.memory.clone());
+    let (stops, keeps) = (Stops::default(), app.keeps_its_own());
+    let (readiness, memory) = (app.readiness.clone(), app.memory.clone());
     let mut tasks = JoinSet::new();
-    let servers = house.run(&mut tasks, &stops);
+    let servers = app.run(&mut tasks, &stops);
     tokio::select! {
         ended = tasks.join_next() => return unexpected(ended),
         () = signals.asked() => {}

@@ -16,4 +16,4 @@ mod source;
 pub use explanation::Explanation;
 pub use overview::{Looked, Lost, LostImage, MovedTag, Overview};
 pub use routes::web_router;
-pub use source::{Asked, NotFound, PageSource, SignInRefused, View};
+pub use source::{NotFound, PageSource, PageTarget, SignInRefused, Viewer};

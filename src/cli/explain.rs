@@ -33,7 +33,7 @@ use super::survey::survey;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NodeFlags, RegistryFlags};
-pub(super) use ask::{Asker, NodesAround};
+pub(super) use ask::{NodesAround, RegistryReviewer};
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
 use subject::Target;
@@ -237,12 +237,12 @@ async fn cluster(
     if !survey.left_out.is_empty() {
         say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
     }
-    let registries = asker(flags.offline, flags.registries, flags.nodes)?;
+    let registries = reviewer(flags.offline, flags.registries, flags.nodes)?;
     let sources = Sources {
         connection: &connection,
         cluster: &cluster,
         visibility: &survey.visibility,
-        asker: registries.as_ref(),
+        reviewer: registries.as_ref(),
         recalls: !flags.no_memory,
         namespace: &namespace,
         now,
@@ -275,15 +275,15 @@ async fn cluster(
 }
 
 /// What registries are asked with, unless none may be.
-fn asker(
+fn reviewer(
     offline: bool,
     registries: RegistryFlags,
     nodes: NodeFlags,
-) -> anyhow::Result<Option<Asker>> {
+) -> anyhow::Result<Option<RegistryReviewer>> {
     if offline {
         return Ok(None);
     }
-    Asker::new(registries.into(), nodes.into()).map(Some)
+    RegistryReviewer::new(registries.into(), nodes.into()).map(Some)
 }
 
 /// What there is to say about each subject.

@@ -89,10 +89,10 @@ pub(super) async fn run(flags: RiskFlags) -> ExitCode {
 }
 
 async fn risk(flags: &RiskFlags, context: Option<String>) -> anyhow::Result<Answer> {
-    let asker = flags.look.asker()?;
+    let reviewer = flags.look.reviewer()?;
     let look = Look::new(&flags.look, context).await?;
     look.check_node(flags.node.as_deref())?;
-    let answers = look.ask(&asker, look.nodes(), look.questions()).await;
+    let answers = look.ask(&reviewer, look.nodes(), look.questions()).await;
     let report = look.report(&answers, look.nodes(), flags.node.as_deref());
     let text = match flags.output {
         RiskFormat::Text => page(&report, None, look.now),

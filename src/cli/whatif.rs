@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::CANNOT_JUDGE;
 use super::clock::list_deadline;
 use super::contexts::{Answer, ask_each};
-use super::explain::{Asker, host_of};
+use super::explain::{RegistryReviewer, host_of};
 use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, registry_of_host};
@@ -130,8 +130,8 @@ pub(super) async fn run(flags: WhatIfFlags) -> ExitCode {
 }
 
 async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result<Answer> {
-    let today = flags.look.asker()?;
-    let then = flags.asker()?;
+    let today = flags.look.reviewer()?;
+    let then = flags.reviewer()?;
     let look = Look::new(&flags.look, context).await?;
     look.check_node(flags.drain.as_deref())?;
     let nodes_then = flags.nodes_arch.as_deref().map(|arch| nodes_of(arch, look.nodes()));
@@ -199,7 +199,7 @@ impl WhatIfFlags {
     }
 
     /// What registries would be asked with.
-    fn asker(&self) -> anyhow::Result<Asker> {
+    fn reviewer(&self) -> anyhow::Result<RegistryReviewer> {
         let mut settings = RegistrySettings::from(self.look.registries.clone());
         if let Some(path) = &self.mirror {
             settings.mirrors = Some(mirror_files(path)?);
@@ -211,7 +211,7 @@ impl WhatIfFlags {
                 down.push(DOCKER_HUB_DIALLED.into());
             }
         }
-        Asker::supposing(settings, self.look.nodes.clone().into(), down)
+        RegistryReviewer::supposing(settings, self.look.nodes.clone().into(), down)
     }
 
     fn is_down(&self, image: &str) -> bool {

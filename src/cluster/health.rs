@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{
-    Cluster, Freshness, HealthSource, History, HistoryQuestion, ImageReference, KnownTag, Memory,
-    ObjectRef, PodVerdicts, PullForecast, ReportTarget, SeenPod, Timestamp, Visibility,
-    VisibleHistory,
+    Cluster, Freshness, HealthSource, History, HistoryQuestion, ImageReference, KnownTag,
+    ObjectRef, PodVerdicts, PullForecast, RememberedHistory, ReportTarget, SeenPod, Timestamp,
+    Visibility, VisibleHistory,
 };
 use crate::history::RunningDigest;
 use crate::image::Digest;
@@ -73,8 +73,8 @@ impl HealthSource for Cluster {
         subject: &ReportTarget,
         visibility: &Visibility,
         now: Timestamp,
-    ) -> Option<Memory> {
-        Memory::of(&self.report(subject, visibility, now))
+    ) -> Option<RememberedHistory> {
+        RememberedHistory::of(&self.report(subject, visibility, now))
     }
 
     fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::client::Connection;
 use super::warnings;
-use crate::history::{Memory, ReportTarget};
+use crate::history::{RememberedHistory, ReportTarget};
 use crate::kube_views::is_namespace_name;
 use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
 
@@ -16,7 +16,7 @@ use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recalled {
     /// What is remembered.
-    Memory(Box<Memory>),
+    History(Box<RememberedHistory>),
     /// Nobody was asked, or nobody answered, for this reason.
     Not(&'static str),
 }
@@ -74,7 +74,7 @@ async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -
     }
     let texts = warnings::texts(response.headers());
     match memory_of_warnings(texts.iter().map(String::as_str)) {
-        Some(memory) => Recalled::Memory(Box::new(memory)),
+        Some(memory) => Recalled::History(Box::new(memory)),
         None => Recalled::Not("no Pullgate that knows answers for this namespace"),
     }
 }

@@ -10,7 +10,7 @@ use super::report::{RememberedLine, Report, TagLine};
 /// What `serve` remembers of a subject, within the rights of who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Memory {
+pub struct RememberedHistory {
     /// When a node last started or pulled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
@@ -19,7 +19,7 @@ pub struct Memory {
     pub last_good: Option<String>,
     /// Tags and digests of the repository, the most recently started first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<MemoryTag>,
+    pub tags: Vec<RememberedTag>,
     /// Whose pods had it and are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<RememberedLine>,
@@ -47,7 +47,7 @@ pub struct Memory {
 /// A tag or digest that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MemoryTag {
+pub struct RememberedTag {
     /// The whole reference.
     pub reference: String,
     /// Its tag, if it has one.
@@ -61,14 +61,14 @@ pub struct MemoryTag {
     pub digest: Option<String>,
 }
 
-impl Memory {
+impl RememberedHistory {
     /// What of a report a fresh list would lack; nothing while the index may not be believed.
     pub fn of(report: &Report) -> Option<Self> {
         if report.freshness != Freshness::Current.as_str() {
             return None;
         }
         let registry = &report.registry;
-        let tags = report.tags.iter().map(|line| MemoryTag {
+        let tags = report.tags.iter().map(|line| RememberedTag {
             reference: line.reference.clone(),
             tag: line.tag.clone(),
             last_seen: line.last_seen,
@@ -113,7 +113,7 @@ impl Memory {
 
 impl Report {
     /// Adds what is remembered to what was listed now. What the list shows, counts for more.
-    pub fn recall(&mut self, memory: Memory) {
+    pub fn recall(&mut self, memory: RememberedHistory) {
         self.last_success = self.last_success.max(memory.last_success);
         for old in memory.tags {
             match self.tags.iter_mut().find(|line| line.reference == old.reference) {
@@ -170,34 +170,35 @@ mod tests {
         index.report(&ReportTarget::Image(image), &Visibility::Cluster, Timestamp::UNIX_EPOCH)
     }
 
-    fn tag(nth: u32) -> MemoryTag {
+    fn tag(nth: u32) -> RememberedTag {
         let last_seen = Timestamp::from_second(i64::from(10_000 - nth)).ok();
         let reference = format!("r.example/app:{nth}");
-        MemoryTag { reference, tag: Some(nth.to_string()), last_seen, digest: None }
+        RememberedTag { reference, tag: Some(nth.to_string()), last_seen, digest: None }
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_the_oldest_first() {
-        let memory = Memory { tags: (0..100).map(tag).collect(), ..Memory::default() };
+        let memory =
+            RememberedHistory { tags: (0..100).map(tag).collect(), ..RememberedHistory::default() };
         let text = memory.clone().encode(900).unwrap();
         assert!(text.len() <= 900 && text.len() > 700, "{}", text.len());
-        let read = Memory::decode(&text).unwrap();
+        let read = RememberedHistory::decode(&text).unwrap();
         assert_eq!(read.tags, memory.tags[..read.tags.len()]);
-        assert_eq!(Memory::default().encode(3), None);
-        assert_eq!(Memory::decode("<html>"), None);
+        assert_eq!(RememberedHistory::default().encode(3), None);
+        assert_eq!(RememberedHistory::decode("<html>"), None);
     }
 
     #[test]
     fn what_is_remembered_is_added_to_what_is_there() {
         let mut report = report();
         let last = Timestamp::from_second(77).ok();
-        report.recall(Memory {
+        report.recall(RememberedHistory {
             last_success: last,
             tags: vec![tag(1)],
             trend: Some(Trend::Falling),
             in_trouble: true,
             trouble: Some(TroubleKind::Outage),
-            ..Memory::default()
+            ..RememberedHistory::default()
         });
         assert_eq!(report.last_success, last);
         assert_eq!((report.tags[0].running, &*report.tags[0].reference), (0, "r.example/app:1"));
@@ -209,6 +210,6 @@ mod tests {
         let learning = HealthIndex::default();
         let target = ReportTarget::Registry("r.example".into());
         let empty = learning.report(&target, &Visibility::Cluster, Timestamp::UNIX_EPOCH);
-        assert_eq!(Memory::of(&empty), None);
+        assert_eq!(RememberedHistory::of(&empty), None);
     }
 }

@@ -56,7 +56,7 @@ pub struct Finding<'a> {
     /// Whether the user may know that this very image ran here.
     pub seen_here: bool,
     /// How the image and its registry fare here, as far as the user may know.
-    pub picture: Option<FailureStats>,
+    pub stats: Option<FailureStats>,
     /// Of an image that can be pulled: that nodes fail to reach its registry.
     pub nodes_failing: Option<NodesFailing>,
     /// Of an image that can be pulled: that pods run another digest of its tag.
@@ -100,7 +100,7 @@ impl Finding<'_> {
         }
         let Some(cause) = self.assessment.cause else { return self.note(most) };
         if self.assessment.softened == Some(Softened::RegistryTrouble) {
-            let numbers = self.picture.and_then(|picture| picture.trouble());
+            let numbers = self.stats.and_then(|stats| stats.trouble());
             let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
             return format!("registry trouble: {numbers}");
         }
@@ -340,7 +340,7 @@ impl Finding<'_> {
         let mut say = |rank: u8, words: Option<String>| {
             details.extend(words.map(|words| Tail::detail(rank, words)));
         };
-        let stats = self.picture.filter(|_| self.is_of_the_registry());
+        let stats = self.stats.filter(|_| self.is_of_the_registry());
         say(1, stats.and_then(|stats| stats.failing()));
         say(1, stats.and_then(|stats| stats.rest()));
         say(1, self.worked_recently());

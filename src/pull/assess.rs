@@ -169,7 +169,7 @@ fn doubt_access(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
 /// Nobody can tell, and where the nodes are known to log in by themselves nothing is said.
 fn left_untried(seen: &Observation<'_>, assessment: Assessment, why: Softened) -> Assessment {
     let softened =
-        (seen.lived.node_login != NodeLogin::Proven).then_some(why).or(assessment.softened);
+        (seen.history.node_login != NodeLogin::Proven).then_some(why).or(assessment.softened);
     Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), softened, ..assessment }
 }
 
@@ -267,7 +267,7 @@ fn is_cluster_name(host: &str) -> bool {
 /// This cluster's own experience beats a look-up that failed.
 fn soften(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
     let Some(cause) = assessment.cause else { return assessment };
-    let trouble = seen.lived.registry_in_trouble
+    let trouble = seen.history.registry_in_trouble
         && (cause.is_transient()
             || matches!(
                 cause,
@@ -275,7 +275,7 @@ fn soften(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
             ));
     let softened = if trouble {
         Softened::RegistryTrouble
-    } else if seen.lived.recent_success
+    } else if seen.history.recent_success
         && assessment.verdict == Verdict::Fails
         && cause != Cause::BrokenPullSecret
     {

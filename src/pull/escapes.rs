@@ -28,7 +28,7 @@ pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> As
         Escape::NodeCredentials => asks_registry && !was_read && nodes_may_log_in(seen, &vouches),
         Escape::ImageOnNode => may_be_on_node(seen, &vouches),
         Escape::NodeNetwork => {
-            asks_registry && (!vouches.same_network || seen.lived.escapes_reopened)
+            asks_registry && (!vouches.same_network || seen.history.escapes_reopened)
         }
         Escape::NodePlatform => was_read && other_nodes_may_take_it(seen, &vouches, &assessment),
     };
@@ -37,12 +37,12 @@ pub(super) fn with_escapes(seen: &Observation<'_>, assessment: Assessment) -> As
 }
 
 fn is_closed(seen: &Observation<'_>, vouch: Vouch) -> bool {
-    vouch != Vouch::Unknown && !seen.lived.escapes_reopened
+    vouch != Vouch::Unknown && !seen.history.escapes_reopened
 }
 
 fn nodes_may_log_in(seen: &Observation<'_>, vouches: &Vouches) -> bool {
     !is_closed(seen, vouches.credentials)
-        || seen.lived.node_login != NodeLogin::Unseen
+        || seen.history.node_login != NodeLogin::NotSeen
         || (vouches.credentials == Vouch::Listed && seen.nodes_unclear)
 }
 
@@ -78,7 +78,7 @@ fn may_be_on_node(seen: &Observation<'_>, vouches: &Vouches) -> bool {
             .reference
             .is_ok_and(|image| seen.eligible.where_it_may_run().any(|node| lists(node, image)));
     let ruled_out = vouches.preloaded_images != Vouch::Unknown
-        && !seen.lived.seen_here
+        && !seen.history.seen_here
         && !is_listed
         // A node that lists no more than it may can have what it does not list.
         && !seen.eligible.where_it_may_run().any(|node| vouches.may_have_more_images(node));

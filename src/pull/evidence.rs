@@ -90,7 +90,7 @@ pub struct Observation<'a> {
     /// What the platform team vouches for; asked only where the verdict may deny.
     pub vouches: &'a dyn Fn() -> Vouches,
     /// What was observed in this cluster.
-    pub lived: HistoryFacts,
+    pub history: HistoryFacts,
 }
 
 impl Observation<'_> {

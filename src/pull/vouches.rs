@@ -74,7 +74,8 @@ impl Vouches {
 pub enum NodeLogin {
     /// Nothing shows it.
     #[default]
-    Unseen,
+    #[serde(rename = "unseen")]
+    NotSeen,
     /// Pods without pull secrets pulled from it, and nobody knows yet whether anybody may.
     Possible,
     /// Pods without pull secrets pulled what is refused to those who do not log in.

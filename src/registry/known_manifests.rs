@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_MEMBERS: usize = 64;
 
 #[derive(Default)]
-struct Kept {
+struct Entries {
     known: HashMap<Arc<str>, (KnownManifest, u64)>,
     /// The latest last; those that were heard of again stand here twice.
     order: VecDeque<(Arc<str>, u64)>,
@@ -27,7 +27,7 @@ struct Kept {
 
 /// What digests are known to be.
 #[derive(Default)]
-pub(super) struct KnownManifests(Mutex<Kept>);
+pub(super) struct KnownManifests(Mutex<Entries>);
 
 impl KnownManifests {
     /// Notes what a digest of this registry is.

@@ -12,7 +12,7 @@ mod tags;
 
 use futures::join;
 
-use super::visibility::Shown;
+use super::visibility::SharedVisibility;
 use super::{ImageReview, ReviewContext};
 use crate::advice::{Advice, AdviceKind, corrections, fitting_nodes};
 use crate::history::{Freshness, History, RegistryService, Visibility};
@@ -45,7 +45,7 @@ struct AdviceContext<'a> {
 pub(super) async fn advise_if_proven(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
-    shown: Shown<'_>,
+    shown: SharedVisibility<'_>,
 ) {
     advise(context, review, shown, None).await;
     if !review.advice.iter().any(|advice| is_way_out(advice.kind)) {
@@ -82,7 +82,7 @@ pub(super) fn is_note_due(context: ReviewContext<'_>, review: &ImageReview) -> b
 pub(super) async fn note_nodes_failing(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
-    shown: Shown<'_>,
+    shown: SharedVisibility<'_>,
 ) {
     let settings = context.subject.policy.spec().advice;
     let Ok(wanted) = &review.reference else { return };
@@ -111,7 +111,7 @@ pub(super) async fn note_nodes_failing(
 pub(super) async fn advise(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
-    shown: Shown<'_>,
+    shown: SharedVisibility<'_>,
     service: Option<&RegistryService>,
 ) {
     let settings = context.subject.policy.spec().advice;
@@ -138,7 +138,7 @@ pub(super) async fn advise(
     let advice = sought.advice().await;
     review.advice = advice;
     review.seen_here = ran;
-    review.picture = picture(&history, &visibility, context.subject.namespace);
+    review.stats = failure_stats(&history, &visibility, context.subject.namespace);
 }
 
 impl AdviceContext<'_> {
@@ -198,7 +198,7 @@ impl AdviceContext<'_> {
 }
 
 /// How the image and its registry fare, in numbers of what may be shown.
-fn picture(history: &History, visibility: &Visibility, own: &str) -> Option<FailureStats> {
+fn failure_stats(history: &History, visibility: &Visibility, own: &str) -> Option<FailureStats> {
     if history.freshness != Freshness::Current {
         return None;
     }

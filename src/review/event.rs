@@ -42,12 +42,12 @@ impl Reviewer {
     /// does not want Events any more.
     pub async fn event(
         &self,
-        concern: &EventRequest,
+        event_request: &EventRequest,
         now: Timestamp,
         deadline: Instant,
     ) -> Option<WorkloadEvent> {
-        let (about, uid) = concern.about()?;
-        let (decision, words) = self.words_for_readers(concern, now, deadline).await?;
+        let (about, uid) = event_request.about()?;
+        let (decision, words) = self.words_for_readers(event_request, now, deadline).await?;
         let reason = match decision {
             Decision::Allow => return None,
             Decision::Warn => "ImagePullWarning",
@@ -58,23 +58,23 @@ impl Reviewer {
     }
 
     /// What an Event says of pods that fail to pull on the nodes; nothing if the policy does not
-    /// want Events. `concern` is one of these pods, `cause` what the nodes say.
+    /// want Events. `event_request` is one of these pods, `cause` what the nodes say.
     pub async fn failing_event(
         &self,
-        concern: &EventRequest,
+        event_request: &EventRequest,
         (about, uid): (ObjectRef, Box<str>),
         cause: Cause,
         (now, deadline): (Timestamp, Instant),
     ) -> Option<WorkloadEvent> {
-        let facts = self.cluster.namespace(&concern.namespace);
-        let mode = self.policy.load().mode(&concern.namespace, facts.as_ref()).mode;
-        if mode == Mode::Off || &*concern.namespace == NEVER_JUDGED {
+        let facts = self.cluster.namespace(&event_request.namespace);
+        let mode = self.policy.load().mode(&event_request.namespace, facts.as_ref()).mode;
+        if mode == Mode::Off || &*event_request.namespace == NEVER_JUDGED {
             return None;
         }
-        let (_, words) = self.words_for_readers(concern, now, deadline).await?;
+        let (_, words) = self.words_for_readers(event_request, now, deadline).await?;
         let nodes = sentence(cause, Verdict::Fails);
         let message = if words.is_empty() {
-            let images = concern.workload.images.iter().map(|image| clean(&image.image));
+            let images = event_request.workload.images.iter().map(|image| clean(&image.image));
             let images: Vec<String> = images.collect();
             format!("nodes fail to pull {}: {nodes}", images.join(", "))
         } else {
@@ -88,7 +88,7 @@ impl Reviewer {
     /// policy does not want Events.
     async fn words_for_readers(
         &self,
-        concern: &EventRequest,
+        event_request: &EventRequest,
         now: Timestamp,
         deadline: Instant,
     ) -> Option<(Decision, Vec<String>)> {
@@ -98,19 +98,19 @@ impl Reviewer {
         }
         let user = UserInfo { username: NOBODY.into(), ..UserInfo::default() };
         let subject = ReviewRequest {
-            workload: &concern.workload,
-            namespace: &concern.namespace,
+            workload: &event_request.workload,
+            namespace: &event_request.namespace,
             user: &user,
             policy: &policy,
             runtime: self.runtime,
-            account_applied: concern.workload.is_pod,
+            account_applied: event_request.workload.is_pod,
             patient: false,
             rollout: None,
             now,
             deadline,
         };
         // Of it alone, and of no secret that no pod names.
-        let pods = Visibility::Namespaces(vec![concern.namespace.clone()]);
+        let pods = Visibility::Namespaces(vec![event_request.namespace.clone()]);
         let readers = FixedAccess { pods, secrets: false };
         let sources = Sources { access: &readers, ..self.sources() };
         let review = review(sources, subject).await;

@@ -14,7 +14,7 @@ pub struct EventRequest {
 /// Where concerns go. Taking one never waits; one too many is dropped.
 pub trait EventQueue: Send + Sync {
     /// Takes a concern.
-    fn offer(&self, concern: EventRequest);
+    fn offer(&self, event_request: EventRequest);
 }
 
 impl EventRequest {

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::is_listed;
-use super::visibility::Shown;
+use super::visibility::SharedVisibility;
 use super::{ImageReview, ReviewContext, ReviewRequest};
 use crate::advice::Advice;
 use crate::credential::{CredentialOrigin, CredentialSource};
@@ -24,7 +24,11 @@ pub(super) fn is_due(context: ReviewContext<'_>) -> bool {
 }
 
 /// Notes at the first image of each account, or of those without one, that its pulls will not fit.
-pub(super) async fn note(context: ReviewContext<'_>, images: &mut [ImageReview], shown: Shown<'_>) {
+pub(super) async fn note(
+    context: ReviewContext<'_>,
+    images: &mut [ImageReview],
+    shown: SharedVisibility<'_>,
+) {
     let counted = |image: &ImageReview| counted(context, image);
     let mut done: Vec<Option<CredentialSource>> = Vec::new();
     for at in 0..images.len() {

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::context::{FRESH, ResolvedName, ReviewContext, SecretsNow, is_listed};
 use super::gather::Gathered;
-use super::visibility::Shown;
+use super::visibility::SharedVisibility;
 use super::{ImageReview, ReviewRequest, SeenPod, advise};
 use crate::advice::{Advice, certificate_expires, secret_expires};
 use crate::credential::{CredentialOrigin, Expiry};
@@ -23,14 +23,14 @@ use crate::workload::{ContainerImage, ImagePullPolicy, NamespaceFacts};
 /// What of this cluster's history counts in the judgement of one image.
 #[derive(Clone, Copy)]
 struct Counting {
-    lived: HistoryFacts,
+    facts: HistoryFacts,
     images_of_nodes: bool,
     history_hidden: bool,
 }
 
 impl Counting {
-    const fn all(lived: HistoryFacts) -> Self {
-        Self { lived, images_of_nodes: true, history_hidden: false }
+    const fn all(facts: HistoryFacts) -> Self {
+        Self { facts, images_of_nodes: true, history_hidden: false }
     }
 }
 
@@ -70,7 +70,7 @@ impl ReviewContext<'_> {
         self,
         places: Vec<ContainerImage>,
         secrets_now: SecretsNow<'_>,
-        shown: Shown<'_>,
+        shown: SharedVisibility<'_>,
     ) -> ImageReview {
         let image = places.first().map_or("", |place| &*place.image);
         let parsed = ImageReference::parse(image);
@@ -100,7 +100,7 @@ impl ReviewContext<'_> {
             ruling,
             would_deny,
             seen_here: false,
-            picture: None,
+            stats: None,
             nodes_failing: None,
             drift: None,
             pulls_left: gathered.pulls_left,
@@ -189,7 +189,7 @@ impl ReviewContext<'_> {
         places: &[ContainerImage],
         name: ResolvedName<'_>,
         history: &History,
-        shown: Shown<'_>,
+        shown: SharedVisibility<'_>,
     ) -> Judged {
         let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
         if judged.ruling.because != Reason::RefusedOnce {
@@ -212,13 +212,13 @@ impl ReviewContext<'_> {
         name: ResolvedName<'_>,
         history: &History,
         max_age: Option<Duration>,
-        shown: Shown<'_>,
+        shown: SharedVisibility<'_>,
     ) -> Judged {
         let gathered = self.ask(places, name, max_age).await;
         let written = name.written.as_ref().ok();
         let visibility = shown.clone();
         let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
-        let counting = Counting::all(self.lived(history));
+        let counting = Counting::all(self.history_facts(history));
         let mut weighing = Weighing {
             places,
             name,
@@ -266,7 +266,7 @@ impl ReviewContext<'_> {
         self,
         image: &ImageReference,
         history: &History,
-        shown: Shown<'_>,
+        shown: SharedVisibility<'_>,
     ) -> Option<Counting> {
         let ReviewRequest { user, deadline, policy, namespace, .. } = self.subject;
         let visibility = shown.await;
@@ -288,13 +288,13 @@ impl ReviewContext<'_> {
         let question = HistoryQuestion { reference: image, namespace, visibility: &visibility };
         let visible = self.sources.health.visible_history(&question, &listed, self.subject.now);
         let last_success = visible.last_success;
-        let lived = HistoryFacts {
+        let facts = HistoryFacts {
             recent_success: last_success.is_some_and(|at| self.is_recent(at)),
             seen_here: last_success.is_some(),
-            ..self.lived(history)
+            ..self.history_facts(history)
         };
         Some(Counting {
-            lived,
+            facts,
             images_of_nodes: last_success.is_some(),
             history_hidden: visible.elsewhere,
         })
@@ -342,7 +342,7 @@ impl ReviewContext<'_> {
                 let ours = || policy.vouches(meant.ok(), namespace, facts, placement);
                 vouches.cloned().unwrap_or_else(ours)
             },
-            lived: counting.lived,
+            history: counting.facts,
         });
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
     }
@@ -422,7 +422,7 @@ impl ReviewContext<'_> {
     }
 
     /// What history says, if it may be believed; its warnings count even when it is stale.
-    fn lived(self, history: &History) -> HistoryFacts {
+    fn history_facts(self, history: &History) -> HistoryFacts {
         let recent = |success: &Success| self.is_recent(success.at);
         HistoryFacts {
             recent_success: history.last_success.as_ref().is_some_and(recent),

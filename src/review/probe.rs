@@ -104,7 +104,7 @@ impl ReviewContext<'_> {
                 .ok()
                 .and_then(|image| self.sources.registry.mirror_files(image)),
             vouches: &|| vouches.clone(),
-            lived: HistoryFacts::default(),
+            history: HistoryFacts::default(),
         });
         Probed { assessment, attempts: gathered.attempts }
     }

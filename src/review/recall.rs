@@ -6,7 +6,7 @@
 
 use super::{ReviewRequest, Sources, visibility};
 use crate::admission::Answer;
-use crate::history::{Memory, ReportTarget};
+use crate::history::{RememberedHistory, ReportTarget};
 use crate::image::ImageReference;
 use crate::workload::Workload;
 
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let images = images.filter_map(|image| ImageReference::parse(&image.image).ok()).collect();
     let shown = visibility::shown(sources, request, || images).await;
     let memory = sources.health.memory(target, &shown, request.now);
-    let text = memory.and_then(|memory: Memory| memory.encode(MOST));
+    let text = memory.and_then(|memory: RememberedHistory| memory.encode(MOST));
     Answer { denial: None, warnings: text.as_deref().map(parts).unwrap_or_default(), patch: None }
 }
 
@@ -54,7 +54,9 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 /// The answer, from the texts of all warnings that came; nothing if it is not among them.
-pub fn memory_of_warnings<'w>(warnings: impl Iterator<Item = &'w str>) -> Option<Memory> {
+pub fn memory_of_warnings<'w>(
+    warnings: impl Iterator<Item = &'w str>,
+) -> Option<RememberedHistory> {
     let part = |text: &'w str| {
         let (nth, part) = text.strip_prefix(PREFIX)?.split_once(": ")?;
         Some((nth.parse::<usize>().ok()?, part))
@@ -62,7 +64,7 @@ pub fn memory_of_warnings<'w>(warnings: impl Iterator<Item = &'w str>) -> Option
     let mut parts: Vec<(usize, &str)> = warnings.filter_map(part).collect();
     parts.sort_unstable();
     let text: String = parts.into_iter().map(|(_, part)| part).collect();
-    Memory::decode(&text)
+    RememberedHistory::decode(&text)
 }
 
 #[cfg(test)]
@@ -80,7 +82,10 @@ mod tests {
             last: jiff::Timestamp::UNIX_EPOCH,
             ran: true,
         };
-        let memory = Memory { gone: (0..200).map(line).collect(), ..Memory::default() };
+        let memory = RememberedHistory {
+            gone: (0..200).map(line).collect(),
+            ..RememberedHistory::default()
+        };
         let mut warnings = fit_warnings(&parts(&memory.encode(MOST).unwrap()));
         warnings.insert(3, "something else".to_owned());
         warnings.reverse();

@@ -30,7 +30,7 @@ pub struct Reviewer {
     /// The runtime of the nodes, where the platform team says it.
     pub runtime: Option<Runtime>,
     /// Where what was warned of goes to become an Event, if the policy wants that.
-    pub concerns: Option<Arc<dyn EventQueue>>,
+    pub event_queue: Option<Arc<dyn EventQueue>>,
     /// Who was told of registries that cannot be looked into.
     pub blindness: BlindnessTold,
 }

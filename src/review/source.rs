@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use crate::credential::{Credential, Expiry, PullSecret};
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Memory, PodTrouble, PodVerdicts,
-    PullForecast, RegistryService, ReportTarget, RunningDigest, Visibility, VisibleHistory,
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, PullForecast,
+    RegistryService, RememberedHistory, ReportTarget, RunningDigest, Visibility, VisibleHistory,
 };
 use crate::image::{Digest, ImageReference};
 use crate::pull::{
@@ -297,7 +297,7 @@ pub trait HealthSource: Send + Sync {
         subject: &ReportTarget,
         visibility: &Visibility,
         now: Timestamp,
-    ) -> Option<Memory> {
+    ) -> Option<RememberedHistory> {
         self.inner()?.memory(subject, visibility, now)
     }
 

@@ -56,7 +56,7 @@ impl AccessSource for FixedAccess {
 }
 
 /// What the images of one answer share. Nothing is asked before one of them wants to know.
-pub(super) type Shown<'a> = Shared<BoxFuture<'a, Visibility>>;
+pub(super) type SharedVisibility<'a> = Shared<BoxFuture<'a, Visibility>>;
 
 /// Of which namespaces may be shown, for an answer about these images; they are named when somebody
 /// wants to know.
@@ -64,7 +64,7 @@ pub(super) fn shown<'a>(
     sources: Sources<'a>,
     subject: ReviewRequest<'a>,
     images: impl FnOnce() -> Vec<ImageReference> + Send + 'a,
-) -> Shown<'a> {
+) -> SharedVisibility<'a> {
     find_out(sources, subject, images).boxed().shared()
 }
 

@@ -225,7 +225,7 @@ impl Reviewer {
                         &review,
                     ));
                     if review.decision != Decision::Allow && unproven.is_none() {
-                        self.concern(&request, &policy, workload);
+                        self.queue_event(&request, &policy, workload);
                     }
                     answer
                 }
@@ -257,12 +257,17 @@ impl Reviewer {
     }
 
     /// Hands on what was warned of. Never of a dry run: it has no side effects.
-    fn concern(&self, request: &AdmissionRequest<'_>, policy: &PullgatePolicy, workload: Workload) {
-        if let Some(concerns) = &self.concerns
+    fn queue_event(
+        &self,
+        request: &AdmissionRequest<'_>,
+        policy: &PullgatePolicy,
+        workload: Workload,
+    ) {
+        if let Some(queue) = &self.event_queue
             && policy.spec().advice.events
             && !request.dry_run
         {
-            concerns.offer(EventRequest { workload, namespace: request.namespace.as_ref().into() });
+            queue.offer(EventRequest { workload, namespace: request.namespace.as_ref().into() });
         }
     }
 

@@ -26,7 +26,7 @@ const PACE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way in.
-pub(super) struct Concerns {
+pub(super) struct BoundedEventQueue {
     sender: mpsc::Sender<EventRequest>,
     metrics: Arc<Metrics>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Concerns {
 /// The way out.
 pub(super) type Waiting = mpsc::Receiver<EventRequest>;
 
-impl Concerns {
+impl BoundedEventQueue {
     /// Both ends.
     pub(super) fn new(metrics: &Arc<Metrics>) -> (Self, Waiting) {
         let (sender, waiting) = mpsc::channel(WAITING);
@@ -42,9 +42,9 @@ impl Concerns {
     }
 }
 
-impl EventQueue for Concerns {
-    fn offer(&self, concern: EventRequest) {
-        if self.sender.try_send(concern).is_err() {
+impl EventQueue for BoundedEventQueue {
+    fn offer(&self, event_request: EventRequest) {
+        if self.sender.try_send(event_request).is_err() {
             self.metrics.api_call(ApiCall::Event, "dropped");
         }
     }
@@ -58,15 +58,15 @@ pub(super) async fn tell(
     metrics: Arc<Metrics>,
 ) {
     let mut told = Told::default();
-    while let Some(concern) = waiting.recv().await {
+    while let Some(event_request) = waiting.recv().await {
         let (now, moment) = clock();
-        let Some(key) = told.is_new(&concern, moment) else { continue };
-        if !told.has_room(moment, concern.workload.is_pod) {
+        let Some(key) = told.is_new(&event_request, moment) else { continue };
+        if !told.has_room(moment, event_request.workload.is_pod) {
             metrics.api_call(ApiCall::Event, "dropped");
             continue;
         }
         told.when.insert(key, moment);
-        if let Some(event) = reviewer.event(&concern, now, moment + PATIENCE).await {
+        if let Some(event) = reviewer.event(&event_request, now, moment + PATIENCE).await {
             cluster.write_event(&event, now).await;
         }
     }
@@ -83,11 +83,11 @@ struct Told {
 
 impl Told {
     /// What it is known by, if it was not said recently.
-    fn is_new(&mut self, concern: &EventRequest, now: Instant) -> Option<u64> {
-        let (_, uid) = concern.about()?;
+    fn is_new(&mut self, event_request: &EventRequest, now: Instant) -> Option<u64> {
+        let (_, uid) = event_request.about()?;
         let mut hasher = DefaultHasher::new();
         uid.hash(&mut hasher);
-        for image in &concern.workload.images {
+        for image in &event_request.workload.images {
             image.image.hash(&mut hasher);
         }
         let key = hasher.finish();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::workload::{extract, pod_path};
 
-    fn concern(uid: &str, image: &str) -> EventRequest {
+    fn event_request(uid: &str, image: &str) -> EventRequest {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "web", "uid": uid},
             "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}});
@@ -132,7 +132,7 @@ mod tests {
         let (_, now) = clock();
         let mut told = Told::default();
         let mut tell = |uid: &str, image: &str, now| {
-            let key = told.is_new(&concern(uid, image), now);
+            let key = told.is_new(&event_request(uid, image), now);
             told.when.extend(key.map(|key| (key, now)));
             key.is_some()
         };
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_dropped_and_nobody_waits() {
         let metrics = Arc::new(Metrics::new());
-        let (concerns, _waiting) = Concerns::new(&metrics);
+        let (event_requests, _waiting) = BoundedEventQueue::new(&metrics);
         for _ in 0..=WAITING {
-            concerns.offer(concern("u", "a:1"));
+            event_requests.offer(event_request("u", "a:1"));
         }
         assert!(metrics.render().contains(r#"resource="event",outcome="dropped"} 1"#));
     }

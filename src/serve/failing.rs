@@ -56,11 +56,12 @@ pub(super) async fn tell(
 
 async fn write(cluster: &Cluster, reviewer: &Reviewer, failing: &FailingWorkload) {
     let Some(pod) = cluster.failing_pod(failing).await else { return };
-    let concern = EventRequest { workload: pod.workload, namespace: failing.namespace.clone() };
+    let event_request =
+        EventRequest { workload: pod.workload, namespace: failing.namespace.clone() };
     let (now, moment) = clock();
     let times = (now, moment + PATIENCE);
     let about = (pod.about, pod.uid);
-    if let Some(event) = reviewer.failing_event(&concern, about, failing.cause, times).await {
+    if let Some(event) = reviewer.failing_event(&event_request, about, failing.cause, times).await {
         cluster.write_event(&event, now).await;
     }
 }

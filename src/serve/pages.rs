@@ -21,8 +21,8 @@ use crate::pull::Verdict;
 use crate::review::{AccessSource as _, Drift, HealthSource as _, ProbeResult};
 use crate::user::UserInfo;
 use crate::web::{
-    Asked, Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource,
-    SignInRefused, View,
+    Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource, PageTarget,
+    SignInRefused, Viewer,
 };
 
 /// Images that fail, and images that are lost, on one page.
@@ -125,15 +125,19 @@ impl ServePages {
         overview(&self.cluster, (seen, now), self.lost(seen), trial)
     }
 
-    fn explain_now(&self, asked: &Asked, seen: &Visibility) -> Result<Vec<Explanation>, NotFound> {
+    fn explain_now(
+        &self,
+        asked: &PageTarget,
+        seen: &Visibility,
+    ) -> Result<Vec<Explanation>, NotFound> {
         let (kind, namespace, name) = match asked {
-            Asked::Image(image) => {
+            PageTarget::Image(image) => {
                 return Ok(vec![self.explanation(&ReportTarget::Image(image.clone()), seen)]);
             }
-            Asked::Registry(host) => {
+            PageTarget::Registry(host) => {
                 return Ok(vec![self.explanation(&ReportTarget::Registry(host.clone()), seen)]);
             }
-            Asked::Workload { kind, namespace, name } => (kind, namespace, name),
+            PageTarget::Workload { kind, namespace, name } => (kind, namespace, name),
         };
         let images = self.cluster.images_of_workload([kind, namespace, name], seen);
         let parts = images.into_iter().take(MAX_IMAGES).map(ReportTarget::Image);
@@ -273,8 +277,8 @@ impl PageSource for ServePages {
         .boxed()
     }
 
-    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview> {
-        let seen = view.visibility.clone();
+    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview> {
+        let seen = viewer.visibility.clone();
         aside(self.clone(), move |own| own.overview_now(&seen)).boxed()
     }
 
@@ -286,20 +290,20 @@ impl PageSource for ServePages {
     fn images<'a>(
         &'a self,
         words: &'a str,
-        view: &'a View,
+        viewer: &'a Viewer,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
-        let (words, seen) = (words.to_owned(), view.visibility.clone());
+        let (words, seen) = (words.to_owned(), viewer.visibility.clone());
         aside(self.clone(), move |own| own.cluster.images_named(&words, &seen, most)).boxed()
     }
 
     fn explain<'a>(
         &'a self,
-        asked: &'a Asked,
-        view: &'a View,
+        asked: &'a PageTarget,
+        viewer: &'a Viewer,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
-        let (asked, seen) = (asked.clone(), view.visibility.clone());
+        let (asked, seen) = (asked.clone(), viewer.visibility.clone());
         aside(self.clone(), move |own| own.explain_now(&asked, &seen)).boxed()
     }
 }

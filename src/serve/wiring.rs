@@ -17,7 +17,7 @@ use super::certificates::{Own, first_certificate};
 use super::changed::open;
 use super::clock::clock;
 use super::collector;
-use super::events::{self, Concerns, Waiting};
+use super::events::{self, BoundedEventQueue, Waiting};
 use super::findings::Findings;
 use super::pages::ServePages;
 use super::plausible;
@@ -59,7 +59,7 @@ pub(super) struct App {
     mirrors: Option<HostsSource>,
     nodes: Arc<FollowedNodeFiles>,
     reviewer: Arc<Reviewer>,
-    concerns: Waiting,
+    event_requests: Waiting,
     callers: Callers,
     token_file: Option<WatchedFiles>,
     policies: policy::Sources,
@@ -105,7 +105,7 @@ impl App {
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
         let memory = config.snapshot.map(|path| MemoryFile::open(path, &cluster, &metrics));
-        let (sink, concerns) = Concerns::new(&metrics);
+        let (sink, event_requests) = BoundedEventQueue::new(&metrics);
         let reviews = (Arc::new(ArcSwap::from_pointee(policy)), own_namespace, sink);
         let reviewer = reviewer(&cluster, &registry, &nodes, reviews, config.nodes.runtime);
         Ok(Self {
@@ -118,7 +118,7 @@ impl App {
             mirrors: config.registry.mirrors,
             nodes,
             reviewer: Arc::new(reviewer),
-            concerns,
+            event_requests,
             callers,
             token_file,
             policies,
@@ -191,7 +191,7 @@ impl App {
         let to = (&found, &spots);
         tasks.all(knowledge::tasks(cluster, reviewer, &self.registry, metrics, to));
         let to = (reviewer.clone(), cluster.clone());
-        let telling = events::tell(self.concerns, to.0, to.1, metrics.clone());
+        let telling = events::tell(self.event_requests, to.0, to.1, metrics.clone());
         tasks.forever("events", telling);
         let failing = failing::tell(cluster.clone(), reviewer.clone(), leads.clone());
         tasks.forever("failing workloads", failing);
@@ -318,7 +318,11 @@ fn reviewer(
     cluster: &Arc<Cluster>,
     registry: &Arc<RegistryClient>,
     nodes: &Arc<FollowedNodeFiles>,
-    (policy, own_namespace, events): (Arc<ArcSwap<PullgatePolicy>>, Option<Box<str>>, Concerns),
+    (policy, own_namespace, events): (
+        Arc<ArcSwap<PullgatePolicy>>,
+        Option<Box<str>>,
+        BoundedEventQueue,
+    ),
     runtime: Option<Runtime>,
 ) -> Reviewer {
     Reviewer {
@@ -330,7 +334,7 @@ fn reviewer(
         policy,
         own_namespace,
         runtime,
-        concerns: Some(Arc::new(events)),
+        event_queue: Some(Arc::new(events)),
         blindness: BlindnessTold::default(),
     }
 }

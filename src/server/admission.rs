@@ -307,7 +307,7 @@ impl AdmissionRoutes {
             .await;
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
-            Answered::Reviewed(outcome) => {
+            ReviewAnswer::Reviewed(outcome) => {
                 record::record(&self.metrics, word(endpoint), &outcome.record, seconds);
                 span.record("uid", &outcome.record.uid);
                 span.record("kind", &outcome.record.kind);
@@ -315,11 +315,11 @@ impl AdmissionRoutes {
                 span.record("decision", record::decision(&outcome.record));
                 answer::json(StatusCode::OK, outcome.body)
             }
-            Answered::FailOpenAnswer(unseen, reason) => {
+            ReviewAnswer::FailOpenAnswer(unseen, reason) => {
                 record::unseen(&self.metrics, word(endpoint), &unseen.uid, reason, seconds);
                 answer::json(StatusCode::OK, unseen.body)
             }
-            Answered::Unreadable(fault) => {
+            ReviewAnswer::Unreadable(fault) => {
                 self.metrics.rejected(Rejection::Unreadable);
                 answer::fault(StatusCode::BAD_REQUEST, fault + "\n")
             }
@@ -364,7 +364,7 @@ impl AdmissionRoutes {
         now: Timestamp,
         deadline: Instant,
         last_call: Instant,
-    ) -> Answered {
+    ) -> ReviewAnswer {
         let Some(slot) = self.slots.take(&answer::namespace(&body)) else {
             return unseen(&body, FailOpenReason::Overload);
         };
@@ -415,7 +415,7 @@ impl AdmissionRoutes {
 }
 
 /// What came of a request.
-enum Answered {
+enum ReviewAnswer {
     /// It was reviewed.
     Reviewed(Box<AdmissionOutcome>),
     /// It was admitted without a look.
@@ -428,18 +428,20 @@ enum Answered {
 fn answered(
     body: &[u8],
     done: std::thread::Result<Result<AdmissionOutcome, DecodeError>>,
-) -> Answered {
+) -> ReviewAnswer {
     match done {
-        Ok(Ok(outcome)) => Answered::Reviewed(Box::new(outcome)),
-        Ok(Err(fault)) => Answered::Unreadable(fault.to_string()),
+        Ok(Ok(outcome)) => ReviewAnswer::Reviewed(Box::new(outcome)),
+        Ok(Err(fault)) => ReviewAnswer::Unreadable(fault.to_string()),
         Err(_panicked) => unseen(body, FailOpenReason::Panic),
     }
 }
 
-fn unseen(body: &[u8], reason: FailOpenReason) -> Answered {
+fn unseen(body: &[u8], reason: FailOpenReason) -> ReviewAnswer {
     match answer::allow_unseen(body) {
-        Some(unseen) => Answered::FailOpenAnswer(unseen, reason),
-        None => Answered::Unreadable("the body is not an AdmissionReview with a uid".to_owned()),
+        Some(unseen) => ReviewAnswer::FailOpenAnswer(unseen, reason),
+        None => {
+            ReviewAnswer::Unreadable("the body is not an AdmissionReview with a uid".to_owned())
+        }
     }
 }
 

@@ -36,14 +36,14 @@ pub struct FrontProxyTrust {
     pub group_headers: Vec<String>,
 }
 
-struct InForce {
+struct ActiveTrust {
     verifier: Arc<dyn ClientCertVerifier>,
     trust: FrontProxyTrust,
 }
 
 /// Knows the front proxy. Cheap to clone; clones see what is taken later. Nobody is it until then.
 #[derive(Clone, Default)]
-pub struct FrontProxy(Arc<ArcSwapOption<InForce>>);
+pub struct FrontProxy(Arc<ArcSwapOption<ActiveTrust>>);
 
 impl fmt::Debug for FrontProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +61,7 @@ impl FrontProxy {
         }
         let place = Path::new("ConfigMap kube-system/extension-apiserver-authentication");
         let verifier = client_verifier(place, trust.authorities.as_bytes())?;
-        self.0.store(Some(Arc::new(InForce { verifier, trust })));
+        self.0.store(Some(Arc::new(ActiveTrust { verifier, trust })));
         Ok(true)
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::explanation::Part;
 use super::layout::{Frame, guarded, image, plain};
 use super::sessions::{Session, Sessions};
-use super::source::{Asked, PageSource, SignInRefused, View};
+use super::source::{PageSource, PageTarget, SignInRefused, Viewer};
 use crate::image::ImageReference;
 use crate::kube_views::{is_namespace_name, is_object_name};
 
@@ -94,13 +94,13 @@ async fn from_here(request: Request, next: Next) -> Response {
 /// Who asks for a page, with the time that it may take.
 struct Visit {
     session: Arc<Session>,
-    view: View,
+    viewer: Viewer,
     until: Instant,
 }
 
 impl Visit {
     fn frame<'a>(&'a self, title: &'a str, words: &'a str) -> Frame<'a> {
-        let namespace = match &self.view.visibility {
+        let namespace = match &self.viewer.visibility {
             crate::history::Visibility::Cluster => None,
             crate::history::Visibility::Namespaces(names) => names.first().map(AsRef::as_ref),
         };
@@ -127,8 +127,8 @@ impl Web {
         let seen = self.source.visibility(&session.user, namespace.as_deref(), until).await;
         match seen {
             Some(visibility) => {
-                let view = View { user: session.user.clone(), visibility };
-                Ok(Visit { session, view, until })
+                let viewer = Viewer { user: session.user.clone(), visibility };
+                Ok(Visit { session, viewer, until })
             }
             None => Err(Redirect::to("/namespace").into_response()),
         }
@@ -146,8 +146,8 @@ async fn overview(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
         Err(instead) => return instead,
     };
     let Ok(_page) = web.pages.try_acquire() else { return busy() };
-    let overview = web.source.overview(&visit.view).await;
-    visit.page("Overview", "", &overview.content(&visit.view.visibility))
+    let overview = web.source.overview(&visit.viewer).await;
+    visit.page("Overview", "", &overview.content(&visit.viewer.visibility))
 }
 
 async fn look(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
@@ -181,7 +181,7 @@ async fn images(
     if words.len() > MAX_TEXT {
         return visit.refusal("Images", StatusCode::BAD_REQUEST, "That is too long.");
     }
-    let (found, all) = web.source.images(words, &visit.view, MAX_IMAGES).await;
+    let (found, all) = web.source.images(words, &visit.viewer, MAX_IMAGES).await;
     // What nobody here uses may be asked about all the same.
     let named = ImageReference::parse(words).ok().filter(|_| found.is_empty());
     let content = html! {
@@ -215,7 +215,7 @@ async fn one_image(
     Query(ImageNamed { name }): Query<ImageNamed>,
 ) -> Response {
     let parsed = if name.len() > MAX_TEXT { None } else { ImageReference::parse(name.trim()).ok() };
-    let asked = parsed.map(Asked::Image).ok_or("This is not the name of an image.");
+    let asked = parsed.map(PageTarget::Image).ok_or("This is not the name of an image.");
     explained(&web, &headers, "Image", asked).await
 }
 
@@ -231,7 +231,7 @@ async fn registry(
 ) -> Response {
     let parsed = ImageReference::parse(&format!("{host}/any/image")).ok();
     let parsed = parsed.filter(|_| host.len() <= MAX_TEXT);
-    let asked = parsed.map(|any| Asked::Registry(any.host().into()));
+    let asked = parsed.map(|any| PageTarget::Registry(any.host().into()));
     explained(&web, &headers, "Registry", asked.ok_or("This is not the host of a registry.")).await
 }
 
@@ -249,7 +249,7 @@ async fn workload(
 ) -> Response {
     let is_kind = (1..64).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_alphanumeric());
     let fits = is_kind && is_namespace_name(&namespace) && is_object_name(&name);
-    let asked = fits.then(|| Asked::Workload {
+    let asked = fits.then(|| PageTarget::Workload {
         kind: kind.into(),
         namespace: namespace.into(),
         name: name.into(),
@@ -262,7 +262,7 @@ async fn explained(
     web: &Web,
     headers: &HeaderMap,
     title: &str,
-    asked: Result<Asked, &'static str>,
+    asked: Result<PageTarget, &'static str>,
 ) -> Response {
     let visit = match web.visit(headers).await {
         Ok(visit) => visit,
@@ -273,7 +273,7 @@ async fn explained(
         Ok(asked) => asked,
         Err(why) => return visit.refusal(title, StatusCode::BAD_REQUEST, why),
     };
-    let explaining = web.source.explain(&asked, &visit.view, visit.until);
+    let explaining = web.source.explain(&asked, &visit.viewer, visit.until);
     let found = match tokio::time::timeout_at(visit.until.into(), explaining).await {
         Ok(Ok(found)) => found,
         Ok(Err(why)) => return visit.refusal(title, StatusCode::NOT_FOUND, &why.to_string()),
@@ -284,7 +284,7 @@ async fn explained(
     };
     let now = clock();
     let heading = match &asked {
-        Asked::Workload { kind, namespace, name } => {
+        PageTarget::Workload { kind, namespace, name } => {
             Some(format!("{} {name} in {namespace}", kind.to_ascii_lowercase()))
         }
         _ => None,

@@ -37,7 +37,7 @@ pub trait PageSource: Send + Sync + 'static {
     ) -> BoxFuture<'a, Option<Visibility>>;
 
     /// The cluster at a glance.
-    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview>;
+    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview>;
 
     /// Begins to look again at all images in use; whether this source does that when it is told to.
     fn look(&self) -> bool;
@@ -46,22 +46,22 @@ pub trait PageSource: Send + Sync + 'static {
     fn images<'a>(
         &'a self,
         words: &'a str,
-        view: &'a View,
+        viewer: &'a Viewer,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)>;
 
     /// Everything that is known of what is asked about.
     fn explain<'a>(
         &'a self,
-        asked: &'a Asked,
-        view: &'a View,
+        asked: &'a PageTarget,
+        viewer: &'a Viewer,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>>;
 }
 
 /// Who looks, and what they may see.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct Viewer {
     /// Who it is.
     pub user: UserInfo,
     /// What may be shown.
@@ -70,7 +70,7 @@ pub struct View {
 
 /// What a page is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum PageTarget {
     /// A tag or a digest.
     Image(ImageReference),
     /// A host, as it stands in image names.

@@ -91,13 +91,13 @@ struct PipelineRunView<'a> {
 
 /// What an object says of its pods besides their images. Nothing, where it does not know.
 #[derive(Default)]
-struct Said {
+struct PodFacts {
     account: Option<Box<str>>,
     pull_secrets: Vec<Box<str>>,
     placement: Option<Placement>,
 }
 
-impl Said {
+impl PodFacts {
     /// Account and pod template of a run. Tekton's own webhook has filled in both before any other
     /// is asked; where no account is given it has not, and may yet add pull secrets.
     fn of(account: Option<&Text<'_>>, template: Option<&PodSpecView<'_>>) -> Self {
@@ -113,7 +113,7 @@ pub(super) fn extract(object: &RawValue, kind: TektonKind) -> Result<Workload, E
     let top: HeadView<'_> = read(object, "head")?;
     let spec = read::<ObjectView<'_>>(object, "spec")?.spec;
     let mut images = Vec::new();
-    let mut said = Said::default();
+    let mut said = PodFacts::default();
     if let Some(spec) = spec {
         match kind {
             TektonKind::Task => {
@@ -124,7 +124,7 @@ pub(super) fn extract(object: &RawValue, kind: TektonKind) -> Result<Workload, E
             }
             TektonKind::TaskRun => {
                 let run = part::<TaskRunView<'_>>(spec, "task run")?;
-                said = Said::of(run.service_account_name.as_ref(), run.pod_template.as_ref());
+                said = PodFacts::of(run.service_account_name.as_ref(), run.pod_template.as_ref());
                 run.task_spec.unwrap_or_default().add_to(&mut images, "/spec/taskSpec");
             }
             TektonKind::Pipeline => {
@@ -207,15 +207,15 @@ impl PipelineView<'_> {
 
 impl PipelineRunView<'_> {
     /// Where single tasks have accounts or pod templates of their own, nothing is known of all.
-    fn said(&self) -> Said {
+    fn said(&self) -> PodFacts {
         if self.task_run_specs.as_ref().is_some_and(|specs| !specs.is_empty()) {
-            return Said::default();
+            return PodFacts::default();
         }
         match &self.task_run_template {
             Some(template) => {
-                Said::of(template.service_account_name.as_ref(), template.pod_template.as_ref())
+                PodFacts::of(template.service_account_name.as_ref(), template.pod_template.as_ref())
             }
-            None => Said::of(self.service_account_name.as_ref(), self.pod_template.as_ref()),
+            None => PodFacts::of(self.service_account_name.as_ref(), self.pod_template.as_ref()),
         }
     }
 }

@@ -34,7 +34,7 @@ fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         own_namespace: Some("pullgate".into()),
         runtime: None,
-        concerns: None,
+        event_queue: None,
         blindness: pullgate::review::BlindnessTold::default(),
     }
 }
@@ -289,7 +289,7 @@ spec: {advice: {events: true}}
     world.known_tags = vec![known("8", false), known("7", true)];
     let offered = Arc::new(Offered::default());
     let mut reviewer = reviewer(world, EVENTS);
-    reviewer.concerns = Some(offered.clone());
+    reviewer.event_queue = Some(offered.clone());
     let mut object = pod(&format!("{APP}:9"));
     object["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet",
         "name": "web-7c", "uid": "rs-1", "controller": true}]);

@@ -100,7 +100,7 @@ fn finding<'a>(
         is_pod: false,
         pods_rewritten: false,
         seen_here: true,
-        picture: None,
+        stats: None,
         nodes_failing: None,
         drift: None,
         quota: None,
@@ -369,19 +369,19 @@ fn tails() -> Vec<String> {
         ..assessment(Verdict::CannotTell, Cause::Unauthorized)
     };
     lines.push(finding(&trouble, &[], &plain).line());
-    let picture = FailureStats {
+    let stats = FailureStats {
         view: StatsScope::Cluster,
         failing_workloads: 2,
         failing_containers: 2,
         registry_failing: 2,
         registry_healthy: 7,
     };
-    let with = |said, picture| Finding { picture: Some(picture), ..finding(said, &[], &plain) };
-    lines.push(with(&trouble, FailureStats { registry_failing: 40, ..picture }).line());
-    lines.push(with(&gone, picture).line());
-    let partial = FailureStats { view: StatsScope::SomeNamespaces, registry_failing: 5, ..picture };
+    let with = |said, stats| Finding { stats: Some(stats), ..finding(said, &[], &plain) };
+    lines.push(with(&trouble, FailureStats { registry_failing: 40, ..stats }).line());
+    lines.push(with(&gone, stats).line());
+    let partial = FailureStats { view: StatsScope::SomeNamespaces, registry_failing: 5, ..stats };
     lines.push(with(&gone, partial).line());
-    let own = FailureStats { view: StatsScope::OwnNamespace, failing_workloads: 1, ..picture };
+    let own = FailureStats { view: StatsScope::OwnNamespace, failing_workloads: 1, ..stats };
     lines.push(with(&gone, FailureStats { registry_healthy: 0, ..own }).line());
     let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());

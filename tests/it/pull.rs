@@ -31,7 +31,7 @@ struct Case {
     outcomes: Vec<Outcome>,
     nodes: Vec<Node>,
     vouches: Vouches,
-    lived: HistoryFacts,
+    history: HistoryFacts,
     nodes_unclear: bool,
     repository: RepositoryAccess,
     mirror_files: Option<MirrorFiles>,
@@ -49,7 +49,7 @@ impl Default for Case {
             outcomes: vec![missing()],
             nodes: vec![node("n", "linux/amd64")],
             vouches: Vouches::default(),
-            lived: HistoryFacts::default(),
+            history: HistoryFacts::default(),
             nodes_unclear: false,
             repository: RepositoryAccess::NotAsked,
             mirror_files: None,
@@ -92,7 +92,7 @@ impl Case {
             runtime: None,
             mirror_files: self.mirror_files,
             vouches: &|| self.vouches.clone(),
-            lived: self.lived,
+            history: self.history,
         })
     }
 }
@@ -174,10 +174,10 @@ fn what_is_vouched_for_closes_the_escapes() {
 #[case::nodes_may_log_in(HistoryFacts { node_login: NodeLogin::Possible, ..HistoryFacts::default() }, &[Escape::NodeCredentials])]
 #[case::score(HistoryFacts { escapes_reopened: true, ..HistoryFacts::default() }, &[Escape::NodeMirror, Escape::NodeCredentials, Escape::NodeNetwork])]
 fn experience_reopens_what_was_vouched_for(
-    #[case] lived: HistoryFacts,
+    #[case] history: HistoryFacts,
     #[case] escapes: &[Escape],
 ) {
-    let assessment = Case { vouches: vouched(), lived, ..Case::default() }.assess();
+    let assessment = Case { vouches: vouched(), history, ..Case::default() }.assess();
     assert_eq!(assessment.escapes, escapes);
 }
 
@@ -470,15 +470,15 @@ fn windows_nodes_are_never_sure() {
 
 #[test]
 fn registry_trouble_softens_every_cause_that_an_outage_can_have() {
-    let lived = HistoryFacts { registry_in_trouble: true, ..HistoryFacts::default() };
+    let history = HistoryFacts { registry_in_trouble: true, ..HistoryFacts::default() };
     for outcome in
         [Outcome::Unauthorized, Outcome::Forbidden, Outcome::RegistryError { status: 503 }]
     {
-        let assessment = Case { outcomes: vec![outcome], lived, ..Case::default() }.assess();
+        let assessment = Case { outcomes: vec![outcome], history, ..Case::default() }.assess();
         assert_eq!(assessment.softened, Some(Softened::RegistryTrouble));
         assert_eq!(assessment.verdict, CannotTell);
     }
-    let assessment = Case { lived, ..Case::default() }.assess();
+    let assessment = Case { history, ..Case::default() }.assess();
     assert_eq!((assessment.softened, assessment.verdict), (None, Fails));
 }
 

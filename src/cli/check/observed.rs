@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::cluster::{Cluster, Survey};
-use crate::history::{History, HistoryQuestion, Memory, RegistryScoreSummary, Success, Visibility};
+use crate::history::{
+    History, HistoryQuestion, RegistryScoreSummary, RememberedHistory, Success, Visibility,
+};
 use crate::image::ImageReference;
 use crate::review::HealthSource as _;
 
@@ -18,7 +20,7 @@ pub(super) struct Observed {
     survey: Survey,
     score: Vec<RegistryScoreSummary>,
     /// By canonical reference.
-    memories: Mutex<BTreeMap<String, Memory>>,
+    memories: Mutex<BTreeMap<String, RememberedHistory>>,
 }
 
 impl Observed {
@@ -56,7 +58,7 @@ impl Observed {
     }
 
     /// Takes in what is remembered of an image; whether that is more than what was listed.
-    pub(super) fn remember(&self, image: &ImageReference, memory: Memory) -> bool {
+    pub(super) fn remember(&self, image: &ImageReference, memory: RememberedHistory) -> bool {
         let is_news = memory.last_success.is_some()
             || memory.in_trouble
             || memory.escapes_open_until.is_some();
@@ -69,7 +71,7 @@ impl Observed {
         self.survey.visibility.clone()
     }
 
-    fn memories(&self) -> MutexGuard<'_, BTreeMap<String, Memory>> {
+    fn memories(&self) -> MutexGuard<'_, BTreeMap<String, RememberedHistory>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use super::observed::Observed;
 use super::wiring;
 use crate::cli::output::{ImageEntry, say};
 use crate::cluster::{Connection, Recalled, remembered};
-use crate::history::{Memory, ReportTarget};
+use crate::history::{RememberedHistory, ReportTarget};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
 use crate::text::clean;
@@ -54,7 +54,7 @@ pub(super) async fn recall(
         (image, objects, answer)
     };
     let mut again = BTreeSet::new();
-    let mut take = |image: &ImageReference, objects: BTreeSet<usize>, memory: Memory| {
+    let mut take = |image: &ImageReference, objects: BTreeSet<usize>, memory: RememberedHistory| {
         if observed.remember(image, memory) {
             again.extend(objects);
         }
@@ -63,7 +63,7 @@ pub(super) async fn recall(
     // Where nobody answers one question, the others are not asked.
     let Some(first) = asked.next() else { return again };
     match ask(first).await {
-        (image, objects, Recalled::Memory(memory)) => take(&image, objects, *memory),
+        (image, objects, Recalled::History(memory)) => take(&image, objects, *memory),
         (_, _, Recalled::Not(why)) => {
             let why = clean(why);
             say(format_args!("what a running pullgate serve remembers does not count: {why}"));
@@ -72,7 +72,7 @@ pub(super) async fn recall(
     }
     let mut answers = futures::stream::iter(asked).map(ask).buffer_unordered(AT_ONCE);
     while let Some((image, objects, answer)) = answers.next().await {
-        if let Recalled::Memory(memory) = answer {
+        if let Recalled::History(memory) = answer {
             take(&image, objects, *memory);
         }
     }

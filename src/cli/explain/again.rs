@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ask::{Asker, NodesAround};
+use super::ask::{NodesAround, RegistryReviewer};
 use super::turns::{host_of, in_turns};
 use crate::cli::clock::now;
 use crate::cluster::{Cluster, Survey};
@@ -34,7 +34,12 @@ impl Again {
     }
 
     /// Begins a look in the background, unless one is under way.
-    pub(super) fn begin(&self, cluster: Arc<Cluster>, survey: Survey, asker: Arc<Asker>) {
+    pub(super) fn begin(
+        &self,
+        cluster: Arc<Cluster>,
+        survey: Survey,
+        reviewer: Arc<RegistryReviewer>,
+    ) {
         let images = in_use(&cluster);
         {
             let mut last = self.lock();
@@ -48,7 +53,7 @@ impl Again {
             let looking = own.clone();
             // Whatever becomes of it, it has ended then.
             let look = tokio::spawn(async move {
-                looking.look(images, &cluster, &survey, &asker).await;
+                looking.look(images, &cluster, &survey, &reviewer).await;
             });
             let _ended = look.await;
             if let Some(looked) = &mut *own.lock() {
@@ -63,16 +68,16 @@ impl Again {
         images: BTreeMap<Box<str>, Vec<ImageUse>>,
         cluster: &Cluster,
         survey: &Survey,
-        asker: &Asker,
+        reviewer: &RegistryReviewer,
     ) {
         let by_host = images.into_iter().map(|(image, uses)| (host_of(&image), uses));
         let around = NodesAround::default();
         in_turns(by_host, |uses| async move {
             let (mut limited, mut unclear) = (false, false);
             for used in uses.iter().take(USES) {
-                let found = asker.still_there(cluster, &survey.visibility, used, around).await;
+                let found = reviewer.still_there(cluster, &survey.visibility, used, around).await;
                 if let Some(found) = &found {
-                    let compared = asker.compare(cluster, &survey.visibility, used, found);
+                    let compared = reviewer.compare(cluster, &survey.visibility, used, found);
                     self.note_drift(used, compared);
                 }
                 let found = found.map(|found| found.result);

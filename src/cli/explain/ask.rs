@@ -43,7 +43,7 @@ pub(in crate::cli) struct NodesAround<'a> {
 }
 
 /// What registries are asked with.
-pub(in crate::cli) struct Asker {
+pub(in crate::cli) struct RegistryReviewer {
     registry: std::sync::Arc<dyn ManifestSource>,
     nodes: NodeFiles,
     policy: PullgatePolicy,
@@ -87,7 +87,7 @@ fn own(visibility: &Visibility) -> FixedAccess {
     FixedAccess { pods: visibility.clone(), secrets: true }
 }
 
-impl Asker {
+impl RegistryReviewer {
     /// Sets up what the flags say of registries and nodes.
     pub(in crate::cli) fn new(
         settings: RegistrySettings,

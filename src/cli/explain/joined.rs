@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::ask::{Asker, RegistryAnswer};
+use super::ask::{RegistryAnswer, RegistryReviewer};
 use super::object::ChosenObject;
 use super::steps::{self, Steps};
 use super::words;
@@ -25,7 +25,7 @@ pub(super) struct Sources<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) visibility: &'a Visibility,
     /// Nothing where no registry may be asked.
-    pub(super) asker: Option<&'a Asker>,
+    pub(super) reviewer: Option<&'a RegistryReviewer>,
     /// Whether a running `serve` is to be asked.
     pub(super) recalls: bool,
     pub(super) namespace: &'a str,
@@ -85,8 +85,8 @@ impl Sources<'_> {
     /// Reviews the object that was named.
     pub(super) async fn review(&self, object: &ChosenObject) -> Option<Review> {
         let place = (&*object.namespace, self.now);
-        let asker = self.asker?;
-        Some(asker.review(self.cluster, self.visibility, &object.workload, place).await)
+        let reviewer = self.reviewer?;
+        Some(reviewer.review(self.cluster, self.visibility, &object.workload, place).await)
     }
 
     /// Puts everything together about one subject.
@@ -116,9 +116,9 @@ impl Sources<'_> {
         });
         let asked_as = object.map(ChosenObject::words).unwrap_or_default();
         let answer = reviewed.map(|(review, image)| RegistryAnswer::of(review, image, &asked_as));
-        let drift = reviewed.zip(self.asker).and_then(|((_, image), asker)| {
+        let drift = reviewed.zip(self.reviewer).and_then(|((_, image), reviewer)| {
             let (wanted, now) = (image.reference.as_ref().ok()?, image.assessment.digest.as_ref()?);
-            asker.drift(wanted, &report.digests, now)
+            reviewer.drift(wanted, &report.digests, now)
         });
         let mut advice: Vec<Advice> =
             reviewed.map(|(_, image)| image.advice.clone()).unwrap_or_default();
@@ -188,7 +188,7 @@ impl Sources<'_> {
             return Origin::List { why: "it was not asked (--no-memory)" };
         }
         match remembered(self.connection, self.namespace, subject, self.deadline).await {
-            Recalled::Memory(memory) => {
+            Recalled::History(memory) => {
                 report.recall(*memory);
                 Origin::Serve
             }

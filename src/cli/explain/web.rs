@@ -18,11 +18,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::again::{self, Again};
-use super::ask::Asker;
+use super::ask::RegistryReviewer;
 use super::joined::{Explained, Sources};
 use super::published;
 use super::subject::{Target, kind_of};
-use super::{ExplainFlags, asker, explanations};
+use super::{ExplainFlags, explanations, reviewer};
 use crate::cli::clock::{list_deadline, now};
 use crate::cli::context::KubeContext;
 use crate::cli::output::say;
@@ -33,7 +33,8 @@ use crate::serve::overview;
 use crate::server::Bound;
 use crate::user::UserInfo;
 use crate::web::{
-    Asked, Explanation, Lost, NotFound, Overview, PageSource, SignInRefused, View, web_router,
+    Explanation, Lost, NotFound, Overview, PageSource, PageTarget, SignInRefused, Viewer,
+    web_router,
 };
 
 /// A look at the cluster that is younger than this is not repeated.
@@ -53,7 +54,7 @@ struct Known {
 struct OwnPages {
     connection: Connection,
     namespace: String,
-    asker: Option<Arc<Asker>>,
+    reviewer: Option<Arc<RegistryReviewer>>,
     again: Again,
     recalls: bool,
     key: String,
@@ -69,7 +70,7 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
     let namespace =
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
-    let asker = asker(flags.offline, flags.registries, flags.nodes)?.map(Arc::new);
+    let reviewer = reviewer(flags.offline, flags.registries, flags.nodes)?.map(Arc::new);
     let known = look(&connection, &namespace).await?;
     if !known.survey.left_out.is_empty() {
         let left_out = known.survey.left_out.join(", ");
@@ -79,7 +80,7 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
     let pages = OwnPages {
         connection,
         namespace,
-        asker,
+        reviewer,
         again: Again::default(),
         recalls: !flags.no_memory,
         key: key.clone(),
@@ -142,7 +143,7 @@ impl OwnPages {
     }
 
     fn lost(&self, cluster: &Cluster) -> Lost {
-        match &self.asker {
+        match &self.reviewer {
             Some(_) => self.again.lost(again::count(cluster)),
             None => Lost::NotHere("No registry is asked (--offline).".to_owned()),
         }
@@ -150,17 +151,17 @@ impl OwnPages {
 
     async fn explain_all(
         &self,
-        asked: &Asked,
+        asked: &PageTarget,
         deadline: Instant,
     ) -> Result<Vec<Explanation>, NotFound> {
         let (namespace, target) = match asked {
-            Asked::Image(image) => {
+            PageTarget::Image(image) => {
                 (&*self.namespace, Target::Known(ReportTarget::Image(image.clone())))
             }
-            Asked::Registry(host) => {
+            PageTarget::Registry(host) => {
                 (&*self.namespace, Target::Known(ReportTarget::Registry(host.clone())))
             }
-            Asked::Workload { kind, namespace, name } => {
+            PageTarget::Workload { kind, namespace, name } => {
                 let known = kind_of(kind).ok_or_else(|| {
                     NotFound(format!("{kind} is not a kind of object that makes pods."))
                 })?;
@@ -175,7 +176,7 @@ impl OwnPages {
             connection: &self.connection,
             cluster: &known.cluster,
             visibility: &known.survey.visibility,
-            asker: self.asker.as_deref(),
+            reviewer: self.reviewer.as_deref(),
             recalls: self.recalls,
             namespace,
             now,
@@ -225,38 +226,38 @@ impl PageSource for OwnPages {
         async move { Some(seen) }.boxed()
     }
 
-    fn overview<'a>(&'a self, view: &'a View) -> BoxFuture<'a, Overview> {
+    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview> {
         async move {
             self.look_again().await;
             let trial = self.trial().await;
             let known = self.known.load_full();
             let lost = self.lost(&known.cluster);
-            overview(&known.cluster, (&view.visibility, known.at), lost, trial)
+            overview(&known.cluster, (&viewer.visibility, known.at), lost, trial)
         }
         .boxed()
     }
 
     fn look(&self) -> bool {
-        let Some(asker) = &self.asker else { return false };
+        let Some(reviewer) = &self.reviewer else { return false };
         let known = self.known.load_full();
-        self.again.begin(known.cluster.clone(), known.survey.clone(), asker.clone());
+        self.again.begin(known.cluster.clone(), known.survey.clone(), reviewer.clone());
         true
     }
 
     fn images<'a>(
         &'a self,
         words: &'a str,
-        view: &'a View,
+        viewer: &'a Viewer,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
-        let found = self.known.load().cluster.images_named(words, &view.visibility, most);
+        let found = self.known.load().cluster.images_named(words, &viewer.visibility, most);
         async move { found }.boxed()
     }
 
     fn explain<'a>(
         &'a self,
-        asked: &'a Asked,
-        _: &'a View,
+        asked: &'a PageTarget,
+        _: &'a Viewer,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
         self.explain_all(asked, deadline).boxed()

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::cli::clock::{list_deadline, now};
 use crate::cli::context::KubeContext;
-use crate::cli::explain::{Asker, NodesAround, host_of, in_turns};
+use crate::cli::explain::{NodesAround, RegistryReviewer, host_of, in_turns};
 use crate::cli::output::say;
 use crate::cli::survey::survey;
 use crate::cluster::Cluster;
@@ -51,8 +51,8 @@ pub(in crate::cli) struct LookFlags {
 
 impl LookFlags {
     /// What registries are asked with.
-    pub(in crate::cli) fn asker(&self) -> anyhow::Result<Asker> {
-        Asker::new(self.registries.clone().into(), self.nodes.clone().into())
+    pub(in crate::cli) fn reviewer(&self) -> anyhow::Result<RegistryReviewer> {
+        RegistryReviewer::new(self.registries.clone().into(), self.nodes.clone().into())
     }
 }
 
@@ -134,7 +134,7 @@ impl Look {
     /// What the registries answer.
     pub(in crate::cli) async fn ask(
         &self,
-        asker: &Asker,
+        reviewer: &RegistryReviewer,
         nodes: Option<&[Node]>,
         all: Vec<(Question, ImageUse)>,
     ) -> Answers {
@@ -145,7 +145,8 @@ impl Look {
         in_turns(by_host, |(question, used)| {
             let answers = &answers;
             async move {
-                let found = asker.still_there(&self.cluster, &self.visibility, used, around).await;
+                let found =
+                    reviewer.still_there(&self.cluster, &self.visibility, used, around).await;
                 let Some(found) = found else { return true };
                 let (found, unfit) = (found.result, found.unfit);
                 let answer = match found {

@@ -68,7 +68,7 @@ impl SecretlessPulls {
     pub(super) fn show(&self, retention: Seconds, now: Seconds) -> NodeLogin {
         let shows = |pull: &Pull| match pull.answer {
             Some((_, true)) => NodeLogin::Proven,
-            Some((_, false)) => NodeLogin::Unseen,
+            Some((_, false)) => NodeLogin::NotSeen,
             None => NodeLogin::Possible,
         };
         let counting = self.0.values().filter(|pull| pull.counts(retention, now));

@@ -283,7 +283,7 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
         index.apply_pod(&running.view(), at(1));
     } else {
         index.apply_pod(&running.view(), at(1));
-        assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Unseen);
+        assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::NotSeen);
         index.apply_event(&event, at(1));
     }
     assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Possible);
@@ -297,7 +297,7 @@ fn a_fresh_pull_without_secrets_shows_that_nodes_can_log_in(#[case] event_first:
     assert_eq!(pulls(Visibility::Namespaces(vec!["shop".into()])), None);
     // Not for ever.
     let later = index.registry_health("my-registry.io", at(60 * 24 * 15));
-    assert_eq!(later.node_login, NodeLogin::Unseen);
+    assert_eq!(later.node_login, NodeLogin::NotSeen);
 }
 
 /// The best of what was seen: the image itself, else its repository, else its registry by size.
@@ -383,7 +383,7 @@ fn a_pull_of_what_anybody_may_read_proves_no_login() {
     assert_eq!(shows(&index, 2), NodeLogin::Possible, "the other is not known yet");
     assert_eq!(index.next_secretless(at(12)).unwrap().repository(), "private");
     index.note_anonymous(&asked[0], false, at(12));
-    assert_eq!(shows(&index, 12), NodeLogin::Unseen);
+    assert_eq!(shows(&index, 12), NodeLogin::NotSeen);
     index.note_anonymous(&asked[0], true, at(13));
     assert_eq!(shows(&index, 13), NodeLogin::Proven);
     // What was found survives a restart, and is asked again a day later.
@@ -443,7 +443,7 @@ fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
     let mut index = index(std::slice::from_ref(&present));
     let already = format!("Container image \"{image}\" already present on machine");
     index.apply_event(&present.event("Pulled", &already, 0), at(1));
-    assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::Unseen);
+    assert_eq!(index.registry_health("my-registry.io", at(1)).node_login, NodeLogin::NotSeen);
     // Somebody who may write events claims a pull of what the pod cannot get.
     let failing = pod(2, "my-registry.io/other:1", What::Fails("ErrImagePull", DENIED));
     index.apply_pod(&failing.view(), at(1));
@@ -454,8 +454,8 @@ fn presence_is_no_pull_and_a_claim_without_a_pod_counts_for_nothing() {
 
 #[rstest]
 #[case::no_secret(false, "Always", NodeLogin::Possible)]
-#[case::with_secret(true, "Always", NodeLogin::Unseen)]
-#[case::from_disk(false, "IfNotPresent", NodeLogin::Unseen)]
+#[case::with_secret(true, "Always", NodeLogin::NotSeen)]
+#[case::from_disk(false, "IfNotPresent", NodeLogin::NotSeen)]
 fn with_the_policy_always_every_start_asked_the_registry(
     #[case] secrets: bool,
     #[case] policy: &'static str,

@@ -6,7 +6,7 @@ use crate::history::Visibility;
 use crate::image::ImageReference;
 use crate::message::DigestDrift;
 use crate::pull::Verdict;
-use crate::review::visibility::Shown;
+use crate::review::visibility::SharedVisibility;
 use crate::review::{ImageReview, ReviewContext, drifted};
 use crate::workload::{ImagePullPolicy, Node};
 
@@ -16,7 +16,7 @@ use crate::workload::{ImagePullPolicy, Node};
 pub(in crate::review) async fn note_digest_drift(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
-    shown: Shown<'_>,
+    shown: SharedVisibility<'_>,
 ) {
     let Ok(wanted) = &review.reference else { return };
     let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();

@@ -8,7 +8,7 @@ use crate::advice::Advice;
 use crate::history::{BuildState, RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Cause, Verdict, meaning};
-use crate::review::visibility::Shown;
+use crate::review::visibility::SharedVisibility;
 use crate::review::{ImageReview, ReviewContext, ReviewRequest};
 use crate::workload::ImagePullPolicy;
 
@@ -22,7 +22,7 @@ impl ReviewContext<'_> {
         self,
         reference: Option<&ImageReference>,
         attempts: &[Attempt],
-        shown: Shown<'_>,
+        shown: SharedVisibility<'_>,
     ) -> Option<RegistryService> {
         let unreachable = attempts.iter().any(|attempt| {
             matches!(
@@ -46,7 +46,7 @@ impl ReviewContext<'_> {
 
     /// Whether the user may be shown a Service in this namespace. At most a few namespaces are
     /// asked about that were not before.
-    async fn may_hear_of(self, namespace: &str, shown: Shown<'_>) -> bool {
+    async fn may_hear_of(self, namespace: &str, shown: SharedVisibility<'_>) -> bool {
         let ReviewRequest { user, deadline, policy, .. } = self.subject;
         if shown.await.includes(namespace) {
             return true;
@@ -135,7 +135,7 @@ impl AdviceContext<'_> {
 pub(in crate::review) async fn note_mutable_tag(
     context: ReviewContext<'_>,
     review: &mut ImageReview,
-    shown: Shown<'_>,
+    shown: SharedVisibility<'_>,
 ) {
     let Ok(wanted) = review.reference.clone() else { return };
     let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();

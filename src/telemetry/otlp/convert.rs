@@ -22,7 +22,7 @@ pub(super) fn request(
     now: SystemTime,
 ) -> ExportMetricsServiceRequest {
     let times = Times { started: nanoseconds(started), now: nanoseconds(now) };
-    let mut families: Vec<Family> = Vec::new();
+    let mut families: Vec<MetricFamily> = Vec::new();
     for line in page.lines() {
         match line.split_once(' ') {
             Some(("#", rest)) => {
@@ -30,7 +30,8 @@ pub(super) fn request(
                 let (what, name, text) = (words.next(), words.next(), words.next());
                 let (Some(what), Some(name)) = (what, name) else { continue };
                 if families.last().is_none_or(|family| family.name != name) {
-                    families.push(Family { name: name.to_owned(), ..Family::default() });
+                    families
+                        .push(MetricFamily { name: name.to_owned(), ..MetricFamily::default() });
                 }
                 let Some(family) = families.last_mut() else { continue };
                 match (what, text) {
@@ -125,14 +126,14 @@ impl Sample {
 
 /// A family of the page.
 #[derive(Default)]
-struct Family {
+struct MetricFamily {
     name: String,
     kind: String,
     help: String,
     samples: Vec<Sample>,
 }
 
-impl Family {
+impl MetricFamily {
     fn metric(&self, times: Times) -> Option<Metric> {
         let temporality = AggregationTemporality::Cumulative.into();
         let data = match self.kind.as_str() {

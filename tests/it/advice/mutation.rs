@@ -54,7 +54,7 @@ async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Sk
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         own_namespace: None,
         runtime: None,
-        concerns: None,
+        event_queue: None,
         blindness: pullgate::review::BlindnessTold::default(),
     };
     let group = pod["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);

@@ -28,7 +28,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         policy: Arc::new(ArcSwap::from_pointee(PullgatePolicy::default())),
         own_namespace: None,
         runtime: None,
-        concerns: None,
+        event_queue: None,
         blindness: pullgate::review::BlindnessTold::default(),
     };
     (world, reviewer)

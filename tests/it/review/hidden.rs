@@ -282,7 +282,7 @@ impl Scene {
             policy: Arc::new(ArcSwap::from_pointee(PullgatePolicy::parse(POLICY, "p").unwrap())),
             own_namespace: None,
             runtime: None,
-            concerns: None,
+            event_queue: None,
             blindness: BlindnessTold::default(),
         };
         let body = serde_json::to_vec(&self.request).unwrap();

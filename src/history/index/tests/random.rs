@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Everything that a list of the same pods must bring about again.
-fn picture(index: &HealthIndex) -> Vec<String> {
+fn numbers(index: &HealthIndex) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, image) in index.images.iter() {
         if image.pods.is_empty() {
@@ -164,6 +164,6 @@ proptest! {
         for pod in cluster.values() {
             fresh.apply_pod(&pod.view(), at(99));
         }
-        prop_assert_eq!(picture(&index), picture(&fresh));
+        prop_assert_eq!(numbers(&index), numbers(&fresh));
     }
 }
