@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::kube_views::Text;
+use crate::text::cut;
 use crate::user::UserInfo;
 use crate::workload::{ExtractError, PodObject, PodPlace, Workload};
 
@@ -183,8 +184,8 @@ pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
 /// The same, and where the request makes a pod, that pod: in one pass. One that cannot be read so stays
 /// as it is written.
 pub fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
-    if seems_to_make_a_pod(body)
-        && let Ok(text) = str::from_utf8(body)
+    if let Ok(text) = str::from_utf8(body)
+        && seems_to_make_a_pod(text)
         && let Ok(review) = serde_json::from_str::<ReviewView<'_, Box<PodObject<'_>>>>(text)
         && let Ok(request) = request(review, |pod| Some(Object::Pod(pod)))
         && (request.operation, &*request.group, &*request.kind) == (Operation::Create, "", "Pod")
@@ -196,11 +197,11 @@ pub fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError>
 
 /// Whether it is worth trying: what says it stands in front of the object, in the order of the API
 /// server's own fields.
-fn seems_to_make_a_pod(body: &[u8]) -> bool {
+fn seems_to_make_a_pod(body: &str) -> bool {
     const FRONT: usize = 1024;
-    let front = &body[..body.len().min(FRONT)];
-    let has = |words: &[u8]| front.windows(words.len()).any(|window| window == words);
-    has(br#""operation":"CREATE""#) && has(br#""kind":{"group":"","version":"v1","kind":"Pod"}"#)
+    let front = cut(body, FRONT);
+    front.contains(r#""operation":"CREATE""#)
+        && front.contains(r#""kind":{"group":"","version":"v1","kind":"Pod"}"#)
 }
 
 /// The request in a review, with its object.

@@ -9,6 +9,7 @@ use super::PullgatePolicy;
 use super::exception::ExceptionUse;
 use super::resolve::{LabelUse, PolicyScope};
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
+use crate::history::is_refusal;
 use crate::image::ImageReference;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::user::UserInfo;
@@ -214,22 +215,10 @@ impl Ruling {
     }
 }
 
-/// Whether an image that is not there yet shows itself so, or a login that is not.
-const fn is_missing_or_refused(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::TagNotFound
-            | Cause::RepositoryNotFound
-            | Cause::AccessDeniedOrMissing
-            | Cause::Unauthorized
-            | Cause::Forbidden
-    )
-}
-
 /// Whether it may come right by itself: what is missing is pushed, a build pushes one platform after the
 /// other, a secret is filled in once it exists, another pod brings the image onto the node.
 const fn may_still_come(cause: Cause) -> bool {
-    is_missing_or_refused(cause)
+    is_refusal(cause)
         || matches!(
             cause,
             Cause::PlatformMismatch | Cause::BrokenPullSecret | Cause::ImageNeverPull
@@ -368,7 +357,7 @@ impl PullgatePolicy {
 /// Whether a secret that is named and not there yet is what a look-up failed for: nobody can tell,
 /// and whoever forgot the secret has to hear of it.
 fn secret_may_come(matter: &DecisionInput<'_>) -> bool {
-    matter.secret_missing && matter.cause.is_some_and(is_missing_or_refused)
+    matter.secret_missing && matter.cause.is_some_and(is_refusal)
 }
 
 /// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.
