@@ -7,6 +7,7 @@ use super::templates::{Template, TemplateKind};
 use super::watch::{Feed, Source};
 use crate::history::{BuildKind, BuildView, OwnerKind};
 use crate::kube_views::{EventView, OwnerView, PodView};
+use jiff::Timestamp;
 
 /// Takes in what is watched of pods.
 pub(super) struct PodFeed(pub(super) SharedIndex);
@@ -32,9 +33,10 @@ impl Feed for PodFeed {
         Ok(())
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, began: Timestamp) {
         let mut memory = self.0.lock();
         memory.index.end_pods(now());
+        memory.index.judge_afresh(began, now());
         memory.secrets.list_ends();
         memory.builds.end(BuildKind::Pod);
     }
@@ -99,7 +101,7 @@ impl Feed for OwnerFeed {
         Ok(())
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, _: Timestamp) {
         let mut memory = self.0.lock();
         memory.index.end_owners(self.1);
         memory.created.list_ends(self.1);
@@ -191,7 +193,7 @@ impl Feed for BuildFeed {
         }
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, _: Timestamp) {
         let mut memory = self.0.lock();
         memory.builds.end(self.1);
         if self.1 == BuildKind::CronJob {
@@ -249,6 +251,10 @@ impl Feed for EventFeed {
         let event: EventView = serde_json::from_str(object)?;
         self.0.lock().index.apply_event(&event, now());
         Ok(())
+    }
+
+    fn list_ends(&mut self, began: Timestamp) {
+        self.0.lock().index.judge_afresh(began, now());
     }
 
     /// An event that is gone has happened all the same.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::watch::{Feed, Source};
@@ -72,7 +73,7 @@ impl Feed for NamespaceFeed {
         Ok(())
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, _: Timestamp) {
         let listed = std::mem::take(&mut self.listing);
         *self.namespaces.write() = listed;
     }
@@ -137,7 +138,7 @@ mod tests {
         feed.list_begins();
         feed.listed(shop).unwrap();
         assert_eq!(namespaces.get("shop"), None);
-        feed.list_ends();
+        feed.list_ends(Timestamp::UNIX_EPOCH);
         let facts = namespaces.get("shop").unwrap();
         let labels = [("a".into(), "<b".into()), ("pullgate.dev/mode".into(), "enforce".into())];
         assert_eq!(facts.labels, labels);

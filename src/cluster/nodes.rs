@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::shared_index::SharedIndex;
+use super::shared_index::{SharedIndex, now};
 use super::watch::{Feed, Source};
 use crate::image::Platform;
 use crate::kube_views::Text;
@@ -72,7 +73,7 @@ impl Feed for NodeFeed {
         Ok(())
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, began: Timestamp) {
         let (gone, changed) = {
             let mut current = self.nodes.lock();
             let before = std::mem::replace(&mut current.nodes, std::mem::take(&mut self.listing));
@@ -90,6 +91,7 @@ impl Feed for NodeFeed {
         for node in changed {
             self.memory.node(&node);
         }
+        self.memory.lock().index.judge_afresh(began, now());
     }
 
     fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
@@ -295,7 +297,7 @@ mod tests {
         assert_eq!(nodes.all().len(), 1, "a list counts when it is complete");
         assert_eq!(&*nodes.all()[0].name, "old");
         feed.listed(&node("b", "1")).unwrap();
-        feed.list_ends();
+        feed.list_ends(Timestamp::UNIX_EPOCH);
         let before = nodes.all();
         assert_eq!(before.len(), 2);
         feed.applied(&node("a", "1")).unwrap();

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
@@ -166,7 +167,7 @@ impl Feed for PolicyFeed {
         self.applied(object)
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, _: Timestamp) {
         if !self.listed {
             self.tell(PolicyNews::Missing);
         }

@@ -3,6 +3,7 @@
 use super::shared_index::SharedIndex;
 use super::templates::{Template, TemplateKind};
 use super::watch::{Feed, Source};
+use jiff::Timestamp;
 
 /// Takes in what is watched for its template alone.
 pub(super) struct TemplateFeed(pub(super) SharedIndex, pub(super) TemplateKind);
@@ -24,7 +25,7 @@ impl Feed for TemplateFeed {
         self.0.lock().templates.begin(self.1);
     }
 
-    fn list_ends(&mut self) {
+    fn list_ends(&mut self, _: Timestamp) {
         self.0.lock().templates.end(self.1);
     }
 

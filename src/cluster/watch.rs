@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use jiff::Timestamp;
 use kube::api::WatchParams;
 use kube::core::Request;
 use tokio::time::{Instant, timeout};
@@ -19,6 +20,7 @@ use super::error::WatchError;
 use super::pages::Pages;
 use super::progress::WatchProgress;
 use super::shapes::{Line, StatusLine, Versioned};
+use super::shared_index::now;
 use super::tuning::WatchTuning;
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
@@ -64,8 +66,8 @@ pub(super) trait Feed: Send + 'static {
     fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
         self.applied(object)
     }
-    /// The list is complete.
-    fn list_ends(&mut self) {}
+    /// The list is complete that began then.
+    fn list_ends(&mut self, _began: Timestamp) {}
     /// An object is new.
     fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
         self.applied(object)
@@ -111,7 +113,7 @@ pub(super) async fn run<F: Feed>(
             Ok(version) => version,
             Err(error) if feed.may_be_unknown() && error.status() == Some(404) => {
                 feed.list_begins();
-                feed.list_ends();
+                feed.list_ends(now());
                 progress.listed();
                 tokio::time::sleep(UNKNOWN_FOR).await;
                 continue;
@@ -154,6 +156,7 @@ pub(super) async fn list<F: Feed>(
     let source = feed.source();
     let pages = Pages::of(connection, source.path, fields(feed), tuning);
     let mut pages = pages.metadata_only(source.metadata_only);
+    let began = now();
     feed.list_begins();
     while let Some(objects) = pages.next().await? {
         progress.inspect(|progress| progress.contact());
@@ -165,7 +168,7 @@ pub(super) async fn list<F: Feed>(
         }
     }
     let version = pages.version()?;
-    feed.list_ends();
+    feed.list_ends(began);
     Ok(version)
 }
 
@@ -185,6 +188,7 @@ pub(super) async fn list_within<F: Feed>(
     };
     let pages = Pages::of(connection, &path, fields(feed), tuning);
     let mut pages = pages.metadata_only(source.metadata_only);
+    let began = now();
     feed.list_begins();
     while let Some(objects) = pages.next().await? {
         for object in objects {
@@ -193,7 +197,7 @@ pub(super) async fn list_within<F: Feed>(
             }
         }
     }
-    feed.list_ends();
+    feed.list_ends(began);
     Ok(())
 }
 

@@ -49,7 +49,22 @@ impl HealthIndex {
                 registry.sampled_before(then, before);
             }
         }
+        self.judge_afresh(Timestamp::UNIX_EPOCH, now);
         self.tick(now);
+    }
+
+    /// A list is complete that began at `since`: what was judged while only a part of it was known
+    /// counts as never judged, since a registry that is in trouble stays so longer than it would
+    /// take to get there.
+    pub fn judge_afresh(&mut self, since: Timestamp, now: Timestamp) {
+        let (since, now) = (seconds(since), seconds(now));
+        let registries: Vec<Id> = self.images.registries().map(|(id, _)| id).collect();
+        for id in registries {
+            if let Some(registry) = self.images.registry_mut(id) {
+                registry.trouble = registry.trouble.filter(|trouble| trouble.since < since);
+            }
+            self.judge(id, now);
+        }
     }
 
     /// Containers of a registry that fail now and did so at this time already.
