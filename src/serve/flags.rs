@@ -154,8 +154,8 @@ pub struct ServeFlags {
     #[arg(long, env = "PULLGATE_LAME_DUCK_SECONDS", value_name = "SECONDS", default_value_t = 5)]
     pub lame_duck_seconds: u8,
 
-    /// Read the flags and the files that they name, say what cannot be used, and end: nothing is asked
-    /// and nothing is answered. Exit code 0 if a replica could start with them, 2 if not
+    /// Only read the flags and the files that they name, say what cannot be used, and exit: 0 if a
+    /// replica could start with them, 2 if not. Neither cluster nor registry is contacted
     #[arg(long, env = "PULLGATE_CHECK_ONLY")]
     pub check_only: bool,
 }

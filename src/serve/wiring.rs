@@ -283,11 +283,21 @@ impl Tasks<'_> {
     }
 }
 
-/// Reads what the configuration names of policy, mirrors, authorities and node credentials, as a
-/// start would; what cannot be used is named. Of certificates nothing is asked: they may come later.
+/// Reads every file that the configuration names, as a start would; what cannot be used is named.
+/// A self-signed certificate is made at the start, so none is asked for here.
 pub(super) fn check(config: Config) -> anyhow::Result<()> {
     let (policy_file, _) = policy_places(config.policy)?;
-    registries_of(policy_file.as_ref(), &config.registry, config.nodes)?;
+    let Registries { client, .. } =
+        registries_of(policy_file.as_ref(), &config.registry, config.nodes)?;
+    let client_authorities = config.callers.client_authorities.clone();
+    let (_, _, front_proxy) = callers::of(config.callers)?;
+    if matches!(config.tls, TlsSource::SelfSigned { .. }) {
+        return Ok(());
+    }
+    let kept = config.own.as_ref().filter(|_| config.tls == TlsSource::Kept);
+    let metrics = Arc::new(Metrics::including(|all| client.metrics().register(all)));
+    let (now, _) = clock();
+    serving((&config.tls, kept), client_authorities, front_proxy.as_ref(), now, &metrics)?;
     Ok(())
 }
 

@@ -81,6 +81,32 @@ fn what_cannot_be_used_stops_the_start_with_a_message(
     assert!(!stderr.contains("panicked") && !stderr.contains(TOKEN), "{stderr}");
 }
 
+/// Whether a replica could start with these flags, as `--check-only` says it.
+fn checked(folder: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    let output = pullgate(folder).arg("--check-only").args(flags).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[rstest]
+#[case::no_token_file(&["--path-token-file=none", "--self-signed=tls", "--tls-san=a"], "failed to read the path token none")]
+#[case::a_short_token(&["--path-token-file=short", "--self-signed=tls", "--tls-san=a"], "short, line 1: a path token has 16")]
+#[case::no_certificate(&["--aggregated", "--tls-cert=none", "--tls-key=tls/tls.key"], "failed to read none")]
+#[case::no_key(&["--aggregated", "--tls-cert=tls/tls.crt", "--tls-key=none"], "failed to read none")]
+#[case::a_bad_key(&["--aggregated", "--tls-cert=tls/tls.crt", "--tls-key=junk"], "failed to find a private key in junk")]
+#[case::no_authorities(&["--client-ca-file=none", "--tls-cert=tls/tls.crt", "--tls-key=tls/tls.key"], "failed to read none")]
+#[case::no_authorities_of_a_kept_certificate(&["--client-ca-file=none", "--own-secret=a", "--own-namespace=a", "--own-service=a", "--own-name=a", "--webhook-configuration=a"], "failed to read the client authorities none")]
+#[case::all_there(&["--path-token-file=token", "--tls-cert=tls/tls.crt", "--tls-key=tls/tls.key", "--client-ca-file=tls/ca.crt"], "")]
+#[case::self_signed(&["--path-token-file=token", "--self-signed=new", "--tls-san=a"], "")]
+fn check_only_reads_every_file_that_a_start_reads(#[case] flags: &[&str], #[case] message: &str) {
+    let folder = folder();
+    let now = jiff::Timestamp::now();
+    pullgate::pki::SelfSigned::ensure(&folder.path().join("tls"), &["a".to_owned()], now).unwrap();
+    let (code, said) = checked(folder.path(), flags);
+    assert_eq!(code, Some(if message.is_empty() { 0 } else { 2 }), "{said}");
+    assert!(said.contains(message) && !said.contains("panicked"), "{said}");
+    assert!(!folder.path().join("new").exists(), "a check writes nothing");
+}
+
 #[test]
 fn version_and_help_are_data() {
     for (arguments, word) in

@@ -18,7 +18,8 @@ check has `.checks` in its context: the name of the ConfigMap with the policy th
 - --own-secret={{ include "pullgate.name" . }}
 - --own-service={{ include "pullgate.name" . }}
 - --webhook-configuration={{ include "pullgate.clusterName" . }}
-{{- if ne .Values.certificates.mode "self" }}
+{{- /* The certificate may come later than the check, which runs before an upgrade. */}}
+{{- if and (not .checks) (ne .Values.certificates.mode "self") }}
 - --tls-cert=/etc/pullgate/tls/tls.crt
 - --tls-key=/etc/pullgate/tls/tls.key
 {{- end }}
