@@ -13,17 +13,19 @@
 //!       → gather  → Evidence    what was observed in this cluster, and what the registry
 //!                               answered to each of the pod's own credentials
 //!       → assess  → Assessment  works, fails or cannot tell; the cause; the open escapes
-//!       → advise  → Advice      what to use instead, tried before it is said
 //!       → decide  → Decision    allow, warn or deny, as the policy has it
+//!       → confirm               before a denial: the three above again, with answers of the last
+//!                               second
+//!       → advise  → Advice      what to use instead, tried before it is said
 //!       → encode  → AdmissionResponse → record → bytes
 //! ```
 //!
-//! From the workload to the decision it is one function, [`review::review`], which the webhook
-//! and `pullgate check` share.
+//! From the workload to the advice it is one function, [`review::review`], which the webhook and
+//! `pullgate check` share.
 //!
 //! # The import rule
 //!
-//! Pure rooms take and return plain values: no tokio, no sockets, no clock, no logging. Each uses
+//! Pure modules take and return plain values: no tokio, no sockets, no clock, no logging. Each uses
 //! only those above it in the list below. The edges speak to one outside thing each, implement
 //! the traits that [`review`] defines, and never import each other. A test holds the source to
 //! this (`tests/it/architecture.rs`).

@@ -2,7 +2,7 @@
 //!
 //! An edge. It speaks HTTP to registries, their token services and listed mirrors, and to nothing
 //! else; it owns tokens, connections, kept answers and the state of each registry. What a
-//! registry says is data ([`Outcome`]), and none of its words leave this room.
+//! registry says is data ([`Outcome`]), and none of its words leave this module.
 
 #![allow(
     clippy::result_large_err,

@@ -5,7 +5,7 @@
 
 mod webhook;
 mod advise;
-mod confirm;
+mod accuracy;
 mod context;
 mod drift;
 mod dry_run;

@@ -8,7 +8,7 @@ use super::dry_run::Unmetered;
 use super::reviewer::Reviewer;
 use super::unproven::Unproven;
 use super::{
-    EventRequest, Review, ReviewRequest, SeenPod, Sources, blindness, confirm, mutate, recall,
+    EventRequest, Review, ReviewRequest, SeenPod, Sources, accuracy, blindness, mutate, recall,
     restart,
 };
 use crate::admission::{
@@ -199,7 +199,7 @@ impl Reviewer {
                 let review = super::review(sources, subject).await;
                 record.decision = Some(review.decision);
                 if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
-                    given.health.remember(confirm::verdicts(&review, &subject), now);
+                    given.health.remember(accuracy::verdicts(&review, &subject), now);
                     for place in &workload.images {
                         let pod = SeenPod::of(&workload, &request.namespace, &place.image);
                         given.health.note_seen(pod, now);

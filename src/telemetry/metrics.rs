@@ -45,7 +45,7 @@ impl Metrics {
         Self::including(|_| ())
     }
 
-    /// Registers every metric once, and those of another room.
+    /// Registers every metric once, and those of another module.
     pub fn including(register: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("pullgate");
         let mut metrics = Self::default();

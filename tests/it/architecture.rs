@@ -1,11 +1,11 @@
-//! The import rule: pure rooms in their order, edges that do not import each other, no orphan
-//! files, no room reached around its front door.
+//! The import rule: pure modules in their order, edges that do not import each other, no orphan
+//! files, no module reached around its front door.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Pure rooms: each may use those before it.
+/// Pure modules: each may use those before it.
 const PURE: &[&str] = &[
     "text",
     "duration",
@@ -24,13 +24,13 @@ const PURE: &[&str] = &[
     "risk",
     "admission",
 ];
-/// The use case: may use every pure room.
+/// The use case: may use every pure module.
 const USE_CASE: &str = "review";
-/// Edges: may use the pure rooms and the use case's traits, never each other.
+/// Edges: may use the pure modules and the use case's traits, never each other.
 const EDGES: &[&str] = &["registry", "node", "cluster", "pki", "server", "web", "telemetry"];
 /// The wiring: may use everything.
 const WIRING: &[&str] = &["serve", "cli", "main", "lib"];
-/// What no pure room and no use case may name.
+/// What no pure module and no use case may name.
 const OUTSIDE: &[&str] = &[
     "tokio::",
     "axum::",
@@ -49,7 +49,7 @@ const OUTSIDE: &[&str] = &[
 
 struct Source {
     path: PathBuf,
-    room: String,
+    module: String,
     text: String,
 }
 
@@ -65,9 +65,9 @@ fn sources() -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let inside = path.strip_prefix(&root).unwrap();
                 let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-                let room_name = first.trim_end_matches(".rs").to_owned();
+                let module_name = first.trim_end_matches(".rs").to_owned();
                 let text = fs::read_to_string(&path).unwrap();
-                found.push(Source { path: inside.to_owned(), room: room_name, text });
+                found.push(Source { path: inside.to_owned(), module: module_name, text });
             }
         }
     }
@@ -81,7 +81,7 @@ fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that a file names as `crate::room` or within `use crate::{room, ...}`.
+/// The modules that a file names as `crate::module` or within `use crate::{module, ...}`.
 fn imports(text: &str) -> BTreeSet<String> {
     let code = code(text);
     code.match_indices("crate::")
@@ -93,34 +93,34 @@ fn imports(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_room_is_known() {
+fn every_module_is_known() {
     for source in sources() {
-        let known = PURE.contains(&&*source.room)
-            || source.room == USE_CASE
-            || EDGES.contains(&&*source.room)
-            || WIRING.contains(&&*source.room);
-        assert!(known, "{} is in no room of the list above", source.path.display());
+        let known = PURE.contains(&&*source.module)
+            || source.module == USE_CASE
+            || EDGES.contains(&&*source.module)
+            || WIRING.contains(&&*source.module);
+        assert!(known, "{} is in no module of the list above", source.path.display());
     }
 }
 
 #[test]
-fn rooms_import_only_what_they_may() {
+fn modules_import_only_what_they_may() {
     let mut wrong = Vec::new();
     for source in sources() {
-        let room = &*source.room;
+        let module = &*source.module;
         for import in imports(&source.text) {
             let import = &*import;
-            let own = import == room;
+            let own = import == module;
             let pure = PURE.iter().position(|one| *one == import);
             let allowed = own
-                || match PURE.iter().position(|one| *one == room) {
+                || match PURE.iter().position(|one| *one == module) {
                     Some(place) => pure.is_some_and(|other| other < place),
-                    None if room == USE_CASE => pure.is_some(),
+                    None if module == USE_CASE => pure.is_some(),
                     // Typed metric handles are the one thing that edges share.
-                    None if EDGES.contains(&room) => {
+                    None if EDGES.contains(&module) => {
                         pure.is_some()
                             || import == USE_CASE
-                            || (import == "telemetry" && room != "telemetry")
+                            || (import == "telemetry" && module != "telemetry")
                     }
                     None => true,
                 };
@@ -133,10 +133,10 @@ fn rooms_import_only_what_they_may() {
 }
 
 #[test]
-fn pure_rooms_never_touch_the_outside() {
+fn pure_modules_never_touch_the_outside() {
     let mut wrong = Vec::new();
     for source in sources() {
-        if PURE.contains(&&*source.room) || source.room == USE_CASE {
+        if PURE.contains(&&*source.module) || source.module == USE_CASE {
             let code = code(&source.text);
             for outside in OUTSIDE.iter().filter(|outside| code.contains(**outside)) {
                 wrong.push(format!("{} names {outside}", source.path.display()));
@@ -193,9 +193,9 @@ fn spread(before: &str, tree: &str, found: &mut impl FnMut(&str)) {
     }
 }
 
-/// What files import from files of the same room: `pub use` of a front door leads on to the file that
+/// What files import from files of the same module: `pub use` of a front door leads on to the file that
 /// has the thing. What a front door itself takes from the files behind it is not counted.
-fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
+fn imports_within_modules() -> BTreeMap<String, BTreeSet<String>> {
     let files: BTreeMap<String, String> =
         sources().into_iter().map(|one| (module(&one.path), code(&one.text))).collect();
     let absolute = |file: &str, path: &str| -> Option<String> {
@@ -231,7 +231,7 @@ fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
     }
     let mut all = BTreeMap::new();
     for (file, code) in &files {
-        let room = file.split("::").next().unwrap_or_default();
+        let module = file.split("::").next().unwrap_or_default();
         let mut found = BTreeSet::new();
         for path in uses(code) {
             let Some(mut whole) = absolute(file, &path) else { continue };
@@ -244,7 +244,7 @@ fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
                 .flatten()
                 .find(|one| files.contains_key(*one));
             let other = |one: &&str| {
-                *one != file && !one.starts_with(&format!("{file}::")) && one.starts_with(room)
+                *one != file && !one.starts_with(&format!("{file}::")) && one.starts_with(module)
             };
             if let Some(target) = target.filter(other) {
                 found.insert(target.to_owned());
@@ -256,8 +256,8 @@ fn imports_within_rooms() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn files_of_a_room_do_not_import_each_other_in_a_circle() {
-    let imports = imports_within_rooms();
+fn files_of_a_module_do_not_import_each_other_in_a_circle() {
+    let imports = imports_within_modules();
     let edges: usize = imports.values().map(BTreeSet::len).sum();
     assert!(edges > 300, "imports are found: {edges}");
     // Takes away what imports nothing that is left, until only circles are left.
@@ -294,11 +294,11 @@ fn files_of_a_room_do_not_import_each_other_in_a_circle() {
 
 /// Tables that are made once are no state.
 #[test]
-fn pure_rooms_keep_no_state_of_their_own() {
+fn pure_modules_keep_no_state_of_their_own() {
     const STATE: &[&str] =
         &["Atomic", "Mutex", "RwLock", "OnceLock", "OnceCell", "RefCell", "Cell<"];
     let mut wrong = Vec::new();
-    for source in sources().into_iter().filter(|source| PURE.contains(&&*source.room)) {
+    for source in sources().into_iter().filter(|source| PURE.contains(&&*source.module)) {
         let code = code(&source.text);
         let statics = code.split("static ").skip(1).map(|rest| rest.split('=').next().unwrap());
         let has_state = |one: &&str| STATE.iter().any(|word| one.contains(word));
@@ -352,7 +352,7 @@ fn every_module_says_what_it_is() {
 #[test]
 fn the_front_door_decides_what_is_public() {
     for source in sources() {
-        if source.path.components().count() == 1 && source.room != "lib" {
+        if source.path.components().count() == 1 && source.module != "lib" {
             let open = source.text.lines().find(|line| line.starts_with("pub mod "));
             assert!(open.is_none(), "{}: {}", source.path.display(), open.unwrap_or_default());
         }
