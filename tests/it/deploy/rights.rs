@@ -169,3 +169,43 @@ fn nothing_more_is_permitted_than_is_used() {
         assert!(granted.iter().any(|right| covers(right, one)), "{one:?} is not granted");
     }
 }
+
+/// `docs/rights.md` lists every right of the rendered roles, and no other.
+#[test]
+fn every_right_is_on_its_page() {
+    let Some(helm) = super::program("helm") else { return };
+    let reports = ["policyReports.enabled=true", "policyReports.group=openreports.io"];
+    let all = [
+        "policyFrom.kind=PullgatePolicy",
+        "policy.advice.listSecrets=true",
+        "web.enabled=true",
+        "events.enabled=true",
+        "policyReports.enabled=true",
+    ];
+    let renderings: [&[&str]; 3] = [&all, &reports, &["webhook.proof=path"]];
+    let mut rendered = BTreeSet::new();
+    for values in renderings {
+        let objects = super::chart::render(&helm, values).unwrap();
+        for rule in objects.iter().filter_map(|object| object["rules"].as_array()).flatten() {
+            let words = |field: &str| {
+                let all = rule[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+                all.map(str::to_owned).collect::<Vec<_>>()
+            };
+            for resource in words("resources") {
+                rendered.extend(words("verbs").into_iter().map(|verb| (resource.clone(), verb)));
+            }
+        }
+    }
+    assert!(rendered.len() > 40, "{rendered:?}");
+    let page = super::read("docs/rights.md");
+    let table = page.split("<!-- rights").nth(1).unwrap();
+    let mut listed = BTreeSet::new();
+    for row in table.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (resources, rest) = row.split_once('|').unwrap();
+        let verbs = rest.split('|').next().unwrap();
+        for resource in resources.split(',').map(|one| one.trim().trim_matches('`')) {
+            listed.extend(verbs.split(',').map(|verb| (resource.to_owned(), verb.trim().into())));
+        }
+    }
+    assert_eq!(listed, rendered);
+}
