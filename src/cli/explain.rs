@@ -76,7 +76,7 @@ pub(super) struct ExplainFlags {
     registry: Option<String>,
 
     /// What enforcement would have denied in the last 30 days, how much of it wrongly, and what is
-    /// not vouched for
+    /// not vouched for (needs a PullgatePolicy object: policyFrom.kind in the chart)
     #[arg(long, group = "question")]
     enforcement: bool,
 
