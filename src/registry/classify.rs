@@ -104,9 +104,13 @@ pub(super) fn refusal(
     let of_address = body.is_some_and(speaks_of_address);
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if of_address => Outcome::AddressRefused,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if envelope.is_throttling() || says_later(headers) =>
+        {
+            throttled(headers)
+        }
         StatusCode::NOT_FOUND => missing(&envelope),
         StatusCode::UNAUTHORIZED => unauthorized(challenges, proof, family, &envelope),
-        StatusCode::FORBIDDEN if envelope.is_throttling() => throttled(headers),
         StatusCode::FORBIDDEN => {
             if challenges.is_empty() && !envelope.is_registry() {
                 Outcome::RefusedByStranger
@@ -118,9 +122,7 @@ pub(super) fn refusal(
         }
         StatusCode::TOO_MANY_REQUESTS => throttled(headers),
         // A retry date on a 503 is a request to come back later, not an outage.
-        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(http::header::RETRY_AFTER) => {
-            throttled(headers)
-        }
+        StatusCode::SERVICE_UNAVAILABLE if says_later(headers) => throttled(headers),
         status if status.is_redirection() => Outcome::Malformed("a redirect without a target"),
         status if status.is_success() || status.is_informational() => {
             Outcome::Malformed("a success that is none")
@@ -167,9 +169,12 @@ pub(super) fn token_refusal(
 ) -> Outcome {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let own = headers.contains_key(http::header::WWW_AUTHENTICATE) || is_json_object(body);
+            let own =
+                headers.contains_key(http::header::WWW_AUTHENTICATE) || is_of_token_service(body);
             if speaks_of_address(body) {
                 Outcome::AddressRefused
+            } else if says_later(headers) || Envelope::read(body).is_throttling() {
+                throttled(headers)
             } else if !own {
                 Outcome::RefusedByStranger
             } else if family.token_refusal_hides(status) {
@@ -181,9 +186,7 @@ pub(super) fn token_refusal(
             }
         }
         StatusCode::TOO_MANY_REQUESTS => throttled(headers),
-        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(http::header::RETRY_AFTER) => {
-            throttled(headers)
-        }
+        StatusCode::SERVICE_UNAVAILABLE if says_later(headers) => throttled(headers),
         status if status.is_redirection() => Outcome::Malformed("the token service redirects"),
         status => Outcome::RegistryError { status: status.as_u16() },
     }
@@ -225,6 +228,11 @@ fn speaks_of_address(body: &[u8]) -> bool {
     OF_THE_ADDRESS.iter().any(|phrase| text.contains(phrase))
 }
 
+/// Whether it is a request to come back later, and so no refusal, whatever the status.
+fn says_later(headers: &HeaderMap) -> bool {
+    headers.contains_key(http::header::RETRY_AFTER)
+}
+
 fn throttled(headers: &HeaderMap) -> Outcome {
     Outcome::Throttled { retry_after: retry_after(headers) }
 }
@@ -244,8 +252,23 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from(wait).ok().map(|wait| wait.min(LONGEST_WAIT))
 }
 
-fn is_json_object(body: &[u8]) -> bool {
-    decode::object::<serde::de::IgnoredAny>(body).is_some()
+/// Whether a body is one of those with which token services refuse: the specification's list, the
+/// `error` of OAuth 2 (Quay), the `details` of Docker Hub. A gateway between says no in JSON, too.
+fn is_of_token_service(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(default)]
+        errors: Option<Vec<serde::de::IgnoredAny>>,
+        #[serde(default)]
+        error: Option<String>,
+        #[serde(default)]
+        details: Option<String>,
+    }
+    decode::object::<Refusal>(body).is_some_and(|refusal| {
+        refusal.errors.is_some_and(|errors| !errors.is_empty())
+            || refusal.error.is_some()
+            || refusal.details.is_some()
+    })
 }
 
 /// The codes of an error envelope of the distribution specification.
@@ -458,6 +481,15 @@ mod tests {
     #[case::throttled_as_forbidden(
         Shape { status: 403, body: r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, ..Shape::default() },
         Outcome::Throttled { retry_after: None })]
+    #[case::throttled_as_unauthorized(
+        Shape { body: r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, challenge: r#"Basic realm="r""#, proof: AuthUsed::Basic, ..Shape::default() },
+        Outcome::Throttled { retry_after: None })]
+    #[case::forbidden_for_a_while(
+        Shape { status: 403, body: DENIED, headers: &[("retry-after", "17")], ..Shape::default() },
+        Outcome::Throttled { retry_after: Some(Duration::from_secs(17)) })]
+    #[case::unauthorized_for_a_while(
+        Shape { body: UNAUTHORIZED, headers: &[("retry-after", "17")], ..Shape::default() },
+        Outcome::Throttled { retry_after: Some(Duration::from_secs(17)) })]
     #[case::broken(Shape { status: 500, ..Shape::default() }, Outcome::RegistryError { status: 500 })]
     #[case::odd(Shape { status: 418, ..Shape::default() }, Outcome::RegistryError { status: 418 })]
     #[case::no_content(Shape { status: 204, ..Shape::default() }, Outcome::Malformed("a success that is none"))]
@@ -488,6 +520,16 @@ mod tests {
     #[case::plain_forbidden("r.example", "", 403, DENIED, Outcome::Forbidden)]
     #[case::stranger("r.example", "", 403, HTML, Outcome::RefusedByStranger)]
     #[case::throttled("r.example", "", 429, "", Outcome::Throttled { retry_after: None })]
+    #[case::throttled_as_forbidden(
+        "r.example",
+        "",
+        403,
+        r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#,
+        Outcome::Throttled { retry_after: None }
+    )]
+    #[case::gateway("r.example", "", 403, r#"{"message":"Forbidden"}"#, Outcome::RefusedByStranger)]
+    #[case::nothing_said("r.example", "", 401, r#"{"errors":[]}"#, Outcome::RefusedByStranger)]
+    #[case::not_text("r.example", "", 401, r#"{"error":{"code":401}}"#, Outcome::RefusedByStranger)]
     #[case::broken("r.example", "", 500, "", Outcome::RegistryError { status: 500 })]
     #[case::gone("r.example", "", 404, HTML, Outcome::RegistryError { status: 404 })]
     #[case::redirect("r.example", "", 302, "", Outcome::Malformed("the token service redirects"))]
