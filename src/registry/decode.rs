@@ -102,7 +102,8 @@ struct RawPlatform {
 }
 
 impl RawPlatform {
-    /// The platform, if its words are such as a node could have.
+    /// The platform, if its words are such as a node could have. Windows alone looks at the version:
+    /// one of other characters or of any length hides no entry.
     fn read(self) -> Option<Platform> {
         let word = |text: Option<String>| {
             let text = text.unwrap_or_default();
@@ -114,7 +115,7 @@ impl RawPlatform {
             os: word(self.os)?,
             architecture: word(self.architecture)?,
             variant: word(self.variant)?,
-            os_version: word(self.os_version)?,
+            os_version: word(self.os_version).unwrap_or_default(),
         })
     }
 }
@@ -189,7 +190,8 @@ struct RawDescriptor {
 /// What a lone manifest says of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigLink {
-    /// An image's, at this digest.
+    /// An image's, at this digest. One without a type of its own is that of an old image, which
+    /// containerd converts (`core/remotes/docker/converter.go`, `LegacyConfigMediaType`).
     Image(Digest),
     /// Something else's: a chart, a signature.
     Artifact,
@@ -200,7 +202,10 @@ pub fn config_link(body: &[u8]) -> Result<ConfigLink, Fault> {
     let raw: RawManifest = object(body).ok_or("the manifest cannot be read")?;
     let image = match MediaType::from(raw.config.media_type.as_str()) {
         MediaType::ImageConfig => true,
-        _ => raw.config.media_type == "application/vnd.docker.container.image.v1+json",
+        _ => matches!(
+            &*raw.config.media_type,
+            "application/vnd.docker.container.image.v1+json" | "application/octet-stream"
+        ),
     };
     if !image {
         return Ok(ConfigLink::Artifact);
