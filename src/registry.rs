@@ -37,6 +37,7 @@ mod queue;
 mod quota;
 mod realm;
 mod redirect;
+mod reply;
 mod resolver;
 mod tag_lists;
 mod tags;

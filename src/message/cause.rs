@@ -56,6 +56,12 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
     let fails = matches!(verdict, Verdict::Fails);
     match cause {
         Cause::InvalidReference => "invalid name",
+        Cause::TagNotFound if matches!(verdict, Verdict::Works) => {
+            "tag not found in the registry; only nodes that have it can start it"
+        }
+        Cause::RepositoryNotFound if matches!(verdict, Verdict::Works) => {
+            "repository not found in the registry; only nodes that have the image can start it"
+        }
         Cause::TagNotFound if fails => "tag not found in the registry",
         Cause::TagNotFound => "the tag seems to be missing from the registry",
         Cause::RepositoryNotFound if fails => "repository not found in the registry",
@@ -143,7 +149,9 @@ pub const fn evidence(cause: Cause) -> &'static str {
         Cause::ForbiddenAddress => {
             "the name resolves to a metadata, link-local, loopback or unlisted private address"
         }
-        Cause::ForeignRealm => "the token service that the registry names in its challenge",
+        Cause::ForeignRealm => {
+            "the token service that the registry names in its challenge, or the host that it redirects to"
+        }
         Cause::NetworkRestricted => {
             "401 or 403 whose text speaks of the address or network asked from: a firewall, an allow list, an endpoint policy"
         }

@@ -127,6 +127,9 @@ impl Finding<'_> {
             Cause::RateLimited if self.on_docker_hub() => {
                 "Docker Hub pull limit reached (429)".to_owned()
             }
+            Cause::MalformedAnswer if self.refuses_heads() => {
+                "the registry refuses HEAD requests, by which containerd asks".to_owned()
+            }
             Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),
             Cause::PlatformMismatch => {
@@ -195,6 +198,12 @@ impl Finding<'_> {
             words = words.replace("from the registry", "from Docker Hub");
         }
         words
+    }
+
+    fn refuses_heads(&self) -> bool {
+        let decisive = self.assessment.decisive.and_then(|index| self.attempts.get(index));
+        let outcome = decisive.map(|attempt| &attempt.lookup.outcome);
+        matches!(outcome, Some(Outcome::Exists(found)) if found.head_refused)
     }
 
     /// The secret whose credentials decided, if they are a secret's.

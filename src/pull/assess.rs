@@ -26,7 +26,7 @@ fn by_kubelets(seen: &Observation<'_>) -> Assessment {
         return never(seen, reference);
     }
     if present_everywhere(seen, reference) {
-        return Assessment::of(Verdict::Works, None);
+        return present(seen);
     }
     let assessment = match seen.secrets {
         SecretsState::Broken => Assessment::of(Verdict::Fails, Some(Cause::BrokenPullSecret)),
@@ -52,7 +52,9 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::MissingOrDenied => (Fails, Some(Cause::AccessDeniedOrMissing)),
         Outcome::Unauthorized => (Fails, Some(Cause::Unauthorized)),
         Outcome::Forbidden => (Fails, Some(Cause::Forbidden)),
-        Outcome::LoginWithheld | Outcome::MirrorRefused => (CannotTell, Some(Cause::Unauthorized)),
+        Outcome::LoginWithheld | Outcome::PasswordMissing | Outcome::MirrorRefused => {
+            (CannotTell, Some(Cause::Unauthorized))
+        }
         // Everything below may pass, or depends on where one stands.
         Outcome::RefusedByStranger | Outcome::Malformed(_) => {
             (CannotTell, Some(Cause::MalformedAnswer))
@@ -66,7 +68,9 @@ pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
         Outcome::Timeout(_) => (CannotTell, Some(Cause::Timeout)),
         Outcome::CorruptContent => (CannotTell, Some(Cause::CorruptContent)),
         Outcome::ForbiddenAddress => (CannotTell, Some(Cause::ForbiddenAddress)),
-        Outcome::ForeignRealm(_) => (CannotTell, Some(Cause::ForeignRealm)),
+        Outcome::ForeignRealm(_) | Outcome::RedirectRefused => {
+            (CannotTell, Some(Cause::ForeignRealm))
+        }
         Outcome::NoHost => (CannotTell, Some(Cause::UnknownNodes)),
         Outcome::TooLate => (CannotTell, Some(Cause::TooLate)),
         Outcome::Overloaded => (CannotTell, Some(Cause::Overloaded)),
@@ -89,10 +93,23 @@ fn present_everywhere(seen: &Observation<'_>, reference: &ImageReference) -> boo
         && on_every_node(seen.eligible, reference)
 }
 
-/// Whether every node that the pods may land on lists the image, at least one is known, and none
-/// would check credentials again before it starts what it has.
+/// It starts from the nodes' disks. Where the registry has it no longer, that is worth a word: the next
+/// node cannot pull it.
+fn present(seen: &Observation<'_>) -> Assessment {
+    let weighed = doubt_missing(seen, weigh(seen));
+    let gone = weighed.verdict == Verdict::Fails && is_missing(weighed.cause);
+    if gone && seen.secrets != SecretsState::Broken {
+        Assessment { verdict: Verdict::Works, ..weighed }
+    } else {
+        Assessment::of(Verdict::Works, None)
+    }
+}
+
+/// Whether every node that the pods may land on lists the image, at least one is known, they need no
+/// others, and none would check credentials again before it starts what it has.
 pub fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> bool {
     !eligible.nodes.is_empty()
+        && !eligible.may_need_others
         && eligible.nodes.iter().all(|node| starts_without_asking(node, reference))
 }
 
@@ -212,16 +229,17 @@ fn doubt_names(
     reference: &ImageReference,
     assessment: Assessment,
 ) -> Assessment {
-    let nodes = &seen.eligible.nodes;
+    let runtimes = || {
+        let nodes = seen.eligible.where_it_may_run();
+        nodes.map(|node| Runtime::parse(&node.runtime))
+    };
     let cri_o = || {
-        seen.runtime == Some(Runtime::CriO)
-            || nodes.iter().any(|node| Runtime::parse(&node.runtime) == Runtime::CriO)
+        seen.runtime == Some(Runtime::CriO) || runtimes().any(|runtime| runtime == Runtime::CriO)
     };
     let containerd = |runtime: Runtime| matches!(runtime, Runtime::Containerd(..));
     let known = || {
         seen.runtime.is_some_and(containerd)
-            || !nodes.is_empty()
-                && nodes.iter().all(|node| containerd(Runtime::parse(&node.runtime)))
+            || (runtimes().next().is_some() && runtimes().all(containerd))
     };
     let doubtful = reference.has_irregular_host()
         || is_cluster_name(reference.host())

@@ -36,6 +36,18 @@ pub(super) fn usable(seen: &Observation<'_>, found: &Found) -> Assessment {
             Assessment::of(Verdict::Works, None)
         }
     };
+    let asks_by_head = || {
+        let all = seen.eligible.where_it_may_run().map(|node| Runtime::parse(&node.runtime));
+        let runtimes: Vec<Runtime> = all.collect();
+        if runtimes.is_empty() {
+            seen.runtime != Some(Runtime::CriO)
+        } else {
+            runtimes.iter().any(|runtime| *runtime != Runtime::CriO)
+        }
+    };
+    if found.head_refused && assessment.verdict == Verdict::Works && asks_by_head() {
+        assessment = Assessment::of(Verdict::CannotTell, Some(Cause::MalformedAnswer));
+    }
     assessment.digest.clone_from(&found.digest);
     assessment
 }

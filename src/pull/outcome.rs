@@ -94,9 +94,15 @@ pub enum Outcome {
     /// The registry refused this login so often within a minute that it is not tried again for now:
     /// accounts get locked.
     LoginWithheld,
+    /// The registry wants a user name and a password, and the password is empty. Runtimes differ in
+    /// what they make of that.
+    PasswordMissing,
     /// A mirror refused us that nodes may have a login for, under its own name, and to which the
     /// credentials of the image are not given (CRI-O).
     MirrorRefused,
+    /// A host that the registry redirects to answered 401, 403 or 404, and did not get the login,
+    /// which belongs to the registry; runtimes give it to that host.
+    RedirectRefused,
     /// 403 from the registry or its own token service.
     Forbidden,
     /// 401 or 403 that speaks of the address or network asked from. Nodes ask from other ones.
@@ -151,6 +157,9 @@ pub struct Found {
     pub media: MediaKind,
     /// What of its content is known.
     pub content: Content,
+    /// Whether a HEAD is answered 401, 403 or 404 where a GET brings it. containerd asks by HEAD first
+    /// and tries GET after a 405 alone (`resolver.go`, `retryRequest`); CRI-O asks by GET.
+    pub head_refused: bool,
 }
 
 /// The kinds of manifest that runtimes tell apart.

@@ -17,6 +17,10 @@ pub(super) enum Secret {
     Basic(HeaderValue),
     /// An identity token, which only a token service takes.
     Identity(Box<str>),
+    /// A user name with an empty password. To token services runtimes are nobody with it; where
+    /// Basic is wanted CRI-O sends it, and containerd gives up
+    /// (`docker_client.go`, `setupRequestAuth`; `authorizer.go`, `AddResponses`).
+    NameAlone,
 }
 
 /// The login of the nodes' runtime as a credential.
@@ -42,6 +46,9 @@ pub(super) fn secret_of(credential: &Credential) -> Option<Secret> {
     }
     let username = credential.username_bytes();
     let password = credential.password().expose();
+    if password.is_empty() {
+        return Some(Secret::NameAlone);
+    }
     let marked = matches!(
         credential.source().origin,
         CredentialOrigin::User | CredentialOrigin::NodeRuntime

@@ -15,12 +15,31 @@ pub(super) struct HostHints {
     pub(super) basic: HashSet<(Box<str>, CredentialIdentity)>,
     /// Registries that speak no TLS although it was tried first.
     pub(super) plain: HashSet<Box<str>>,
+    /// Whether registries refuse HEADs for what they give to GETs.
+    pub(super) heads: HashMap<Box<str>, bool>,
     /// Token services by registry and credential, without scope; nothing for a registry that names
     /// several.
     pub(super) services: HashMap<(Box<str>, CredentialIdentity), Option<Challenge>>,
 }
 
 impl HostHints {
+    /// Whether no HEAD was sent to this registry so far, and so who asks is to send one.
+    pub(super) fn is_first_head(&mut self, registry: Box<str>) -> bool {
+        let is_new = !self.heads.contains_key(&registry);
+        if is_new {
+            self.note_heads(registry, false);
+        }
+        is_new
+    }
+
+    /// Notes whether a registry refuses HEADs.
+    pub(super) fn note_heads(&mut self, registry: Box<str>, refused: bool) {
+        if self.heads.len() >= MAX_REMEMBERED {
+            self.heads.clear();
+        }
+        self.heads.insert(registry, refused);
+    }
+
     /// Takes in where a token came from that the registry then took.
     pub(super) fn note_service(
         &mut self,

@@ -22,7 +22,9 @@ pub(super) fn lifetime(
         | Outcome::Unauthorized
         | Outcome::Forbidden
         | Outcome::AddressRefused
+        | Outcome::PasswordMissing
         | Outcome::MirrorRefused
+        | Outcome::RedirectRefused
         | Outcome::RefusedByStranger => limits.negative,
         Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
         // Our own bounds say nothing about the registry, and the next try gets further: what was

@@ -16,7 +16,8 @@ use super::known_manifests::KnownManifests;
 use super::lifetime::lifetime;
 use super::metrics::Kind;
 use super::options::{CacheLimits, StepLimits};
-use super::session::{Reply, Session, origin};
+use super::reply::Reply;
+use super::session::{Session, origin};
 use crate::credential::CredentialIdentity;
 use crate::image::Digest;
 use crate::pull::{Content, Detail, Found, KnownManifest, MediaKind, Outcome};
@@ -195,39 +196,75 @@ async fn find(
     kept: &Contents,
 ) -> Result<Outcome, Outcome> {
     let url = session.url(&format!("manifests/{}", wanted.reference))?;
-    if kept.is_read_at_once(session, wanted).await {
-        return bring(session, url, wanted, kept).await;
+    let registry = origin(&session.endpoint.url);
+    // Where HEADs are refused, containerd's is part of the question.
+    let refused = session.means.habits(|habits| habits.heads.get(&registry).copied());
+    if refused != Some(true) && kept.is_read_at_once(session, wanted).await {
+        let first = session.means.habits(|habits| habits.is_first_head(registry));
+        return bring(session, url, wanted, kept, first).await;
     }
     let reply = session.ask(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
     match reply.answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {}
         StatusCode::OK => {
+            session.means.habits(|habits| habits.note_heads(registry, false));
             if let Some(found) = announced(&reply, wanted)? {
                 kept.note_kind(session, &found);
                 return deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists);
             }
         }
-        // Refuses HEAD, or says no without a body that would show whose word it is.
+        // Says no without a body that would show whose word it is.
         // Only the body of a 403 says whether it is the address asked from that is refused.
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {}
-        StatusCode::UNAUTHORIZED if !reply.is_challenged() => {}
+        _ if leaves_open(&reply) => {
+            let mut outcome = bring(session, url.clone(), wanted, kept, false).await?;
+            if let Outcome::Exists(found) = &mut outcome {
+                found.head_refused = refuses_head(session, url).await;
+            }
+            return Ok(outcome);
+        }
         _ => return Ok(session.refuse(reply, false).await),
     }
-    bring(session, url, wanted, kept).await
+    bring(session, url, wanted, kept, false).await
 }
 
-/// Asks for the manifest itself.
+/// Whether a refusal of a HEAD leaves open what a GET is answered.
+fn leaves_open(reply: &Reply) -> bool {
+    match reply.answer.status {
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => true,
+        StatusCode::UNAUTHORIZED => !reply.is_challenged(),
+        _ => false,
+    }
+}
+
+/// Whether a registry refuses to HEAD what it has given to GET: not if the tag has come meanwhile, or
+/// the token was too old.
+async fn refuses_head(session: &Session<'_>, url: Url) -> bool {
+    let again = session.ask(Method::HEAD, url, ACCEPT, Kind::Head).await;
+    let refused = again.is_ok_and(|reply| leaves_open(&reply));
+    session.means.habits(|habits| habits.note_heads(origin(&session.endpoint.url), refused));
+    refused
+}
+
+/// Asks for the manifest itself, and, of a registry that got no HEAD yet, beside its content whether
+/// it takes them.
 async fn bring(
     session: &Session<'_>,
     url: Url,
     wanted: &Wanted<'_>,
     kept: &Contents,
+    with_head: bool,
 ) -> Result<Outcome, Outcome> {
-    let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
+    let reply = session.ask(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
         return Ok(session.refuse(reply, true).await);
     }
-    let found = read(session, reply, wanted, kept).await?;
-    let found = deepen(session, found, wanted.detail, kept).await?;
+    let content = async {
+        let found = read(session, reply, wanted, kept).await?;
+        deepen(session, found, wanted.detail, kept).await
+    };
+    let head = async { with_head && refuses_head(session, url).await };
+    let (found, head_refused) = futures::future::join(content, head).await;
+    let found = Found { head_refused, ..found? };
     if found.content != Content::Unread {
         kept.read.insert(kept.tag(session, wanted), ()).await;
     }
@@ -246,7 +283,7 @@ fn announced(reply: &Reply, wanted: &Wanted<'_>) -> Result<Option<Found>, Outcom
         return Err(Outcome::CorruptContent);
     }
     let digest = wanted.digest.cloned().unwrap_or(digest);
-    Ok(Some(Found { digest: Some(digest), media, content: Content::Unread }))
+    Ok(Some(Found { digest: Some(digest), media, content: Content::Unread, head_refused: false }))
 }
 
 /// Reads the manifest that a GET brought.
@@ -281,7 +318,7 @@ async fn read(
         }
         _ => Content::Unread,
     };
-    let found = Found { digest: Some(digest), media, content };
+    let found = Found { digest: Some(digest), media, content, head_refused: false };
     kept.note_kind(session, &found);
     Ok(found)
 }
@@ -378,7 +415,9 @@ fn contradiction(outcome: Outcome) -> Outcome {
         | Outcome::MissingOrDenied
         | Outcome::Unauthorized
         | Outcome::Forbidden
+        | Outcome::PasswordMissing
         | Outcome::AddressRefused
+        | Outcome::RedirectRefused
         | Outcome::RefusedByStranger => {
             Outcome::Malformed("what HEAD announced was refused to GET")
         }

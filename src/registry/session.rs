@@ -20,7 +20,8 @@ use super::limits::HostLimits;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::quota::Quota;
-use super::redirect::{redirect_target, to_plain};
+use super::redirect::{is_home, redirect_target, to_plain, without_login};
+use super::reply::Reply;
 use super::token::{Application, Token, TokenKey, Tokens};
 use crate::credential::CredentialIdentity;
 use crate::node_config::{Endpoint, TlsSettings};
@@ -55,14 +56,6 @@ pub(super) struct Session<'a> {
     pub(super) heard: AtomicBool,
 }
 
-/// What came of a request, redirects and challenges behind it.
-pub(super) struct Reply {
-    pub(super) answer: Answer,
-    proof: AuthUsed,
-    family: RegistryVendor,
-    challenges: Vec<Challenge>,
-}
-
 impl SessionContext {
     pub(super) fn new(
         transport: Arc<Transport>,
@@ -81,7 +74,7 @@ impl SessionContext {
         }
     }
 
-    fn habits<T>(&self, with: impl FnOnce(&mut HostHints) -> T) -> T {
+    pub(super) fn habits<T>(&self, with: impl FnOnce(&mut HostHints) -> T) -> T {
         with(&mut self.habits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -122,7 +115,7 @@ impl Session<'_> {
         // A refusal counts only if it was given to a token of the service that this repository named.
         let mut ahead = true;
         loop {
-            let home = self.is_home(&url);
+            let home = is_home(self.endpoint, &url);
             let warm = match proving.take() {
                 Some(proving) => proving,
                 None => self.warm(&url, home, ahead).await,
@@ -154,22 +147,24 @@ impl Session<'_> {
                 continue;
             }
             if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
-                proving = self.prove(&url, home, &challenges, family, warm.proof).await?;
+                let proved = self.prove(&url, home, &challenges, family, warm.proof).await;
+                proving = proved.map_err(|outcome| self.heard_from(home, outcome))?;
                 if proving.is_some() {
                     continue;
                 }
             }
-            return Ok(Reply { answer, proof: warm.proof, family, challenges });
+            return Ok(Reply { answer, proof: warm.proof, family, challenges, home });
         }
     }
 
-    fn is_home(&self, url: &Url) -> bool {
-        let own = &self.endpoint.url;
-        let same_place = own.host() == url.host();
-        let upgraded = self.endpoint.falls_back_to_http && own.port() == url.port();
-        same_place
-            && (own.scheme() == url.scheme() || upgraded)
-            && (own.port_or_known_default() == url.port_or_known_default() || upgraded)
+    /// What an outcome says, given where it was heard: a host elsewhere that did not get the login
+    /// may have refused for want of it.
+    fn heard_from(&self, home: bool, outcome: Outcome) -> Outcome {
+        if self.secret.is_some() && self.secret_for(home).is_none() {
+            without_login(outcome)
+        } else {
+            outcome
+        }
     }
 
     fn secret_for(&self, home: bool) -> Option<&Secret> {
@@ -330,10 +325,12 @@ impl Session<'_> {
                 is_old: false,
             }));
         }
-        if offered(Scheme::Basic).is_some()
-            && tried != AuthUsed::Basic
-            && let Some(Secret::Basic(value)) = self.secret_for(home)
-        {
+        let basic = offered(Scheme::Basic).is_some() && tried != AuthUsed::Basic;
+        let secret = self.secret_for(home).filter(|_| basic);
+        if let Some(Secret::NameAlone) = secret {
+            return Err(Outcome::PasswordMissing);
+        }
+        if let Some(Secret::Basic(value)) = secret {
             let key = (origin(url), self.identity_for(home));
             self.means.habits(|habits| {
                 if habits.basic.len() >= MAX_REMEMBERED {
@@ -360,7 +357,7 @@ impl Session<'_> {
         kind: Kind,
         proving: &Authorization,
     ) -> Result<Answer, Outcome> {
-        let home = self.is_home(url);
+        let home = is_home(self.endpoint, url);
         let mut headers = HeaderMap::new();
         if home {
             for (name, value) in &self.endpoint.headers {
@@ -446,7 +443,7 @@ impl Session<'_> {
 
     /// The outcome of a reply that is no success; reads the body of a GET.
     pub(super) async fn refuse(&self, reply: Reply, with_body: bool) -> Outcome {
-        let Reply { answer, proof, family, challenges } = reply;
+        let Reply { answer, proof, family, challenges, home } = reply;
         let (status, headers) = (answer.status, answer.headers.clone());
         let body = if with_body && status.is_client_error() {
             match answer.body(self.means.error_bytes).await {
@@ -458,8 +455,9 @@ impl Session<'_> {
         } else {
             None
         };
-        let mut outcome =
+        let outcome =
             classify::refusal(status, &headers, &challenges, proof, family, body.as_deref());
+        let mut outcome = self.heard_from(home, outcome);
         if let Outcome::Throttled { retry_after } = &mut outcome {
             *retry_after = Some(self.host.throttled(self.identity, *retry_after));
         }
@@ -474,18 +472,10 @@ impl Session<'_> {
     }
 }
 
-impl Reply {
-    /// Whether the registry showed in the headers that the answer is its own.
-    pub(super) fn is_challenged(&self) -> bool {
-        !self.challenges.is_empty()
-    }
-}
-
 fn challenges_of(answer: &Answer) -> Vec<Challenge> {
     challenge::parse(answer.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
 }
 
-/// Where a redirect leads; nothing if the answer is none.
 /// Scheme, host and port.
 pub(super) fn origin(url: &Url) -> Box<str> {
     url.origin().ascii_serialization().into()

@@ -162,7 +162,7 @@ impl TokenExchange {
             .as_deref()
             .and_then(|realm| Url::parse(realm).ok())
             .ok_or(Outcome::Malformed("a challenge without a usable realm"))?;
-        let anonymous = application.secret.is_none();
+        let anonymous = matches!(application.secret, None | Some(Secret::NameAlone));
         let in_policy = &self.directions.load().realms;
         let listed = self.listed.iter().chain(in_policy);
         if !realm::may_ask(&application.registry, &realm, anonymous, listed) {

@@ -242,10 +242,11 @@ impl ReviewContext<'_> {
         if !reference.is_short() {
             return Cow::Borrowed(reference);
         }
-        let nodes = &self.eligible.nodes;
-        let cri_o = match nodes.as_slice() {
-            [] => self.subject.runtime == Some(Runtime::CriO),
-            nodes => nodes.iter().all(|node| Runtime::parse(&node.runtime) == Runtime::CriO),
+        let mut nodes = self.eligible.where_it_may_run().peekable();
+        let cri_o = if nodes.peek().is_none() {
+            self.subject.runtime == Some(Runtime::CriO)
+        } else {
+            nodes.all(|node| Runtime::parse(&node.runtime) == Runtime::CriO)
         };
         let completed = || self.sources.registry.completed(reference);
         cri_o.then(completed).flatten().map_or(Cow::Borrowed(reference), Cow::Owned)

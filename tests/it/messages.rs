@@ -347,7 +347,7 @@ fn tails() -> Vec<String> {
     let mut lines = Vec::new();
     let platform = |word: &str| Some(Platform::parse(word).unwrap());
     let content = Content::Platforms(vec![platform("linux/arm64")]);
-    let found = Found { digest: None, media: MediaKind::Index, content };
+    let found = Found { digest: None, media: MediaKind::Index, content, head_refused: false };
     let unfit = Assessment {
         node_platforms: vec![platform("linux/amd64")],
         ..assessment(Verdict::Fails, Cause::PlatformMismatch)

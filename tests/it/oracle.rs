@@ -12,6 +12,7 @@ mod live;
 mod mirrors;
 mod mixed;
 mod names;
+mod odd_registries;
 mod platforms;
 mod secrets;
 

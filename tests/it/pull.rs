@@ -38,6 +38,10 @@ struct Case {
     mirror: Option<&'static str>,
     /// Whether it waits to be placed: the nodes are known, and none takes it yet.
     gated: bool,
+    /// Whether it may have to wait for another node.
+    needs_others: bool,
+    /// Nodes that only a taint keeps it away from.
+    kept_away: Vec<Node>,
 }
 
 impl Default for Case {
@@ -55,6 +59,8 @@ impl Default for Case {
             mirror_files: None,
             mirror: None,
             gated: false,
+            needs_others: false,
+            kept_away: Vec::new(),
         }
     }
 }
@@ -77,6 +83,8 @@ impl Case {
             })
             .collect();
         let mut eligible = Placement::default().eligible(&self.nodes);
+        eligible.may_need_others |= self.needs_others;
+        eligible.kept_away.extend(&self.kept_away);
         if self.gated {
             eligible = Eligible { nodes: Vec::new(), ..eligible };
         }
@@ -109,7 +117,7 @@ fn vouched() -> Vouches {
 }
 
 fn found(media: MediaKind, content: Content) -> Outcome {
-    Outcome::Exists(Found { digest: None, media, content })
+    Outcome::Exists(Found { digest: None, media, content, head_refused: false })
 }
 
 #[rstest]
@@ -122,6 +130,8 @@ fn found(media: MediaKind, content: Content) -> Outcome {
 #[case(Outcome::Unauthorized, CannotTell, Some(Cause::Unauthorized), &[])]
 #[case(Outcome::Forbidden, CannotTell, Some(Cause::Forbidden), &[])]
 #[case(Outcome::RefusedByStranger, CannotTell, Some(Cause::MalformedAnswer), &[])]
+#[case(Outcome::RedirectRefused, CannotTell, Some(Cause::ForeignRealm), &[])]
+#[case(Outcome::PasswordMissing, CannotTell, Some(Cause::Unauthorized), &[])]
 #[case(Outcome::MirrorRefused, CannotTell, Some(Cause::Unauthorized), &[])]
 #[case(Outcome::AddressRefused, CannotTell, Some(Cause::NetworkRestricted), &[])]
 #[case(Outcome::Throttled { retry_after: None }, CannotTell, Some(Cause::RateLimited), &[])]
@@ -190,6 +200,30 @@ fn an_image_that_a_node_lists_keeps_its_escape_open() {
     assert_eq!(assessment.escapes, [Escape::ImageOnNode]);
 }
 
+/// containerd tries GET after a 405 alone; CRI-O asks by nothing else.
+#[rstest]
+#[case(&["containerd://2.1.8"], CannotTell)]
+#[case(&["containerd://2.1.8", "cri-o://1.33.0"], CannotTell)]
+#[case(&["cri-o://1.33.0"], Works)]
+#[case(&[""], CannotTell)]
+#[case(&[], CannotTell)]
+fn what_is_refused_to_head_works_only_where_nodes_ask_by_get(
+    #[case] runtimes: &[&str],
+    #[case] verdict: Verdict,
+) {
+    let on = |runtime: &&str| Node { runtime: (*runtime).into(), ..node("n", "linux/amd64") };
+    let nodes: Vec<Node> = runtimes.iter().map(on).collect();
+    let found = Found {
+        digest: None,
+        media: MediaKind::Manifest,
+        content: Content::NoPlatform,
+        head_refused: true,
+    };
+    let outcomes = vec![Outcome::Exists(found)];
+    let assessment = Case { outcomes, nodes, vouches: vouched(), ..Case::default() }.assess();
+    assert_eq!(assessment.verdict, verdict);
+}
+
 #[rstest]
 #[case(ImagePullPolicy::IfNotPresent, "v1.34.4", Works)]
 #[case(ImagePullPolicy::Never, "v1.34.4", Works)]
@@ -206,6 +240,43 @@ fn an_image_on_every_eligible_node_needs_no_registry(
     node.kubelet = kubelet.into();
     let assessment = Case { policy, nodes: vec![node], ..Case::default() }.assess();
     assert_eq!(assessment.verdict, verdict);
+}
+
+#[test]
+fn what_the_nodes_have_and_the_registry_has_not_starts_with_a_word() {
+    let mut one = node("n", "linux/amd64");
+    one.images = ["reg.example.com/app:1".into()].into();
+    one.kubelet = "v1.34.4".into();
+    let on_disk = |outcome| Case {
+        outcomes: vec![outcome],
+        policy: ImagePullPolicy::IfNotPresent,
+        nodes: vec![one.clone()],
+        vouches: vouched(),
+        ..Case::default()
+    };
+    let gone = on_disk(Outcome::TagMissing { code: CODE }).assess();
+    assert_eq!((gone.verdict, gone.cause), (Works, Some(Cause::TagNotFound)));
+    for outcome in [Outcome::TagMissing { code: None }, Outcome::Unauthorized] {
+        let assessment = on_disk(outcome).assess();
+        assert_eq!((assessment.verdict, assessment.cause), (Works, None));
+    }
+    // Where another node may have to come, it has nothing.
+    let more = Case { needs_others: true, ..on_disk(Outcome::TagMissing { code: CODE }) }.assess();
+    assert_eq!((more.verdict, &*more.escapes), (Fails, &[Escape::ImageOnNode][..]));
+}
+
+#[test]
+fn a_node_behind_a_taint_may_complete_short_names_by_its_own_list() {
+    for (behind, verdict) in [("cri-o://1.33.0", CannotTell), ("containerd://2.1.8", Fails)] {
+        let node = |runtime: &str| Node { runtime: runtime.into(), ..node("n", "linux/amd64") };
+        let case = Case {
+            image: "app:1",
+            nodes: vec![node("containerd://2.1.8")],
+            kept_away: vec![node(behind)],
+            ..Case::default()
+        };
+        assert_eq!(case.assess().verdict, verdict, "{behind}");
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub enum Login {
     WrongPassword,
     Stranger,
     Empty,
+    NoPassword,
 }
 
 impl Login {
@@ -46,6 +47,7 @@ impl Login {
             Self::WrongPassword => (PULLER.0, "not-the-password"),
             Self::Stranger => ("stranger", OTHER.1),
             Self::Empty => ("", PULLER.1),
+            Self::NoPassword => (PULLER.0, ""),
         }
     }
 }
@@ -75,8 +77,10 @@ pub struct Pull {
 }
 
 pub fn pulls() -> impl Strategy<Value = Pull> {
-    use Login::{Empty, Other, Right, Stranger, WrongPassword};
-    let login = select(&[Right, Right, Right, Other, WrongPassword, Stranger, Empty][..]);
+    use Login::{Empty, NoPassword, Other, Right, Stranger, WrongPassword};
+    let login = select(
+        &[Right, Right, Right, Right, Other, WrongPassword, Stranger, Empty, NoPassword][..],
+    );
     let key = prop_oneof![
         12 => Just(Key::Host),
         4 => select(&[Key::Url, Key::PublicPart, Key::TeamPart, Key::Elsewhere][..]),
@@ -189,47 +193,14 @@ impl Live {
 
     /// The same where there is a node of each of these runtimes.
     pub fn ours_on(&self, runtimes: &[&str], pull: &Pull, when: &str, vouched: &str) -> Review {
-        let mut world = World::enforcing();
         let on = |runtime: &&str| {
             let node = node("n", &format!("linux/{}", pull.architecture));
             Node { runtime: (*runtime).into(), ..node }
         };
-        world.nodes = Some(runtimes.iter().map(on).collect());
-        let mut names = Vec::new();
-        for (n, content) in self.secrets(pull).iter().enumerate() {
-            let name = n.to_string();
-            world = world.secret(PullSecret::docker_config_json(&name, content.as_bytes()));
-            names.push(name);
-        }
-        let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "p", "namespace": "shop"},
-            "spec": {"containers": [{"name": "app", "image": self.image(pull), "imagePullPolicy": when}]}});
-        if pull.of_account {
-            world.account.pull_secrets = names.into_iter().map(Into::into).collect();
-        } else {
-            pod["spec"]["imagePullSecrets"] = names.iter().map(|n| json!({"name": n})).collect();
-        }
-        let raw = serde_json::value::to_raw_value(&pod).unwrap();
-        let workload = extract(&raw, &pod_path("", "Pod").unwrap()).unwrap();
-        let policy = format!(
-            "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\n\
-             spec:\n  nodes: {{{vouched}}}\n"
-        );
-        let policy = PullgatePolicy::parse(&policy, "policy.yaml").unwrap();
-        let subject = ReviewRequest {
-            workload: &workload,
-            namespace: "shop",
-            user: &UserInfo { username: "ann".into(), ..UserInfo::default() },
-            policy: &policy,
-            runtime: None,
-            account_applied: false,
-            patient: false,
-            rollout: None,
-            now: "2026-01-02T03:04:05Z".parse().unwrap(),
-            deadline: Instant::now() + Duration::from_secs(20),
-        };
-        let sources = Sources { registry: &*self.client, ..world.sources() };
-        runtime().block_on(review(sources, subject))
+        let nodes = runtimes.iter().map(on).collect();
+        let secrets = self.secrets(pull);
+        let pod = (&*self.image(pull), when, &*secrets, pull.of_account);
+        review_pod(&self.client, nodes, pod, vouched)
     }
 
     /// Fails where theirs and ours do not go together; else names the kind of case.
@@ -266,6 +237,52 @@ impl Live {
             (Verdict::CannotTell, _) => "cannot tell, they cannot pull",
         })
     }
+}
+
+/// A review of a pod: its image, pull policy and pull secrets, and whether these are its account's.
+pub fn review_pod(
+    client: &RegistryClient,
+    nodes: Vec<Node>,
+    (image, when, secrets, of_account): (&str, &str, &[String], bool),
+    vouched: &str,
+) -> Review {
+    let mut world = World::enforcing();
+    world.nodes = Some(nodes);
+    let mut names = Vec::new();
+    for (n, content) in secrets.iter().enumerate() {
+        let name = n.to_string();
+        world = world.secret(PullSecret::docker_config_json(&name, content.as_bytes()));
+        names.push(name);
+    }
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"containers": [{"name": "app", "image": image, "imagePullPolicy": when}]}});
+    if of_account {
+        world.account.pull_secrets = names.into_iter().map(Into::into).collect();
+    } else {
+        pod["spec"]["imagePullSecrets"] = names.iter().map(|n| json!({"name": n})).collect();
+    }
+    let raw = serde_json::value::to_raw_value(&pod).unwrap();
+    let workload = extract(&raw, &pod_path("", "Pod").unwrap()).unwrap();
+    let policy = format!(
+        "apiVersion: pullgate.dev/v1alpha1\nkind: PullgatePolicy\nmetadata: {{name: default}}\n\
+         spec:\n  nodes: {{{vouched}}}\n"
+    );
+    let policy = PullgatePolicy::parse(&policy, "policy.yaml").unwrap();
+    let subject = ReviewRequest {
+        workload: &workload,
+        namespace: "shop",
+        user: &UserInfo { username: "ann".into(), ..UserInfo::default() },
+        policy: &policy,
+        runtime: None,
+        account_applied: false,
+        patient: false,
+        rollout: None,
+        now: "2026-01-02T03:04:05Z".parse().unwrap(),
+        deadline: Instant::now() + Duration::from_secs(20),
+    };
+    let sources = Sources { registry: client, ..world.sources() };
+    runtime().block_on(review(sources, subject))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use pullgate::image::Platform;
 use pullgate::pull::{Content, Detail, ErrorCode, MediaKind, Outcome};
 use pullgate::review::ManifestSource as _;
+use rstest::rstest;
 
 use super::scripted::*;
 
@@ -125,4 +126,46 @@ async fn a_lone_manifest_is_read_only_when_its_configuration_is_wanted() {
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[0].starts_with("GET /v2/team/app/manifests/sha256:"), "{log:?}");
     assert!(log[1].starts_with("GET /v2/team/app/blobs/sha256:"), "{log:?}");
+}
+
+/// containerd asks by HEAD and tries GET after a 405 alone.
+#[rstest]
+#[case::forbidden(403, true)]
+#[case::missing(404, true)]
+#[case::unauthorized(401, true)]
+#[case::not_allowed(405, false)]
+#[case::broken_at_times(500, false)]
+#[tokio::test]
+async fn who_refuses_heads_is_known_from_the_first_image_on(
+    #[case] status: u16,
+    #[case] refused: bool,
+) {
+    let registry = Scripted::start().await;
+    for tag in ["v1", "v2"] {
+        registry.put_image("a/b", tag, "linux", "amd64");
+    }
+    registry.replies(move |call| (call.method == "HEAD").then(|| reply(status, &[], "")));
+    let client = client(&[&registry]);
+    for tag in ["v1", "v2"] {
+        let question = request(&registry.reference(&format!("a/b:{tag}")), None, Detail::Config);
+        let lookup = client.look_up(question, soon()).await;
+        let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
+        assert_eq!(found.head_refused, refused, "{tag}");
+    }
+}
+
+/// The HEAD came before the tag, or was asked with a token of before.
+#[tokio::test]
+async fn a_head_that_came_too_early_is_no_refusal_of_heads() {
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    let first = std::sync::atomic::AtomicBool::new(true);
+    registry.replies(move |call| {
+        let early = call.method == "HEAD" && first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        early.then(|| reply(404, &[], ""))
+    });
+    let client = client(&[&registry]);
+    let lookup = look(&client, &registry.reference("a/b:v1"), None).await;
+    let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
+    assert!(!found.head_refused);
 }

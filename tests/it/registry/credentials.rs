@@ -204,8 +204,73 @@ async fn a_redirect_elsewhere_that_asks_for_a_login_gets_none() {
     });
     let client = client(&[&registry]);
     let alice = credential("alice", "pw");
-    look(&client, &registry.reference("a/b:v1"), Some(&alice)).await;
+    let lookup = look(&client, &registry.reference("a/b:v1"), Some(&alice)).await;
     assert!(thief.calls().iter().all(|call| call.proof().is_none()), "{:?}", thief.log());
+    // A node gives it there, and gets the image.
+    assert_eq!(lookup.outcome, Outcome::RedirectRefused);
+    // Who has no login is refused there as nodes are.
+    let lookup = look(&client, &registry.reference("a/b:v1"), None).await;
+    assert_eq!(lookup.outcome, Outcome::Unauthorized);
+}
+
+type Script = Box<dyn Fn(&Call) -> Option<axum::response::Response> + Send + Sync>;
+
+#[tokio::test]
+async fn what_is_said_elsewhere_to_who_kept_the_login_back_is_no_refusal() {
+    let elsewhere = Scripted::start().await;
+    let registry = Scripted::start().await;
+    let target = format!("http://{}", elsewhere.host());
+    registry.replies(move |call| {
+        let location = format!("{target}{}", call.path);
+        Some(reply(302, &[("location", &location)], ""))
+    });
+    let realm = format!(r#"Bearer realm="http://{}/token",service="s""#, elsewhere.host());
+    let scripts: [(&str, Script); 4] = [
+        ("missing", Box::new(|_| Some(envelope(404, "MANIFEST_UNKNOWN")))),
+        ("no repository", Box::new(|_| Some(envelope(404, "NAME_UNKNOWN")))),
+        ("forbidden", Box::new(|_| Some(envelope(403, "DENIED")))),
+        (
+            "no token for nobody",
+            Box::new(move |call| match &*call.path {
+                "/token" => Some(envelope(401, "UNAUTHORIZED")),
+                _ => Some(challenged(401, &realm, "UNAUTHORIZED")),
+            }),
+        ),
+    ];
+    for (name, script) in scripts {
+        elsewhere.replies(script);
+        let client = client(&[&registry]);
+        let alice = credential("alice", "pw");
+        let lookup = look(&client, &registry.reference("a/b:v1"), Some(&alice)).await;
+        assert_eq!(lookup.outcome, Outcome::RedirectRefused, "{name}");
+        assert!(elsewhere.calls().iter().all(|call| call.proof().is_none()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_without_a_password_is_not_sent_and_is_not_refused_either() {
+    let robot = credential("robot", "");
+    let registry = Scripted::start().await;
+    registry.put_image("a/b", "v1", "linux", "amd64");
+    registry.put_image("c/d", "v1", "linux", "amd64");
+    // To a token service runtimes are nobody with it.
+    registry.access(Access::Token(vec![user("", "", &["a/b"])]));
+    let asked = client(&[&registry]);
+    let lookup = look(&asked, &registry.reference("a/b:v1"), Some(&robot)).await;
+    assert!(exists(&lookup.outcome), "{lookup:?}");
+    let lookup = look(&asked, &registry.reference("c/d:v1"), Some(&robot)).await;
+    assert_eq!(lookup.outcome, Outcome::MissingOrDenied);
+    // By Basic CRI-O sends it, and containerd does not.
+    for password in ["", "pw"] {
+        registry.access(Access::Basic(vec![user("robot", password, &["*"])]));
+        let asked = client(&[&registry]);
+        let lookup = look(&asked, &registry.reference("a/b:v1"), Some(&robot)).await;
+        assert_eq!(lookup.outcome, Outcome::PasswordMissing);
+        let nobody = look(&asked, &registry.reference("a/b:v1"), None).await;
+        assert_eq!(nobody.outcome, Outcome::Unauthorized);
+    }
+    let sent = registry.calls();
+    assert!(sent.iter().all(|call| !call.proof().is_some_and(|proof| proof.contains("robot"))));
 }
 
 #[tokio::test]

@@ -281,6 +281,9 @@ impl Inner {
         if let Some(refusal) = self.refuse(call, &access, repository) {
             return refusal;
         }
+        if call.path == "/v2/" {
+            return reply(200, &[], "{}");
+        }
         let content = self.content.lock().unwrap();
         let Some((media, body)) = content.get(&call.path) else {
             return envelope(404, "MANIFEST_UNKNOWN");

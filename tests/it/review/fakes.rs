@@ -110,7 +110,12 @@ pub struct Remembered {
 }
 
 pub fn exists() -> Outcome {
-    Outcome::Exists(Found { digest: None, media: MediaKind::Manifest, content: Content::Unread })
+    Outcome::Exists(Found {
+        digest: None,
+        media: MediaKind::Manifest,
+        content: Content::Unread,
+        head_refused: false,
+    })
 }
 
 /// A manifest whose digest is that of this text.
@@ -119,6 +124,7 @@ pub fn exists_as(content: &str) -> Outcome {
         digest: Some(Digest::of_sha256(content.as_bytes())),
         media: MediaKind::Manifest,
         content: Content::Unread,
+        head_refused: false,
     })
 }
 
@@ -128,6 +134,7 @@ pub fn index(platforms: &[&str]) -> Outcome {
         digest: None,
         media: MediaKind::Index,
         content: Content::Platforms(entries),
+        head_refused: false,
     })
 }
 
