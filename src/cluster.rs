@@ -9,7 +9,7 @@ mod client;
 mod error;
 mod events;
 mod store;
-mod feeds;
+mod stores;
 mod get;
 mod kept_policy;
 mod health;
@@ -36,11 +36,10 @@ mod seen_pods;
 mod service_accounts;
 mod list_once;
 mod shared_index;
-mod template_feed;
 mod templates;
 mod try_out;
 mod tuning;
-mod usage;
+mod watched;
 mod warnings;
 mod watch;
 mod shapes;
@@ -55,9 +54,9 @@ use jiff::Timestamp;
 
 use crate::credential::PullSecret;
 use crate::history::{
-    BuildJob, BuildKind, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, OwnerKind,
-    PodTrouble, PodVerdicts, PullForecast, RegistryService, RememberedHistory, ReportTarget,
-    Visibility, VisibleHistory,
+    BuildJob, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, PodTrouble,
+    PodVerdicts, PullForecast, RegistryService, RememberedHistory, ReportTarget, Visibility,
+    VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{
@@ -84,7 +83,6 @@ pub use tuning::WatchTuning;
 
 use access::Accesses;
 use events::EventWriter;
-use feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
 use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
@@ -95,8 +93,7 @@ use secrets::Secrets;
 use seen_pods::SeenPods;
 use service_accounts::ServiceAccounts;
 use shared_index::SharedIndex;
-use template_feed::TemplateFeed;
-use templates::TemplateKind;
+use watched::{WATCHED, Watched};
 
 /// A watch to run: what it watches, and the task, which never ends by itself.
 pub type Watch = (&'static str, BoxFuture<'static, ()>);
@@ -127,24 +124,6 @@ pub struct Cluster {
     progress: [Arc<WatchProgress>; WATCHED.len()],
 }
 
-/// What is watched; the last ones only add detail.
-const WATCHED: [(&str, bool); 14] = [
-    ("nodes", true),
-    ("namespaces", true),
-    ("pods", true),
-    ("replicasets", true),
-    ("jobs", true),
-    ("events_pod_warnings", false),
-    ("events_pulled", false),
-    ("events_failed_create", false),
-    ("cronjobs", false),
-    ("pipelineruns", false),
-    ("taskruns", false),
-    ("deployments", false),
-    ("statefulsets", false),
-    ("daemonsets", false),
-];
-
 impl Cluster {
     /// A cluster of which nothing is known yet.
     pub fn new(connection: Connection, tuning: WatchTuning, metrics: &Arc<Metrics>) -> Self {
@@ -158,8 +137,8 @@ impl Cluster {
         tuning: WatchTuning,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let progress = WATCHED.map(|(resource, needed)| {
-            Arc::new(WatchProgress::new(resource, needed, Arc::clone(metrics)))
+        let progress = WATCHED.map(|Watched { name, needed, .. }| {
+            Arc::new(WatchProgress::new(name, needed, Arc::clone(metrics)))
         });
         Self {
             secrets: Secrets::new(&connection, metrics),
@@ -182,53 +161,6 @@ impl Cluster {
             surveyed: Arc::default(),
             progress,
         }
-    }
-
-    /// The watches, each to be run in a task that is looked after. To be called once.
-    pub fn watches(&self) -> Vec<Watch> {
-        let [
-            nodes,
-            namespaces,
-            pods,
-            replica_sets,
-            jobs,
-            warnings,
-            pulled,
-            failed_create,
-            cron_jobs,
-            pipeline_runs,
-            task_runs,
-            deployments,
-            stateful_sets,
-            daemon_sets,
-        ] = &self.progress;
-        let memory = || self.memory.clone();
-        vec![
-            self.watch(nodes, self.nodes.feed(memory())),
-            self.watch(namespaces, self.namespaces.feed()),
-            self.watch(pods, PodFeed(memory())),
-            self.watch(replica_sets, OwnerFeed(memory(), OwnerKind::ReplicaSet)),
-            self.watch(jobs, OwnerFeed(memory(), OwnerKind::Job)),
-            self.watch(warnings, EventFeed(memory(), Events::PodWarnings)),
-            self.watch(pulled, EventFeed(memory(), Events::Pulled)),
-            self.watch(failed_create, EventFeed(memory(), Events::FailedCreate)),
-            self.watch(cron_jobs, BuildFeed(memory(), BuildKind::CronJob)),
-            self.watch(pipeline_runs, BuildFeed(memory(), BuildKind::PipelineRun)),
-            self.watch(task_runs, BuildFeed(memory(), BuildKind::TaskRun)),
-            self.watch(deployments, TemplateFeed(memory(), TemplateKind::Deployment)),
-            self.watch(stateful_sets, TemplateFeed(memory(), TemplateKind::StatefulSet)),
-            self.watch(daemon_sets, TemplateFeed(memory(), TemplateKind::DaemonSet)),
-            (
-                "memory",
-                Box::pin(memory().run_maintenance(self.freshness_now(), Arc::clone(&self.metrics))),
-            ),
-        ]
-    }
-
-    fn watch(&self, progress: &Arc<WatchProgress>, feed: impl watch::Feed) -> Watch {
-        let (connection, tuning) = (self.connection.clone(), self.tuning);
-        let task = watch::run(connection, feed, Arc::clone(progress), tuning);
-        (progress.resource(), Box::pin(task))
     }
 
     /// Writes an Event about a workload; what cannot be written is counted and left.

@@ -3,6 +3,7 @@
 mod object_name;
 mod pod;
 mod text;
+mod uid;
 
 pub use object_name::{is_namespace_name, is_object_name};
 pub(crate) use pod::slim_meta;
@@ -12,3 +13,4 @@ pub use pod::{
     WaitingView, controller,
 };
 pub(crate) use text::Text;
+pub use uid::{Listed, Uid};

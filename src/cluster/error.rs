@@ -77,9 +77,8 @@ impl ClusterError {
     /// Whether the API server said that this user may not.
     pub fn is_forbidden(&self) -> bool {
         match self {
-            Self::List(WatchError::Api(error)) | Self::Get(error) | Self::Status(error) => {
-                error.status() == Some(403)
-            }
+            Self::List(error) => error.is_forbidden(),
+            Self::Get(error) | Self::Status(error) => error.status() == Some(403),
             _ => false,
         }
     }
@@ -126,6 +125,11 @@ impl WatchError {
             Self::Ended(code) => Some(*code),
             _ => None,
         }
+    }
+
+    /// Whether the API server said that this user may not.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Api(error) if error.status() == Some(403))
     }
 
     /// Whether the version that was asked from is too old: a new list is needed.

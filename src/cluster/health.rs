@@ -82,11 +82,11 @@ impl HealthSource for Cluster {
     }
 
     fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {
-        self.memory.lock().secrets.of(namespace)
+        self.memory.lock().index.pull_secrets_in_use(namespace)
     }
 
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
-        self.memory.lock().created.of(kind, uid)
+        self.memory.lock().index.owner_created(kind, uid)
     }
 
     fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {

@@ -1,6 +1,6 @@
 //! One look at all that a person may list, for those who do not stay to watch.
 //!
-//! Taken in by the same feeds, into the same index, as what `serve` watches, so that both answer
+//! Taken in by the same stores, into the same index, as what `serve` watches, so that both answer
 //! the same questions alike. Pods of the whole cluster, or of one namespace where the person's
 //! rights end there; what only adds detail is left out where it may not be listed, and said so.
 
@@ -14,11 +14,9 @@ use super::Cluster;
 use super::client::Connection;
 use super::error::WatchError;
 use super::error::{ApiError, ClusterError};
-use super::feeds::{BuildFeed, EventFeed, Events, OwnerFeed, PodFeed};
-use super::template_feed::TemplateFeed;
-use super::templates::TemplateKind;
-use super::watch::{self, Feed};
-use crate::history::{BuildKind, OwnerKind, Refusal, Report, ReportTarget, Visibility};
+use super::stores::{ControllerKind, Events};
+use super::watched::Objects;
+use crate::history::{Refusal, Report, ReportTarget, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
 
 /// How long lists may take that only add detail to a single look.
@@ -37,7 +35,7 @@ impl Survey {
     fn unless_forbidden(
         &mut self,
         what: &'static str,
-        listed: Result<(), ClusterError>,
+        listed: Result<(), WatchError>,
     ) -> Result<(), ClusterError> {
         match listed {
             Err(error) if error.is_forbidden() => {
@@ -46,7 +44,7 @@ impl Survey {
                 }
                 Ok(())
             }
-            other => other,
+            other => other.map_err(ClusterError::List),
         }
     }
 }
@@ -56,26 +54,22 @@ impl Cluster {
     /// not stay to watch.
     pub async fn list_once(&self, deadline: Instant) -> Result<(), ClusterError> {
         let once = async {
-            watch::list(
-                &self.connection,
-                &mut self.nodes.feed(self.memory.clone()),
-                self.tuning,
-                None,
-            )
-            .await?;
-            watch::list(&self.connection, &mut self.namespaces.feed(), self.tuning, None).await
+            self.list(Objects::Nodes, None).await?;
+            self.list(Objects::Namespaces, None).await
         };
         match tokio::time::timeout_at(deadline.into(), once).await {
-            Ok(listed) => listed.map(|_version| ()).map_err(ClusterError::List)?,
+            Ok(listed) => listed.map_err(ClusterError::List)?,
             Err(_late) => return Err(ClusterError::Late),
         }
         // They only add detail: who may not list them, or not in time, is told less of builds.
         let jobs = async {
-            let jobs = &mut OwnerFeed(self.memory.clone(), OwnerKind::Job);
-            let _ = watch::list(&self.connection, jobs, self.tuning, None).await;
-            for kind in [BuildKind::CronJob, BuildKind::PipelineRun, BuildKind::TaskRun] {
-                let builds = &mut BuildFeed(self.memory.clone(), kind);
-                let _ = watch::list(&self.connection, builds, self.tuning, None).await;
+            for kind in [
+                ControllerKind::JOB,
+                ControllerKind::CRON_JOB,
+                ControllerKind::PIPELINE_RUN,
+                ControllerKind::TASK_RUN,
+            ] {
+                let _ = self.list(Objects::Controllers(kind), None).await;
             }
         };
         let _ = tokio::time::timeout(DETAILS_TIME, jobs).await;
@@ -112,11 +106,11 @@ impl Cluster {
             Visibility::Namespaces(names) => names.first().cloned(),
         };
         for (what, kind) in [
-            ("deployments", TemplateKind::Deployment),
-            ("statefulsets", TemplateKind::StatefulSet),
-            ("daemonsets", TemplateKind::DaemonSet),
+            ("deployments", ControllerKind::DEPLOYMENT),
+            ("statefulsets", ControllerKind::STATEFUL_SET),
+            ("daemonsets", ControllerKind::DAEMON_SET),
         ] {
-            let listing = self.take_in(TemplateFeed(self.memory.clone(), kind), within.as_deref());
+            let listing = self.list(Objects::Controllers(kind), within.as_deref());
             let listed = tokio::time::timeout_at(deadline.into(), listing).await;
             match listed {
                 Ok(listed) => survey.unless_forbidden(what, listed)?,
@@ -129,55 +123,45 @@ impl Cluster {
 
     async fn look(&self, namespace: &str) -> Result<Survey, ClusterError> {
         let mut survey = Survey { visibility: Visibility::Cluster, left_out: Vec::new() };
-        let memory = || self.memory.clone();
-        let within = match self.take_in(PodFeed(memory()), None).await {
+        let within = match self.list(Objects::Pods, None).await {
             Ok(()) => None,
             Err(error) if error.is_forbidden() && is_namespace_name(namespace) => {
                 survey.visibility = Visibility::Namespaces(vec![namespace.into()]);
-                self.take_in(PodFeed(memory()), Some(namespace)).await?;
+                self.list(Objects::Pods, Some(namespace)).await.map_err(ClusterError::List)?;
                 Some(namespace)
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(ClusterError::List(error)),
         };
-        for (what, kind) in [("replicasets", OwnerKind::ReplicaSet), ("jobs", OwnerKind::Job)] {
-            let listed = self.take_in(OwnerFeed(memory(), kind), within).await;
+        for (what, kind) in [
+            ("replicasets", ControllerKind::REPLICA_SET),
+            ("jobs", ControllerKind::JOB),
+            ("cronjobs", ControllerKind::CRON_JOB),
+        ] {
+            let listed = self.list(Objects::Controllers(kind), within).await;
             survey.unless_forbidden(what, listed)?;
         }
-        let listed = self.take_in(BuildFeed(memory(), BuildKind::CronJob), within).await;
-        survey.unless_forbidden("cronjobs", listed)?;
         let mut sees_runs = true;
-        for kind in [BuildKind::PipelineRun, BuildKind::TaskRun] {
-            match self.take_in(BuildFeed(memory(), kind), within).await {
+        for kind in [ControllerKind::PIPELINE_RUN, ControllerKind::TASK_RUN] {
+            match self.list(Objects::Controllers(kind), within).await {
                 // The cluster does not know such objects.
-                Err(ClusterError::List(error)) if error.status() == Some(404) => {}
+                Err(error) if error.status() == Some(404) => {}
                 // Who may not list them is refused where there are none, too: not worth a word.
                 Err(error) if error.is_forbidden() => sees_runs = false,
-                listed => listed?,
+                listed => listed.map_err(ClusterError::List)?,
             }
         }
         let all = survey.visibility == Visibility::Cluster && survey.left_out.is_empty();
         self.builds_listed.store(all && sees_runs, Ordering::Release);
         for events in [Events::PodWarnings, Events::Pulled, Events::FailedCreate] {
-            let listed = self.take_in(EventFeed(memory(), events), within).await;
-            survey.unless_forbidden("events", listed)?;
+            survey.unless_forbidden("events", self.list(Objects::Events(events), within).await)?;
         }
-        let listed = self.take_in(self.nodes.feed(memory()), None).await;
-        survey.unless_forbidden("nodes", listed)?;
+        survey.unless_forbidden("nodes", self.list(Objects::Nodes, None).await)?;
         // Modes of namespaces only; that they are missing is no loss to who asks of pods.
-        match self.take_in(self.namespaces.feed(), None).await {
-            Err(error) if !error.is_forbidden() => return Err(error),
+        match self.list(Objects::Namespaces, None).await {
+            Err(error) if !error.is_forbidden() => return Err(ClusterError::List(error)),
             _ => {}
         }
         Ok(survey)
-    }
-
-    async fn take_in(
-        &self,
-        mut feed: impl Feed,
-        namespace: Option<&str>,
-    ) -> Result<(), ClusterError> {
-        let listed = watch::list_within(&self.connection, &mut feed, self.tuning, namespace).await;
-        listed.map_err(ClusterError::List)
     }
 
     /// Answers the four questions about an image, a digest, a repository or a registry.
@@ -191,13 +175,6 @@ impl Cluster {
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         memory.index.report(subject, visibility, now)
-    }
-
-    /// Whether everything that may build is known: by the watches, or by one look.
-    pub(super) fn all_builds_are_listed(&self) -> bool {
-        let what = ["pods", "jobs", "cronjobs", "pipelineruns", "taskruns"];
-        let watched = self.progress.iter().filter(|one| what.contains(&one.resource()));
-        self.builds_listed.load(Ordering::Acquire) || watched.into_iter().all(|one| one.is_synced())
     }
 
     /// The uppermost controller that is known of an object, as kind, namespace and name.

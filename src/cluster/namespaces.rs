@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::watch::{Feed, Source};
-use crate::kube_views::Text;
+use super::watch::{Source, Store};
+use crate::kube_views::{Listed, Text, Uid};
 use crate::workload::NamespaceFacts;
 
 /// Annotations under this prefix are kept.
@@ -15,9 +15,9 @@ const OURS: &str = "pullgate.dev/";
 /// The namespace that every cluster has, and whose uid tells clusters apart.
 const EVERYWHERE: &str = "kube-system";
 
-type Facts = HashMap<Box<str>, NamespaceFacts>;
+type Facts = HashMap<Box<str>, (Uid, NamespaceFacts)>;
 
-/// The namespaces that are known, kept current by their feed.
+/// The namespaces that are known, kept current by their watch.
 #[derive(Default)]
 pub(super) struct Namespaces {
     facts: RwLock<Facts>,
@@ -25,25 +25,14 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn feed(self: &Arc<Self>) -> NamespaceFeed {
-        NamespaceFeed { namespaces: Arc::clone(self), listing: Facts::new() }
-    }
-
     pub(super) fn get(&self, name: &str) -> Option<NamespaceFacts> {
-        self.facts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let facts = self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        facts.get(name).map(|(_, facts)| facts.clone())
     }
 
     /// What tells this cluster from others; nothing before the first list.
     pub(super) fn cluster(&self) -> Option<&str> {
         self.cluster.get().map(AsRef::as_ref)
-    }
-
-    fn decode(&self, object: &str) -> Result<(Box<str>, NamespaceFacts), serde_json::Error> {
-        let (name, facts, uid) = decode(object)?;
-        if let (EVERYWHERE, Some(uid)) = (&*name, uid) {
-            self.cluster.get_or_init(|| uid);
-        }
-        Ok((name, facts))
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Facts> {
@@ -52,47 +41,38 @@ impl Namespaces {
     }
 }
 
-/// Takes in what is watched of namespaces.
-pub(super) struct NamespaceFeed {
-    namespaces: Arc<Namespaces>,
-    listing: Facts,
-}
+impl Store for Arc<Namespaces> {
+    type Object<'a> = NamespaceWire<'a>;
 
-impl Feed for NamespaceFeed {
     fn source(&self) -> Source {
         Source { path: "/api/v1/namespaces", metadata_only: true, fields: None }
     }
 
-    fn list_begins(&mut self) {
-        self.listing.clear();
+    fn uid(object: &NamespaceWire<'_>) -> Option<Uid> {
+        Some(Uid::of(object.metadata.uid()))
     }
 
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, facts) = self.namespaces.decode(object)?;
-        self.listing.insert(name, facts);
+    fn apply(&mut self, object: NamespaceWire<'_>, _: &str) -> Result<(), serde_json::Error> {
+        let (name, uid) = (object.metadata.name.boxed(), object.metadata.uid());
+        if &*name == EVERYWHERE && !uid.is_empty() {
+            self.cluster.get_or_init(|| uid.into());
+        }
+        let uid = Uid::of(uid);
+        self.write().insert(name, (uid, facts(object)));
         Ok(())
     }
 
-    fn list_ends(&mut self, _: Timestamp) {
-        let listed = std::mem::take(&mut self.listing);
-        *self.namespaces.write() = listed;
+    fn delete(&mut self, object: NamespaceWire<'_>) {
+        self.write().remove(&*object.metadata.name.0);
     }
 
-    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, facts) = self.namespaces.decode(object)?;
-        self.namespaces.write().insert(name, facts);
-        Ok(())
-    }
-
-    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let (name, _) = self.namespaces.decode(object)?;
-        self.namespaces.write().remove(&name);
-        Ok(())
+    fn retain(&mut self, listed: &Listed, _: Timestamp) {
+        self.write().retain(|_, (uid, _)| listed.contains(*uid));
     }
 }
 
 #[derive(Deserialize)]
-struct NamespaceWire<'a> {
+pub(super) struct NamespaceWire<'a> {
     #[serde(borrow)]
     metadata: MetaWire<'a>,
 }
@@ -109,19 +89,22 @@ struct MetaWire<'a> {
     annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
-type Decoded = (Box<str>, NamespaceFacts, Option<Box<str>>);
+impl MetaWire<'_> {
+    fn uid(&self) -> &str {
+        self.uid.as_ref().map_or("", |uid| &uid.0)
+    }
+}
 
-fn decode(object: &str) -> Result<Decoded, serde_json::Error> {
-    let meta = serde_json::from_str::<NamespaceWire<'_>>(object)?.metadata;
+fn facts(namespace: NamespaceWire<'_>) -> NamespaceFacts {
+    let meta = namespace.metadata;
     let boxed = |(key, value): (&Text<'_>, &Text<'_>)| (key.boxed(), value.boxed());
     let labels = meta.labels.unwrap_or_default();
     let annotations = meta.annotations.unwrap_or_default();
     let ours = annotations.iter().filter(|(key, _)| key.0.starts_with(OURS));
-    let facts = NamespaceFacts {
+    NamespaceFacts {
         labels: labels.iter().map(boxed).collect(),
         annotations: ours.map(boxed).collect(),
-    };
-    Ok((meta.name.boxed(), facts, meta.uid.map(|uid| uid.boxed())))
+    }
 }
 
 #[cfg(test)]
@@ -131,24 +114,26 @@ mod tests {
     #[test]
     fn labels_and_our_own_annotations_are_kept_until_the_namespace_goes() {
         let namespaces = Arc::new(Namespaces::default());
-        let mut feed = namespaces.feed();
-        let shop = r#"{"kind":"PartialObjectMetadata","metadata":{"name":"shop",
+        let mut store = Arc::clone(&namespaces);
+        let shop = r#"{"kind":"PartialObjectMetadata","metadata":{"name":"shop","uid":"u-2",
             "labels":{"pullgate.dev/mode":"enforce","a":"\u003cb"},
             "annotations":{"pullgate.dev/mutate":"digest","other":"x"}}}"#;
-        feed.list_begins();
-        feed.listed(shop).unwrap();
-        assert_eq!(namespaces.get("shop"), None);
-        feed.list_ends(Timestamp::UNIX_EPOCH);
+        let mut apply = |text| store.apply(serde_json::from_str(text).unwrap(), text).unwrap();
+        apply(shop);
         let facts = namespaces.get("shop").unwrap();
         let labels = [("a".into(), "<b".into()), ("pullgate.dev/mode".into(), "enforce".into())];
         assert_eq!(facts.labels, labels);
         assert_eq!(facts.annotations, [("pullgate.dev/mutate".into(), "digest".into())]);
-        feed.applied(r#"{"metadata":{"name":"shop"}}"#).unwrap();
+        apply(r#"{"metadata":{"name":"shop","uid":"u-2"}}"#);
         assert_eq!(namespaces.get("shop"), Some(NamespaceFacts::default()));
-        feed.deleted(shop).unwrap();
-        assert_eq!(namespaces.get("shop"), None);
         assert_eq!(namespaces.cluster(), None);
-        feed.applied(r#"{"metadata":{"name":"kube-system","uid":"u-1"}}"#).unwrap();
+        apply(r#"{"metadata":{"name":"kube-system","uid":"u-1"}}"#);
         assert_eq!(namespaces.cluster(), Some("u-1"));
+        let mut listed = Listed::default();
+        listed.insert(Uid::of("u-2"));
+        store.retain(&listed, Timestamp::UNIX_EPOCH);
+        assert_eq!(namespaces.get("kube-system"), None);
+        store.delete(serde_json::from_str(shop).unwrap());
+        assert_eq!(namespaces.get("shop"), None);
     }
 }

@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::shared_index::{SharedIndex, now};
-use super::watch::{Feed, Source};
+use super::watch::{Source, Store};
 use crate::image::Platform;
-use crate::kube_views::Text;
+use crate::kube_views::{Listed, Text, Uid};
 use crate::workload::{LISTED_NAMES_AT_MOST, Node, Quantity, Taint, TaintEffect};
 
-/// The nodes that are known, kept current by their feed.
+/// The nodes that are known, kept current by their watch.
 #[derive(Default)]
 pub(super) struct Nodes {
-    /// What the feed has taken in.
+    /// What the watch has taken in.
     current: Mutex<Current>,
     /// The same as the last reader was given it.
     given: ArcSwap<Vec<Node>>,
@@ -24,23 +24,27 @@ pub(super) struct Nodes {
 
 #[derive(Default)]
 struct Current {
-    nodes: BTreeMap<Box<str>, Arc<Node>>,
+    nodes: BTreeMap<Box<str>, (Uid, Arc<Node>)>,
     changed: bool,
+    /// Whether a whole list was taken in. Until then nobody is given any: some of the nodes would
+    /// decide about platforms as if they were all.
+    is_complete: bool,
 }
 
 impl Nodes {
-    /// The feed; what nodes list of images goes to the memory too.
-    pub(super) fn feed(self: &Arc<Self>, memory: SharedIndex) -> NodeFeed {
-        NodeFeed { nodes: Arc::clone(self), memory, listing: BTreeMap::new() }
+    /// What the watch tells; what nodes list of images goes to the memory too.
+    pub(super) fn store(self: &Arc<Self>, memory: SharedIndex) -> NodeStore {
+        NodeStore { nodes: Arc::clone(self), memory }
     }
 
-    /// All nodes; a new copy is made only when one has changed since the last call.
+    /// All nodes, none before they are all known; a new copy is made only when one has changed since
+    /// the last call.
     pub(super) fn all(&self) -> Arc<Vec<Node>> {
         let mut current = self.lock();
-        if current.changed {
+        if current.changed && current.is_complete {
             current.changed = false;
-            self.given
-                .store(Arc::new(current.nodes.values().map(|node| Node::clone(node)).collect()));
+            let nodes = current.nodes.values().map(|(_, node)| Node::clone(node)).collect();
+            self.given.store(Arc::new(nodes));
         }
         self.given.load_full()
     }
@@ -52,76 +56,68 @@ impl Nodes {
 }
 
 /// Takes in what is watched of nodes.
-pub(super) struct NodeFeed {
+pub(super) struct NodeStore {
     nodes: Arc<Nodes>,
     memory: SharedIndex,
-    listing: BTreeMap<Box<str>, Arc<Node>>,
 }
 
-impl Feed for NodeFeed {
+impl Store for NodeStore {
+    type Object<'a> = NodeWire<'a>;
+
     fn source(&self) -> Source {
         Source { path: "/api/v1/nodes", metadata_only: false, fields: None }
     }
 
-    fn list_begins(&mut self) {
-        self.listing.clear();
+    fn uid(object: &NodeWire<'_>) -> Option<Uid> {
+        Some(Uid::of(&object.metadata.uid.0))
     }
 
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let node = decode(object)?;
-        self.listing.insert(node.name.clone(), Arc::new(node));
-        Ok(())
-    }
-
-    fn list_ends(&mut self, began: Timestamp) {
-        let (gone, changed) = {
-            let mut current = self.nodes.lock();
-            let before = std::mem::replace(&mut current.nodes, std::mem::take(&mut self.listing));
-            current.changed = true;
-            let now = &current.nodes;
-            let changed = now.values().filter(|node| before.get(&node.name) != Some(node));
-            let changed: Vec<Arc<Node>> = changed.cloned().collect();
-            let gone = before.into_keys().filter(|name| !now.contains_key(name));
-            (gone.collect::<Vec<_>>(), changed)
-        };
-        // Reviews need the nodes: they do not wait for the memory.
-        for name in gone {
-            self.memory.node_gone(&name);
-        }
-        for node in changed {
-            self.memory.node(&node);
-        }
-        self.memory.lock().index.judge_afresh(began, now());
-    }
-
-    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let node = Arc::new(decode(object)?);
+    fn apply(&mut self, object: NodeWire<'_>, _: &str) -> Result<(), serde_json::Error> {
+        let uid = Uid::of(&object.metadata.uid.0);
+        let node = Arc::new(read(object));
         {
             let mut current = self.nodes.lock();
+            let known = (uid, Arc::clone(&node));
             // Most updates are heartbeats.
-            if current.nodes.get(&node.name) == Some(&node) {
+            if current.nodes.get(&node.name) == Some(&known) {
                 return Ok(());
             }
-            current.nodes.insert(node.name.clone(), Arc::clone(&node));
+            current.nodes.insert(node.name.clone(), known);
             current.changed = true;
         }
+        // Reviews need the nodes: they do not wait for the memory.
         self.memory.node(&node);
         Ok(())
     }
 
-    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let node = decode(object)?;
+    fn delete(&mut self, object: NodeWire<'_>) {
+        let name = &*object.metadata.name.0;
         {
             let mut current = self.nodes.lock();
-            current.changed |= current.nodes.remove(&node.name).is_some();
+            current.changed |= current.nodes.remove(name).is_some();
         }
-        self.memory.node_gone(&node.name);
-        Ok(())
+        self.memory.node_gone(name);
+    }
+
+    fn retain(&mut self, listed: &Listed, began: Timestamp) {
+        let gone: Vec<Box<str>> = {
+            let mut current = self.nodes.lock();
+            let gone = current.nodes.iter().filter(|(_, (uid, _))| !listed.contains(*uid));
+            let gone: Vec<_> = gone.map(|(name, _)| name.clone()).collect();
+            current.nodes.retain(|_, (uid, _)| listed.contains(*uid));
+            current.changed |= !gone.is_empty();
+            current.is_complete = true;
+            gone
+        };
+        for name in gone {
+            self.memory.node_gone(&name);
+        }
+        self.memory.lock().index.judge_afresh(began, now());
     }
 }
 
 #[derive(Deserialize)]
-struct NodeWire<'a> {
+pub(super) struct NodeWire<'a> {
     #[serde(borrow)]
     metadata: MetaWire<'a>,
     #[serde(borrow, default)]
@@ -134,6 +130,8 @@ struct NodeWire<'a> {
 struct MetaWire<'a> {
     #[serde(borrow)]
     name: Text<'a>,
+    #[serde(borrow, default)]
+    uid: Text<'a>,
     #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
@@ -196,8 +194,7 @@ struct ImageWire<'a> {
     names: Option<Vec<Text<'a>>>,
 }
 
-fn decode(object: &str) -> Result<Node, serde_json::Error> {
-    let wire: NodeWire<'_> = serde_json::from_str(object)?;
+fn read(wire: NodeWire<'_>) -> Node {
     let (spec, status) = (wire.spec.unwrap_or_default(), wire.status.unwrap_or_default());
     let info = status.node_info.unwrap_or_default();
     let taint = |taint: TaintWire<'_>| {
@@ -224,7 +221,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
     let pod_cidrs = spec.pod_cidrs.unwrap_or_default();
     let pod_ranges = pod_cidrs.iter().filter_map(|range| range.0.parse().ok());
     let names = images.into_iter().flat_map(|image| image.names.unwrap_or_default());
-    Ok(Node {
+    Node {
         name: wire.metadata.name.boxed(),
         platform: Platform::new(info.operating_system.0.as_ref(), info.architecture.0.as_ref()),
         labels: labels.iter().map(|(key, value)| (key.boxed(), value.boxed())).collect(),
@@ -238,7 +235,7 @@ fn decode(object: &str) -> Result<Node, serde_json::Error> {
         names_cut,
         allocatable: allocatable.iter().filter_map(amount).collect(),
         pod_ranges: pod_ranges.collect(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -247,7 +244,7 @@ mod tests {
 
     fn node(name: &str, label: &str) -> String {
         format!(
-            r#"{{"metadata":{{"name":"{name}","resourceVersion":"5","labels":{{"b":"2","a":"{label}"}},
+            r#"{{"metadata":{{"name":"{name}","uid":"uid-of-{name}","resourceVersion":"5","labels":{{"b":"2","a":"{label}"}},
             "managedFields":[{{"fieldsV1":{{}}}}]}},
             "spec":{{"unschedulable":true,"podCIDR":"10.244.1.0/24",
             "podCIDRs":["10.244.1.0/24","fd00:1::/64","?"],"taints":[
@@ -263,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_decides_is_read_of_a_node() {
-        let decoded = decode(&node("n-1", "1")).unwrap();
+        let decoded = read(serde_json::from_str(&node("n-1", "1")).unwrap());
         assert_eq!(&*decoded.name, "n-1");
         assert_eq!(decoded.platform, Platform::new("linux", "arm64"));
         assert_eq!(*decoded.labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);
@@ -282,30 +279,38 @@ mod tests {
         assert_eq!(decoded.addresses, ["10.0.0.7".into()]);
         let ranges: Vec<_> = decoded.pod_ranges.iter().map(ToString::to_string).collect();
         assert_eq!(ranges, ["10.244.1.0/24", "fd00:1::/64"]);
-        let bare = decode(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap();
+        let bare = read(serde_json::from_str(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap());
         assert!(bare.images.is_empty() && bare.labels.is_empty() && !bare.unschedulable);
     }
 
     #[test]
     fn a_list_replaces_and_an_unchanged_node_makes_no_new_copy() {
         let nodes = Arc::new(Nodes::default());
-        let mut feed = nodes.feed(SharedIndex::default());
-        assert!(nodes.all().is_empty());
-        feed.applied(&node("old", "1")).unwrap();
-        feed.list_begins();
-        feed.listed(&node("a", "1")).unwrap();
-        assert_eq!(nodes.all().len(), 1, "a list counts when it is complete");
+        let mut store = nodes.store(SharedIndex::default());
+        let apply = |store: &mut NodeStore, text: &str| {
+            store.apply(serde_json::from_str(text).unwrap(), text).unwrap();
+        };
+        let listed = |names: &[&str]| {
+            let mut listed = Listed::default();
+            for name in names {
+                listed.insert(Uid::of(&format!("uid-of-{name}")));
+            }
+            listed
+        };
+        apply(&mut store, &node("old", "1"));
+        assert!(nodes.all().is_empty(), "a list counts when it is complete");
+        store.retain(&listed(&["old"]), Timestamp::UNIX_EPOCH);
         assert_eq!(&*nodes.all()[0].name, "old");
-        feed.listed(&node("b", "1")).unwrap();
-        feed.list_ends(Timestamp::UNIX_EPOCH);
+        apply(&mut store, &node("a", "1"));
+        apply(&mut store, &node("b", "1"));
+        store.retain(&listed(&["a", "b"]), Timestamp::UNIX_EPOCH);
         let before = nodes.all();
         assert_eq!(before.len(), 2);
-        feed.applied(&node("a", "1")).unwrap();
+        apply(&mut store, &node("a", "1"));
         assert!(Arc::ptr_eq(&before, &nodes.all()));
-        feed.applied(&node("a", "2")).unwrap();
+        apply(&mut store, &node("a", "2"));
         assert_eq!(&*nodes.all()[0].labels[0].1, "2");
-        feed.deleted(&node("b", "1")).unwrap();
+        store.delete(serde_json::from_str(&node("b", "1")).unwrap());
         assert_eq!(nodes.all().len(), 1);
-        assert!(feed.applied("{}").is_err());
     }
 }

@@ -19,7 +19,8 @@ use super::error::WatchError;
 use super::error::{ApiError, ClusterError};
 use super::progress::WatchProgress;
 use super::tuning::WatchTuning;
-use super::watch::{self as watching, Feed, Source};
+use super::watch::{self as watching, Source, Store};
+use crate::kube_views::{Listed, Uid};
 use crate::policy::{API_VERSION, KIND, PolicyError, PullgatePolicy, PullgatePolicyStatus};
 use crate::telemetry::Metrics;
 
@@ -82,8 +83,8 @@ impl PolicySource {
 
     /// The watch: never ends, and nothing waits for it.
     pub fn watch(&self, tuning: WatchTuning) -> impl Future<Output = ()> + Send + use<> {
-        let feed = PolicyFeed { name: self.name.clone(), news: self.news.clone(), listed: false };
-        watching::run(self.connection.clone(), feed, Arc::clone(&self.progress), tuning)
+        let store = PolicyStore { name: self.name.clone(), news: self.news.clone() };
+        watching::run(self.connection.clone(), store, Arc::clone(&self.progress), tuning)
     }
 
     /// Writes the status, and nothing else of the object.
@@ -122,17 +123,17 @@ struct Wire {
 struct WireMeta {
     name: Box<str>,
     #[serde(default)]
+    uid: Box<str>,
+    #[serde(default)]
     generation: Option<i64>,
 }
 
-struct PolicyFeed {
+struct PolicyStore {
     name: Box<str>,
     news: watch::Sender<PolicyNews>,
-    /// Whether the list that is being read has shown it.
-    listed: bool,
 }
 
-impl PolicyFeed {
+impl PolicyStore {
     fn tell(&self, news: PolicyNews) {
         self.news.send_if_modified(|told| {
             let changed = *told != news;
@@ -142,7 +143,9 @@ impl PolicyFeed {
     }
 }
 
-impl Feed for PolicyFeed {
+impl Store for PolicyStore {
+    type Object<'a> = Wire;
+
     fn source(&self) -> Source {
         Source { path: PATH, metadata_only: false, fields: None }
     }
@@ -158,37 +161,30 @@ impl Feed for PolicyFeed {
         }
     }
 
-    fn list_begins(&mut self) {
-        self.listed = false;
+    fn uid(object: &Wire) -> Option<Uid> {
+        Some(Uid::of(&object.metadata.uid))
     }
 
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.listed = true;
-        self.applied(object)
-    }
-
-    fn list_ends(&mut self, _: Timestamp) {
-        if !self.listed {
-            self.tell(PolicyNews::Missing);
-        }
-    }
-
-    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        let wire: Wire = serde_json::from_str(object)?;
-        if wire.metadata.name == self.name {
-            let read = PullgatePolicy::parse(object, &format!("PullgatePolicy {}", self.name));
+    fn apply(&mut self, object: Wire, raw: &str) -> Result<(), serde_json::Error> {
+        if object.metadata.name == self.name {
+            let read = PullgatePolicy::parse(raw, &format!("PullgatePolicy {}", self.name));
             self.tell(PolicyNews::Document {
-                generation: wire.metadata.generation,
-                read: read.map(|read| (Arc::new(read), document(&self.name, &wire.spec).into())),
-                status: wire.status,
+                generation: object.metadata.generation,
+                read: read.map(|read| (Arc::new(read), document(&self.name, &object.spec).into())),
+                status: object.status,
             });
         }
         Ok(())
     }
 
-    fn deleted(&mut self, _object: &str) -> Result<(), serde_json::Error> {
+    fn delete(&mut self, _: Wire) {
         self.tell(PolicyNews::Missing);
-        Ok(())
+    }
+
+    fn retain(&mut self, listed: &Listed, _: Timestamp) {
+        if listed.is_empty() {
+            self.tell(PolicyNews::Missing);
+        }
     }
 }
 

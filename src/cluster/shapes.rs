@@ -33,6 +33,20 @@ pub(super) struct Line<'a> {
     pub(super) object: &'a RawValue,
 }
 
+/// The uid in any object.
+#[derive(Deserialize)]
+pub(super) struct Identified<'a> {
+    #[serde(borrow)]
+    pub(super) metadata: UidMeta<'a>,
+}
+
+/// The uid in an object's metadata.
+#[derive(Deserialize)]
+pub(super) struct UidMeta<'a> {
+    #[serde(borrow)]
+    pub(super) uid: Cow<'a, str>,
+}
+
 /// The version in any object, bookmarks too.
 #[derive(Deserialize)]
 pub(super) struct Versioned<'a> {

@@ -1,4 +1,4 @@
-//! What is remembered of the cluster, shared by feeds and questions.
+//! What is remembered of the cluster, shared by watches and questions.
 //!
 //! Locked for one object or one question at a time, never across an await.
 
@@ -8,11 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::templates::Templates;
-use super::usage::{Created, SecretUse};
-use crate::history::{
-    BuildKind, BuildView, Builds, Freshness, HealthIndex, Limits, RegistryCounts, TroubleKind,
-};
-use crate::kube_views::{PodView, controller};
+use crate::history::{Builds, Freshness, HealthIndex, Limits, RegistryCounts, TroubleKind};
 use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers};
 use crate::workload::Node;
 
@@ -25,28 +21,13 @@ const TICK: Duration = Duration::from_secs(5);
 pub(super) struct IndexState {
     /// Which images run, and which fail.
     pub(super) index: HealthIndex,
-    /// Which pull secrets pods name.
-    pub(super) secrets: SecretUse,
-    /// When controllers were created.
-    pub(super) created: Created,
     /// Which jobs build which images.
     pub(super) builds: Builds,
     /// What has no pods now and will pull some day.
     pub(super) templates: Templates,
 }
 
-impl IndexState {
-    /// Takes in what a pod builds that no controller made; all others are told of by their owners.
-    pub(super) fn bare_pod(&mut self, pod: &PodView, object: &str) {
-        if controller(&pod.metadata).is_none()
-            && let Ok(Some(build)) = BuildView::read(BuildKind::Pod, object)
-        {
-            self.builds.apply(BuildKind::Pod, &build);
-        }
-    }
-}
-
-/// What is remembered, shared by feeds and questions.
+/// What is remembered, shared by watches and questions.
 #[derive(Clone, Default)]
 pub(super) struct SharedIndex(Arc<Mutex<IndexState>>);
 
@@ -59,7 +40,7 @@ impl SharedIndex {
 
     /// For one object or one question.
     pub(super) fn lock(&self) -> MutexGuard<'_, IndexState> {
-        // A feed that panicked ends the process; until then an answer is better than none.
+        // A watch that panicked ends the process; until then an answer is better than none.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

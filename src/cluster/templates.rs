@@ -2,12 +2,12 @@
 //! runs, `DaemonSets` for nodes to come, suspended Jobs. Of each object only its images are kept, with
 //! whose pull secrets count; whatever has pods is known by these.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::kube_views::Text;
+use crate::kube_views::{Listed, Text, Uid};
 use crate::review::ImageUse;
 use crate::risk::When;
 use crate::workload::{ContainerKind, ImagePullPolicy, Placement, Workload, extract, pod_path};
@@ -134,23 +134,21 @@ type Key = (TemplateKind, Box<str>, Box<str>);
 /// The objects that will pull some day.
 #[derive(Default)]
 pub(super) struct Templates {
-    known: BTreeMap<Key, Box<[ImageUse]>>,
+    known: BTreeMap<Key, Known>,
     /// How many of them each namespace has.
     of_namespace: HashMap<Box<str>, usize>,
-    /// Those of a list that has begun and not ended, by kind.
-    listing: BTreeMap<TemplateKind, BTreeSet<Key>>,
+}
+
+struct Known {
+    uid: Uid,
+    images: Box<[ImageUse]>,
 }
 
 impl Templates {
-    /// A whole list of this kind begins: what is not in it is gone when it ends.
-    pub(super) fn begin(&mut self, kind: TemplateKind) {
-        self.listing.insert(kind, BTreeSet::new());
-    }
-
-    pub(super) fn end(&mut self, kind: TemplateKind) {
-        let Some(listed) = self.listing.remove(&kind) else { return };
-        let gone = |key: &&Key| key.0 == kind && !listed.contains(*key);
-        let gone: Vec<Key> = self.known.keys().filter(gone).cloned().collect();
+    /// A complete list of this kind was taken in: what it did not show is gone.
+    pub(super) fn retain(&mut self, kind: TemplateKind, listed: &Listed) {
+        let gone = |(key, known): &(&Key, &Known)| key.0 == kind && !listed.contains(known.uid);
+        let gone: Vec<Key> = self.known.iter().filter(gone).map(|(key, _)| key.clone()).collect();
         for key in &gone {
             self.forget(key);
         }
@@ -158,25 +156,22 @@ impl Templates {
 
     /// Takes in an object as it was read.
     pub(super) fn apply(&mut self, read: Template) {
-        let Template { key, images } = read;
-        if let Some(listed) = self.listing.get_mut(&key.0) {
-            listed.insert(key.clone());
-        }
-        if images.is_empty() {
+        let Template { key, known } = read;
+        if known.images.is_empty() {
             self.forget(&key);
-        } else if let Some(known) = self.known.get_mut(&key) {
-            *known = images;
+        } else if let Some(before) = self.known.get_mut(&key) {
+            *before = known;
         } else if self.known.len() < MAX_TEMPLATES {
             let taken = self.of_namespace.entry(key.1.clone()).or_default();
             if *taken < MAX_OF_ONE {
                 *taken += 1;
-                self.known.insert(key, images);
+                self.known.insert(key, known);
             }
         }
     }
 
-    pub(super) fn delete(&mut self, gone: &Template) {
-        self.forget(&gone.key);
+    pub(super) fn delete(&mut self, kind: TemplateKind, namespace: &str, name: &str) {
+        self.forget(&(kind, namespace.into(), name.into()));
     }
 
     fn forget(&mut self, key: &Key) {
@@ -195,7 +190,7 @@ impl Templates {
     pub(super) fn uses(&self) -> Vec<ImageUse> {
         let mut seen = HashSet::new();
         let mut uses = Vec::new();
-        for used in self.known.values().flatten() {
+        for used in self.known.values().flat_map(|known| &known.images) {
             let ImageUse { image, namespace, pull_secrets, service_account, .. } = used;
             if seen.insert((image, namespace, pull_secrets, service_account)) {
                 uses.push(used.clone());
@@ -209,12 +204,12 @@ impl Templates {
 /// none any more.
 pub(super) struct Template {
     key: Key,
-    images: Box<[ImageUse]>,
+    known: Known,
 }
 
 impl Template {
     /// Reads an object; nothing if it cannot be read. Not to be done under a lock: objects are large.
-    pub(super) fn read(kind: TemplateKind, object: &str) -> Option<Self> {
+    pub(super) fn read(kind: TemplateKind, uid: Uid, object: &str) -> Option<Self> {
         let raw: &RawValue = serde_json::from_str(object).ok()?;
         let path = pod_path(kind.group(), kind.as_str())?;
         let workload = extract(raw, &path).ok()?;
@@ -224,7 +219,7 @@ impl Template {
         let made = workload.controller.as_ref().is_some_and(|owner| &*owner.kind == "CronJob");
         let rests = rest.when(kind.as_str()).is_some_and(|when| when != When::Runs) && !made;
         let images = if rests { uses(&workload) } else { Box::default() };
-        Some(Self { key, images })
+        Some(Self { key, known: Known { uid, images } })
     }
 }
 
@@ -293,7 +288,7 @@ mod tests {
     }
 
     fn read(kind: TemplateKind, name: &str, replicas: u32) -> Template {
-        Template::read(kind, &deployment(name, replicas)).unwrap()
+        Template::read(kind, Uid::of(name), &deployment(name, replicas)).unwrap()
     }
 
     #[test]
@@ -313,12 +308,13 @@ mod tests {
         templates.apply(read(kind, "a", 1));
         assert_eq!(templates.known.len(), 1, "its pods show it now");
         templates.apply(read(TemplateKind::StatefulSet, "b", 0));
-        templates.begin(kind);
         templates.apply(read(kind, "d", 0));
-        templates.end(kind);
+        let mut listed = Listed::default();
+        listed.insert(Uid::of("d"));
+        templates.retain(kind, &listed);
         let names: Vec<&str> = templates.known.keys().map(|key| &*key.2).collect();
         assert_eq!(names, ["d", "b"], "of other kinds nothing was said");
-        templates.delete(&read(kind, "d", 0));
+        templates.delete(kind, "shop", "d");
         assert_eq!(templates.known.len(), 1);
     }
 
@@ -329,7 +325,7 @@ mod tests {
             templates.apply(read(TemplateKind::Deployment, &format!("d{nth}"), 0));
         }
         assert_eq!(templates.known.len(), MAX_OF_ONE);
-        templates.delete(&read(TemplateKind::Deployment, "d0", 0));
+        templates.delete(TemplateKind::Deployment, "shop", "d0");
         templates.apply(read(TemplateKind::Deployment, "another", 0));
         assert_eq!(templates.known.len(), MAX_OF_ONE);
     }

@@ -12,6 +12,7 @@ use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use jiff::Timestamp;
 use kube::api::WatchParams;
 use kube::core::Request;
+use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::client::Connection;
@@ -19,9 +20,10 @@ use super::error::ApiError;
 use super::error::WatchError;
 use super::pages::Pages;
 use super::progress::WatchProgress;
-use super::shapes::{Line, StatusLine, Versioned};
+use super::shapes::{Identified, Line, StatusLine, Versioned};
 use super::shared_index::now;
 use super::tuning::WatchTuning;
+use crate::kube_views::{Listed, Uid};
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
 const LONGEST_LINE: u64 = 16 << 20;
@@ -45,8 +47,10 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 /// Every so many failures in a row one is logged.
 const REPEATED: u32 = 20;
 
-/// Takes in what is listed and watched of one kind of object.
-pub(super) trait Feed: Send + 'static {
+/// What is kept of one kind of object: told of each as it is listed and watched.
+pub(super) trait Store: Send + 'static {
+    /// An object as far as it is decoded.
+    type Object<'a>: Deserialize<'a>;
     /// Where the objects are.
     fn source(&self) -> Source;
     /// The one object that is wanted, where not all are.
@@ -60,22 +64,16 @@ pub(super) trait Feed: Send + 'static {
     }
     /// A list or watch failed; another follows.
     fn failed(&mut self, _error: &WatchError) {}
-    /// A complete list begins (again): what is not in it is gone when it ends.
-    fn list_begins(&mut self) {}
-    /// An object of the list.
-    fn listed(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.applied(object)
-    }
-    /// The list is complete that began then.
-    fn list_ends(&mut self, _began: Timestamp) {}
-    /// An object is new.
-    fn added(&mut self, object: &str) -> Result<(), serde_json::Error> {
-        self.applied(object)
-    }
-    /// An object has changed, or is new where that makes no difference.
-    fn applied(&mut self, object: &str) -> Result<(), serde_json::Error>;
+    /// The object's uid; none where nothing is kept that a list could show to be gone.
+    fn uid(object: &Self::Object<'_>) -> Option<Uid>;
+    /// An object is listed, new or has changed. `raw` is the whole object, for what is decoded only
+    /// of some.
+    fn apply(&mut self, object: Self::Object<'_>, raw: &str) -> Result<(), serde_json::Error>;
     /// An object is gone.
-    fn deleted(&mut self, object: &str) -> Result<(), serde_json::Error>;
+    fn delete(&mut self, object: Self::Object<'_>);
+    /// A complete list was taken in that began then: what it did not show is gone. A list that breaks
+    /// off says nothing of what is gone.
+    fn retain(&mut self, listed: &Listed, began: Timestamp);
 }
 
 /// Pauses that grow, and differ between processes.
@@ -101,33 +99,32 @@ fn random() -> f64 {
 }
 
 /// Lists, then watches, and begins again whenever that ends. Never returns.
-pub(super) async fn run<F: Feed>(
+pub(super) async fn run<S: Store>(
     connection: Connection,
-    mut feed: F,
+    mut store: S,
     progress: Arc<WatchProgress>,
     tuning: WatchTuning,
 ) {
     let mut backoff = Backoff { tuning, failures: 0 };
     loop {
-        let version = match list(&connection, &mut feed, tuning, Some(&progress)).await {
+        let version = match list(&connection, &mut store, tuning, None, Some(&progress)).await {
             Ok(version) => version,
-            Err(error) if feed.may_be_unknown() && error.status() == Some(404) => {
-                feed.list_begins();
-                feed.list_ends(now());
+            Err(error) if store.may_be_unknown() && error.status() == Some(404) => {
+                store.retain(&Listed::default(), now());
                 progress.listed();
                 tokio::time::sleep(UNKNOWN_FOR).await;
                 continue;
             }
             Err(error) => {
                 told(&progress, &error);
-                feed.failed(&error);
+                store.failed(&error);
                 backoff.pause().await;
                 continue;
             }
         };
         progress.listed();
         backoff.failures = 0;
-        watch_from(&connection, &mut feed, version, &progress, tuning).await;
+        watch_from(&connection, &mut store, version, &progress, tuning).await;
         // Not at once: a server that loses every watch must not be listed in a tight loop.
         backoff.pause().await;
     }
@@ -146,65 +143,67 @@ fn told(progress: &WatchProgress, error: &WatchError) {
     }
 }
 
-/// Takes in a complete list, page by page; returns the version to watch from.
-pub(super) async fn list<F: Feed>(
+/// Takes in a complete list, page by page, of one namespace if it is given; returns the version to
+/// watch from.
+pub(super) async fn list<S: Store>(
     connection: &Connection,
-    feed: &mut F,
-    tuning: WatchTuning,
-    progress: Option<&WatchProgress>,
-) -> Result<String, WatchError> {
-    let source = feed.source();
-    let pages = Pages::of(connection, source.path, fields(feed), tuning);
-    let mut pages = pages.metadata_only(source.metadata_only);
-    let began = now();
-    feed.list_begins();
-    while let Some(objects) = pages.next().await? {
-        progress.inspect(|progress| progress.contact());
-        for object in objects {
-            if let Err(error) = feed.listed(object.get()) {
-                progress.inspect(|progress| progress.undecodable());
-                undecodable(source.path, &error);
-            }
-        }
-    }
-    let version = pages.version()?;
-    feed.list_ends(began);
-    Ok(version)
-}
-
-/// The same once and for a single namespace if one is given, without a watch to follow.
-pub(super) async fn list_within<F: Feed>(
-    connection: &Connection,
-    feed: &mut F,
+    store: &mut S,
     tuning: WatchTuning,
     namespace: Option<&str>,
-) -> Result<(), WatchError> {
-    let source = feed.source();
+    progress: Option<&WatchProgress>,
+) -> Result<String, WatchError> {
+    let source = store.source();
     let path = match (namespace, source.path.rsplit_once('/')) {
         (Some(namespace), Some((group, resource))) => {
             format!("{group}/namespaces/{namespace}/{resource}")
         }
         _ => source.path.to_owned(),
     };
-    let pages = Pages::of(connection, &path, fields(feed), tuning);
+    let pages = Pages::of(connection, &path, fields(store), tuning);
     let mut pages = pages.metadata_only(source.metadata_only);
     let began = now();
-    feed.list_begins();
+    let mut listed = Listed::default();
     while let Some(objects) = pages.next().await? {
+        progress.inspect(|progress| progress.contact());
         for object in objects {
-            if let Err(error) = feed.listed(object.get()) {
+            if let Err(error) = take_listed(store, object.get(), &mut listed) {
+                progress.inspect(|progress| progress.undecodable());
                 undecodable(source.path, &error);
             }
         }
     }
-    feed.list_ends(began);
-    Ok(())
+    let version = pages.version()?;
+    store.retain(&listed, began);
+    Ok(version)
+}
+
+/// Takes in one object of a list. One that cannot be read is there all the same: it keeps what was
+/// last known of it.
+fn take_listed<S: Store>(
+    store: &mut S,
+    raw: &str,
+    listed: &mut Listed,
+) -> Result<(), serde_json::Error> {
+    match serde_json::from_str::<S::Object<'_>>(raw) {
+        Ok(object) => {
+            if let Some(uid) = S::uid(&object) {
+                listed.insert(uid);
+            }
+            store.apply(object, raw)
+        }
+        Err(error) => {
+            if let Ok(object) = serde_json::from_str::<Identified<'_>>(raw) {
+                listed.insert(Uid::of(&object.metadata.uid));
+            }
+            Err(error)
+        }
+    }
 }
 
 /// The objects that are wanted, where not all are.
-fn fields(feed: &impl Feed) -> Option<String> {
-    let by_name = feed.name().map(|name| format!("metadata.name={name}"));
-    by_name.or_else(|| feed.source().fields.map(str::to_owned))
+fn fields(store: &impl Store) -> Option<String> {
+    let by_name = store.name().map(|name| format!("metadata.name={name}"));
+    by_name.or_else(|| store.source().fields.map(str::to_owned))
 }
 
 /// The kind of fault and its place, never the text: it could quote the object.
@@ -218,9 +217,9 @@ fn undecodable(path: &str, error: &serde_json::Error) {
 }
 
 /// Watches from a version on, renewing the watch whenever it ends, until a new list is needed.
-async fn watch_from<F: Feed>(
+async fn watch_from<S: Store>(
     connection: &Connection,
-    feed: &mut F,
+    store: &mut S,
     mut version: String,
     progress: &WatchProgress,
     tuning: WatchTuning,
@@ -228,7 +227,7 @@ async fn watch_from<F: Feed>(
     let mut backoff = Backoff { tuning, failures: 0 };
     while backoff.failures < PATIENCE {
         let began = Instant::now();
-        let ended = watch_once(connection, feed, &mut version, progress, tuning).await;
+        let ended = watch_once(connection, store, &mut version, progress, tuning).await;
         if let Err(error) = &ended {
             told(progress, error);
             if error.is_gone() {
@@ -246,19 +245,19 @@ async fn watch_from<F: Feed>(
 }
 
 /// One watch, until the API server ends it or the connection is lost.
-async fn watch_once<F: Feed>(
+async fn watch_once<S: Store>(
     connection: &Connection,
-    feed: &mut F,
+    store: &mut S,
     version: &mut String,
     progress: &WatchProgress,
     tuning: WatchTuning,
 ) -> Result<(), WatchError> {
     let time = tuning.watch_time.mul_f64(1.0 + random() / 4.0);
-    let source = feed.source();
+    let source = store.source();
     let params = WatchParams {
         timeout: Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
         bookmarks: true,
-        field_selector: fields(feed),
+        field_selector: fields(store),
         ..WatchParams::default()
     };
     let path = Request::new(source.path);
@@ -286,7 +285,7 @@ async fn watch_once<F: Feed>(
             return Ok(());
         }
         progress.contact();
-        take(feed, &line, version, progress)?;
+        take(store, &line, version, progress)?;
     }
 }
 
@@ -304,8 +303,8 @@ async fn read_line(
 }
 
 /// Takes in one line of a watch, and notes its version.
-fn take<F: Feed>(
-    feed: &mut F,
+fn take<S: Store>(
+    store: &mut S,
     line: &[u8],
     version: &mut String,
     progress: &WatchProgress,
@@ -313,9 +312,10 @@ fn take<F: Feed>(
     let line: Line<'_> = serde_json::from_slice(line).map_err(WatchError::Decode)?;
     let object = line.object.get();
     let taken = match line.kind.as_ref() {
-        "ADDED" => feed.added(object),
-        "MODIFIED" => feed.applied(object),
-        "DELETED" => feed.deleted(object),
+        "ADDED" | "MODIFIED" => {
+            serde_json::from_str(object).and_then(|new| store.apply(new, object))
+        }
+        "DELETED" => serde_json::from_str(object).map(|gone| store.delete(gone)),
         "BOOKMARK" => Ok(()),
         _ => {
             let status: StatusLine = serde_json::from_str(object).unwrap_or_default();
@@ -324,7 +324,7 @@ fn take<F: Feed>(
     };
     if let Err(error) = taken {
         progress.undecodable();
-        undecodable(feed.source().path, &error);
+        undecodable(store.source().path, &error);
     }
     if let Ok(versioned) = serde_json::from_str::<Versioned<'_>>(object) {
         version.clear();

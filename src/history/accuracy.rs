@@ -20,6 +20,7 @@ pub use self::registry::{FIRST_REOPENING, RegistryScore, RegistryScoreSummary, V
 pub use self::trial::{TRIAL_DAYS, Trial, WouldDeny};
 pub use self::verdicts::{NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
+use crate::kube_views::Uid;
 use crate::pull::{Cause, Verdict};
 
 mod registry;
@@ -83,8 +84,8 @@ pub(super) enum NodeObservation {
 /// The score of Pullgate in this cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Score {
-    waiting: HashMap<[u8; 16], WaitingPod>,
-    order: VecDeque<[u8; 16]>,
+    waiting: HashMap<Uid, WaitingPod>,
+    order: VecDeque<Uid>,
     judged: BTreeMap<(Verdict, NodeOutcome), u64>,
     registries: BTreeMap<Box<str>, RegistryScore>,
     rechecks: VecDeque<Recheck>,
@@ -128,7 +129,7 @@ impl Score {
             }
         }
         let waiting = |given| Waiting { given, failing_since: 0, started: 0, done: false };
-        let key = super::index::uid_bytes(uid);
+        let key = Uid::of(uid);
         // An update brings other images into a pod whose first ones may still be waited for.
         if let Some(pod) = self.waiting.get_mut(&key) {
             pod.images.retain(|old| {
@@ -293,14 +294,14 @@ impl Score {
     }
 
     /// Whether anything was said about this pod.
-    pub(super) fn knows(&self, uid: &[u8; 16]) -> bool {
+    pub(super) fn knows(&self, uid: &Uid) -> bool {
         self.waiting.contains_key(uid)
     }
 
     /// A node's word about an image of a pod.
     pub(super) fn observe(
         &mut self,
-        uid: &[u8; 16],
+        uid: &Uid,
         reference: &ImageReference,
         word: NodeObservation,
         now: u32,
@@ -349,7 +350,7 @@ impl Score {
     }
 
     /// The pod is gone.
-    pub(super) fn gone(&mut self, uid: &[u8; 16], now: u32) {
+    pub(super) fn gone(&mut self, uid: &Uid, now: u32) {
         let Some(pod) = self.waiting.remove(uid) else { return };
         self.order.retain(|other| other != uid);
         for image in pod.images.into_iter().filter(|image| !image.done) {
@@ -399,7 +400,7 @@ impl Score {
         }
     }
 
-    fn drop_if_done(&mut self, uid: [u8; 16]) {
+    fn drop_if_done(&mut self, uid: Uid) {
         if self.waiting.get(&uid).is_some_and(|pod| pod.images.iter().all(|image| image.done)) {
             self.waiting.remove(&uid);
             self.order.retain(|other| *other != uid);

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::related::{BuildJob, BuildKind, BuildState, Remade};
 use crate::image::ImageReference;
-use crate::kube_views::controller;
+use crate::kube_views::{Listed, Uid, controller};
 use destinations::{Destination, destinations};
 pub use view::BuildView;
 
@@ -43,21 +43,13 @@ struct BuildRecord {
     state: BuildState,
     created: Timestamp,
     cron_job: Option<Box<str>>,
-    /// Whether the list that is being read has shown it.
-    seen: bool,
+    uid: Uid,
 }
 
 impl Builds {
-    /// A complete list of this kind starts.
-    pub fn begin(&mut self, kind: BuildKind) {
-        for (_, kept) in self.jobs.iter_mut().filter(|((one, ..), _)| *one == kind) {
-            kept.seen = false;
-        }
-    }
-
-    /// That list is complete: what it did not show is gone.
-    pub fn end(&mut self, kind: BuildKind) {
-        self.jobs.retain(|(one, ..), kept| *one != kind || kept.seen);
+    /// A complete list of this kind was taken in: what it did not show is gone.
+    pub fn retain(&mut self, kind: BuildKind, listed: &Listed) {
+        self.jobs.retain(|(one, ..), kept| *one != kind || listed.contains(kept.uid));
     }
 
     /// A job was listed, added or changed.
@@ -79,7 +71,7 @@ impl Builds {
             cron_job: controller(&job.metadata)
                 .filter(|owner| owner.kind == "CronJob")
                 .map(|owner| owner.name.as_str().into()),
-            seen: true,
+            uid: Uid::of_object(&job.metadata),
         };
         self.jobs.insert(key, kept);
     }
@@ -186,7 +178,7 @@ mod tests {
 
     fn job(name: &str, created: &str, args: &[&str], status: &Value) -> BuildView {
         let job = json!({
-            "metadata": {"name": name, "namespace": "ci", "creationTimestamp": created},
+            "metadata": {"name": name, "namespace": "ci", "uid": name, "creationTimestamp": created},
             "spec": {"template": {"spec": {"containers": [
                 {"name": "kaniko", "image": "gcr.io/kaniko-project/executor:v1", "args": args},
             ]}}},
@@ -265,12 +257,11 @@ mod tests {
         builds.apply(BuildKind::Job, &job("b", at, &push, &json!({})));
         builds.apply(BuildKind::Job, &job("c", at, &["sleep", "1"], &json!({})));
         assert_eq!(builds.len(), 2);
-        builds.begin(BuildKind::Job);
-        builds.apply(BuildKind::Job, &job("b", at, &push, &json!({})));
-        builds.begin(BuildKind::CronJob);
-        builds.end(BuildKind::CronJob);
+        let mut listed = Listed::default();
+        listed.insert(Uid::of("b"));
+        builds.retain(BuildKind::CronJob, &listed);
         assert_eq!(builds.len(), 2);
-        builds.end(BuildKind::Job);
+        builds.retain(BuildKind::Job, &listed);
         assert_eq!(builds.len(), 1);
         builds.delete(BuildKind::Job, &job("b", at, &push, &json!({})).metadata);
         assert!(builds.is_empty());

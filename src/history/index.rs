@@ -1,7 +1,6 @@
 //! `HealthIndex`: every image that runs or fails to pull anywhere in the cluster, in memory.
 //!
-//! Fed by watches through `apply_*`, `delete_*` and the pair `begin_*` / `end_*` around a complete
-//! list; asked through `history`, `report` and `score`. Keeps names once and compact records,
+//! Fed by watches through `apply_*`, `delete_*` and, after a complete list, `retain_*`; asked through `history`, `report` and `score`. Keeps names once and compact records,
 //! never whole objects. It has no clock and no locks of its own: time is an argument, and who
 //! shares it guards it.
 
@@ -51,11 +50,11 @@ pub use snapshot::{Snapshot, SnapshotError};
 use super::accuracy::Score;
 use super::facts::Freshness;
 use crate::image::{Digest, ImageReference};
-use crate::kube_views::{EventView, OwnerView, PodView, controller};
+use crate::kube_views::{EventView, Listed, OwnerView, PodView, Uid, controller};
 use images::Images;
 use interner::{Id, NONE, Table};
 use pods::Pods;
-pub(super) use record::{Seconds, seconds, timestamp, uid_bytes};
+pub(super) use record::{Seconds, seconds, timestamp};
 use workloads::{Workload, Workloads};
 
 /// How much the index may remember, and for how long.
@@ -119,6 +118,7 @@ pub struct HealthIndex {
     workloads: Workloads,
     pods: Pods,
     uses: Table<in_use::PodUse>,
+    pull_secrets: in_use::SecretCounts,
     images: Images,
     pending: events::Pending,
     nodes: nodes::Nodes,
@@ -146,6 +146,7 @@ impl HealthIndex {
             workloads: Workloads::default(),
             pods: Pods::default(),
             uses: Table::default(),
+            pull_secrets: in_use::SecretCounts::default(),
             images,
             pending: events::Pending::default(),
             nodes: nodes::Nodes::default(),
@@ -189,7 +190,7 @@ impl HealthIndex {
 
     /// A pod is gone.
     pub fn delete_pod(&mut self, uid: &str, now: Timestamp) {
-        let bytes = uid_bytes(uid);
+        let bytes = Uid::of(uid);
         if let Some(slot) = self.pods.slot(&bytes) {
             self.remove_pod(slot, seconds(now));
         }
@@ -203,18 +204,11 @@ impl HealthIndex {
         }
     }
 
-    /// A complete list of all pods starts: every pod of it follows through `apply_pod`. A list
-    /// that breaks off is simply begun again.
-    pub fn begin_pods(&mut self) {
-        for pod in self.pods.iter_mut() {
-            pod.seen = false;
-        }
-    }
-
-    /// The list is complete: pods that it did not show are gone. Returns how many.
-    pub fn end_pods(&mut self, now: Timestamp) -> usize {
-        let gone: Vec<_> =
-            self.pods.iter().filter(|(_, pod)| !pod.seen).map(|(slot, _)| slot).collect();
+    /// A complete list of all pods was taken in: those that it did not show are gone. Returns how
+    /// many.
+    pub fn retain_pods(&mut self, listed: &Listed, now: Timestamp) -> usize {
+        let gone = self.pods.iter().filter(|(_, pod)| !listed.contains(pod.uid));
+        let gone: Vec<_> = gone.map(|(slot, _)| slot).collect();
         for slot in &gone {
             self.remove_pod(*slot, seconds(now));
         }
@@ -237,25 +231,29 @@ impl HealthIndex {
             namespace: child.namespace,
             name: self.names.name(parent.name.as_str()),
         });
-        self.workloads.set_parent(child, parent);
+        let uid = Uid::of_object(&owner.metadata);
+        let created = owner.metadata.creation_timestamp.as_ref().map(|time| seconds(time.0));
+        self.workloads.apply(uid, kind, created, child, parent);
     }
 
     /// A ReplicaSet or Job is gone.
     pub fn delete_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
         let child = self.workload(kind, owner);
-        self.workloads.set_parent(child, None);
+        let uid = Uid::of_object(&owner.metadata);
+        self.workloads.delete(uid, child);
     }
 
-    /// A complete list of all ReplicaSets or Jobs starts.
-    pub fn begin_owners(&mut self, kind: OwnerKind) {
-        let kind = self.names.name(kind.as_str());
-        self.workloads.begin(kind);
+    /// A complete list of all ReplicaSets or Jobs was taken in: those that it did not show are gone.
+    pub fn retain_owners(&mut self, kind: OwnerKind, listed: &Listed) {
+        let name = self.names.name(kind.as_str());
+        self.workloads.retain(kind, name, listed);
     }
 
-    /// That list is complete.
-    pub fn end_owners(&mut self, kind: OwnerKind) {
-        let kind = self.names.name(kind.as_str());
-        self.workloads.end(kind);
+    /// When the controller of this kind and uid was created, if it is one that is known.
+    pub fn owner_created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
+        let kind =
+            [OwnerKind::ReplicaSet, OwnerKind::Job].into_iter().find(|one| one.as_str() == kind)?;
+        self.workloads.created(kind, Uid::of(uid)).map(timestamp)
     }
 
     fn workload(&mut self, kind: OwnerKind, owner: &OwnerView) -> Workload {

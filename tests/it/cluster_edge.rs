@@ -139,7 +139,7 @@ async fn respond(reply: Reply) -> Response {
 }
 
 fn node(name: &str) -> Value {
-    json!({"metadata": {"name": name, "resourceVersion": "1"},
+    json!({"metadata": {"name": name, "uid": name, "resourceVersion": "1"},
         "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}}})
 }
 
@@ -276,6 +276,23 @@ async fn a_410_in_the_watch_leads_to_a_new_list_and_what_vanished_is_gone() {
     eventually("new list", || names(&cluster) == ["b"]).await;
     eventually("new watch", || watches.count() == 2).await;
     assert_eq!(stub.count(|seen| seen.query.get("resourceVersion").is_some_and(|v| v == "90")), 1);
+}
+
+#[tokio::test]
+async fn what_a_new_list_shows_and_cannot_be_read_stays_as_it_was_known() {
+    let watches = Watches::default();
+    let listed = |time| {
+        let odd = json!({"metadata": {"name": 5, "uid": "b"}});
+        let second = if time == 0 { node("b") } else { odd };
+        list(&format!("{time}5"), &[node("a"), second])
+    };
+    let refuse = |time| (time == 0).then_some(Reply::Status(410));
+    let stub = nodes_only(&watches, listed, refuse).await;
+    let (cluster, _) = stub.cluster();
+    let _tasks = run(&cluster);
+    eventually("watch", || watches.count() == 1).await;
+    assert_eq!(stub.count(|seen| seen.path == NODES && !seen.is_watch()), 2);
+    assert_eq!(names(&cluster), ["a", "b"]);
 }
 
 #[tokio::test]

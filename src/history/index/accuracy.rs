@@ -5,6 +5,7 @@ use super::interner::Id;
 use super::pods::Slot;
 use super::record::{Seconds, State};
 use crate::history::accuracy::NodeObservation;
+use crate::kube_views::Uid;
 
 impl HealthIndex {
     /// A pod has changed.
@@ -39,7 +40,7 @@ impl HealthIndex {
     }
 
     /// A node has freshly pulled an image for a pod.
-    pub(super) fn score_pull(&mut self, uid: [u8; 16], image: Id, at: Seconds) {
+    pub(super) fn score_pull(&mut self, uid: Uid, image: Id, at: Seconds) {
         if let Some(image) = self.images.get(image) {
             self.score.observe(&uid, &image.reference, NodeObservation::Pulled(at), at);
         }
@@ -49,7 +50,7 @@ impl HealthIndex {
     }
 
     /// The same for what was denied to other pods of its namespace.
-    pub(super) fn score_pull_for(&mut self, uid: [u8; 16], image: Id, at: Seconds) {
+    pub(super) fn score_pull_for(&mut self, uid: Uid, image: Id, at: Seconds) {
         let pod = self.pods.slot(&uid).and_then(|slot| self.pods.get(slot));
         let Some((pod, image)) = pod.zip(self.images.get(image)) else { return };
         let Some(used) = self.uses.get(pod.used) else { return };

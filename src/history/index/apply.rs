@@ -2,14 +2,12 @@
 
 use super::interner::{Id, NONE};
 use super::pods::Slot;
-use super::record::{
-    ContainerRecord, Containers, PodName, PodRecord, Seconds, State, seconds, uid_bytes,
-};
+use super::record::{ContainerRecord, Containers, PodName, PodRecord, Seconds, State, seconds};
 use super::workloads::Workload;
 use super::{Digests, HealthIndex};
 use crate::failure::classify;
 use crate::image::ImageReference;
-use crate::kube_views::{ContainerStatusView, ContainerView, PodView, controller};
+use crate::kube_views::{ContainerStatusView, ContainerView, PodView, Uid, controller};
 use crate::pull::Cause;
 
 /// Waiting reasons of a container that has its image.
@@ -27,7 +25,7 @@ const MAX_CONTAINERS: usize = 64;
 
 impl HealthIndex {
     /// The record of a pod, with everything that it names put into the tables.
-    pub(super) fn record(&mut self, pod: &PodView, uid: [u8; 16], now: Seconds) -> PodRecord {
+    pub(super) fn record(&mut self, pod: &PodView, uid: Uid, now: Seconds) -> PodRecord {
         let namespace_name = pod.metadata.namespace.as_deref().unwrap_or_default();
         let namespace = self.names.name(namespace_name);
         let node = match pod.spec.node_name.as_deref() {
@@ -69,7 +67,6 @@ impl HealthIndex {
             containers: Containers::new(&list),
             used: self.use_of(pod, namespace),
             without_secrets: pod.spec.image_pull_secrets.is_empty(),
-            seen: true,
         }
     }
 
@@ -168,6 +165,9 @@ impl HealthIndex {
     /// Counts a pod in everywhere.
     pub(super) fn attach(&mut self, slot: Slot, now: Seconds) {
         let Some(pod) = self.pods.get_mut(slot) else { return };
+        if let Some(used) = self.uses.get(pod.used) {
+            self.pull_secrets.add(used);
+        }
         let namespace = pod.namespace;
         for container in pod.containers.as_mut_slice() {
             let Some(image) = self.images.get_mut(container.image) else { continue };
@@ -235,6 +235,9 @@ impl HealthIndex {
 
     /// Counts a pod out everywhere.
     pub(super) fn detach(&mut self, slot: Slot, pod: &PodRecord) {
+        if let Some(used) = self.uses.get(pod.used) {
+            self.pull_secrets.subtract(used);
+        }
         let containers = pod.containers.as_slice();
         for container in containers {
             let registry = self.images.registry_of(container.image);
@@ -324,6 +327,6 @@ fn intern_digest(digests: &mut Digests, image_id: &str) -> Id {
 }
 
 /// The uid of a pod; nothing if it has none.
-pub(super) fn uid_of(pod: &PodView) -> Option<[u8; 16]> {
-    pod.metadata.uid.as_deref().filter(|uid| !uid.is_empty()).map(uid_bytes)
+pub(super) fn uid_of(pod: &PodView) -> Option<Uid> {
+    pod.metadata.uid.as_deref().filter(|uid| !uid.is_empty()).map(Uid::of)
 }

@@ -14,6 +14,7 @@ use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{DigestUser, ReportTarget, RunningDigest};
 use crate::image::{Digest, ImageReference};
+use crate::kube_views::Uid;
 
 /// Digests of one image that are told, and nodes and workloads of each.
 const MAX_TOLD: usize = 20;
@@ -23,12 +24,12 @@ const MAX_SCANNED: usize = 50_000;
 /// What pods have of one digest.
 #[derive(Default)]
 struct Tally {
-    pods: BTreeSet<[u8; 16]>,
-    always: BTreeSet<[u8; 16]>,
+    pods: BTreeSet<Uid>,
+    always: BTreeSet<Uid>,
     since: Seconds,
     nodes: BTreeSet<Id>,
-    workloads: BTreeMap<Workload, BTreeSet<[u8; 16]>>,
-    bare: BTreeMap<[u8; 16], (Id, String)>,
+    workloads: BTreeMap<Workload, BTreeSet<Uid>>,
+    bare: BTreeMap<Uid, (Id, String)>,
 }
 
 impl HealthIndex {

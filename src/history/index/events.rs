@@ -11,9 +11,9 @@ use super::HealthIndex;
 use super::interner::Id;
 use super::pods::Slot;
 use super::pull_times::PullTime;
-use super::record::{Seconds, State, seconds, uid_bytes};
+use super::record::{Seconds, State, seconds};
 use crate::failure::classify;
-use crate::kube_views::EventView;
+use crate::kube_views::{EventView, Uid};
 use crate::pull::Cause;
 
 /// What the kubelet says of an image that it need not pull
@@ -40,12 +40,12 @@ pub(super) enum Fact {
 /// Facts whose pod has not been seen yet, or does not have the image yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pending {
-    facts: HashMap<[u8; 16], Vec<(Id, Fact)>>,
-    order: VecDeque<[u8; 16]>,
+    facts: HashMap<Uid, Vec<(Id, Fact)>>,
+    order: VecDeque<Uid>,
 }
 
 impl Pending {
-    fn add(&mut self, uid: [u8; 16], image: Id, fact: Fact) {
+    fn add(&mut self, uid: Uid, image: Id, fact: Fact) {
         while self.order.len() >= MAX_PENDING {
             if let Some(oldest) = self.order.pop_front() {
                 self.facts.remove(&oldest);
@@ -63,7 +63,7 @@ impl Pending {
         }
     }
 
-    fn take(&mut self, uid: &[u8; 16]) -> Vec<(Id, Fact)> {
+    fn take(&mut self, uid: &Uid) -> Vec<(Id, Fact)> {
         let Some(facts) = self.facts.remove(uid) else { return Vec::new() };
         self.order.retain(|other| other != uid);
         facts
@@ -109,7 +109,7 @@ impl HealthIndex {
         if let Fact::Pulled(at, _) | Fact::Present(at) = fact {
             entry.claimed = entry.claimed.max(at);
         }
-        let uid = uid_bytes(&event.involved_object.uid);
+        let uid = Uid::of(&event.involved_object.uid);
         let used = self.pods.slot(&uid).is_some_and(|slot| self.apply_fact(slot, image, fact, now));
         if !used && !matches!(fact, Fact::Present(_)) {
             self.pending.add(uid, image, fact);

@@ -2,7 +2,8 @@
 //!
 //! Pods of one workload share an entry; entries that no pod has are swept out with the names.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::HealthIndex;
@@ -27,6 +28,33 @@ impl PodUse {
     pub(super) fn mark(&self, names: &mut Marks) {
         let all = self.pull_secrets.iter().chain(&self.images);
         all.chain([&self.namespace]).for_each(|name| names.set(*name));
+    }
+}
+
+/// Pull secrets of one namespace that are named in an answer.
+const MOST_SECRETS: usize = 16;
+
+/// How many pods name which pull secret, by the numbers of the namespace and of the secret.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SecretCounts(BTreeMap<(Id, Id), u32>);
+
+impl SecretCounts {
+    /// Counts in what one pod uses.
+    pub(super) fn add(&mut self, used: &PodUse) {
+        for secret in &used.pull_secrets {
+            *self.0.entry((used.namespace, *secret)).or_default() += 1;
+        }
+    }
+
+    /// Counts it out.
+    pub(super) fn subtract(&mut self, used: &PodUse) {
+        for secret in &used.pull_secrets {
+            let key = (used.namespace, *secret);
+            match self.0.get_mut(&key) {
+                Some(pods) if *pods > 1 => *pods -= 1,
+                _ => drop(self.0.remove(&key)),
+            }
+        }
     }
 }
 
@@ -76,6 +104,17 @@ impl HealthIndex {
         self.uses.intern(&used, PodUse::clone)
     }
 
+    /// The pull secrets that pods of this namespace name; the most used first.
+    pub fn pull_secrets_in_use(&self, namespace: &str) -> Vec<Box<str>> {
+        let Some(namespace) = self.names.find(namespace) else { return Vec::new() };
+        let counted = self.pull_secrets.0.range((namespace, Id::MIN)..=(namespace, Id::MAX));
+        let mut used: Vec<_> = counted
+            .filter_map(|((_, secret), pods)| Some((Reverse(*pods), self.names.get(*secret)?)))
+            .collect();
+        used.sort_unstable();
+        used.into_iter().take(MOST_SECRETS).map(|(_, name)| name.as_ref().into()).collect()
+    }
+
     /// Whether an image ran here without that any node said that it got it from a registry.
     pub fn was_loaded(&self, image: &str) -> bool {
         let known = self.images.find_text(image).and_then(|image| self.images.get(image));
@@ -116,6 +155,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::kube_views::{Listed, SecretName, Uid};
 
     fn pod(uid: &str, image: &str, phase: &str) -> PodView {
         serde_json::from_value(serde_json::json!({
@@ -170,13 +210,38 @@ mod tests {
         assert_eq!(images(&index), ["b:1"]);
         index.apply_pod(&pod("3", "b:2", "Running"), now);
         assert_eq!(images(&index), ["b:2"]);
-        index.begin_pods();
+        assert_eq!(index.pull_secrets_in_use("shop"), ["s".into()]);
         index.apply_pod(&pod("4", "d:1", "Running"), now);
         assert_eq!(images(&index), ["b:2", "d:1"]);
-        index.end_pods(now);
+        let mut listed = Listed::default();
+        listed.insert(Uid::of("4"));
+        index.retain_pods(&listed, now);
         assert_eq!(images(&index), ["d:1"]);
         index.sweep();
         assert_eq!((index.uses.len(), images(&index)), (1, vec!["d:1".to_owned()]));
         assert_eq!((index.names.find("b:2"), index.names.find("d:1").is_some()), (None, true));
+    }
+    #[test]
+    fn the_most_used_secrets_come_first_and_go_with_their_pods() {
+        let mut index = HealthIndex::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let mut naming = |uid: &str, secrets: &[&str]| {
+            let mut pod = pod(uid, "a:1", "Pending");
+            let secret = |name: &&str| SecretName { name: (*name).into() };
+            pod.spec.image_pull_secrets = secrets.iter().map(secret).collect();
+            index.apply_pod(&pod, now);
+            index.pull_secrets_in_use("shop").iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        naming("1", &["a", "b"]);
+        assert_eq!(naming("2", &["b", ""]), ["b", "a"]);
+        naming("3", &["a"]);
+        assert_eq!(naming("4", &["a"]), ["a", "b"]);
+        assert_eq!(naming("4", &["b"]), ["b", "a"], "a pod that changes is counted once");
+        index.delete_pod("1", now);
+        index.delete_pod("3", now);
+        assert_eq!(index.pull_secrets_in_use("shop"), ["b".into()]);
+        assert!(index.pull_secrets_in_use("other").is_empty());
+        index.retain_pods(&Listed::default(), now);
+        assert!(index.pull_secrets_in_use("shop").is_empty() && index.pull_secrets.0.is_empty());
     }
 }

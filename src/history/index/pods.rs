@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use hashbrown::HashTable;
 
 use super::record::PodRecord;
+use crate::kube_views::Uid;
 
 /// Records of a chunk: growing by chunks never needs twice the memory.
 const CHUNK: usize = 1024;
@@ -33,7 +34,7 @@ impl Pods {
         self.by_uid.len()
     }
 
-    pub(super) fn slot(&self, uid: &[u8; 16]) -> Option<Slot> {
+    pub(super) fn slot(&self, uid: &Uid) -> Option<Slot> {
         let is_it = |slot: &Slot| self.get(*slot).is_some_and(|pod| pod.uid == *uid);
         self.by_uid.find(self.hasher.hash_one(uid), is_it).copied()
     }
@@ -91,9 +92,5 @@ impl Pods {
         self.chunks.iter().flatten().enumerate().filter_map(|(at, record)| {
             Some((Slot::try_from(at).unwrap_or(Slot::MAX), record.as_ref()?))
         })
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PodRecord> {
-        self.chunks.iter_mut().flatten().flatten()
     }
 }

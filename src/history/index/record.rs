@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::interner::{Id, NONE};
+use crate::kube_views::Uid;
 use crate::pull::Cause;
 
 /// A time in whole seconds since 1970; zero is "never".
@@ -195,8 +196,8 @@ impl PodName {
 /// A pod.
 #[derive(Debug, Clone)]
 pub(super) struct PodRecord {
-    /// Its uid, or a hash of one that is no UUID.
-    pub(super) uid: [u8; 16],
+    /// Its uid.
+    pub(super) uid: Uid,
     /// Its namespace's name.
     pub(super) namespace: Id,
     /// Its node's name; none before it is scheduled.
@@ -211,36 +212,4 @@ pub(super) struct PodRecord {
     pub(super) used: Id,
     /// Whether it names no pull secret at all.
     pub(super) without_secrets: bool,
-    /// Whether the list that is being read has shown it.
-    pub(super) seen: bool,
-}
-
-/// The sixteen bytes of a uid.
-pub(in crate::history) fn uid_bytes(uid: &str) -> [u8; 16] {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut bytes = [0u8; 16];
-    let mut nibbles = 0;
-    for byte in uid.bytes().filter(|byte| *byte != b'-') {
-        let value = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => {
-                nibbles = 99;
-                break;
-            }
-        };
-        if nibbles < 32 {
-            bytes[nibbles / 2] |= value << (if nibbles % 2 == 0 { 4 } else { 0 });
-        }
-        nibbles += 1;
-    }
-    if nibbles == 32 {
-        return bytes;
-    }
-    for (half, salt) in [(0, "a"), (8, "b")] {
-        let mut hasher = DefaultHasher::new();
-        (salt, uid).hash(&mut hasher);
-        bytes[half..half + 8].copy_from_slice(&hasher.finish().to_le_bytes());
-    }
-    bytes
 }

@@ -17,6 +17,7 @@ use crate::history::report::{
     CauseLine, FailurePattern, NamedCount, RegistryReport, Report, ReportTarget, Scope, Spread,
     TagLine, WorkloadLine,
 };
+use crate::kube_views::Uid;
 use crate::pull::Cause;
 
 /// Most lines of each kind in a report.
@@ -346,9 +347,9 @@ fn sorted(causes: &[(Cause, u32)]) -> Vec<(Cause, u32)> {
 #[derive(Default)]
 struct Tally {
     scope: Scope,
-    pods: HashSet<[u8; 16]>,
+    pods: HashSet<Uid>,
     workloads: BTreeMap<Workload, WorkloadCount>,
-    bare: BTreeMap<[u8; 16], (Id, String, WorkloadCount)>,
+    bare: BTreeMap<Uid, (Id, String, WorkloadCount)>,
     namespaces: BTreeMap<Id, u32>,
     nodes: BTreeSet<Id>,
     causes: BTreeMap<Cause, CauseCount>,

@@ -486,8 +486,7 @@ fn owners_are_followed_to_the_deployment() {
     assert_eq!(report.scope.spread, Spread::OneWorkload);
     assert_eq!(report.last_good.as_deref(), Some("my-registry.io/app:v2.3.0"));
     assert_eq!(report.failures.pods, ["shop/web-0-x0", "shop/web-1-x1"]);
-    index.begin_owners(OwnerKind::ReplicaSet);
-    index.end_owners(OwnerKind::ReplicaSet);
+    index.retain_owners(OwnerKind::ReplicaSet, &Listed::default());
     let report = index.report(&subject, &Visibility::Cluster, at(1));
     assert_eq!(report.scope.workloads[0].kind, "ReplicaSet");
 }

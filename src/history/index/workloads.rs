@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::interner::{Id, Marks, Table};
+use super::{OwnerKind, Seconds};
+use crate::kube_views::{Listed, Uid};
 
 /// A controller, by the numbers of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,13 +20,15 @@ pub(super) struct Workloads {
     table: Table<Workload>,
     /// ReplicaSet to Deployment, Job to CronJob.
     parents: HashMap<Workload, Parent>,
+    /// When ReplicaSets and Jobs were created.
+    created: HashMap<Uid, (OwnerKind, Seconds)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Parent {
     workload: Workload,
-    /// Whether the list that is being read has shown it.
-    seen: bool,
+    /// Of the child.
+    uid: Uid,
 }
 
 impl Workloads {
@@ -59,27 +63,37 @@ impl Workloads {
         at
     }
 
-    pub(super) fn set_parent(&mut self, child: Workload, parent: Option<Workload>) {
+    /// A ReplicaSet or Job was listed, added or changed.
+    pub(super) fn apply(
+        &mut self,
+        uid: Uid,
+        kind: OwnerKind,
+        created: Option<Seconds>,
+        child: Workload,
+        parent: Option<Workload>,
+    ) {
+        self.created.extend(created.map(|created| (uid, (kind, created))));
         match parent {
-            Some(workload) => {
-                self.parents.insert(child, Parent { workload, seen: true });
-            }
-            None => {
-                self.parents.remove(&child);
-            }
-        }
+            Some(workload) => self.parents.insert(child, Parent { workload, uid }),
+            None => self.parents.remove(&child),
+        };
     }
 
-    /// A list of this kind starts.
-    pub(super) fn begin(&mut self, kind: Id) {
-        for (child, parent) in &mut self.parents {
-            parent.seen &= child.kind != kind;
-        }
+    /// A ReplicaSet or Job is gone.
+    pub(super) fn delete(&mut self, uid: Uid, child: Workload) {
+        self.created.remove(&uid);
+        self.parents.remove(&child);
     }
 
-    /// The list of this kind is complete: what it did not show is gone.
-    pub(super) fn end(&mut self, kind: Id) {
-        self.parents.retain(|child, parent| child.kind != kind || parent.seen);
+    /// Of this kind, which has this name, no others are left than those that were listed.
+    pub(super) fn retain(&mut self, kind: OwnerKind, name: Id, listed: &Listed) {
+        self.created.retain(|uid, (one, _)| *one != kind || listed.contains(*uid));
+        self.parents.retain(|child, parent| child.kind != name || listed.contains(parent.uid));
+    }
+
+    /// When the controller of this kind and uid was created.
+    pub(super) fn created(&self, kind: OwnerKind, uid: Uid) -> Option<Seconds> {
+        self.created.get(&uid).filter(|(one, _)| *one == kind).map(|(_, created)| *created)
     }
 
     /// Marks all names in use and forgets workloads without pods.

@@ -58,6 +58,9 @@ fn numbers(index: &HealthIndex) -> Vec<String> {
             lines.push(format!("{host} {healthy} {failing} {pods} {causes:?}"));
         }
     }
+    for namespace in ["ns0", "ns1", "ns2"] {
+        lines.push(format!("{:?}", index.pull_secrets_in_use(namespace)));
+    }
     for (_, pod) in index.pods.iter() {
         let workload = index.workloads.top(pod.workload).map(|top| index.text(top.name));
         let (namespace, node) = (index.text(pod.namespace), index.text(pod.node));
@@ -141,18 +144,19 @@ proptest! {
                 }
                 Step::List(breaks_off) => {
                     if breaks_off {
-                        index.begin_pods();
                         for pod in cluster.values().take(2) {
  index.apply_pod(&pod.view(), at(minute));
 }
                     }
                     let before = cluster.len();
                     cluster.retain(|nth, _| nth % 2 == 0);
-                    index.begin_pods();
+                    let mut listed = Listed::default();
                     for pod in cluster.values() {
- index.apply_pod(&pod.view(), at(minute));
-}
-                    prop_assert_eq!(index.end_pods(at(minute)), before - cluster.len());
+                        index.apply_pod(&pod.view(), at(minute));
+                        listed.insert(Uid::of_object(&pod.view().metadata));
+                    }
+                    let gone = index.retain_pods(&listed, at(minute));
+                    prop_assert_eq!(gone, before - cluster.len());
                 }
                 Step::Tick => {
                     index.sweep();
