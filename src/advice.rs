@@ -86,7 +86,7 @@ kinds! {
     /// A pull secret of the same namespace that can pull the image.
     PullSecret = "pull_secret";
     /// A pull secret that the pod names and that is of no use, and how to mend it.
-    FixSecret = "mend_secret";
+    FixSecret = "fix_secret";
     /// A pull secret whose login works now and expires soon.
     SecretExpires = "secret_expires";
     /// A client certificate that nodes show to the registry, good now, that expires soon.

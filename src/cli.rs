@@ -38,7 +38,12 @@ use whatif::WhatIfFlags;
 const CANNOT_JUDGE: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "pullgate", version, about, arg_required_else_help = true)]
+#[command(
+    name = "pullgate",
+    version,
+    about = "Check before rollout whether nodes can pull the images, and what to use instead",
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,7 +51,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer admission reviews of an API server
+    /// Answer admission reviews of the API server
     Serve(Box<ServeFlags>),
     Check(Box<CheckFlags>),
     Explain(Box<ExplainFlags>),
@@ -58,7 +63,7 @@ enum Command {
     WhatIf(Box<WhatIfFlags>),
     Completions(shell::CompletionFlags),
     Man(shell::ManFlags),
-    /// Say which Pullgate this is
+    /// Print version, commit, platform and what this build understands
     Version,
 }
 

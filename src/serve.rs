@@ -45,7 +45,9 @@ pub use certificate_flags::{OwnFlags, OwnSettings};
 pub use config::{
     CallerProof, Config, ConfigError, NodeSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
-pub use flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+pub use flags::{
+    ClusterFlags, NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags, ServeFlags,
+};
 pub(crate) use pages::overview;
 use wiring::App;
 

@@ -61,12 +61,12 @@ impl Nearness {
     /// The reason in words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::VersionPrefix => "differs in its v",
+            Self::VersionPrefix => "leading v",
             Self::Case => "differs in case",
             Self::Separator => "differs in a separator",
             Self::Typo => "differs in a letter or two",
-            Self::Longer => "begins with it",
-            Self::Shorter => "the shorter name",
+            Self::Longer => "longer tag",
+            Self::Shorter => "shorter tag",
             Self::OtherVersion => "the nearest version",
             Self::OtherDate => "the nearest date",
             Self::Newest => "the newest version",
@@ -294,14 +294,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case("1.2.3", &["v1.2.3", "1.2.2", "v1.2.4"], &["v1.2.3 differs in its v", "v1.2.4 the nearest version", "1.2.2 the nearest version"])]
-    #[case("v1.2.3", &["1.2.3"], &["1.2.3 differs in its v"])]
+    #[case("1.2.3", &["v1.2.3", "1.2.2", "v1.2.4"], &["v1.2.3 leading v", "v1.2.4 the nearest version", "1.2.2 the nearest version"])]
+    #[case("v1.2.3", &["1.2.3"], &["1.2.3 leading v"])]
     #[case("Stable", &["stable", "stables"], &["stable differs in case", "stables differs in a letter or two"])]
     #[case("1.2.3_alpine", &["1.2.3-alpine"], &["1.2.3-alpine differs in a separator"])]
     #[case("lastest", &["latest", "1.0"], &["latest differs in a letter or two"])]
-    #[case("1.25-apline", &["1.25-alpine", "1.25"], &["1.25-alpine differs in a letter or two", "1.25 the shorter name"])]
-    #[case("1.25", &["1.25-alpine", "1.25.3", "1.25.10"], &["1.25.10 begins with it", "1.25.3 begins with it"])]
-    #[case("1.25.3", &["1.25-alpine", "1.24.9", "1.25.2", "1.25"], &["1.25 the shorter name", "1.25.2 the nearest version", "1.24.9 the nearest version"])]
+    #[case("1.25-apline", &["1.25-alpine", "1.25"], &["1.25-alpine differs in a letter or two", "1.25 shorter tag"])]
+    #[case("1.25", &["1.25-alpine", "1.25.3", "1.25.10"], &["1.25.10 longer tag", "1.25.3 longer tag"])]
+    #[case("1.25.3", &["1.25-alpine", "1.24.9", "1.25.2", "1.25"], &["1.25 shorter tag", "1.25.2 the nearest version", "1.24.9 the nearest version"])]
     #[case("1.25.4-alpine", &["1.25.3", "1.25.3-alpine3.20", "1.26.0-rc1-alpine"], &["1.25.3-alpine3.20 the nearest version", "1.26.0-rc1-alpine the nearest version"])]
     #[case("latest", &["1.0.0", "2.1.0", "2.2.0-rc1", "2.1.0-alpine"], &["2.1.0 the newest version"])]
     #[case("2024-01-15", &["2026-01-01", "2024-01-14", "2023-12-01"], &["2024-01-14 the nearest date", "2023-12-01 the nearest date"])]

@@ -42,13 +42,12 @@ impl Advice {
     /// A network policy that selects the pods behind a Service.
     pub fn network_policy(namespace: &str, fence: &Fence) -> Self {
         let whom = match fence.entrance {
-            Entrance::Nobody => "nobody",
-            Entrance::Some => "only those it names; nodes pull from their own addresses",
-            Entrance::Everybody => "everybody, at some port at least",
+            Entrance::Nobody => "no source",
+            Entrance::Some => "only the sources it names; nodes pull from their own addresses",
+            Entrance::Everybody => "all sources, on some ports",
         };
         let name = format!("{namespace}/{}", fence.name);
-        let message =
-            format!("NetworkPolicy {name} selects the registry's pods and lets in {whom}");
+        let message = format!("NetworkPolicy {name} selects the registry's pods and allows {whom}");
         Self::new(AdviceKind::NetworkPolicy, name, message)
     }
 
@@ -101,7 +100,7 @@ impl Advice {
     /// Nobody pushes to this repository of a registry inside the cluster.
     pub fn nobody_builds() -> Self {
         let message =
-            "no Job, CronJob, pod or run of Tekton in this cluster pushes to this repository";
+            "no Job, CronJob, pod or Tekton run in this cluster pushes to this repository";
         Self::new(AdviceKind::BuildJob, "", message)
     }
 
@@ -152,7 +151,7 @@ impl Advice {
         let message = if of_account {
             let hours = left.window.as_secs().div_ceil(3600).max(1);
             format!(
-                "an estimate; pods beyond that fail with 429 until pulls come back (window {hours} h)"
+                "an estimate; pods beyond that fail with 429 until the limit resets ({hours} h window)"
             )
         } else {
             "an estimate; by the policy nodes share that address; with a pull secret the account's \
@@ -264,6 +263,6 @@ fn words_of(trouble: PodTrouble) -> String {
         PodTrouble::OutOfMemory => "its pod ran out of memory".to_owned(),
         PodTrouble::ExitCode(code) => format!("its pod ended with exit code {code}"),
         PodTrouble::Evicted => "its pod was evicted".to_owned(),
-        PodTrouble::Unschedulable => "its pod fits on no node".to_owned(),
+        PodTrouble::Unschedulable => "its pod cannot be scheduled".to_owned(),
     }
 }

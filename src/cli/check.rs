@@ -40,7 +40,7 @@ use crate::cluster::Connection;
 use crate::history::RegistryScoreSummary;
 use crate::pull::Detail;
 use crate::review::ClusterSource;
-pub(super) use flags::{CheckFlags, SubjectFlags};
+pub(super) use flags::{CheckFlags, RESULT_HEADING, SubjectFlags};
 use given::GivenSecrets;
 use judge::Judge;
 use login::Logins;

@@ -32,7 +32,7 @@ use super::output::{self, OutputFormat, say};
 use super::survey::survey;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
-use crate::serve::{NodeFlags, RegistryFlags};
+use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
 pub(super) use ask::{NodesAround, RegistryReviewer};
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
@@ -44,26 +44,34 @@ const WIDTH: usize = 96;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Explains a message of the kubelet, or what was observed of an image in a cluster.
+Explain why an image cannot be pulled, and what to do: from a message of the kubelet, or from what was \
+observed in a cluster.
 
 With --message or --messages no cluster is asked. Otherwise pods, their owners and events, and \
 nodes are listed once with your own kubeconfig (KUBECONFIG or ~/.kube/config, if --kubeconfig is \
 not given): of the whole cluster if you may, else of one namespace.
 
-A running pullgate serve adds what it remembers of the time before: it is asked through the API \
-server, by the dry run of a Deployment in the namespace, and tells what you may see. Where that \
-cannot be, the answer says so.
+A running pullgate serve adds its history: it is queried through the API server, by the dry run of a \
+Deployment in the namespace, and shows what you may see. If that fails, the answer says so.
 
 The registry is asked, too, with the pull secrets of a pod that has the image, as far as you may \
 read them; --offline asks none. The first lines say what is wrong and what to do about it, as \
 commands to paste.";
 
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate explain deployment/cart -n shop
+  pullgate explain registry.example.com/shop/app:1.2.3
+  pullgate explain --registry registry.example.com";
+
 /// Flags of `pullgate explain`.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
-    about = "Explain a pull failure, or what was observed of an image in the cluster",
+    about = "Explain why an image cannot be pulled, and what to do",
     long_about = ABOUT,
+    after_help = EXAMPLES,
     group = ArgGroup::new("question").required(true)
 )]
 pub(super) struct ExplainFlags {
@@ -75,12 +83,12 @@ pub(super) struct ExplainFlags {
     #[arg(long, value_name = "HOST", group = "question")]
     registry: Option<String>,
 
-    /// What enforcement would have denied in the last 30 days, how much of it wrongly, and what is
+    /// Show what enforcement would have denied in the last 30 days, how much of it wrongly, and what is
     /// not vouched for (needs a PullgatePolicy object: policyFrom.kind in the chart)
     #[arg(long, group = "question")]
     enforcement: bool,
 
-    /// Everything as a page to look at in a browser on this machine, until Ctrl-C
+    /// Show everything as a page in a browser on this machine, until Ctrl-C
     #[arg(long, group = "question")]
     web: bool,
 
@@ -113,11 +121,11 @@ pub(super) struct ExplainFlags {
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Do not ask a running pullgate serve for what it remembers
+    /// Do not query a running pullgate serve for its history
     #[arg(long)]
     no_memory: bool,
 
-    /// Ask no registry: only what was observed in the cluster is told
+    /// Ask no registry: show only what was observed in the cluster
     #[arg(long)]
     offline: bool,
 
@@ -125,10 +133,10 @@ pub(super) struct ExplainFlags {
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = REGISTRY_HEADING)]
     registries: RegistryFlags,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = NODES_HEADING)]
     nodes: NodeFlags,
 }
 

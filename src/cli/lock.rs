@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::CANNOT_JUDGE;
-use super::check::{SubjectFlags, Wish, judged};
+use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
 use super::lock_file::{LOCK_FILE, LockFile};
 use super::output::{print, say};
 use crate::text::{clean, count};
@@ -19,25 +19,30 @@ const MAX_TOLD: usize = 20;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Writes a lock file: for every image that can be pulled the digest that its tag stands for now, and the \
-platforms that it is built for.
+Record the digest of each tag in a lock file, and the platforms that the image is built for.
 
 pullgate check --locked then fails where a tag has moved, and for images that are not in the file. \
-An image of which it cannot be told whether it works keeps the entry that it had; one that is in none \
-of the files any more loses it.
+An image whose verdict is \"cannot tell\" keeps its entry; one that is in none of the files any more loses \
+it.
 
 Exit codes: 0 every image is locked, 1 one is not, 2 something could not be read; the file is written \
-all the same.";
+anyway.";
+
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate lock -f k8s/
+  pullgate check -f k8s/ --locked";
 
 /// Flags of `pullgate lock`.
 #[derive(Debug, Clone, Args)]
-#[command(about = "Write down which digest each tag stands for", long_about = ABOUT)]
+#[command(about = "Record the digest of each tag", long_about = ABOUT, after_help = EXAMPLES)]
 pub(super) struct LockFlags {
     #[command(flatten)]
     subjects: SubjectFlags,
 
     /// The file that is written
-    #[arg(long, value_name = "FILE", default_value = LOCK_FILE)]
+    #[arg(long, help_heading = RESULT_HEADING, value_name = "FILE", default_value = LOCK_FILE)]
     lock_file: PathBuf,
 }
 

@@ -392,7 +392,7 @@ impl Summary {
             objects, images, works, fails, cannot_tell, deny, unread, known, unlocked, ..
         } = self;
         let mut words = format!(
-            "{} in {}: {works} {}, {fails} {}, {cannot_tell} unclear",
+            "{} in {}: {works} {}, {fails} {}, {cannot_tell} cannot tell",
             count(images, "image"),
             count(objects, "object"),
             if works == 1 { "works" } else { "work" },

@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::CANNOT_JUDGE;
-use super::check::{SubjectFlags, Wish, judged};
+use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
 use super::output::{CheckReport, ImageEntry, Position, print, say};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
@@ -29,23 +29,34 @@ const MAX_TOLD: usize = 20;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Puts digests into files: nginx:1.27 becomes nginx:1.27@sha256:…, which is what the tag stands for \
-now. Comments and formatting stay as they are; images that have a digest, too.
+Add digests to the tags in manifests: nginx:1.27 becomes nginx:1.27@sha256:…, which is what the tag stands \
+for now. Comments and formatting stay as they are; images that have a digest, too.
 
 Without --write it only says what would be changed.
 
 Exit codes: 0 every image is pinned, 1 one is not, since it cannot be pulled or does not stand in the \
 file as it was read, 2 something could not be read or written.";
 
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate pin -f k8s/            # show what would change
+  pullgate pin -f k8s/ --write";
+
 /// Flags of `pullgate pin`.
 #[derive(Debug, Clone, Args)]
-#[command(about = "Put digests behind the tags in files", long_about = ABOUT)]
+#[command(
+    about = "Add digests to the tags in manifests",
+    long_about = ABOUT,
+    after_help = EXAMPLES,
+    mut_arg("image", |image| image.hide(true))
+)]
 pub(super) struct PinFlags {
     #[command(flatten)]
     subjects: SubjectFlags,
 
     /// Change the files
-    #[arg(long)]
+    #[arg(long, help_heading = RESULT_HEADING)]
     write: bool,
 }
 

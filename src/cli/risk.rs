@@ -23,8 +23,8 @@ pub(super) const AT_RISK: u8 = 1;
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Says which images could not be pulled again today: those of running pods, should one have to start on \
-another node, and those of templates of which pods will be made: Deployments scaled to zero, CronJobs \
+List images in use that could not be pulled again today: those of running pods, should one have to start \
+on another node, and those of templates of which pods will be made: Deployments scaled to zero, CronJobs \
 between runs, DaemonSets for nodes to come, suspended Jobs.
 
 For each it says why, who needs it, which nodes still have it, and where a new pod could start without \
@@ -34,11 +34,22 @@ Everything is listed once, with your own rights; each image is asked about once,
 of those who need it, as far as you may read them. Pods that start an image that is on the node \
 already may have its credentials checked first, where the kubelet is set so.
 
-Exit codes: 0 nothing is at risk, 1 something is, 2 not all of it could be found out.";
+Exit codes: 0 nothing is at risk, 1 something is, 2 some of it is unknown.";
+
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate risk
+  pullgate risk -n shop -o markdown
+  pullgate risk --node worker-7 && kubectl drain worker-7 --ignore-daemonsets";
 
 /// Flags of `pullgate risk`.
 #[derive(Debug, Clone, Args)]
-#[command(about = "Say which images could not be pulled again", long_about = ABOUT)]
+#[command(
+    about = "List images in use that could not be pulled again",
+    long_about = ABOUT,
+    after_help = EXAMPLES
+)]
 pub(super) struct RiskFlags {
     /// What breaks if this node goes
     #[arg(long, value_name = "NAME")]

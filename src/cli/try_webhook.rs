@@ -18,19 +18,26 @@ const IMAGE: &str = "pullgate try-webhook";
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Asks the API server to create a pod for show (a dry run), with an image name that no runtime \
-parses, and says whether Pullgate was asked about it.
+Test whether the API server calls Pullgate: creates a pod as a dry run, with an image name that no runtime \
+parses, and says whether Pullgate answered.
 
 Exit codes: 0 Pullgate answered, 1 the API server did not ask it or got no answer, 2 the API server \
-could not be asked, or refused the pod for another reason.
+could not be asked, or refused the pod for another reason.";
 
+/// What one types.
+const EXAMPLES: &str = "\
+Example:
   pullgate try-webhook --namespace shop --context my-cluster";
 
 /// Flags of `pullgate try-webhook`.
 #[derive(Debug, Clone, Args)]
-#[command(about = "Say whether the API server asks Pullgate", long_about = ABOUT)]
+#[command(
+    about = "Test whether the API server calls Pullgate",
+    long_about = ABOUT,
+    after_help = EXAMPLES
+)]
 pub(super) struct TryWebhookFlags {
-    /// A namespace that Pullgate watches over, and where you may create pods
+    /// A namespace that Pullgate reviews, and where you may create pods
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
 
@@ -87,7 +94,7 @@ fn answer(namespace: &str, tried: &TriedOut) -> ExitCode {
         }
         (None, None) => (
             format!(
-                "the API server took the pod without a word of Pullgate's. Look at: the namespace \
+                "the API server accepted the pod and Pullgate was not called. Look at: the namespace \
                  {namespace} (its label pullgate.dev/mode, the webhook's namespaceSelector), \
                  ready replicas and, with webhook.proof path, the caBundle in the \
                  ValidatingWebhookConfiguration; else run: \

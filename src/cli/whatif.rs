@@ -32,23 +32,31 @@ const ARCHITECTURES: [&str; 7] = ["amd64", "arm64", "arm", "386", "ppc64le", "s3
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Says which images could no longer be pulled if a registry were down, a pull secret deleted, the nodes' \
-mirrors others, a node drained, or all nodes of another architecture; and what becomes of those who need \
-them, with what the nodes have. Several may be supposed at once. Nothing is changed.
+List images that could no longer be pulled after a change: a registry is down, a pull secret deleted, the \
+nodes' mirrors are others, a node is drained, or all nodes are of another architecture; and what becomes of \
+the workloads that need them, with what the nodes have. Changes can be combined. Nothing is changed.
 
-What cannot be pulled today already is not told again, except with --drain: pullgate risk tells it. An \
-image that only the nodes' own logins could get then is told as such.
+What cannot be pulled today already is left out, except with --drain: pullgate risk lists it. Images that \
+only nodes' own credentials could still pull are listed as unknown.
 
 Everything is listed once, with your own rights; the registries are asked as pullgate risk asks them, \
-and those that are supposed to be down are not.
+but not those that are down by assumption.
 
-Exit codes: 0 nothing changes for the worse, 1 something does or may, 2 it could not be found out.";
+Exit codes: 0 nothing changes for the worse, 1 something does or may, 2 it is unknown.";
+
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate whatif --registry docker.io=down
+  pullgate whatif --delete-secret shop/registry-login
+  pullgate whatif --drain worker-7 --registry registry.example.com=down";
 
 /// Flags of `pullgate whatif`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    about = "Say what could no longer be pulled if something were otherwise",
+    about = "List images that could no longer be pulled after a change",
     long_about = ABOUT,
+    after_help = EXAMPLES,
     group = ArgGroup::new("supposed").required(true).multiple(true)
 )]
 pub(super) struct WhatIfFlags {

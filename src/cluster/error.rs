@@ -98,7 +98,7 @@ pub enum WatchError {
     #[error("failed to write the request")]
     Request(#[source] Box<kube::core::request::Error>),
     /// The connection broke off.
-    #[error("the connection broke off")]
+    #[error("the connection was lost")]
     Read(#[source] std::io::Error),
     /// A page or a line is not what a list or a watch consists of.
     #[error("failed to read what the API server sent")]

@@ -47,7 +47,7 @@ pub enum PlatformError {
     #[error("{0:?} is not os/architecture[/variant]")]
     Shape(String),
     /// An element with a character other than letters, digits, `_`, `-` and `.`.
-    #[error("{part:?} in {platform:?} is not a word for a platform")]
+    #[error("{part:?} in {platform:?} is not a valid platform component")]
     Part {
         /// The element.
         part: String,

@@ -88,25 +88,25 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         Cause::UnsupportedManifest => {
             "the manifest is of a kind that the nodes' runtime does not take"
         }
-        Cause::CorruptContent => "the registry's content does not have the digest it should",
+        Cause::CorruptContent => "content does not match its digest",
         Cause::NodeStorage => "a node's disk is full or broken",
         Cause::ImageNeverPull => "pull policy Never, and no node is known to have the image",
         Cause::SignatureRejected => "its signature is refused by policy",
         Cause::NodeRuntime => "the container runtime of a node is in trouble",
-        Cause::BackOff => "nodes wait after failing to pull it",
+        Cause::BackOff => "earlier pulls failed, nodes back off",
         Cause::NotAnImageFailure => "fails for a reason other than its image",
         Cause::BrokenPullSecret => "a pull secret is malformed, so the kubelet cannot pull",
         Cause::ForbiddenAddress => "the registry's address is one that Pullgate does not contact",
         Cause::ForeignRealm => {
-            "the registry wants credentials on a foreign host, where Pullgate sends none"
+            "its token service is on another domain, so Pullgate sends no credentials"
         }
         Cause::NetworkRestricted => {
             "registry refuses the address Pullgate asks from (403); nodes may use another"
         }
-        Cause::MalformedAnswer => "the registry's answer is not one of a registry",
+        Cause::MalformedAnswer => "the address answers, but not as a registry",
         Cause::TooLate => "the look-up was not ready in time",
         Cause::Overloaded => "Pullgate is overloaded and did not look",
-        Cause::UnknownNodes => "it depends on nodes that are not known",
+        Cause::UnknownNodes => "no node known that these pods could use",
     }
 }
 

@@ -96,13 +96,13 @@ impl Finding<'_> {
     /// The cause in words, with names of at most so many characters.
     fn cause(&self, most: usize) -> String {
         if self.ruling.refused {
-            return "the pull policy of this cluster refuses it".to_owned();
+            return "not allowed by PullgatePolicy (registries.refuse)".to_owned();
         }
         let Some(cause) = self.assessment.cause else { return self.note(most) };
         if self.assessment.softened == Some(Softened::RegistryTrouble) {
             let numbers = self.stats.and_then(|stats| stats.trouble());
             let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
-            return format!("registry trouble: {numbers}");
+            return format!("registry problem: {numbers}");
         }
         match cause {
             Cause::InvalidReference => {
@@ -391,8 +391,13 @@ impl Finding<'_> {
     /// What the look-up said where that is not the head.
     fn just_now(&self) -> Option<String> {
         let cause = self.assessment.cause?;
-        (self.assessment.softened? == Softened::RegistryTrouble)
-            .then(|| format!("just now {}", sentence(cause, self.assessment.verdict)))
+        if self.assessment.softened? != Softened::RegistryTrouble {
+            return None;
+        }
+        let said = sentence(cause, self.assessment.verdict);
+        let of_registry =
+            ["registry ", "the registry "].iter().find_map(|it| said.strip_prefix(it));
+        Some(of_registry.map_or_else(|| format!("now: {said}"), |said| format!("it now {said}")))
     }
 
     /// That nodes had it not long ago.
@@ -404,7 +409,7 @@ impl Finding<'_> {
         let words = if self.seen_here {
             "though it was pulled here recently"
         } else {
-            "it may still work on the nodes"
+            "nodes may still be able to pull it"
         };
         Some(words.to_owned())
     }
@@ -449,14 +454,14 @@ impl Finding<'_> {
         matters.then(|| "unless a mutating webhook here gives its pods another image".to_owned())
     }
 
-    /// Which escapes are open: why it may work all the same.
+    /// Which escapes are open: why it may still work.
     fn escapes(&self) -> Option<String> {
         match self.assessment.softened {
             Some(Softened::NodesMayLogIn) => {
                 return Some("may still work if nodes have their own credentials".to_owned());
             }
             Some(Softened::MayBeHidden) => {
-                return Some("unless it is only hidden from those who asked".to_owned());
+                return Some("or the registry hides it from these credentials".to_owned());
             }
             _ => {}
         }

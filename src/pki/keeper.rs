@@ -173,7 +173,7 @@ impl Keeper {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the certificates were not looked after, trying again"
+                    "failed to maintain certificates, retrying"
                 );
                 self.metrics.installation_failed();
                 // Whoever cannot renew the Lease must assume that another has it.

@@ -280,9 +280,9 @@ impl Task {
     }
 }
 
-/// A look-up that broke off, by a defect of ours: nothing is known.
+/// A look-up that panicked, by a defect of ours: nothing is known.
 fn broken() -> Lookup {
-    tracing::error!("a look-up broke off");
+    tracing::error!("a look-up panicked");
     unanswered(Outcome::Overloaded)
 }
 

@@ -155,7 +155,7 @@ impl TagLists {
         match tokio::time::timeout_at(deadline, task).await {
             Ok(Ok(entry)) => entry.listed,
             Ok(Err(_)) => {
-                tracing::error!("reading a list of tags broke off");
+                tracing::error!("reading a list of tags panicked");
                 Err(Outcome::Overloaded)
             }
             Err(_) => Err(Outcome::TooLate),

@@ -146,7 +146,7 @@ impl Tokens {
         match tokio::time::timeout_at(deadline, task).await {
             Ok(Ok(asked)) => asked.map_err(|outcome| Outcome::clone(&outcome)),
             Ok(Err(_)) => {
-                tracing::error!("asking for a token broke off");
+                tracing::error!("asking for a token panicked");
                 Err(Outcome::Overloaded)
             }
             Err(_) => Err(Outcome::Timeout(Step::Whole)),

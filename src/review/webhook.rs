@@ -422,8 +422,12 @@ fn answer(review: &Review, policy: &str) -> Answer {
     if !(warnings.is_empty() && denials.is_empty()) {
         warnings.extend(rulings().find_map(|ruling| label_words(ruling.label)).map(str::to_owned));
     }
-    let denial = (!denials.is_empty())
-        .then(|| denials.join(" | ") + DETAILS + &denied_by(policy, namespace));
+    let denial = (!denials.is_empty()).then(|| {
+        let lines = denials.join(" | ");
+        // One dash a line: what is behind it are details.
+        let joint = if lines.contains(DETAILS) { "; " } else { DETAILS };
+        lines + joint + &denied_by(policy, namespace)
+    });
     Answer { denial, warnings, patch: None }
 }
 

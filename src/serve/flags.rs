@@ -13,8 +13,21 @@ use crate::policy::{HostName, TokenRealm};
 use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
+/// Where flags about reaching registries stand in the help.
+pub const REGISTRY_HEADING: &str = "How registries are reached";
+/// Where flags about the nodes' own settings stand in the help.
+pub const NODES_HEADING: &str = "What the nodes have";
+
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate serve --self-signed ./tls --tls-san pullgate.pullgate.svc --path-token-file ./token \\
+    --kubeconfig ~/.kube/config --policy policy.yaml
+  pullgate serve --check-only --tls-cert tls.crt --tls-key tls.key --aggregated --policy policy.yaml";
+
 /// Flags of `pullgate serve`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ServeFlags {
     /// Where reviews are answered, over TLS
     #[arg(
@@ -91,14 +104,6 @@ pub struct ServeFlags {
     )]
     pub policy_from_cluster: Option<String>,
 
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub registry: RegistryFlags,
-
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub nodes: NodeFlags,
-
     /// File on a volume in which the memory of this cluster outlives a restart: what ran and failed
     /// here, and how verdicts compared with what nodes did. Written every few minutes and at the
     /// end; one that is damaged or of another cluster is dropped
@@ -158,6 +163,14 @@ pub struct ServeFlags {
     /// replica could start with them, 2 if not. Neither cluster nor registry is contacted
     #[arg(long, env = "PULLGATE_CHECK_ONLY")]
     pub check_only: bool,
+
+    #[command(flatten, next_help_heading = REGISTRY_HEADING)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub registry: RegistryFlags,
+
+    #[command(flatten, next_help_heading = NODES_HEADING)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
+    pub nodes: NodeFlags,
 }
 
 /// Which cluster is asked.
@@ -198,8 +211,8 @@ pub struct NodeFlags {
     #[arg(long, env = "PULLGATE_NODE_DOCKER_CONFIG", value_name = "FILE")]
     pub node_docker_config: Option<PathBuf>,
 
-    /// The nodes' container runtime, such as containerd://2.1.8 or cri-o (the nodes' own
-    /// word, if not given)
+    /// The nodes' container runtime, such as containerd://2.1.8 or cri-o [default: as the nodes
+    /// report]
     #[expect(clippy::doc_markdown, reason = "--help shows the comment as it is written")]
     #[arg(long, env = "PULLGATE_RUNTIME", value_name = "RUNTIME", value_parser = runtime)]
     pub runtime: Option<Runtime>,

@@ -403,7 +403,7 @@ impl AdmissionRoutes {
                 (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB\n")
             }
             Rejection::Incomplete => {
-                (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time, or broke off\n")
+                (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time, or was cut off\n")
             }
             Rejection::Method => (StatusCode::METHOD_NOT_ALLOWED, "reviews are POSTed\n"),
             Rejection::Overload => {

@@ -78,7 +78,7 @@ fn exceptions(record: &ReviewRecord) -> Option<String> {
     (!record.exceptions.is_empty()).then(|| record.exceptions.join(" "))
 }
 
-/// Records a review that was admitted without a look.
+/// Records an object that was admitted without review.
 pub(super) fn unseen(
     metrics: &Metrics,
     endpoint: &'static str,
@@ -89,5 +89,5 @@ pub(super) fn unseen(
     metrics.review(endpoint, "allow", seconds);
     metrics.cut_short(reason);
     let reason = reason.as_str();
-    tracing::warn!(endpoint, uid, reason, seconds, "admitted without a look");
+    tracing::warn!(endpoint, uid, reason, seconds, "admitted without review");
 }

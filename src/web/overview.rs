@@ -123,9 +123,9 @@ impl Overview {
     fn standing(&self, visibility: &Visibility) -> Markup {
         let known = match self.freshness {
             Freshness::Current => None,
-            Freshness::Learning => Some("Pullgate is still learning: nothing can be said yet."),
-            Freshness::Stale => Some("Pullgate has lost the API server: nothing can be said now."),
-            Freshness::Absent => Some("Nothing is known of this cluster."),
+            Freshness::Learning => Some("Still loading the cluster's state; no answer yet."),
+            Freshness::Stale => Some("Lost contact with the API server; no answer."),
+            Freshness::Absent => Some("No data about this cluster."),
         };
         html! {
             p {
@@ -237,7 +237,7 @@ impl Overview {
                     false => "Pods go on running with these; a new node would not get them.",
                 }
                 @if looked.unclear > 0 {
-                    " Of " (images_of(looked.unclear)) " it could not be found out."
+                    " Unknown: " (images_of(looked.unclear)) "."
                 }
             }
             (self.lost_images(&looked.images))

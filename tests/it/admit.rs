@@ -81,9 +81,10 @@ async fn a_denial_carries_the_line_and_where_the_policy_is() {
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("image reg.example.com/app:9: tag not found in the registry"));
     assert!(
-        message.ends_with(" — denied by PullgatePolicy default (namespace shop enforces)"),
+        message.ends_with("; denied by PullgatePolicy default (namespace shop enforces)"),
         "{message}"
     );
+    assert_eq!(message.matches(" — ").count(), 1, "{message}");
 }
 
 /// Each image is a question of its own, and each name of a secret a read: neither is without a bound.

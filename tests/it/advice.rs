@@ -69,7 +69,7 @@ async fn a_spelling_is_tried_without_any_list() {
     let mut world = there(gone("1.2.3"), &["v1.2.3"]);
     world.hides = true;
     let review = run(&world, deployment("reg.example.com/app:1.2.3"), "").await;
-    insta::assert_snapshot!(tail(&review), @"did you mean v1.2.3 (differs in its v)? — checked without credentials; unless it is only hidden from those who asked");
+    insta::assert_snapshot!(tail(&review), @"did you mean v1.2.3 (leading v)? — checked without credentials; or the registry hides it from these credentials");
 }
 
 #[tokio::test]

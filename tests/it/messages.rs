@@ -422,7 +422,7 @@ fn tails() -> Vec<String> {
     let exception = |expired: bool| ExceptionUse {
         name: "legacy-images".into(),
         owner: "team-shop".into(),
-        expires: Timestamp::UNIX_EPOCH,
+        expires: "2027-02-01T00:00:00Z".parse().unwrap(),
         expiring_soon: !expired,
         expired,
     };
@@ -444,9 +444,9 @@ fn tails() -> Vec<String> {
 }
 
 fn answers() -> Vec<String> {
-    let held_back = held_back_by("default", "shop", Escape::ALL).unwrap();
+    let held_back = held_back_by("pullgate", "shop", Escape::ALL).unwrap();
     let mut all =
-        vec![held_back, reopened("shop"), history_hidden("shop"), denied_by("default", "shop")];
+        vec![held_back, reopened("shop"), history_hidden("shop"), denied_by("pullgate", "shop")];
     all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one, "shop")));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
     all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
@@ -460,14 +460,13 @@ fn page() -> String {
         "# What Pullgate says\n\n\
          Generated from the code (`UPDATE_DOCS=1 cargo test --test it messages`): do not edit.\n\n\
          A line names the image, the cause, and what to do; image and cause are within the first \
-         120 characters, all of it within 256. Behind a dash stand details that do not change what to \
-         do: who asked the registry, which ways are open for a node to succeed, what follows. What does not fit is \
-         left out whole; `pullgate check` shows everything. Every suggestion was tried with the \
+         120 characters, all of it within 256. Behind a dash are details that do not change what to \
+         do: with which credentials it was checked, which escapes are open, what follows. What does not fit is \
+         left out; `pullgate check` shows everything. Every suggestion was tried with the \
          pod's own credentials before it was made.\n\n\
          ## Causes\n\n\
-         *fails* is the registry's own word to exactly these credentials, or a fault that no node \
-         gets past; *cannot_tell* is let through; *works* with a cause is pulled and will not run \
-         everywhere.\n",
+         *fails* is a confirmed registry response to exactly these credentials, or a fault that no node \
+         gets past; *cannot_tell* is admitted; *works* with a cause can be pulled but will not run everywhere.\n",
     );
     causes(&mut page);
     page.push_str("\n## Advice\n");

@@ -234,7 +234,7 @@ async fn registry_trouble_is_said_and_never_denied() {
     world.history.registry.in_trouble = true;
     let review = run(&world, pod("reg.example.com/app:9"), VOUCHED).await;
     assert_eq!(review.decision, Decision::Warn);
-    assert!(line(&review).contains("registry trouble"), "{}", line(&review));
+    assert!(line(&review).contains("registry problem"), "{}", line(&review));
 }
 
 #[tokio::test]

@@ -9,11 +9,11 @@ use super::given::SecretFile;
 use crate::cli::lock_file::LOCK_FILE;
 use crate::cli::output::{FailOn, OutputRequest};
 use crate::image::Platform;
-use crate::serve::{NodeFlags, RegistryFlags};
+use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
 
 /// What the long help says beside the flags.
 const ABOUT: &str = "\
-Checks whether nodes will be able to pull the images of Kubernetes objects in files.
+Check whether nodes can pull the images in manifests, and what to use instead.
 
 It needs no cluster and touches none unless --kubeconfig or --context is given. It then decides as \
 admission there would: by the cluster's PullgatePolicy, unless --policy is given, and with its \
@@ -38,7 +38,14 @@ result on standard input. \
 Beside the kinds that make pods, images are known in the fields of many custom resources.
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 it could not be judged: usage, or \
-input that cannot be read. Everything that can be read is judged and reported all the same.";
+input that cannot be read. Everything that can be read is judged and reported anyway.";
+
+/// What one types.
+const EXAMPLES: &str = "\
+Examples:
+  pullgate check -f deploy.yaml
+  helm template my-chart | pullgate check -f -
+  pullgate check -f k8s/ --kubeconfig ~/.kube/config -o text -o sarif=report.sarif";
 
 /// What is judged, and with what: the flags that every subcommand has which judges images.
 #[derive(Debug, Clone, Args)]
@@ -58,12 +65,12 @@ pub struct SubjectFlags {
     #[arg(long)]
     pub render: bool,
 
-    /// An image to check by itself (repeatable)
+    /// An image by itself, from no file (repeatable)
     #[arg(long, value_name = "REF", groups = ["subjects", "images"], num_args = 1..)]
     pub image: Vec<String>,
 
-    /// A file with images to check by themselves, or - for standard input: one on a line, comments
-    /// behind # (repeatable)
+    /// A file with images by themselves, or - for standard input: one on a line, comments behind #
+    /// (repeatable)
     #[arg(long, value_name = "FILE|-", groups = ["subjects", "images"])]
     pub images_from: Vec<PathBuf>,
 
@@ -106,7 +113,7 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "NAME", group = "clusters")]
     pub context: Option<String>,
 
-    /// Do not ask a running pullgate serve for what it remembers of images that would fail
+    /// Do not query a running pullgate serve for its history of images that would fail
     #[arg(long, requires = "clusters")]
     pub no_memory: bool,
 
@@ -118,11 +125,11 @@ pub struct SubjectFlags {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub timeout: Duration,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = REGISTRY_HEADING)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub registry: RegistryFlags,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = NODES_HEADING)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub nodes: NodeFlags,
 }
@@ -139,11 +146,15 @@ pub enum LoginUse {
     Runner,
 }
 
+/// Where flags about the result stand in the help: a heading of flattened flags goes on to those below.
+pub const RESULT_HEADING: &str = "Result";
+
 /// Flags of `pullgate check`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    about = "Check whether nodes will be able to pull the images in files",
-    long_about = ABOUT
+    about = "Check whether nodes can pull the images in manifests",
+    long_about = ABOUT,
+    after_help = EXAMPLES
 )]
 pub struct CheckFlags {
     #[command(flatten)]
@@ -151,11 +162,11 @@ pub struct CheckFlags {
     pub subjects: SubjectFlags,
 
     /// Decide as if every namespace were in mode enforce
-    #[arg(long)]
+    #[arg(long, help_heading = RESULT_HEADING)]
     pub as_enforced: bool,
 
     /// From which result on the exit code is 1
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = RESULT_HEADING, value_enum, default_value_t)]
     pub fail_on: FailOn,
 
     /// Format of the report, and the file that it goes to if not to standard output (repeatable;
@@ -168,26 +179,26 @@ pub struct CheckFlags {
     /// - github:   workflow commands, which GitHub Actions shows beside the lines of the files
     /// - gitlab:   Code Quality JSON, which GitLab shows in a merge request
     /// - markdown: a table, for a job summary or a comment
-    #[arg(short, long, value_name = "FORMAT[=FILE]", verbatim_doc_comment)]
+    #[arg(short, long, help_heading = RESULT_HEADING, value_name = "FORMAT[=FILE]", verbatim_doc_comment)]
     pub output: Vec<OutputRequest>,
 
     /// Show which entries of which pull secrets match, in the kubelet's order, and what each got;
     /// no secret is shown
-    #[arg(long)]
+    #[arg(long, help_heading = RESULT_HEADING)]
     pub explain_credentials: bool,
 
     /// A file with faults that are known: they are reported, and the check fails on others alone
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = RESULT_HEADING, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 
     /// Fail where a tag no longer stands for what the lock file says, and for images that are not in
     /// it; pullgate lock writes one [default file: pullgate.lock]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+    #[arg(long, help_heading = RESULT_HEADING, value_name = "FILE", num_args = 0..=1, require_equals = true,
         default_missing_value = LOCK_FILE)]
     pub locked: Option<PathBuf>,
 
     /// Write the faults that are found now into the baseline, instead of failing on them
-    #[arg(long, requires = "baseline")]
+    #[arg(long, help_heading = RESULT_HEADING, requires = "baseline")]
     pub write_baseline: bool,
 }
 

@@ -185,7 +185,7 @@ impl Sources<'_> {
     /// Adds what a running `serve` remembers.
     async fn recall(&self, report: &mut Report, subject: &ReportTarget) -> Origin {
         if !self.recalls {
-            return Origin::List { why: "it was not asked (--no-memory)" };
+            return Origin::List { why: "not queried (--no-memory)" };
         }
         match remembered(self.connection, self.namespace, subject, self.deadline).await {
             Recalled::History(memory) => {
@@ -336,7 +336,7 @@ mod tests {
         };
         let explained = Explained {
             report,
-            memory: Origin::List { why: "it was not asked (--no-memory)" },
+            memory: Origin::List { why: "not queried (--no-memory)" },
             cause: words("Registry rejects the credentials in secret regcred (401)."),
             remedy: words("Update secret regcred."),
             commands: vec![words("one")],

@@ -21,10 +21,14 @@ pub(super) fn one(reason: Option<&str>, message: &str, format: OutputFormat) -> 
         OutputFormat::Json => serde_json::to_string(&explanation)? + "\n",
         OutputFormat::Text => {
             let cause = explanation.cause;
-            let passes = if explanation.transient { "yes, it may" } else { "no" };
+            let transient = if explanation.transient {
+                "yes: a retry may help"
+            } else {
+                "no: retrying does not help"
+            };
             let mut rows = vec![
                 ("Cause", format!("{cause}: {}", sentence(cause, Verdict::Fails))),
-                ("Passes", format!("{passes}, without anybody changing anything")),
+                ("Transient", transient.to_owned()),
             ];
             rows.extend(explanation.registry.map(|registry| ("Registry", registry)));
             let login = explanation.credential_problem.map(login);

@@ -73,13 +73,13 @@ impl Explained {
             };
             groups.push(vec![(label, told.message.clone())]);
         }
-        let known = match self.memory {
-            Origin::Serve => "now, and what pullgate serve remembers".to_owned(),
+        let data = match self.memory {
+            Origin::Serve => "current list, and the history of pullgate serve".to_owned(),
             Origin::List { why } => {
-                format!("now; pullgate serve was not heard of the time before: {why}")
+                format!("current list only, without the history of pullgate serve: {why}")
             }
         };
-        groups.push(vec![("Known of", known)]);
+        groups.push(vec![("Data", data)]);
         groups
     }
 }

@@ -28,6 +28,10 @@ pub(super) fn painted(report: &CheckReport) -> String {
 }
 
 fn written(report: &CheckReport, paint: fn(Paint, &str) -> String) -> String {
+    // Why stands among the errors.
+    if report.images.is_empty() && !report.unread.is_empty() {
+        return String::new();
+    }
     let mut text = String::new();
     for object in report.images.chunk_by(|a, b| a.object_index == b.object_index) {
         let told: Vec<&[ImageEntry]> = object
@@ -98,7 +102,7 @@ fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> Str
         Verdict::Works => ("works", Paint::Green),
         Verdict::Fails => ("FAILS", Paint::Red),
         Verdict::CannotTell if finding.skipped => ("skipped", Paint::Yellow),
-        Verdict::CannotTell => ("unclear", Paint::Yellow),
+        Verdict::CannotTell => ("cannot tell", Paint::Yellow),
     };
     let mut head = Vec::new();
     if !entry.is_alone() {
@@ -119,7 +123,7 @@ fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> Str
     if entry.known {
         head.push("known".to_owned());
     }
-    let head = format!("{word:<8}{}", head.join("  "));
+    let head = format!("{word:<12}{}", head.join("  "));
     let rest = head.trim_end().strip_prefix(word).unwrap_or_default();
     let _ = writeln!(text, "  {}{rest}", paint(colour, word));
     if !entry.is_alone() {

@@ -19,7 +19,7 @@ use crate::image::{DOCKER_HUB, registry_of_host};
 use crate::pull::{Cause, Runtime, Verdict};
 use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
 use crate::risk::{NeedKey, Needs, Question, RiskReport};
-use crate::serve::{NodeFlags, RegistryFlags};
+use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
 use crate::text::clean;
 use crate::text::count;
 use crate::workload::{Node, Placement};
@@ -42,10 +42,10 @@ pub(in crate::cli) struct LookFlags {
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = REGISTRY_HEADING)]
     pub(in crate::cli) registries: RegistryFlags,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = NODES_HEADING)]
     pub(in crate::cli) nodes: NodeFlags,
 }
 

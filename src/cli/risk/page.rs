@@ -34,7 +34,7 @@ pub(in crate::cli) fn page(report: &RiskReport, supposing: Option<&str>, now: Ti
         let _ = writeln!(page, "  Do       {}", risk.next_step);
     }
     if !report.unclear.is_empty() {
-        page.push_str("\nThis could not be told:\n");
+        page.push_str("\nUnknown:\n");
     }
     for one in &report.unclear {
         let _ = writeln!(page, "  {} in {}: {}", clean(&one.image), one.namespace, one.why);
@@ -58,7 +58,7 @@ pub(super) fn headline(report: &RiskReport, supposing: Option<&str>) -> String {
         }
     };
     if !report.unclear.is_empty() {
-        let _ = write!(line, " {} could not be told.", report.unclear.len());
+        let _ = write!(line, " {} unknown.", report.unclear.len());
     }
     if report.not_looked_at > 0 {
         let _ = write!(line, " {} not looked at.", count(report.not_looked_at, "image"));

@@ -58,15 +58,15 @@ pub(super) fn render(report: &Report, now: Timestamp, width: usize) -> String {
     page.line(if of_registry { "Registry" } else { "Image" }, &report.subject);
     match report.freshness {
         "learning" => {
-            page.line("", "The index is still learning: nothing can be said yet.");
+            page.line("", "Still loading the cluster's state; no answer yet.");
             return page.text;
         }
         "stale" => {
-            page.line("", "The index has lost contact with the API server: it says nothing.");
+            page.line("", "Lost contact with the API server; no answer.");
             return page.text;
         }
         "absent" => {
-            page.line("", "There is no index here: nothing is known of this cluster.");
+            page.line("", "No data about this cluster.");
             return page.text;
         }
         _ => {}

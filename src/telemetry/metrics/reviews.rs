@@ -84,7 +84,7 @@ impl ReviewMetrics {
         r.register("requests_rejected", "Requests that are no reviews", self.rejected.clone());
         r.register(
             "reviews_cut_short",
-            "Reviews let through without a look",
+            "Objects admitted without evaluation",
             self.cut_short.clone(),
         );
         r.register(

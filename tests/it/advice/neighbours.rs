@@ -120,7 +120,7 @@ async fn neighbours_are_told_of_within_the_askers_rights(
 #[case(BuildState::Failed { at: None, too_long: true }, None, "failed: it took too long")]
 #[case(BuildState::Running { since: "2026-01-02T03:01:05Z".parse().ok(), failed: 0 }, None, "is running, started 3 min ago: wait for it")]
 #[case(BuildState::Running { since: None, failed: 2 }, None, "is running after 2 failed attempts")]
-#[case(BuildState::Running { since: None, failed: 0 }, Some(PodTrouble::Unschedulable), "is running, but its pod fits on no node")]
+#[case(BuildState::Running { since: None, failed: 0 }, Some(PodTrouble::Unschedulable), "is running, but its pod cannot be scheduled")]
 #[case(BuildState::NeverRun { suspended: true }, None, "has never run: it is suspended")]
 #[tokio::test]
 async fn the_job_that_was_to_push_the_image_comes_first(

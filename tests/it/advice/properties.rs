@@ -285,7 +285,7 @@ fn nothing_unproven_is_suggested_and_nothing_hidden_comes_to_light() {
         "nearest_tag",
         "nearest_repository",
         "pull_secret",
-        "mend_secret",
+        "fix_secret",
         "build_job",
         "registry_service",
     ] {

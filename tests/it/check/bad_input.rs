@@ -12,13 +12,10 @@ async fn files_that_cannot_be_read(#[case] content: &str, #[case] words: &str) {
     let scene = Scene::new().await.file("x.yaml", content);
     let said = scene.run(&["check", "-f", "x.yaml"]).await;
     assert_eq!(said.code, 2);
-    assert_eq!(said.out, NOTHING);
+    assert_eq!(said.out, "", "the error says it all");
     assert!(said.err.contains(words), "{}", said.err);
     assert!(said.err.contains("nothing was checked"), "{}", said.err);
 }
-
-const NOTHING: &str =
-    "0 images in 0 objects: 0 work, 0 fail, 0 unclear; 1 input could not be read\n";
 
 #[rstest::rstest]
 #[case(&["check", "-f", "nowhere.yaml"], "nowhere.yaml")]
@@ -28,7 +25,7 @@ const NOTHING: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_nothing(#[case] arguments: &[&str], #[case] words: &str) {
     let said = Scene::new().await.run(arguments).await;
-    assert_eq!((said.code, &*said.out), (2, NOTHING), "{}", said.err);
+    assert_eq!((said.code, &*said.out), (2, ""), "{}", said.err);
     assert!(said.err.contains(words), "{}", said.err);
 }
 

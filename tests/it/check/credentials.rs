@@ -21,14 +21,14 @@ async fn secrets_in_the_files_are_tried_in_order() {
     let said = scene.run(&["check", "-f", "app.yaml", "--explain-credentials"]).await;
     insta::assert_snapshot!(said.out, @r"
     Deployment shop/app (app.yaml)
-      works   container web  line 10
+      works       container web  line 10
               REGISTRY/team/app:1.0
               can be pulled
               Credentials: pull secrets of the pod: old, new
                 1. secret old, key REGISTRY: registry rejects the credentials (401)
                 2. secret new, key REGISTRY: works
 
-    1 image in 1 object: 1 works, 0 fail, 0 unclear
+    1 image in 1 object: 1 works, 0 fail, 0 cannot tell
     ");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!format!("{said:?}").contains("hidden"), "{said:?}");
@@ -80,7 +80,7 @@ async fn what_nobody_showed_us_is_no_proof() {
     ] {
         let said = scene.run_with(&["check", "-f", "-", "--fail-on=cannot-tell"], &file).await;
         assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.out.contains("1 unclear"), "{}", said.out);
+        assert!(said.out.contains("1 cannot tell"), "{}", said.out);
         assert!(words(&said.out).contains(expected), "{}", said.out);
     }
 }
@@ -131,7 +131,7 @@ async fn the_own_login_counts_for_an_image_by_itself() {
                 1. own docker config: works (nodes do not have it)
                 - ServiceAccount default is not in these files: it was taken to have no pull secrets
 
-    1 image in 1 object: 1 works, 0 fail, 0 unclear
+    1 image in 1 object: 1 works, 0 fail, 0 cannot tell
     ");
     assert_eq!(said.code, 0, "{said:?}");
     let said = scene.run(&["check", "--image", "REGISTRY/team/app:2.0"]).await;

@@ -165,7 +165,10 @@ async fn github_shows_problems_beside_their_lines() {
         "{}",
         said.out
     );
-    assert_eq!(&lines[4..], ["::endgroup::", "3 images in 3 objects: 1 works, 1 fails, 1 unclear"]);
+    assert_eq!(
+        &lines[4..],
+        ["::endgroup::", "3 images in 3 objects: 1 works, 1 fails, 1 cannot tell"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +202,7 @@ async fn markdown_is_a_table() {
     let said = check(&scene().await, &["-o", "markdown"]).await;
     let out = regex::Regex::new("sha256:[0-9a-f]+|[0-9.]+ s ").unwrap();
     insta::assert_snapshot!(out.replace_all(&said.out, "… "), @r#"
-    ### Pullgate: 3 images in 3 objects: 1 works, 1 fails, 1 unclear
+    ### Pullgate: 3 images in 3 objects: 1 works, 1 fails, 1 cannot tell
 
     | | image | where | why, and what to do |
     |---|---|---|---|
@@ -225,7 +228,7 @@ async fn several_reports_at_once() {
         ["-o", "text"].into_iter().chain(outputs.iter().map(String::as_str)).collect();
     let said = check(&scene, &more).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.ends_with("1 works, 1 fails, 1 unclear\n"), "{}", said.out);
+    assert!(said.out.ends_with("1 works, 1 fails, 1 cannot tell\n"), "{}", said.out);
     for format in ALL.iter().skip(1) {
         let text = std::fs::read_to_string(scene.path().join(format!("r.{format}"))).unwrap();
         assert!(text.contains("shop/web:9"), "{format}: {text}");

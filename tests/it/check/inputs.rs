@@ -31,7 +31,11 @@ async fn json_in_a_row_and_between_separators() {
     ] {
         let said = scene.run_with(&["check", "-f", "-"], &text).await;
         assert_eq!(said.code, 0, "{text}: {said:?}");
-        assert_eq!(last_line(&said), "2 images in 2 objects: 2 work, 0 fail, 0 unclear", "{text}");
+        assert_eq!(
+            last_line(&said),
+            "2 images in 2 objects: 2 work, 0 fail, 0 cannot tell",
+            "{text}"
+        );
     }
 }
 
@@ -49,7 +53,7 @@ async fn one_document_that_cannot_be_read_hides_no_other() {
     assert_eq!(said.code, 2, "what could not be read might have failed: {said:?}");
     assert_eq!(
         last_line(&said),
-        "2 images in 2 objects: 1 works, 1 fails, 0 unclear; 3 inputs could not be read"
+        "2 images in 2 objects: 1 works, 1 fails, 0 cannot tell; 3 inputs could not be read"
     );
     for words in ["all/a.yaml:1", "all/b.yaml:1", "none.yaml: "] {
         assert!(said.err.contains(words), "{words}: {}", said.err);
@@ -113,7 +117,7 @@ async fn charts_and_kustomizations_are_named_and_passed_over() {
         .file("all/base/x.yaml", &deployment("base", "REGISTRY/shop/web:9"));
     let said = scene.run(&["check", "-f", "all"]).await;
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(last_line(&said), "1 image in 1 object: 1 works, 0 fail, 0 unclear");
+    assert_eq!(last_line(&said), "1 image in 1 object: 1 works, 0 fail, 0 cannot tell");
     assert_eq!(
         said.err,
         "pullgate: passed over the Helm chart all/app; to check it: helm template all/app | pullgate \
@@ -133,11 +137,11 @@ async fn images_from_a_list() {
     let said = scene.run(&["check", "--images-from", "images.txt"]).await;
     insta::assert_snapshot!(said.out, @r"
     REGISTRY/shop/web:9 (images.txt)
-      FAILS   line 4  tag_not_found
+      FAILS       line 4  tag_not_found
               tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials or another network
 
-    3 images in 3 objects: 2 work, 1 fails, 0 unclear
+    3 images in 3 objects: 2 work, 1 fails, 0 cannot tell
     ");
     assert_eq!((said.code, &*said.err), (1, ""));
     let said = scene.run_with(&["check", "--images-from", "-", "-o", "json"], list).await;
@@ -159,16 +163,16 @@ async fn images_of_custom_resources() {
     let said = scene.run(&["check", "-f", "all.yaml", "--platform", "linux/amd64"]).await;
     insta::assert_snapshot!(said.out, @r"
     Workflow default/w- (all.yaml)
-      unclear container a  line 8  tag_not_found
+      cannot tell container a  line 8  tag_not_found
               REGISTRY/shop/web:9
               the tag seems to be missing from the registry — it is not known which pull secrets the
               pods get: checked without credentials
-      unclear container b  line 10  unauthorized
+      cannot tell container b  line 10  unauthorized
               REGISTRY/team/app:1.0
               needs credentials (401) — it is not known which pull secrets the pods get: checked
               without credentials; which account and pull secrets it gets is decided when it runs
 
-    3 images in 2 objects: 1 works, 0 fail, 2 unclear
+    3 images in 2 objects: 1 works, 0 fail, 2 cannot tell
     ");
     assert_eq!(said.err, "", "parameters are no templates that somebody forgot to render");
 }

@@ -55,7 +55,7 @@ async fn a_tag_that_everybody_moves_is_noted_where_nodes_keep_it() {
     let said = scene.run(&["check", "-f", "k8s", "--policy=off.yaml"]).await;
     assert_eq!(
         (said.code, &*said.out),
-        (0, "4 images in 4 objects: 4 work, 0 fail, 0 unclear\n"),
+        (0, "4 images in 4 objects: 4 work, 0 fail, 0 cannot tell\n"),
         "{said:?}"
     );
 }
@@ -81,12 +81,12 @@ async fn a_login_that_ends_within_a_day_is_noted() {
     assert_eq!((said.code, &*said.err), (0, ""), "{said:?}");
     insta::assert_snapshot!(said.out, @r"
     Deployment shop/soon (k8s/a.yaml)
-      works   container web  line 10  pull_secret_expires
+      works       container web  line 10  pull_secret_expires
               REGISTRY/shop/web:1.0
               can be pulled now, but not for long; the login in secret five-hours expires in 5 h:
               renew it
 
-    2 images in 2 objects: 2 work, 0 fail, 0 unclear
+    2 images in 2 objects: 2 work, 0 fail, 0 cannot tell
     ");
     let read = |name: &str| std::fs::read_to_string(scene.path().join(name)).unwrap();
     let sarif: Value = serde_json::from_str(&read("r.sarif")).unwrap();

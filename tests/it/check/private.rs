@@ -20,7 +20,7 @@ async fn a_tag_that_the_runners_login_proves_missing_fails() {
     let said = scene.run(&["check", "-f", "app.yaml"]).await;
     assert_eq!(
         (said.code, last_line(&said)),
-        (0, "1 image in 1 object: 0 work, 0 fail, 1 unclear")
+        (0, "1 image in 1 object: 0 work, 0 fail, 1 cannot tell")
     );
     let report = words(&said.out);
     assert!(
@@ -36,7 +36,7 @@ async fn a_tag_that_the_runners_login_proves_missing_fails() {
         assert!(words(&said.out).contains("tag not found"), "{said:?}");
         let said = scene.run(&["check", "-f", file, "--login", "secrets"]).await;
         assert_eq!(said.code, 0, "the login is not asked: {said:?}");
-        assert!(last_line(&said).contains("1 unclear"), "{said:?}");
+        assert!(last_line(&said).contains("1 cannot tell"), "{said:?}");
     }
 }
 
@@ -50,7 +50,7 @@ async fn a_repository_that_the_runner_may_not_see_stays_unclear() {
     let said = scene.run(&["check", "-f", "app.yaml"]).await;
     assert_eq!(
         (said.code, last_line(&said)),
-        (0, "1 image in 1 object: 0 work, 0 fail, 1 unclear")
+        (0, "1 image in 1 object: 0 work, 0 fail, 1 cannot tell")
     );
     let said = scene.run(&["check", "-f", "app.yaml", "--login", "runner"]).await;
     assert_eq!(said.code, 0, "{said:?}");
@@ -62,7 +62,10 @@ async fn by_the_runners_login_alone() {
     let scene = Scene::new().await.file("docker/config.json", &own_login()).file("app.yaml", &both);
     let check = ["check", "-f", "app.yaml", "--login", "runner"];
     let said = scene.run(&check).await;
-    assert_eq!((said.code, &*said.out), (0, "2 images in 2 objects: 2 work, 0 fail, 0 unclear\n"));
+    assert_eq!(
+        (said.code, &*said.out),
+        (0, "2 images in 2 objects: 2 work, 0 fail, 0 cannot tell\n")
+    );
     let said = scene.run(&[&check[..], &["-o", "json"]].concat()).await;
     assert!(said.out.contains("\"pulledWith\": \"own docker config\""), "{said:?}");
     let missing = with_secrets("{name: elsewhere}").replace("app:1.0", "app:2.0");
@@ -90,14 +93,17 @@ async fn a_pull_secret_may_be_given_as_a_file() {
     let all = ["check", "-f", "app.yaml", "-f", "named.yaml", "--fail-on=cannot-tell"];
     let run = async |flags: &[&str]| scene.run(&[&all[..], flags].concat()).await;
     let said = run(&["--pull-secret-file", "login.json"]).await;
-    assert_eq!((said.code, &*said.out), (0, "2 images in 2 objects: 2 work, 0 fail, 0 unclear\n"));
+    assert_eq!(
+        (said.code, &*said.out),
+        (0, "2 images in 2 objects: 2 work, 0 fail, 0 cannot tell\n")
+    );
     for (flag, unclear) in [
         ("elsewhere=login.json", 1),
         ("shop/elsewhere=login.json", 1),
         ("x/elsewhere=login.json", 2),
     ] {
         let said = run(&["--pull-secret-file", flag]).await;
-        assert!(last_line(&said).contains(&format!("{unclear} unclear")), "{flag}: {said:?}");
+        assert!(last_line(&said).contains(&format!("{unclear} cannot tell")), "{flag}: {said:?}");
     }
     let said = run(&["--pull-secret-file", "empty.json"]).await;
     assert!(said.err.contains("empty.json holds no login"), "{said:?}");

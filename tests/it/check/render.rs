@@ -57,7 +57,7 @@ async fn what_cannot_be_rendered_hides_nothing_else() {
     let said = scene.run(&["check", "-f", "k8s", "--render"]).await;
     assert_eq!(said.code, 2, "{said:?}");
     assert!(
-        said.out.contains("1 works, 0 fail, 0 unclear; 2 inputs could not be read"),
+        said.out.contains("1 works, 0 fail, 0 cannot tell; 2 inputs could not be read"),
         "{said:?}"
     );
     for part in [

@@ -49,8 +49,8 @@ async fn colours_only_where_they_are_seen_and_wanted() {
     let seen = at_terminal(&scene, false, &[]).await;
     for part in [
         "\u{1b}[1mDeployment shop/missing\u{1b}[0m (app.yaml)",
-        "  \u{1b}[31mFAILS\u{1b}[0m   container web",
-        "  \u{1b}[33munclear\u{1b}[0m container web",
+        "  \u{1b}[31mFAILS\u{1b}[0m       container web",
+        "  \u{1b}[33mcannot tell\u{1b}[0m container web",
     ] {
         assert!(seen.contains(part), "{part:?}: {seen:?}");
     }

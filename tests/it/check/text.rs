@@ -15,21 +15,21 @@ async fn problems_are_told_and_the_rest_is_counted() {
     let said = scene.run(&["check", "-f", "all"]).await;
     insta::assert_snapshot!(said.out, @r#"
     Deployment shop/missing (all/missing.yaml)
-      FAILS   container web  line 9  tag_not_found
+      FAILS       container web  line 9  tag_not_found
               REGISTRY/shop/web:9
               tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials, the image or another network
 
     Pod default/two (all/two.yaml)
-      FAILS   init container i  line 6  tag_not_found
+      FAILS       init container i  line 6  tag_not_found
               REGISTRY/shop/web:9
               tag not found in the registry — checked without credentials; may still work if nodes
               have a mirror, their own credentials, the image or another network
-      FAILS   container b  line 9  invalid_reference
+      FAILS       container b  line 9  invalid_reference
               REGISTRY/UPPER
               invalid name (uppercase letter in "UPPER")
 
-    5 images in 3 objects: 2 work, 3 fail, 0 unclear
+    5 images in 3 objects: 2 work, 3 fail, 0 cannot tell
     "#);
     assert_eq!((said.code, &*said.err), (1, ""));
 }
@@ -39,7 +39,7 @@ async fn what_works_is_one_line() {
     let scene = Scene::new().await;
     let good = deployment("good", "REGISTRY/shop/web:1.0");
     let said = scene.run_with(&["check", "-f", "-"], &good).await;
-    assert_eq!(said.out, "1 image in 1 object: 1 works, 0 fail, 0 unclear\n");
+    assert_eq!(said.out, "1 image in 1 object: 1 works, 0 fail, 0 cannot tell\n");
     assert_eq!((said.code, &*said.err), (0, ""));
 }
 

@@ -291,7 +291,7 @@ fn runs_of_tekton_that_build() {
 #[test]
 fn that_nobody_builds_is_said_where_the_registry_is_one_of_this_cluster() {
     let Some(works) = works() else { return };
-    let nobody = "no Job, CronJob, pod or run of Tekton in this cluster pushes to this repository";
+    let nobody = "no Job, CronJob, pod or Tekton run in this cluster pushes to this repository";
     let image = format!("127.0.0.1:{}/shop/nobody:1", works.in_cluster);
     works.told(ADMIN, &image, nobody);
     // Of a registry elsewhere nothing is known of who pushes there.

@@ -168,14 +168,14 @@ fn a_developer_is_shown_their_own_namespace_and_no_more() {
 fn a_registry_of_which_nothing_can_be_pulled_is_said_to_be_in_trouble() {
     let Some(house) = house() else { return };
     let image = house.lost.image("app7:1");
-    let said = house.apply(ADMIN, &image, "registry trouble");
+    let said = house.apply(ADMIN, &image, "registry problem");
     let line = format!(
-        "Warning: image {image}: registry trouble: 4 of 4 containers in this cluster cannot pull \
-         from it; just now the registry cannot be reached"
+        "Warning: image {image}: registry problem: 4 of 4 containers in this cluster cannot pull \
+         from it; it now cannot be reached"
     );
     assert!(said.starts_with(&line), "{said}");
     // The developer is told the same in numbers of their own.
-    let said = house.apply(DEVELOPER, &image, "registry trouble");
+    let said = house.apply(DEVELOPER, &image, "registry problem");
     assert!(said.contains("2 of 2 containers in this namespace cannot pull from it"), "{said}");
 }
 

@@ -198,7 +198,7 @@ fn a_registry_in_trouble_is_in_trouble_for_explain_too() {
         let object = deployment("shop", "more", &image, &json!({})).to_string();
         let kubectl = house.cluster.kubectl(ADMIN);
         let answer = kubectl.run_with(&["apply", "--dry-run=server", "-f", "-"], &object);
-        if answer.stderr.contains("registry trouble") {
+        if answer.stderr.contains("registry problem") {
             Ok(answer)
         } else {
             Err(format!("{answer:?}").into())

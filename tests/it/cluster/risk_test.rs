@@ -239,7 +239,7 @@ fn what_breaks_if_a_node_goes(shop: &Shop, gone: &str) {
     // Where something cannot be told there is no all-clear either.
     let unclear = shop.risk(ADMIN, &["-n", "bank"]);
     assert_eq!(unclear.code, 2, "{unclear:?}");
-    assert!(unclear.stdout.starts_with("No image is known to be lost. 1 could not"), "{unclear:?}");
+    assert!(unclear.stdout.starts_with("No image is known to be lost. 1 unknown"), "{unclear:?}");
     let unknown = shop.risk(ADMIN, &["--node", "node-z"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.stderr.contains("there is no node node-z"), "{unknown:?}");

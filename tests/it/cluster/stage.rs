@@ -72,7 +72,7 @@ impl Stage {
         pullgate::grant_rights(&cluster);
         let vouched = PullgateServer::start(&cluster, Some(VOUCHED), Proof::PathToken, &[])?;
         let unvouched = PullgateServer::start(&cluster, None, Proof::ClientCertificate, &[])?;
-        vouched.register(&cluster, "vouched", ("pullgate", "vouched"));
+        vouched.register(&cluster, "pods", ("pullgate", "vouched"));
         unvouched.register(&cluster, "unvouched", ("pullgate", "unvouched"));
         let files = process::folder("scenes");
         let stage = Self { vouched, unvouched, open, private, down, cluster, files };

@@ -67,7 +67,7 @@ fn helm_test_says_whether_the_api_server_asks() {
     // Nobody answers: what cannot be asked is let in, and the test says where to look.
     let (helm, asks) = test();
     assert_eq!(asks.code, 1, "{asks:?}");
-    assert!(asks.stdout.contains("without a word of Pullgate's"), "{asks:?}");
+    assert!(asks.stdout.contains("Pullgate was not called"), "{asks:?}");
     assert!(asks.stdout.contains("kubectl get apiservice"), "{asks:?}");
     assert_ne!(helm.code, 0, "{helm:?}");
 

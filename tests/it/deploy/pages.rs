@@ -340,7 +340,7 @@ fn own_page_of_a_person(town: &Town) {
     faultless(&browser);
     browser.go(&format!("{base}/image?name={missing}"));
     let text = browser.text();
-    for wanted in ["Asked now", "kubectl set image", "Verify", "Known of"] {
+    for wanted in ["Asked now", "kubectl set image", "Verify", "Data"] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     faultless(&browser);
