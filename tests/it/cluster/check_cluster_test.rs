@@ -189,11 +189,11 @@ fn check_says_what_admission_in_the_cluster_would_say() {
     assert_eq!(developer.code, 1, "{developer:?}");
 
     // Of several policies the one that a running Pullgate follows counts, or the one that is named.
-    desk.apply(&POLICY.replace("name: default", "name: site"));
+    desk.apply(&POLICY.replace("name: pullgate", "name: site"));
     desk.apply(
-        &POLICY.replace("name: default", "name: mild").replace("mirrors: none", "mirrors: unknown"),
+        &POLICY.replace("name: pullgate", "name: mild").replace("mirrors: none", "mirrors: unknown"),
     );
-    desk.cluster.admin().run(&["delete", "pullgatepolicy", "default"]).ok().unwrap();
+    desk.cluster.admin().run(&["delete", "pullgatepolicy", "pullgate"]).ok().unwrap();
     let several = desk.check(ADMIN, "9", &[]);
     assert_eq!(several.code, 2, "{several:?}");
     assert!(several.stderr.contains("name one with --policy-from-cluster"), "{several:?}");
@@ -240,7 +240,7 @@ fn check_asks_a_running_serve_for_what_it_remembers() {
     let nobody = desk.check(ADMIN, "1", &["--policy", "own.yaml", "--fail-on", "deny"]);
     assert_eq!(nobody.code, 1, "{nobody:?}");
     assert!(
-        nobody.stderr.contains("what a running pullgate serve remembers does not count"),
+        nobody.stderr.contains("the history of a running pullgate serve does not count"),
         "{nobody:?}"
     );
 }

@@ -138,7 +138,7 @@ fn line<'a>(page: &'a str, label: &str) -> &'a str {
 fn a_missing_tag_has_one_cause_one_remedy_and_a_command_that_does_it() {
     let Some(house) = house() else { return };
     let page =
-        house.page(DEVELOPER, &["deployment/cart", "-n", "shop"], "what pullgate serve remembers");
+        house.page(DEVELOPER, &["deployment/cart", "-n", "shop"], "the history of pullgate serve");
     let cause = line(&page, "Cause");
     assert!(cause.starts_with("Tag not found in the registry; 1 container fails"), "{page}");
     assert!(line(&page, "Remedy").starts_with("Use 1.2.2"), "{page}");
