@@ -150,7 +150,7 @@ struct ExplainBody<'a> {
     reports: &'a [Explained],
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<&'a RegistryScoreSummary>,
-    /// Why a running Pullgate cannot look into the registry.
+    /// Why a running Pullgate cannot reach the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     blind: Option<&'a str>,
 }

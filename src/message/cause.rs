@@ -98,7 +98,7 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         Cause::BrokenPullSecret => "a pull secret is malformed, so the kubelet cannot pull",
         Cause::ForbiddenAddress => "the registry's address is one that Pullgate does not contact",
         Cause::ForeignRealm => {
-            "its token service is on another domain, so Pullgate sends no credentials"
+            "the registry wants credentials on another domain, where Pullgate sends none"
         }
         Cause::NetworkRestricted => {
             "registry refuses the address Pullgate asks from (403); nodes may use another"

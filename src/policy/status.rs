@@ -16,7 +16,7 @@ pub struct PullgatePolicyStatus {
     /// `InForce`: `True`, or `False` with what is wrong; the old document then stays in force.
     /// `FilesGiven`: `False` where the document says `listed` of files that Pullgate was not given.
     /// `Plausible`: `False` where the cluster shows otherwise than the document says of its nodes.
-    /// `Sighted`: `False` where Pullgate cannot look into a registry that nodes use, with the reason.
+    /// `Sighted`: `False` where Pullgate cannot reach a registry that nodes use, with the reason.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How Pullgate's verdicts compare with what the nodes then did, per registry.
@@ -68,7 +68,7 @@ pub struct StatusFacts {
     pub listed_without_files: Vec<String>,
     /// What speaks against the document's words about nodes.
     pub contradictions: Vec<String>,
-    /// Registries that nodes use and Pullgate cannot look into, with the reason and what changes it.
+    /// Registries that nodes use and Pullgate cannot reach, with the reason and what changes it.
     pub blind: Vec<String>,
     /// How verdicts compare with what the nodes then did.
     pub score: Vec<RegistryScoreSummary>,
@@ -122,7 +122,7 @@ impl PullgatePolicyStatus {
             SIGHTED,
             ["EveryRegistry", "CannotLook"],
             (!blind.is_empty()).then(|| blind.join("; ")),
-            "Pullgate can look into every registry that nodes use",
+            "Pullgate can reach every registry that nodes use",
         );
         Self {
             observed_generation: generation,

@@ -1,4 +1,4 @@
-//! Why Pullgate cannot look into a registry at all, which nodes may well reach.
+//! Why Pullgate cannot reach a registry at all, which nodes may well reach.
 
 use std::net::IpAddr;
 
@@ -81,7 +81,7 @@ impl BlindReason {
     }
 }
 
-/// A registry that nodes use and Pullgate cannot look into.
+/// A registry that nodes use and Pullgate cannot reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlindSpot {
     /// Its host.

@@ -144,7 +144,7 @@ impl RegistryMetrics {
         );
         registry.register(
             "lookups_shed",
-            "Look-ups refused because a bound of ours was reached",
+            "Look-ups refused because a limit of Pullgate was reached",
             self.shed.clone(),
         );
         registry.register(

@@ -1,4 +1,4 @@
-//! That Pullgate cannot look into a registry is said to people, once an hour in a namespace: every
+//! That Pullgate cannot reach a registry is said to people, once an hour in a namespace: every
 //! image of it is silently "cannot tell" otherwise.
 
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ impl BlindnessTold {
     }
 }
 
-/// What is to be said of registries that cannot be looked into and that nodes use. Only to people,
+/// What is to be said of registries that cannot be reached and that nodes use. Only to people,
 /// and only where an image of theirs is silently let through for it.
 pub(super) fn lines(
     told: &BlindnessTold,
@@ -58,7 +58,7 @@ pub(super) fn lines(
             && told.is_due(request.namespace, host, request.now)
         {
             let spot = BlindSpot { host: host.into(), reason, realm: None };
-            lines.push(format!("Pullgate cannot look into {}", spot.sentence()));
+            lines.push(format!("Pullgate cannot reach {}", spot.sentence()));
         }
     }
     lines

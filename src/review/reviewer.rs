@@ -31,6 +31,6 @@ pub struct Reviewer {
     pub runtime: Option<Runtime>,
     /// Where what was warned of goes to become an Event, if the policy wants that.
     pub event_queue: Option<Arc<dyn EventQueue>>,
-    /// Who was told of registries that cannot be looked into.
+    /// Who was told of registries that cannot be reached.
     pub blindness: BlindnessTold,
 }

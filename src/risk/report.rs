@@ -128,7 +128,7 @@ impl RiskReport {
                         unclear.insert(UnclearImage {
                             image: key.image.to_string(),
                             namespace: key.namespace.to_string(),
-                            why: why.unwrap_or("nobody knows").to_owned(),
+                            why: why.unwrap_or("unknown").to_owned(),
                         });
                     }
                     _ => {}

@@ -1,4 +1,4 @@
-//! Which registries nodes use and Pullgate cannot look into: for the policy's status, the metrics
+//! Which registries nodes use and Pullgate cannot reach: for the policy's status, the metrics
 //! and the log.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) async fn watch(
         let before = spots.load();
         for new in now.iter().filter(|one| !before.contains(one)) {
             tracing::warn!(
-                "cannot look into a registry that nodes use: {}",
+                "cannot reach a registry that nodes use: {}",
                 new.sentence_for_operators()
             );
         }

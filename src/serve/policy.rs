@@ -227,7 +227,7 @@ struct Object {
     without_files: Vec<String>,
     /// What speaks against its words about nodes.
     contradictions: Found,
-    /// Registries that nodes use and that cannot be looked into.
+    /// Registries that nodes use and that cannot be reached.
     blind: Spots,
 }
 

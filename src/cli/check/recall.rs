@@ -44,7 +44,9 @@ pub(super) async fn recall(
     asked.sort_by_key(|(index, _, _)| *index);
     if asked.len() > MOST {
         let left = asked.len() - MOST;
-        say(format_args!("the history of a running pullgate serve was not queried for {left} images"));
+        say(format_args!(
+            "the history of a running pullgate serve was not queried for {left} images"
+        ));
         asked.truncate(MOST);
     }
     let ask = async |(index, image, objects): (usize, ImageReference, BTreeSet<usize>)| {

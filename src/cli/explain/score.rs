@@ -15,7 +15,7 @@ use crate::text::clean;
 /// Words of a status are shown to so many characters.
 const MAX_WORD: usize = 32;
 
-/// What is published of registries that Pullgate cannot look into, if this one is among them.
+/// What is published of registries that Pullgate cannot reach, if this one is among them.
 pub(super) async fn blind(
     connection: &Connection,
     host: &str,
@@ -26,7 +26,7 @@ pub(super) async fn blind(
     let found = conditions.find(|one| one.kind == "Sighted" && one.status == "False")?;
     let own = |part: &&str| part.starts_with(&format!("{host}: "));
     let part = found.message.split("; ").find(own)?.to_owned();
-    Some(format!("Pullgate cannot look into {}", clean(&part)))
+    Some(format!("Pullgate cannot reach {}", clean(&part)))
 }
 
 /// The published score of a registry; nothing if there is none, or the person may not read it.

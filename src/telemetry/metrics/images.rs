@@ -39,12 +39,12 @@ impl ImageMetrics {
     pub(super) fn register(&self, r: &mut Registry) {
         r.register(
             "image_pullable",
-            "Images in use by what a look at them last came to; the cause \"none\" can be pulled",
+            "Images in use by the result of their last check; cause \"none\" can be pulled",
             self.pullable.clone(),
         );
         r.register(
             "template_image_pullable",
-            "Images that only templates without pods name, by what a look at them last came to",
+            "Images that only templates without pods name, by the result of their last check",
             self.resting.clone(),
         );
         r.register(
@@ -52,7 +52,7 @@ impl ImageMetrics {
             "Tags in use of which pods run another digest than the registry has now, or than other pods",
             self.drift.clone(),
         );
-        r.register("audit_looks", "Looks at images in use", self.audited.clone());
+        r.register("audit_looks", "Checks of images in use", self.audited.clone());
     }
 
     /// The registry's name as a label: beyond so many it is one of the others.

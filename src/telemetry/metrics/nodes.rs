@@ -120,7 +120,7 @@ impl NodeMetrics {
         );
         r.register(
             "registry_blind",
-            "1 for each registry that nodes use and Pullgate cannot look into, by reason",
+            "1 for each registry that nodes use and Pullgate cannot reach, by reason",
             self.blind.family.clone(),
         );
         r.register(
@@ -165,7 +165,7 @@ impl Metrics {
         }));
     }
 
-    /// Notes the registries that nodes use and that cannot be looked into, with the reason.
+    /// Notes the registries that nodes use and that cannot be reached, with the reason.
     pub fn blind<'h>(&self, spots: impl Iterator<Item = (&'h str, &'static str)>) {
         let spots = spots.take(MAX_REGISTRIES);
         self.nodes.blind.put(

@@ -66,7 +66,7 @@ impl ProcessMetrics {
         );
         r.register(
             "watch_last_contact_timestamp_seconds",
-            "When the watch last heard of the API server, as Unix time",
+            "Last contact of the watch with the API server, as Unix time",
             self.watch_contact.clone(),
         );
         r.register("watch_failures", "Watch errors", self.watch_failures.clone());

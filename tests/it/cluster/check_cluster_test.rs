@@ -191,7 +191,9 @@ fn check_says_what_admission_in_the_cluster_would_say() {
     // Of several policies the one that a running Pullgate follows counts, or the one that is named.
     desk.apply(&POLICY.replace("name: pullgate", "name: site"));
     desk.apply(
-        &POLICY.replace("name: pullgate", "name: mild").replace("mirrors: none", "mirrors: unknown"),
+        &POLICY
+            .replace("name: pullgate", "name: mild")
+            .replace("mirrors: none", "mirrors: unknown"),
     );
     desk.cluster.admin().run(&["delete", "pullgatepolicy", "pullgate"]).ok().unwrap();
     let several = desk.check(ADMIN, "9", &[]);

@@ -1,6 +1,6 @@
 //! What a running `serve` says by itself: Events on workloads that begin to fail, lines where nodes
 //! suffer, secrets that nobody names yet, builds, misspelt repositories, registries that it cannot
-//! look into.
+//! reach.
 
 use std::sync::OnceLock;
 
@@ -220,13 +220,13 @@ fn a_registry_that_cannot_be_looked_into_is_named_once_with_what_changes_it() {
     };
     let said = wait_until("the line", || {
         let answer = ask();
-        let said = answer.stderr.contains("cannot look into");
+        let said = answer.stderr.contains("cannot reach");
         if said { Ok(answer.stderr) } else { Err(format!("{answer:?}").into()) }
     })
     .unwrap();
     assert!(said.contains("registries.allowAddresses"), "{said}");
     let again = ask();
-    assert!(!again.stderr.contains("cannot look into"), "once an hour: {again:?}");
+    assert!(!again.stderr.contains("cannot reach"), "once an hour: {again:?}");
     let metric = format!("pullgate_registry_blind{{registry=\"{UNSEEN}\",reason=\"address\"}} 1");
     wait_until("the metric", || {
         let (_, page) = house.server.admin_page("metrics")?;

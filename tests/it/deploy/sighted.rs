@@ -1,4 +1,4 @@
-//! A registry that nodes use and Pullgate cannot look into, as the platform team meets it: in the
+//! A registry that nodes use and Pullgate cannot reach, as the platform team meets it: in the
 //! status of the policy, in `pullgate explain --registry`, as a metric and in the log.
 
 use std::process::Command;
@@ -52,7 +52,7 @@ fn the_status_and_explain_name_the_registry_the_reason_and_the_value_that_change
         "pullgate_registry_blind{{registry=\"{UNSEEN}\",reason=\"address\"}} 1"
     ));
     let log = replica.process.output();
-    assert!(log.contains("cannot look into a registry that nodes use"), "{log}");
+    assert!(log.contains("cannot reach a registry that nodes use"), "{log}");
 
     let folder = process::folder("explain");
     let explain = |more: &[&str]| {
@@ -63,10 +63,7 @@ fn the_status_and_explain_name_the_registry_the_reason_and_the_value_that_change
         process::run(&mut command, "", PATIENCE).ok().unwrap()
     };
     let page = explain(&[]);
-    assert!(
-        page.contains(&format!("\nBlind       Pullgate cannot look into {sentence}\n")),
-        "{page}"
-    );
+    assert!(page.contains(&format!("\nBlind       Pullgate cannot reach {sentence}\n")), "{page}");
     let report: Value = serde_json::from_str(&explain(&["-o", "json"])).unwrap();
-    assert_eq!(report["blind"], format!("Pullgate cannot look into {sentence}"), "{report:#}");
+    assert_eq!(report["blind"], format!("Pullgate cannot reach {sentence}"), "{report:#}");
 }
