@@ -5,48 +5,38 @@
 //! answer is "unavailable" to them, and serves the next who asks.
 
 mod access;
+mod by_name;
 mod client;
 mod error;
 mod events;
-mod store;
 mod stores;
 mod get;
-mod kept_policy;
 mod health;
 mod namespaces;
 mod related;
-mod mirror_sets;
 mod reports;
 mod rewriters;
-mod runtime_classes;
 mod needs;
 mod nodes;
 mod overview;
-mod identities;
 mod owners;
 mod pages;
 mod policies;
 mod refused;
 mod remembered;
 mod progress;
-mod ranges;
-mod secret_names;
-mod secrets;
+mod settings;
 mod seen_pods;
-mod service_accounts;
 mod list_once;
 mod shared_index;
 mod templates;
 mod try_out;
-mod tuning;
 mod watched;
-mod warnings;
 mod watch;
-mod shapes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -67,31 +57,27 @@ use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
+pub use access::IdentityError;
 pub use client::{ClusterTarget, Connection};
 pub use error::{ApiError, ClusterError};
-pub use identities::IdentityError;
-pub use kept_policy::KeptPolicy;
 pub use list_once::{Survey, read_object};
 pub use owners::FailingPod;
-pub use policies::{ListedPolicy, PolicyNews, PolicySource, list_policies};
+pub use pages::WatchTuning;
+pub use policies::{KeptPolicy, ListedPolicy, PolicyNews, PolicySource, list_policies};
 pub use progress::{STALE_AFTER, WatchProgress};
 pub use refused::RefusedPods;
 pub use remembered::{Recalled, remembered};
 pub use reports::{ReportError, ReportKind, ReportWriter};
 pub use try_out::{TriedOut, try_out};
-pub use tuning::WatchTuning;
 
 use access::Accesses;
+use by_name::ByName;
 use events::EventWriter;
 use namespaces::Namespaces;
 use nodes::Nodes;
 use related::Neighbours;
 use rewriters::Rewriters;
-use runtime_classes::RuntimeClasses;
-use secret_names::SecretNames;
-use secrets::Secrets;
 use seen_pods::SeenPods;
-use service_accounts::ServiceAccounts;
 use shared_index::SharedIndex;
 use watched::{WATCHED, Watched};
 
@@ -105,13 +91,10 @@ pub struct Cluster {
     metrics: Arc<Metrics>,
     nodes: Arc<Nodes>,
     namespaces: Arc<Namespaces>,
-    secrets: Secrets,
-    secret_names: SecretNames,
-    service_accounts: ServiceAccounts,
+    by_name: ByName,
     accesses: Accesses,
     neighbours: Neighbours,
     rewriters: Rewriters,
-    runtime_classes: RuntimeClasses,
     events: EventWriter,
     memory: SharedIndex,
     seen_pods: SeenPods,
@@ -141,13 +124,10 @@ impl Cluster {
             Arc::new(WatchProgress::new(name, needed, Arc::clone(metrics)))
         });
         Self {
-            secrets: Secrets::new(&connection, metrics),
-            secret_names: SecretNames::new(&connection, metrics),
-            service_accounts: ServiceAccounts::new(&connection, metrics),
+            by_name: ByName::new(&connection, metrics),
             accesses: Accesses::new(&connection, metrics),
             neighbours: Neighbours::new(&connection, metrics),
             rewriters: Rewriters::new(&connection, metrics),
-            runtime_classes: RuntimeClasses::new(&connection, metrics),
             events: EventWriter::new(&connection, metrics),
             connection,
             tuning,
@@ -195,18 +175,18 @@ impl Cluster {
 
     /// The kinds of `OpenShift`'s objects that give nodes mirrors, as far as there are any.
     pub async fn mirror_sets(&self) -> Vec<&'static str> {
-        mirror_sets::found(self.connection.client()).await
+        settings::mirror_sets(&self.connection).await
     }
 
     /// The addresses that the cluster gives to its Services: none where it does not tell, nothing
     /// where it could not be asked.
     pub async fn service_ranges(&self) -> Option<Vec<IpNet>> {
-        ranges::of_services(self.connection.client()).await
+        settings::service_ranges(&self.connection).await
     }
 
     /// The addresses of the nodes' pods; nothing while the nodes are not known.
     pub fn pod_ranges(&self) -> Option<Vec<IpNet>> {
-        self.nodes().map(|nodes| ranges::of_pods(&nodes))
+        self.nodes().map(|nodes| settings::pod_ranges(&nodes))
     }
 
     /// Which of these programs runs here, given as part of a repository's path with a name for it.
@@ -255,7 +235,7 @@ impl ClusterSource for Cluster {
         reading: Reading,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>> {
-        Box::pin(self.secrets.get(namespace, name, reading, deadline))
+        Box::pin(self.by_name.pull_secret(namespace, name, reading, deadline))
     }
 
     fn list_pull_secrets<'a>(
@@ -263,7 +243,7 @@ impl ClusterSource for Cluster {
         namespace: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, Vec<Box<str>>> {
-        Box::pin(self.secret_names.of(namespace, deadline))
+        Box::pin(self.by_name.pull_secret_names(namespace, deadline))
     }
 
     fn service_account<'a>(
@@ -273,7 +253,7 @@ impl ClusterSource for Cluster {
         reading: Reading,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
-        Box::pin(self.service_accounts.get(namespace, name, reading, deadline))
+        Box::pin(self.by_name.service_account(namespace, name, reading, deadline))
     }
 
     fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
@@ -293,7 +273,7 @@ impl ClusterSource for Cluster {
         name: &'a str,
         deadline: Instant,
     ) -> BoxFuture<'a, Option<RuntimeClass>> {
-        Box::pin(self.runtime_classes.get(name, deadline))
+        Box::pin(self.by_name.runtime_class(name, deadline))
     }
 
     fn registry_service<'a>(
@@ -350,6 +330,3 @@ impl AccessSource for Cluster {
         Box::pin(self.accesses.may_read_secret(user, namespace, name, deadline))
     }
 }
-
-/// How long one call by name may take, whether or not somebody still waits for it.
-const CALL_TIME: Duration = Duration::from_secs(10);

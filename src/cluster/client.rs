@@ -1,11 +1,11 @@
 //! The connection to an API server.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::error::ClusterError;
+use super::error::{ApiError, CallError, ClusterError};
 
 /// Which cluster is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,28 @@ impl Connection {
     pub fn client(&self) -> &kube::Client {
         &self.client
     }
+
+    /// Sends a request, as it could be written, and gives the text of the answer within this time.
+    pub(super) async fn call(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        time: Duration,
+    ) -> Result<String, CallError> {
+        let failed = |error| CallError::Api(ApiError::of(error));
+        let request = request.map_err(|error| failed(kube::Error::BuildRequest(error)))?;
+        match tokio::time::timeout(time, self.client.request_text(request)).await {
+            Ok(answer) => answer.map_err(failed),
+            Err(_late) => Err(CallError::Late),
+        }
+    }
+}
+
+/// How long a call may take, whether or not somebody still waits for its answer.
+pub(super) const CALL_TIME: Duration = Duration::from_secs(10);
+
+/// The time that is left.
+pub(super) fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(tokio::time::Instant::now().into())
 }
 
 async fn from_file(

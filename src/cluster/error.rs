@@ -73,6 +73,43 @@ impl std::error::Error for ApiError {
     }
 }
 
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// The API server refused, failed or could not be reached.
+    #[error(transparent)]
+    Api(ApiError),
+    /// It did not answer in time.
+    #[error("the API server did not answer in time")]
+    Late,
+}
+
+impl CallError {
+    /// The status with which the API server refused, if it did.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api(error) => error.status(),
+            Self::Late => None,
+        }
+    }
+
+    /// The same of a step that has an error of its own.
+    pub(super) fn during(self, step: impl FnOnce(ApiError) -> ClusterError) -> ClusterError {
+        match self {
+            Self::Api(error) => step(error),
+            Self::Late => ClusterError::Late,
+        }
+    }
+}
+
+/// The answer about an object; nothing if there is no such object (404).
+pub(super) fn unless_missing<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Err(error) if error.status() == Some(404) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 impl ClusterError {
     /// Whether the API server said that this user may not.
     pub fn is_forbidden(&self) -> bool {

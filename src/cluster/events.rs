@@ -3,37 +3,34 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::client::Connection;
+use super::client::{CALL_TIME, Connection};
+use super::error::CallError;
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::WorkloadEvent;
 use crate::telemetry::{ApiCall, Metrics};
 use crate::text::cut;
 
-/// How long writing one may take.
-const CALL_TIME: Duration = Duration::from_secs(10);
 /// A name may have 253 characters; these are for the workload's.
 const MAX_NAME: usize = 220;
 
 /// Writes Events.
 pub(super) struct EventWriter {
-    client: kube::Client,
+    connection: Connection,
     metrics: Arc<Metrics>,
 }
 
 impl EventWriter {
     pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
-        Self { client: connection.client().clone(), metrics: Arc::clone(metrics) }
+        Self { connection: connection.clone(), metrics: Arc::clone(metrics) }
     }
 
     /// Writes one; what cannot be written is counted and left.
     pub(super) async fn write(&self, event: &WorkloadEvent, now: Timestamp) {
-        let writing = tokio::time::timeout(CALL_TIME, self.post(event, now));
-        let outcome = writing.await.unwrap_or("late");
+        let outcome = self.post(event, now).await;
         self.metrics.api_call(ApiCall::Event, outcome);
     }
 
@@ -58,16 +55,18 @@ impl EventWriter {
         let path = format!("/api/v1/namespaces/{}/events", about.namespace);
         let request = kube::core::Request::new(path)
             .create(&kube::api::PostParams::default(), body.to_string().into_bytes());
-        let Ok(request) = request else { return "failed" };
-        match self.client.request_text(request).await {
+        match self.connection.call(request, CALL_TIME).await {
             Ok(_) => "ok",
             // It is there already.
-            Err(kube::Error::Api(status)) if status.code == 409 => "exists",
-            Err(kube::Error::Api(status)) => {
-                tracing::warn!(status = status.code, "the API server refused an Event");
-                "refused"
-            }
-            Err(_) => "failed",
+            Err(error) if error.status() == Some(409) => "exists",
+            Err(CallError::Late) => "late",
+            Err(error) => match error.status() {
+                Some(status) => {
+                    tracing::warn!(status, "the API server refused an Event");
+                    "refused"
+                }
+                None => "failed",
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
-use super::CALL_TIME;
+use super::client::{CALL_TIME, Connection};
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::review::{Fetched, Reading};
 use crate::telemetry::{ApiCall, Metrics};
@@ -184,41 +184,42 @@ impl<V> CacheEntry<V> {
 /// Gets one object as text: found, missing (404), or unavailable for any other reason. The text
 /// is not decoded here and never logged: it may be a secret.
 pub(super) async fn get_text(
-    client: kube::Client,
+    connection: &Connection,
     namespace: &str,
     resource: &'static str,
     name: &str,
 ) -> Fetched<String> {
-    get_at(client, format!("/api/v1/namespaces/{namespace}/{resource}"), resource, name).await
+    get_at(connection, format!("/api/v1/namespaces/{namespace}/{resource}"), resource, name).await
 }
 
 /// The same, of an object that belongs to no namespace, below this path.
 pub(super) async fn get_cluster_text(
-    client: kube::Client,
+    connection: &Connection,
     path: &'static str,
     name: &str,
 ) -> Fetched<String> {
-    get_at(client, path.to_owned(), path, name).await
+    get_at(connection, path.to_owned(), path, name).await
 }
 
 async fn get_at(
-    client: kube::Client,
+    connection: &Connection,
     path: String,
     resource: &'static str,
     name: &str,
 ) -> Fetched<String> {
     let request = kube::core::Request::new(path).get(name, &kube::api::GetParams::default());
-    let Ok(request) = request else { return Fetched::Unavailable };
-    match client.request_text(request).await {
+    match connection.call(request, CALL_TIME).await {
         Ok(text) => Fetched::Found(text),
-        Err(kube::Error::Api(status)) if status.code == 404 => Fetched::Missing,
-        Err(kube::Error::Api(status)) => {
-            tracing::warn!(resource, status = status.code, "the API server refused a read by name");
-            Fetched::Unavailable
-        }
-        Err(_) => {
-            tracing::warn!(resource, "the API server could not be asked by name");
-            Fetched::Unavailable
-        }
+        Err(error) => match error.status() {
+            Some(404) => Fetched::Missing,
+            Some(status) => {
+                tracing::warn!(resource, status, "the API server refused a read by name");
+                Fetched::Unavailable
+            }
+            None => {
+                tracing::warn!(resource, "the API server could not be asked by name");
+                Fetched::Unavailable
+            }
+        },
     }
 }

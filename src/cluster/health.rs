@@ -16,10 +16,7 @@ impl HealthSource for Cluster {
     }
 
     fn history(&self, question: &HistoryQuestion<'_>, now: Timestamp) -> History {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.history(question, now)
+        self.index(|index| index.history(question, now))
     }
 
     fn visible_history(
@@ -28,24 +25,15 @@ impl HealthSource for Cluster {
         listed: &[&str],
         now: Timestamp,
     ) -> VisibleHistory {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.visible_history(question, listed, now)
+        self.index(|index| index.visible_history(question, listed, now))
     }
 
     fn namesakes(&self, question: &HistoryQuestion<'_>, _: Timestamp) -> Vec<KnownTag> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.namesakes(question)
+        self.index(|index| index.namesakes(question))
     }
 
     fn repositories_beside(&self, question: &HistoryQuestion<'_>) -> Vec<Box<str>> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.repositories_beside(question)
+        self.index(|index| index.repositories_beside(question))
     }
 
     fn runs_from(&self, host: &str, now: Timestamp) -> bool {
@@ -62,10 +50,7 @@ impl HealthSource for Cluster {
         image: &ImageReference,
         compressed_bytes: Option<u64>,
     ) -> Option<PullForecast> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.pull_forecast(image, compressed_bytes)
+        self.index(|index| index.pull_forecast(image, compressed_bytes))
     }
 
     fn memory(
@@ -107,10 +92,7 @@ impl HealthSource for Cluster {
         visibility: &Visibility,
         than: Option<&Digest>,
     ) -> Vec<RunningDigest> {
-        let freshness = self.freshness();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.other_digests(image, visibility, than)
+        self.index(|index| index.other_digests(image, visibility, than))
     }
 
     fn nodes_running(

@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use kube::core::Request;
 
 use super::Cluster;
-use super::client::Connection;
-use super::error::WatchError;
-use super::error::{ApiError, ClusterError};
+use super::client::{Connection, until};
+use super::error::{ClusterError, WatchError, unless_missing};
 use super::stores::{ControllerKind, Events};
 use super::watched::Objects;
 use crate::history::{Refusal, Report, ReportTarget, Visibility};
@@ -171,10 +170,7 @@ impl Cluster {
         visibility: &Visibility,
         now: Timestamp,
     ) -> Report {
-        let freshness = self.freshness_now()();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.report(subject, visibility, now)
+        self.index(|index| index.report(subject, visibility, now))
     }
 
     /// The uppermost controller that is known of an object, as kind, namespace and name.
@@ -185,10 +181,7 @@ impl Cluster {
     /// The controllers whose pods were refused within the last hour, in namespaces that may be
     /// told of; the latest first.
     pub fn refusals(&self, visibility: &Visibility, now: Timestamp) -> Vec<Refusal> {
-        let freshness = self.freshness_now()();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.refusals(visibility, now)
+        self.index(|index| index.refusals(visibility, now))
     }
 }
 
@@ -205,14 +198,7 @@ pub async fn read_object(
         return Ok(None);
     }
     let path = format!("{group}/namespaces/{namespace}/{resource}");
-    let request = Request::new(path)
-        .get(name, &kube::api::GetParams::default())
-        .map_err(|error| ClusterError::List(WatchError::Request(Box::new(error))))?;
-    let asking = connection.client().request_text(request);
-    match tokio::time::timeout_at(deadline.into(), asking).await {
-        Err(_late) => Err(ClusterError::Late),
-        Ok(Ok(text)) => Ok(Some(text)),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(error)) => Err(ClusterError::Get(ApiError::of(error))),
-    }
+    let request = Request::new(path).get(name, &kube::api::GetParams::default());
+    let answer = unless_missing(connection.call(request, until(deadline)).await);
+    answer.map_err(|error| error.during(ClusterError::Get))
 }

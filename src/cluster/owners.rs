@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Cluster;
-use super::shapes::Page;
+use super::pages::Page;
 use crate::history::FailingWorkload;
 use crate::kube_views::{OwnerView, controller, is_namespace_name, is_object_name};
 use crate::workload::{ObjectRef, Workload, extract, pod_path};
@@ -43,10 +43,7 @@ struct MetaWire {
 impl Cluster {
     /// The workloads of which a pod has failed to pull for at least so many seconds.
     pub fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
-        let freshness = self.freshness_now()();
-        let mut memory = self.memory.lock();
-        memory.index.set_freshness(freshness);
-        memory.index.failing_now(at_least, now)
+        self.index(|index| index.failing_now(at_least, now))
     }
 
     /// Reads a pod that fails, and its controllers; nothing if it is gone, or not in time.
@@ -97,9 +94,7 @@ impl Cluster {
         }
         let params = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
         let path = format!("{group}/namespaces/{namespace}/{resource}");
-        let request = Request::new(path).list(&params).ok()?;
-        let asking = self.connection.client().request_text(request);
-        let text = tokio::time::timeout(CALL_TIME, asking).await.ok()?.ok()?;
+        let text = self.connection.call(Request::new(path).list(&params), CALL_TIME).await.ok()?;
         let page: Page<'_> = serde_json::from_str(&text).ok()?;
         page.items?.first().map(|item| item.get().to_owned())
     }

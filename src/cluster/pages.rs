@@ -3,19 +3,19 @@
 //! A page that is too large to be taken in is asked for again with fewer objects, so that a few
 //! very large objects cost requests and never memory.
 
+use std::borrow::Cow;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use kube::api::ListParams;
 use kube::core::Request;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::client::Connection;
-use super::error::ApiError;
-use super::error::WatchError;
-use super::shapes::Page;
-use super::tuning::WatchTuning;
+use super::error::{ApiError, WatchError};
 
 /// The pages of one list.
 pub(super) struct Pages<'a> {
@@ -72,9 +72,9 @@ impl<'a> Pages<'a> {
         let page: Page<'_> = serde_json::from_slice(&self.text).map_err(WatchError::Decode)?;
         let next = page.metadata.continue_token.filter(|token| !token.is_empty());
         self.ended = next.is_none();
-        self.params.continue_token = next.map(std::borrow::Cow::into_owned);
+        self.params.continue_token = next.map(Cow::into_owned);
         let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-        self.version = version.map(std::borrow::Cow::into_owned);
+        self.version = version.map(Cow::into_owned);
         Ok(Some(page.items.unwrap_or_default()))
     }
 
@@ -126,4 +126,99 @@ async fn read_whole(
         let taken = piece.len();
         stream.consume_unpin(taken);
     }
+}
+
+/// Times and sizes of watches.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchTuning {
+    /// Objects in one page of a list.
+    pub page: u32,
+    /// Bytes of one page; of a larger one fewer objects are asked for.
+    pub longest_page: usize,
+    /// How long one page may take.
+    pub page_time: Duration,
+    /// How long a watch runs before it is renewed; a quarter is added at random, so that not all
+    /// are renewed at once.
+    pub watch_time: Duration,
+    /// After a failure, the first pause; it doubles up to `longest_pause`.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for WatchTuning {
+    fn default() -> Self {
+        Self {
+            page: 500,
+            longest_page: 32 << 20,
+            page_time: Duration::from_secs(60),
+            watch_time: Duration::from_secs(180),
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One page of a list, its items still undecoded: one that does not decode spoils no other.
+#[derive(Deserialize)]
+pub(super) struct Page<'a> {
+    #[serde(borrow, default)]
+    pub(super) metadata: PageMeta<'a>,
+    #[serde(borrow)]
+    pub(super) items: Option<Vec<&'a RawValue>>,
+}
+
+/// Where a page stands in its list.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PageMeta<'a> {
+    #[serde(borrow)]
+    pub(super) resource_version: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "continue")]
+    pub(super) continue_token: Option<Cow<'a, str>>,
+}
+
+/// One line of a watch.
+#[derive(Deserialize)]
+pub(super) struct Line<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) object: &'a RawValue,
+}
+
+/// The uid in any object.
+#[derive(Deserialize)]
+pub(super) struct Identified<'a> {
+    #[serde(borrow)]
+    pub(super) metadata: UidMeta<'a>,
+}
+
+/// The uid in an object's metadata.
+#[derive(Deserialize)]
+pub(super) struct UidMeta<'a> {
+    #[serde(borrow)]
+    pub(super) uid: Cow<'a, str>,
+}
+
+/// The version in any object, bookmarks too.
+#[derive(Deserialize)]
+pub(super) struct Versioned<'a> {
+    #[serde(borrow)]
+    pub(super) metadata: VersionMeta<'a>,
+}
+
+/// The version in an object's metadata.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VersionMeta<'a> {
+    #[serde(borrow)]
+    pub(super) resource_version: Cow<'a, str>,
+}
+
+/// A `Status`, as in a watch's `ERROR` line.
+#[derive(Deserialize, Default)]
+pub(super) struct StatusLine {
+    #[serde(default)]
+    pub(super) code: u16,
 }

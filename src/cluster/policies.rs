@@ -1,24 +1,25 @@
 //! The one `PullgatePolicy` object of this cluster that counts: watched by name, and its status
 //! written. What it says is read here; whether it is put in force is decided elsewhere. Who does not
-//! stay to watch lists them all once.
+//! stay to watch lists them all once. The policy that was last accepted is kept in a `ConfigMap` beside
+//! Pullgate's own Secret: what a replica begins with while the policy that it is to work by is gone or
+//! cannot be used.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::CALL_TIME;
-use super::client::Connection;
-use super::error::WatchError;
-use super::error::{ApiError, ClusterError};
+use super::client::{CALL_TIME, Connection, until};
+use super::error::{ApiError, ClusterError, WatchError, unless_missing};
+use super::pages::WatchTuning;
 use super::progress::WatchProgress;
-use super::tuning::WatchTuning;
 use super::watch::{self as watching, Source, Store};
 use crate::kube_views::{Listed, Uid};
 use crate::policy::{API_VERSION, KIND, PolicyError, PullgatePolicy, PullgatePolicyStatus};
@@ -94,18 +95,11 @@ impl PolicySource {
         let status = json!({
             "observedGeneration": observed_generation, "conditions": conditions, "score": score,
         });
-        let patch = kube::api::Patch::Merge(json!({ "status": status }));
-        let request = Request::new(PATH)
-            .patch_subresource("status", &self.name, &kube::api::PatchParams::default(), &patch)
-            .map_err(|error| {
-                ClusterError::Status(ApiError::of(kube::Error::BuildRequest(error)))
-            })?;
-        let written = self.connection.client().request_text(request);
-        match tokio::time::timeout(CALL_TIME, written).await {
-            Ok(Ok(_object)) => Ok(()),
-            Ok(Err(error)) => Err(ClusterError::Status(ApiError::of(error))),
-            Err(_late) => Err(ClusterError::Late),
-        }
+        let patch = Patch::Merge(json!({ "status": status }));
+        let params = PatchParams::default();
+        let request = Request::new(PATH).patch_subresource("status", &self.name, &params, &patch);
+        let written = self.connection.call(request, CALL_TIME).await;
+        written.map(drop).map_err(|error| error.during(ClusterError::Status))
     }
 }
 
@@ -219,18 +213,13 @@ pub async fn list_policies(
     connection: &Connection,
     deadline: Instant,
 ) -> Result<Option<Vec<ListedPolicy>>, ClusterError> {
-    let fault = |error| ClusterError::Get(ApiError::of(error));
-    let request = Request::new(PATH)
-        .list(&ListParams::default().limit(MOST_LISTED))
-        .map_err(|error| fault(kube::Error::BuildRequest(error)))?;
-    let asking = connection.client().request_text(request);
-    let text = match tokio::time::timeout_at(deadline.into(), asking).await {
-        Err(_late) => return Err(ClusterError::Late),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),
-        Ok(answer) => answer.map_err(fault)?,
+    let request = Request::new(PATH).list(&ListParams::default().limit(MOST_LISTED));
+    let answer = unless_missing(connection.call(request, until(deadline)).await);
+    let Some(text) = answer.map_err(|error| error.during(ClusterError::Get))? else {
+        return Ok(None);
     };
-    let list: ListWire =
-        serde_json::from_str(&text).map_err(|error| fault(kube::Error::SerdeError(error)))?;
+    let list: ListWire = serde_json::from_str(&text)
+        .map_err(|error| ClusterError::Get(ApiError::of(kube::Error::SerdeError(error))))?;
     let policies = list.items.iter().filter_map(|item| {
         let wire: Wire = serde_json::from_str(item.get()).ok()?;
         let name = wire.metadata.name;
@@ -238,4 +227,84 @@ pub async fn list_policies(
         Some(ListedPolicy { name, read, status: wire.status })
     });
     Ok(Some(policies.collect()))
+}
+
+/// The key of the document in the `ConfigMap`.
+const KEY: &str = "policy.yaml";
+
+/// Where the policy that was last accepted is kept.
+#[derive(Debug, Clone)]
+pub struct KeptPolicy {
+    connection: Connection,
+    namespace: Box<str>,
+    name: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct ConfigMapWire {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+impl KeptPolicy {
+    /// That of the installation whose own Secret has this name. Nothing is asked yet.
+    pub fn beside(connection: &Connection, namespace: &str, secret: &str) -> Self {
+        Self {
+            connection: connection.clone(),
+            namespace: namespace.into(),
+            name: format!("{secret}-policy-in-force").into(),
+        }
+    }
+
+    /// The object, for messages.
+    pub fn place(&self) -> String {
+        format!("ConfigMap {}/{}", self.namespace, self.name)
+    }
+
+    /// The document, if one is kept.
+    pub async fn read(&self) -> Result<Option<String>, ClusterError> {
+        let request = self.at().get(&self.name, &kube::api::GetParams::default());
+        match self.call(request).await {
+            Ok(Some(object)) => {
+                let read: ConfigMapWire = serde_json::from_str(&object).map_err(|error| {
+                    ClusterError::KeptPolicy(ApiError::of(kube::Error::SerdeError(error)))
+                })?;
+                let mut data = read.data;
+                Ok(data.remove(KEY).filter(|text| !text.trim().is_empty()))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps a document in the place of the one before; whether it is another one.
+    pub async fn write(&self, document: &str) -> Result<bool, ClusterError> {
+        if self.read().await?.as_deref() == Some(document) {
+            return Ok(false);
+        }
+        let data = json!({ KEY: document });
+        let patch = Patch::Merge(json!({ "data": data }));
+        let patched = self.at().patch(&self.name, &PatchParams::default(), &patch);
+        if self.call(patched).await?.is_none() {
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, "data": data,
+            });
+            let created = self.at().create(&PostParams::default(), object.to_string().into_bytes());
+            self.call(created).await?;
+        }
+        Ok(true)
+    }
+
+    fn at(&self) -> Request {
+        Request::new(format!("/api/v1/namespaces/{}/configmaps", self.namespace))
+    }
+
+    /// The object; nothing, if there is none.
+    async fn call(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Option<String>, ClusterError> {
+        let answer = self.connection.call(request, CALL_TIME).await;
+        unless_missing(answer).map_err(|error| error.during(ClusterError::KeptPolicy))
+    }
 }

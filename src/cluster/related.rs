@@ -18,9 +18,10 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::Cluster;
-use super::client::Connection;
+use super::client::{CALL_TIME, Connection};
+use super::error::CallError;
 use super::get::{CacheEntry, Named, get_text};
-use super::shapes::Page;
+use super::pages::Page;
 use crate::history::{
     BuildJob, BuildKind, ContainerEnd, Fence, PodTrouble, RegistryService, ServiceState,
 };
@@ -51,7 +52,7 @@ const LONGEST_LABEL: usize = 63;
 
 /// Asks about neighbours.
 pub(super) struct Neighbours {
-    client: kube::Client,
+    connection: Connection,
     services: Named<Address, RegistryService>,
     pods: Named<(BuildKind, Box<str>, Box<str>), PodTrouble>,
 }
@@ -59,7 +60,7 @@ pub(super) struct Neighbours {
 impl Neighbours {
     pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
         Self {
-            client: connection.client().clone(),
+            connection: connection.clone(),
             services: Named::new(ApiCall::Service, BYTES, metrics),
             pods: Named::new(ApiCall::Pod, BYTES, metrics),
         }
@@ -75,7 +76,7 @@ impl Neighbours {
         deadline: Instant,
     ) -> Option<RegistryService> {
         let address = Address::of(host, is_node)?;
-        let ask = service(self.client.clone(), address.clone());
+        let ask = service(self.connection.clone(), address.clone());
         self.services.get(address, deadline, ask).await.found()
     }
 
@@ -87,7 +88,7 @@ impl Neighbours {
         service: &str,
         deadline: Instant,
     ) -> Option<Vec<Fence>> {
-        let ask = fences::of_service(&self.client, namespace, service);
+        let ask = fences::of_service(&self.connection, namespace, service);
         tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 
@@ -99,9 +100,9 @@ impl Neighbours {
     ) -> Option<PodTrouble> {
         let params = pods_of(build)?;
         let key = (build.kind, build.namespace.clone(), build.name.clone());
-        let (client, namespace) = (self.client.clone(), build.namespace.clone());
+        let (connection, namespace) = (self.connection.clone(), build.namespace.clone());
         let ask = async move {
-            match pods::trouble(&client, &namespace, params).await {
+            match pods::trouble(&connection, &namespace, params).await {
                 Some(trouble) => kept(Fetched::Found(trouble)),
                 None => kept(Fetched::Missing),
             }
@@ -130,8 +131,7 @@ impl Cluster {
     /// How a container of a build ended that did not succeed, in the youngest of its pods; nothing
     /// if that could not be read in time.
     pub async fn build_end(&self, build: &BuildJob, deadline: Instant) -> Option<ContainerEnd> {
-        let client = self.connection.client();
-        let ask = pods::end(client, &build.namespace, pods_of(build)?);
+        let ask = pods::end(&self.connection, &build.namespace, pods_of(build)?);
         tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 }
@@ -197,11 +197,11 @@ struct TargetWire {
 }
 
 /// What is behind an address.
-async fn service(client: kube::Client, address: Address) -> CacheEntry<RegistryService> {
+async fn service(connection: Connection, address: Address) -> CacheEntry<RegistryService> {
     let found = match &address {
-        Address::Named { namespace, name, .. } => by_name(&client, namespace, name).await,
-        Address::ClusterIp(ip) => by_cluster_ip(&client, *ip).await,
-        Address::NodePort(port) => by_node_port(&client, *port).await,
+        Address::Named { namespace, name, .. } => by_name(&connection, namespace, name).await,
+        Address::ClusterIp(ip) => by_cluster_ip(&connection, *ip).await,
+        Address::NodePort(port) => by_node_port(&connection, *port).await,
     };
     let (namespace, name) = match (found, address) {
         (Fetched::Unavailable | Fetched::NotInFiles, _) => return CacheEntry::unavailable(),
@@ -216,14 +216,14 @@ async fn service(client: kube::Client, address: Address) -> CacheEntry<RegistryS
         }
         (Fetched::Found(service), _) => (service.metadata.namespace, service.metadata.name),
     };
-    match state(&client, &namespace, &name).await {
+    match state(&connection, &namespace, &name).await {
         Some(state) => kept(Fetched::Found(RegistryService { namespace, name, state })),
         None => CacheEntry::unavailable(),
     }
 }
 
-async fn by_name(client: &kube::Client, namespace: &str, name: &str) -> Fetched<ServiceWire> {
-    match get_text(client.clone(), namespace, "services", name).await {
+async fn by_name(connection: &Connection, namespace: &str, name: &str) -> Fetched<ServiceWire> {
+    match get_text(connection, namespace, "services", name).await {
         Fetched::Found(text) => match serde_json::from_str(&text) {
             Ok(service) => Fetched::Found(service),
             Err(_) => Fetched::Unavailable,
@@ -233,15 +233,15 @@ async fn by_name(client: &kube::Client, namespace: &str, name: &str) -> Fetched<
     }
 }
 
-async fn by_cluster_ip(client: &kube::Client, ip: IpAddr) -> Fetched<ServiceWire> {
+async fn by_cluster_ip(connection: &Connection, ip: IpAddr) -> Fetched<ServiceWire> {
     let has_it = |service: &ServiceWire| service.spec.cluster_ip.parse() == Ok(ip);
-    select(client, &format!("spec.clusterIP={ip}"), has_it).await
+    select(connection, &format!("spec.clusterIP={ip}"), has_it).await
 }
 
-async fn by_node_port(client: &kube::Client, port: u16) -> Fetched<ServiceWire> {
+async fn by_node_port(connection: &Connection, port: u16) -> Fetched<ServiceWire> {
     let has_it = |service: &ServiceWire| service.spec.ports.iter().any(|p| p.node_port == port);
     for kind in ["NodePort", "LoadBalancer"] {
-        match select(client, &format!("spec.type={kind}"), has_it).await {
+        match select(connection, &format!("spec.type={kind}"), has_it).await {
             Fetched::Missing => {}
             other => return other,
         }
@@ -252,24 +252,26 @@ async fn by_node_port(client: &kube::Client, port: u16) -> Fetched<ServiceWire> 
 /// The Service that has it, of those with this field. Before Kubernetes 1.31 the API server knows
 /// no such fields of Services and refuses: then all are looked through.
 async fn select(
-    client: &kube::Client,
+    connection: &Connection,
     field: &str,
     has_it: impl Fn(&ServiceWire) -> bool,
 ) -> Fetched<ServiceWire> {
-    match look_through(client, ListParams::default().fields(field), &has_it).await {
-        Fetched::Unavailable => look_through(client, ListParams::default(), has_it).await,
+    match look_through(connection, ListParams::default().fields(field), &has_it).await {
+        Fetched::Unavailable => look_through(connection, ListParams::default(), has_it).await,
         other => other,
     }
 }
 
 async fn look_through(
-    client: &kube::Client,
+    connection: &Connection,
     params: ListParams,
     wanted: impl Fn(&ServiceWire) -> bool,
 ) -> Fetched<ServiceWire> {
     let mut params = params.limit(PAGE);
     for _ in 0..MAX_PAGES {
-        let Some(text) = list(client, SERVICES, &params).await else { return Fetched::Unavailable };
+        let Some(text) = list(connection, SERVICES, &params).await else {
+            return Fetched::Unavailable;
+        };
         let Ok(page) = serde_json::from_str::<Page<'_>>(&text) else { return Fetched::Unavailable };
         for object in page.items.unwrap_or_default() {
             if let Ok(service) = serde_json::from_str::<ServiceWire>(object.get())
@@ -287,10 +289,10 @@ async fn look_through(
 }
 
 /// What the EndpointSlices of a Service say; nothing if they could not be read.
-async fn state(client: &kube::Client, namespace: &str, name: &str) -> Option<ServiceState> {
+async fn state(connection: &Connection, namespace: &str, name: &str) -> Option<ServiceState> {
     let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={name}")).limit(MAX_SLICES);
-    let text = list(client, &path, &params).await?;
+    let text = list(connection, &path, &params).await?;
     let page: Page<'_> = serde_json::from_str(&text).ok()?;
     let (mut ready, mut pods, mut unready) = (0_u32, 0_u32, None);
     for slice in page.items.unwrap_or_default() {
@@ -314,7 +316,7 @@ async fn state(client: &kube::Client, namespace: &str, name: &str) -> Option<Ser
     let trouble = match unready {
         Some(pod) => {
             let params = ListParams::default().fields(&format!("metadata.name={}", pod.name));
-            pods::trouble(client, namespace, params).await
+            pods::trouble(connection, namespace, params).await
         }
         None => None,
     };
@@ -322,17 +324,14 @@ async fn state(client: &kube::Client, namespace: &str, name: &str) -> Option<Ser
 }
 
 /// One page of a list as text.
-async fn list(client: &kube::Client, path: &str, params: &ListParams) -> Option<String> {
-    let request = Request::new(path).list(params).ok()?;
-    match client.request_text(request).await {
-        Ok(text) => Some(text),
-        Err(kube::Error::Api(status)) => {
-            tracing::warn!(path, status = status.code, "the API server refused a list");
-            None
-        }
-        Err(_) => {
+async fn list(connection: &Connection, path: &str, params: &ListParams) -> Option<String> {
+    let answer = connection.call(Request::new(path).list(params), CALL_TIME).await;
+    let log = |error: &CallError| {
+        if let Some(status) = error.status() {
+            tracing::warn!(path, status, "the API server refused a list");
+        } else {
             tracing::warn!(path, "the API server could not be asked for a list");
-            None
         }
-    }
+    };
+    answer.inspect_err(log).ok()
 }

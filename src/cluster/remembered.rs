@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::client::Connection;
-use super::warnings;
+use super::try_out::warnings_of;
 use crate::history::{RememberedHistory, ReportTarget};
 use crate::kube_views::is_namespace_name;
 use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
@@ -72,7 +72,7 @@ async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -
         }
         _ => return Recalled::Not("the API server refuses the dry run that asks"),
     }
-    let texts = warnings::texts(response.headers());
+    let texts = warnings_of(response.headers());
     match memory_of_warnings(texts.iter().map(String::as_str)) {
         Some(memory) => Recalled::History(Box::new(memory)),
         None => Recalled::Not("no Pullgate that knows answers for this namespace"),

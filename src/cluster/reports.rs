@@ -1,17 +1,13 @@
 //! Reports about images in use, one object a namespace, in the kinds that report UIs show.
 
-use std::time::Duration;
-
 use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::client::Connection;
-use super::error::ApiError;
+use super::client::{CALL_TIME, Connection};
+use super::error::{ApiError, CallError};
 use crate::kube_views::is_namespace_name;
 
-/// How long one call may take.
-const CALL_TIME: Duration = Duration::from_secs(10);
 /// The name of each report, and of its writer.
 const NAME: &str = "pullgate";
 
@@ -117,12 +113,10 @@ impl ReportWriter {
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<(), ReportError> {
-        let failed = |error| ReportError::Api(ApiError::of(error));
-        let request = request.map_err(|error| failed(kube::Error::BuildRequest(error)))?;
-        let asked = self.connection.client().request_text(request);
-        match tokio::time::timeout(CALL_TIME, asked).await {
-            Ok(answer) => answer.map(drop).map_err(failed),
-            Err(_late) => Err(ReportError::Late),
+        match self.connection.call(request, CALL_TIME).await {
+            Ok(_object) => Ok(()),
+            Err(CallError::Api(error)) => Err(ReportError::Api(error)),
+            Err(CallError::Late) => Err(ReportError::Late),
         }
     }
 }

@@ -11,7 +11,8 @@ use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
-use super::client::Connection;
+use super::client::{CALL_TIME, Connection};
+use super::error::{ApiError, CallError, unless_missing};
 use super::get::{CacheEntry, Named};
 use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
@@ -31,21 +32,21 @@ const LIFETIME: Duration = Duration::from_secs(60);
 
 /// Asks for mutating webhooks and policies.
 pub(super) struct Rewriters {
-    client: kube::Client,
+    connection: Connection,
     named: Named<(), bool>,
 }
 
 impl Rewriters {
     pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
         let named = Named::new(ApiCall::Rewriters, 64, metrics);
-        Self { client: connection.client().clone(), named }
+        Self { connection: connection.clone(), named }
     }
 
     /// Whether there are any; nothing if that could not be found out in time.
     pub(super) async fn exist(&self, deadline: Instant) -> Option<bool> {
-        let client = self.client.clone();
+        let connection = self.connection.clone();
         let ask = async move {
-            match any(&client).await {
+            match any(&connection).await {
                 Ok(found) => {
                     CacheEntry { answer: Fetched::Found(found), bytes: 1, lifetime: LIFETIME }
                 }
@@ -132,8 +133,8 @@ impl Rule {
     }
 }
 
-async fn any(client: &kube::Client) -> Result<bool, kube::Error> {
-    let webhooks = list::<Configuration>(client, WEBHOOKS).await?;
+async fn any(connection: &Connection) -> Result<bool, CallError> {
+    let webhooks = list::<Configuration>(connection, WEBHOOKS).await?;
     let foreign = |webhook: &Webhook| {
         !webhook.name.ends_with(OURS) && webhook.rules.iter().flatten().any(Rule::is_for_pods)
     };
@@ -144,7 +145,7 @@ async fn any(client: &kube::Client) -> Result<bool, kube::Error> {
         return Ok(true);
     }
     for path in POLICIES {
-        let Some(list) = list::<Policy>(client, path).await? else { continue };
+        let Some(list) = list::<Policy>(connection, path).await? else { continue };
         if list.metadata.is_cut() {
             return Ok(true);
         }
@@ -158,14 +159,11 @@ async fn any(client: &kube::Client) -> Result<bool, kube::Error> {
 
 /// The objects there; nothing where the API server does not know the resource.
 async fn list<T: for<'de> Deserialize<'de>>(
-    client: &kube::Client,
+    connection: &Connection,
     path: &str,
-) -> Result<Option<List<T>>, kube::Error> {
-    let params = ListParams::default().limit(MOST);
-    let request = Request::new(path).list(&params).map_err(kube::Error::BuildRequest)?;
-    match client.request::<List<T>>(request).await {
-        Ok(list) => Ok(Some(list)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(error),
-    }
+) -> Result<Option<List<T>>, CallError> {
+    let request = Request::new(path).list(&ListParams::default().limit(MOST));
+    let answer = unless_missing(connection.call(request, CALL_TIME).await)?;
+    let decoded = answer.map(|text| serde_json::from_str(&text)).transpose();
+    decoded.map_err(|error| CallError::Api(ApiError::of(kube::Error::SerdeError(error))))
 }

@@ -19,10 +19,10 @@ use super::client::Connection;
 use super::error::ApiError;
 use super::error::WatchError;
 use super::pages::Pages;
+use super::pages::WatchTuning;
+use super::pages::{Identified, Line, StatusLine, Versioned};
 use super::progress::WatchProgress;
-use super::shapes::{Identified, Line, StatusLine, Versioned};
 use super::shared_index::now;
-use super::tuning::WatchTuning;
 use crate::kube_views::{Listed, Uid};
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).

@@ -8,8 +8,9 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::list;
+use crate::cluster::client::Connection;
 use crate::cluster::get::get_text;
-use crate::cluster::shapes::Page;
+use crate::cluster::pages::Page;
 use crate::history::{Entrance, Fence};
 
 /// Policies of one namespace that are read.
@@ -113,11 +114,11 @@ impl PolicySpecWire {
 
 /// The policies that select pods of this Service; nothing if they could not be read.
 pub(super) async fn of_service(
-    client: &kube::Client,
+    connection: &Connection,
     namespace: &str,
     service: &str,
 ) -> Option<Vec<Fence>> {
-    let text = get_text(client.clone(), namespace, "services", service).await.found()?;
+    let text = get_text(connection, namespace, "services", service).await.found()?;
     let selector = serde_json::from_str::<ServiceWire>(&text).ok()?.spec.selector;
     if selector.is_empty() {
         return Some(Vec::new());
@@ -125,14 +126,14 @@ pub(super) async fn of_service(
     let labels: Vec<String> =
         selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let params = ListParams::default().labels(&labels.join(",")).limit(MAX_PODS);
-    let text = list(client, &format!("/api/v1/namespaces/{namespace}/pods"), &params).await?;
+    let text = list(connection, &format!("/api/v1/namespaces/{namespace}/pods"), &params).await?;
     // Where there is no pod, the Service's own selector is what its pods will have at least.
     let mut pods = labels_of(&text)?;
     if pods.is_empty() {
         pods.push(selector);
     }
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies");
-    let text = list(client, &path, &ListParams::default().limit(MAX_POLICIES)).await?;
+    let text = list(connection, &path, &ListParams::default().limit(MAX_POLICIES)).await?;
     fences(&text, &pods)
 }
 

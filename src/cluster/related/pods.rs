@@ -4,7 +4,8 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::list;
-use crate::cluster::shapes::Page;
+use crate::cluster::client::Connection;
+use crate::cluster::pages::Page;
 use crate::failure::classify;
 use crate::history::{ContainerEnd, PodTrouble};
 use crate::text::{clean, shorten};
@@ -102,29 +103,29 @@ struct TerminatedWire {
 
 /// What is wrong with the youngest of these pods that says so.
 pub(super) async fn trouble(
-    client: &kube::Client,
+    connection: &Connection,
     namespace: &str,
     params: ListParams,
 ) -> Option<PodTrouble> {
-    youngest_first(client, namespace, params).await?.iter().find_map(|pod| of(&pod.status))
+    youngest_first(connection, namespace, params).await?.iter().find_map(|pod| of(&pod.status))
 }
 
 /// How the first container ended that did not succeed, of the youngest of these pods with one.
 pub(super) async fn end(
-    client: &kube::Client,
+    connection: &Connection,
     namespace: &str,
     params: ListParams,
 ) -> Option<ContainerEnd> {
-    youngest_first(client, namespace, params).await?.iter().find_map(PodWire::end)
+    youngest_first(connection, namespace, params).await?.iter().find_map(PodWire::end)
 }
 
 async fn youngest_first(
-    client: &kube::Client,
+    connection: &Connection,
     namespace: &str,
     params: ListParams,
 ) -> Option<Vec<PodWire>> {
     let path = format!("/api/v1/namespaces/{namespace}/pods");
-    let text = list(client, &path, &params.limit(MAX_PODS)).await?;
+    let text = list(connection, &path, &params.limit(MAX_PODS)).await?;
     let page: Page<'_> = serde_json::from_str(&text).ok()?;
     let items = page.items.unwrap_or_default();
     let mut pods: Vec<PodWire> =
