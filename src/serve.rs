@@ -4,31 +4,22 @@
 //! before ends the process, and whoever started it starts it again.
 
 mod audit;
-mod blind;
 mod callers;
 mod drift;
-mod changed;
-mod clock;
+mod reload;
 mod expiries;
-mod failing;
 mod findings;
-mod front_proxy;
 mod events;
 mod config;
 mod flags;
-mod node_logins;
 mod pages;
-mod plausible;
 mod wiring;
 mod snapshot;
 mod certificates;
-mod collector;
-mod certificate_flags;
 mod policy;
 mod kept_policy;
 mod reports;
-mod knowledge;
-mod ranges;
+mod cluster_tasks;
 pub(crate) mod registries;
 
 use std::io::Write as _;
@@ -41,12 +32,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{self, Otlp};
-pub use certificate_flags::{OwnFlags, OwnSettings};
 pub use config::{
     CallerProof, Config, ConfigError, NodeSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
 pub use flags::{
-    ClusterFlags, NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags, ServeFlags,
+    ClusterFlags, NODES_HEADING, NodeFlags, OwnFlags, OwnSettings, REGISTRY_HEADING, RegistryFlags,
+    ServeFlags,
 };
 pub(crate) use pages::overview;
 use wiring::App;
@@ -64,7 +55,7 @@ pub(crate) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(flags)?;
     let otlp = config.otlp.as_ref().map(|endpoint| {
         let replica = config.own.as_ref().map_or("pullgate", |own| own.replica.as_str());
-        Otlp::to(endpoint, replica, clock::clock().0.into()).map(Arc::new)
+        Otlp::to(endpoint, replica, telemetry::now().into()).map(Arc::new)
     });
     let otlp = otlp.transpose()?;
     telemetry::init(config.log_format, config.log_level, otlp.as_deref());

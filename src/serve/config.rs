@@ -7,8 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::certificate_flags::OwnSettings;
-use super::flags::{ClusterFlags, NodeFlags, RegistryFlags, ServeFlags};
+use super::flags::{ClusterFlags, NodeFlags, OwnSettings, RegistryFlags, ServeFlags};
 use crate::cluster::{ClusterTarget, ReportKind};
 use crate::node_config::RegistryHosts;
 use crate::policy::TokenRealm;

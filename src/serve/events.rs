@@ -1,14 +1,16 @@
-//! Concerns become Events: in a task of its own, seldom enough, and never before an answer.
+//! What becomes an Event: what a review asks for, and pods that begin to fail to pull. In tasks of their
+//! own, seldom enough, and never before an answer.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::clock::clock;
 use crate::cluster::Cluster;
+use crate::history::FailingWorkload;
 use crate::review::{EventQueue, EventRequest, Reviewer};
 use crate::telemetry::{ApiCall, Metrics};
 
@@ -51,13 +53,13 @@ impl EventQueue for BoundedEventQueue {
 }
 
 /// Writes an Event for each concern that is not told yet. Never ends.
-pub(super) async fn tell(
+pub(super) async fn write_requested(
     mut waiting: Waiting,
     reviewer: Arc<Reviewer>,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
 ) {
-    let mut told = Told::default();
+    let mut told = SentEvents::default();
     while let Some(event_request) = waiting.recv().await {
         let (now, moment) = clock();
         let Some(key) = told.is_new(&event_request, moment) else { continue };
@@ -76,12 +78,12 @@ pub(super) async fn tell(
 
 /// What was said recently, and how often.
 #[derive(Default)]
-struct Told {
+struct SentEvents {
     when: HashMap<u64, Instant>,
     tokens: Option<(u32, Instant)>,
 }
 
-impl Told {
+impl SentEvents {
     /// What it is known by, if it was not said recently.
     fn is_new(&mut self, event_request: &EventRequest, now: Instant) -> Option<u64> {
         let (_, uid) = event_request.about()?;
@@ -111,6 +113,57 @@ impl Told {
     }
 }
 
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A pod that has failed for a shorter time may get its image yet.
+const AT_LEAST: u32 = 20;
+/// Workloads that are told of in one look.
+const AT_ONCE: usize = 10;
+
+/// Pods that begin to fail to pull become one Event on their workload, by itself, once an hour.
+///
+/// Writes the Events while this replica leads; where nobody leads, every replica does, and writes
+/// the same Event. Never ends.
+pub(super) async fn write_of_failing_pods(
+    cluster: Arc<Cluster>,
+    reviewer: Arc<Reviewer>,
+    leads: Option<watch::Receiver<bool>>,
+) {
+    let mut told: HashMap<String, Instant> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let leading = leads.as_ref().is_none_or(|leads| *leads.borrow());
+        if !leading || !reviewer.policy.load().spec().advice.events {
+            continue;
+        }
+        let (now, moment) = clock();
+        told.retain(|_, at| moment.duration_since(*at) < AGAIN);
+        let mut left = AT_ONCE;
+        for failing in cluster.failing_now(AT_LEAST, now) {
+            let FailingWorkload { kind, namespace, name, .. } = &failing;
+            let key = format!("{kind}/{namespace}/{name}");
+            if left == 0 || told.len() >= MAX_TOLD || told.contains_key(&key) {
+                continue;
+            }
+            left -= 1;
+            told.insert(key, moment);
+            write(&cluster, &reviewer, &failing).await;
+        }
+    }
+}
+
+async fn write(cluster: &Cluster, reviewer: &Reviewer, failing: &FailingWorkload) {
+    let Some(pod) = cluster.failing_pod(failing).await else { return };
+    let event_request =
+        EventRequest { workload: pod.workload, namespace: failing.namespace.clone() };
+    let (now, moment) = clock();
+    let times = (now, moment + PATIENCE);
+    let about = (pod.about, pod.uid);
+    if let Some(event) = reviewer.failing_event(&event_request, about, failing.cause, times).await {
+        cluster.write_event(&event, now).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -130,7 +183,7 @@ mod tests {
     #[test]
     fn the_same_is_told_once_an_hour() {
         let (_, now) = clock();
-        let mut told = Told::default();
+        let mut told = SentEvents::default();
         let mut tell = |uid: &str, image: &str, now| {
             let key = told.is_new(&event_request(uid, image), now);
             told.when.extend(key.map(|key| (key, now)));
@@ -147,7 +200,7 @@ mod tests {
     #[test]
     fn a_flood_becomes_a_trickle() {
         let (_, now) = clock();
-        let mut told = Told::default();
+        let mut told = SentEvents::default();
         let pods = (0..100).filter(|_| told.has_room(now, true)).count();
         assert_eq!(pods, (BURST - FOR_WORKLOADS) as usize);
         let workloads = (0..100).filter(|_| told.has_room(now, false)).count();

@@ -7,11 +7,9 @@ use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::blind::Spots;
-use super::changed::told;
-use super::clock::clock;
+use super::cluster_tasks::{BlindSpots, Contradictions};
 use super::kept_policy::{self, Accepted, Recalled};
-use super::plausible::Found;
+use super::reload::log_reload;
 use crate::cluster::{Cluster, Connection, KeptPolicy, PolicyNews, PolicySource, WatchTuning};
 use crate::history::RegistryScoreSummary;
 use crate::policy::{
@@ -21,7 +19,7 @@ use crate::pull::BlindSpot;
 use crate::registry::{RegistryClient, RegistryPolicy};
 use crate::serve::{OwnSettings, registries};
 use crate::server::WatchedFiles;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock};
 
 /// Between two looks at what else the status speaks of.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -105,7 +103,7 @@ impl Sources {
     pub(super) fn tasks(
         self,
         (in_force, reload): (ActivePolicy, Duration),
-        knowledge: (Found, Spots),
+        knowledge: (Contradictions, BlindSpots),
         leads: Option<watch::Receiver<bool>>,
         score: impl Fn() -> Vec<RegistryScoreSummary> + Send + Sync + 'static,
     ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
@@ -135,7 +133,7 @@ async fn follow_file(mut file: WatchedFiles, every: Duration, in_force: ActivePo
         file.changed(every).await;
         let taken = parse(&file).map(|new| drop(in_force.put(new, Some(file.text().into()))));
         metrics.policy_current(taken.is_ok());
-        told("policy", &metrics, taken.err());
+        log_reload("policy", &metrics, taken.err());
     }
 }
 
@@ -145,7 +143,7 @@ async fn follow_cluster(
     source: PolicySource,
     kept: Option<KeptPolicy>,
     in_force: ActivePolicy,
-    (contradictions, blind): (Found, Spots),
+    (contradictions, blind): (Contradictions, BlindSpots),
     mut leads: Option<watch::Receiver<bool>>,
     score: impl Fn() -> Vec<RegistryScoreSummary> + Send + Sync,
 ) {
@@ -226,9 +224,9 @@ struct Object {
     /// The fields of the document that say `listed` of files that were not given.
     without_files: Vec<String>,
     /// What speaks against its words about nodes.
-    contradictions: Found,
+    contradictions: Contradictions,
     /// Registries that nodes use and that cannot be reached.
-    blind: Spots,
+    blind: BlindSpots,
 }
 
 impl Object {

@@ -1,15 +1,22 @@
-//! What the audit found of the images in use, as one report a namespace, for UIs that show such
-//! reports already. The leader writes it; nobody reads it back.
+//! What tells others: the audit's findings as one report a namespace, for UIs that show such reports
+//! already, and the metrics for an OpenTelemetry collector. The leader writes reports; nobody reads them
+//! back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use super::audit::Audit;
+use super::clock::clock;
 use super::findings::{Finding, Findings, Images};
 use crate::cluster::{Connection, ReportKind, ReportWriter};
 use crate::message::sentence;
 use crate::pull::Verdict;
 use crate::review::ProbeResult;
+use crate::telemetry::{METRICS_EVERY, Metrics, Otlp};
 
 /// Between two looks for reports that have changed.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
@@ -98,6 +105,47 @@ fn report(images: &Images) -> (Value, Value) {
         result
     });
     (summary, Value::Array(results.collect()))
+}
+
+/// The tasks that there are to be: the audit where somebody leads, its reports, the metrics.
+pub(super) fn tasks(
+    audit: Option<(Audit, watch::Receiver<bool>)>,
+    reported: Option<(Connection, ReportKind)>,
+    otlp: Option<Arc<Otlp>>,
+    metrics: &Arc<Metrics>,
+) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+    let mut tasks: Vec<(&'static str, BoxFuture<'static, ()>)> = Vec::new();
+    if let Some((audit, leads)) = audit {
+        if let Some((connection, kind)) = reported {
+            let findings = audit.findings.clone();
+            tasks.push(("reports", Box::pin(write(findings, connection, kind))));
+        }
+        tasks.push(("audit", Box::pin(audit.run(leads))));
+    }
+    if let Some(otlp) = otlp {
+        tasks.push(("metrics for the collector", Box::pin(send(otlp, Arc::clone(metrics)))));
+    }
+    tasks
+}
+
+/// Sends the metrics to the collector again and again. Never ends; a collector that is away is told
+/// of once.
+async fn send(otlp: Arc<Otlp>, metrics: Arc<Metrics>) {
+    let mut away = false;
+    let mut tick = tokio::time::interval(METRICS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let taken = otlp.send_metrics(&metrics.render(), clock().0.into()).await;
+        if taken == away {
+            if taken {
+                tracing::info!("the collector takes metrics again");
+            } else {
+                tracing::warn!("the collector does not take metrics; they are dropped");
+            }
+        }
+        away = !taken;
+    }
 }
 
 #[cfg(test)]

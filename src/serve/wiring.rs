@@ -14,17 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
-use super::changed::open;
 use super::clock::clock;
-use super::collector;
 use super::events::{self, BoundedEventQueue, Waiting};
 use super::findings::Findings;
 use super::pages::ServePages;
-use super::plausible;
 use super::policy::{self, ActivePolicy};
+use super::reload::open;
 use super::snapshot::{self, MemoryFile};
 use super::{DRAIN, Ended, Stops};
-use super::{blind, callers, failing, front_proxy, knowledge};
+use super::{callers, cluster_tasks, reports};
 use crate::cluster::{Cluster, ClusterTarget, Connection, ReportKind, WatchTuning};
 use crate::history;
 use crate::node::{FollowedNodeFiles, NodeFilePaths};
@@ -90,7 +88,7 @@ impl App {
         let (own, tls) = (config.own, config.tls);
         let aggregated = config.callers.aggregated;
         let client_authorities = config.callers.client_authorities.clone();
-        let (token_file, callers, front_proxy) = callers::of(config.callers)?;
+        let (token_file, callers, front_proxy) = callers::callers(config.callers)?;
         let kept = own.as_ref().filter(|_| tls == TlsSource::Kept);
         let Serving { tls: serving, authorities, ca_bundle } =
             serving((&tls, kept), client_authorities, front_proxy.as_ref(), now, &metrics)?;
@@ -187,13 +185,15 @@ impl App {
         let (cluster, reviewer, metrics) = (&self.cluster, &self.reviewer, &self.metrics);
         let mut tasks = Tasks(tasks);
         tasks.all(cluster.watches());
-        let (found, spots) = (plausible::Found::default(), blind::Spots::default());
+        let (found, spots) =
+            (cluster_tasks::Contradictions::default(), cluster_tasks::BlindSpots::default());
         let to = (&found, &spots);
-        tasks.all(knowledge::tasks(cluster, reviewer, &self.registry, metrics, to));
+        tasks.all(cluster_tasks::tasks(cluster, reviewer, &self.registry, metrics, to));
         let to = (reviewer.clone(), cluster.clone());
-        let telling = events::tell(self.event_requests, to.0, to.1, metrics.clone());
+        let telling = events::write_requested(self.event_requests, to.0, to.1, metrics.clone());
         tasks.forever("events", telling);
-        let failing = failing::tell(cluster.clone(), reviewer.clone(), leads.clone());
+        let failing =
+            events::write_of_failing_pods(cluster.clone(), reviewer.clone(), leads.clone());
         tasks.forever("failing workloads", failing);
         let scored = self.cluster.clone();
         if let Some(memory) = self.memory {
@@ -214,16 +214,16 @@ impl App {
             tasks.forever("self-signed certificate", renew(directory, names));
         }
         if let Some((client, front_proxy)) = self.front_proxy {
-            tasks.forever("aggregation layer", front_proxy::follow(client, front_proxy));
+            tasks.forever("aggregation layer", callers::follow_front_proxy(client, front_proxy));
         }
         if let Some(file) = self.token_file {
             let (callers, metrics) = (self.callers.clone(), self.metrics.clone());
-            tasks.forever("path token", callers::follow(file, reload, callers, metrics));
+            tasks.forever("path token", callers::follow_path_token(file, reload, callers, metrics));
         }
         let score = move || policy::score(&scored);
         let news = (found, spots);
         tasks.all(self.policies.tasks((in_force, reload), news, self.leads, score));
-        tasks.all(collector::tasks(audit.zip(leads), self.reports, self.otlp, &self.metrics));
+        tasks.all(reports::tasks(audit.zip(leads), self.reports, self.otlp, &self.metrics));
         if let Some(mirrors) = self.mirrors {
             tasks.forever("mirrors", mirrors.follow(self.registry, reload));
         }
@@ -290,7 +290,7 @@ pub(super) fn check(config: Config) -> anyhow::Result<()> {
     let Registries { client, .. } =
         registries_of(policy_file.as_ref(), &config.registry, config.nodes)?;
     let client_authorities = config.callers.client_authorities.clone();
-    let (_, _, front_proxy) = callers::of(config.callers)?;
+    let (_, _, front_proxy) = callers::callers(config.callers)?;
     if matches!(config.tls, TlsSource::SelfSigned { .. }) {
         return Ok(());
     }

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use crate::server::WatchedFiles;
 use crate::telemetry::Metrics;
 
-/// Tells what became of a changed file.
-pub(super) fn told(
+/// Counts and logs what became of a changed file.
+pub(super) fn log_reload(
     file: &'static str,
     metrics: &Metrics,
     error: Option<impl std::error::Error + 'static>,
