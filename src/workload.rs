@@ -8,16 +8,13 @@ mod changed;
 mod custom;
 mod extract;
 mod kind;
-mod namespace;
 mod needs;
 mod node;
 mod object;
 mod place;
 mod placement;
-mod pods;
 mod quantity;
 mod rollout;
-mod runtime_class;
 mod tekton;
 mod toleration;
 mod triggers;
@@ -26,12 +23,19 @@ mod view;
 pub use custom::{CustomKind, custom_kind, custom_kinds};
 pub use extract::{ExtractError, PULL_SECRETS_AT_MOST, PodObject, extract};
 pub use kind::{PodPath, TektonKind, WorkloadKind, built_in_kinds, pod_path};
-pub use namespace::NamespaceFacts;
 pub use node::{LISTED_IMAGES_AT_MOST, LISTED_NAMES_AT_MOST, Node, Taint, TaintEffect};
 pub use object::{ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Owner, Workload};
 pub use place::PodPlace;
 pub use placement::{Eligible, Placement};
-pub use pods::PodCount;
 pub use quantity::Quantity;
-pub use rollout::Rollout;
-pub use runtime_class::RuntimeClass;
+pub use rollout::{PodCount, Rollout};
+pub use toleration::RuntimeClass;
+
+/// What matters of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// The namespace's labels, sorted by key.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The namespace's annotations under `pullgate.dev/`, sorted by key.
+    pub annotations: Vec<(Box<str>, Box<str>)>,
+}

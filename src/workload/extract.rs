@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::kind::PodPath;
 use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Owner, Workload};
 use super::placement::Placement;
-use super::pods::PodCount;
+use super::rollout::PodCount;
 use super::triggers::Triggers;
 use super::view::{
     ContainerView, HeadView, MetadataView, PodSpecView, PodView, VolumeView, WholePodView, member,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::placement::Placement;
-use super::pods::PodCount;
+use super::rollout::PodCount;
 
 /// What an object is called.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]

@@ -6,8 +6,7 @@
 
 use super::needs::Needs;
 use super::node::{Node, Taint};
-use super::runtime_class::RuntimeClass;
-use super::toleration::Toleration;
+use super::toleration::{RuntimeClass, Toleration};
 use super::view::{PodSpecView, RequirementView, TermView, text};
 use crate::kube_views::Text;
 
