@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use jiff::Timestamp;
 
 pub use self::registry::{FIRST_REOPENING, RegistryScore, RegistryScoreSummary, VerdictCount};
-pub use self::trial::{TRIAL_DAYS, Trial, WouldDeny};
-pub use self::verdicts::{NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, is_refusal};
+pub use self::verdicts::{
+    NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, TRIAL_DAYS, Trial, WouldDeny, is_refusal,
+};
 use crate::image::ImageReference;
 use crate::kube_views::Uid;
 use crate::pull::{Cause, Verdict};
 
 mod registry;
-mod trial;
 mod verdicts;
 
 /// Most verdicts that wait for their nodes.

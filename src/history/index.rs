@@ -7,15 +7,11 @@
 mod apply;
 mod digests;
 mod events;
-mod failing;
-mod gone;
 mod images;
 mod in_use;
 mod retention;
 mod interner;
 mod node_logins;
-mod nodes;
-mod numbers;
 mod overview;
 mod pods;
 mod pull_times;
@@ -38,13 +34,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use failing::FailingWorkload;
 pub use image_refusals::Refusal;
 pub use images::Rewrite;
 pub use in_use::UsedImage;
-pub use numbers::RegistryCounts;
-pub use overview::{FailingImage, KnownImage};
-pub use registries::{Trend, TroubleKind};
+pub use overview::{FailingImage, FailingWorkload, KnownImage};
+pub use registries::{RegistryCounts, Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
 
 use super::accuracy::Score;
@@ -121,7 +115,7 @@ pub struct HealthIndex {
     pull_secrets: in_use::SecretCounts,
     images: Images,
     pending: events::Pending,
-    nodes: nodes::Nodes,
+    nodes: running::Nodes,
     refusals: image_refusals::Refusals,
     score: Score,
     judged: Seconds,
@@ -149,7 +143,7 @@ impl HealthIndex {
             pull_secrets: in_use::SecretCounts::default(),
             images,
             pending: events::Pending::default(),
-            nodes: nodes::Nodes::default(),
+            nodes: running::Nodes::default(),
             refusals: image_refusals::Refusals::default(),
             score: Score::default(),
             judged: 0,

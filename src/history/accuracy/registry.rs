@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::trial::{Trial, WouldDeny};
-use super::verdicts::NodeOutcome;
+use super::verdicts::{NodeOutcome, Trial, WouldDeny};
 use crate::pull::Verdict;
 
 /// How long escapes are open again after a first disagreement, in seconds: a week.

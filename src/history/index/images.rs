@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gone::Gone;
 use super::interner::{Id, LONGEST, NONE};
 use super::pull_times::PullTimes;
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
+use super::retention::Gone;
 use crate::image::{ImageReference, registry_of_host};
 use crate::pull::Cause;
 

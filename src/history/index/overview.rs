@@ -1,18 +1,21 @@
 //! The cluster at a glance: which registries are used, which images fail and where, how an image is
-//! found by a part of its name, and what a workload runs. Bound by the same rights as a report.
+//! found by a part of its name, what a workload runs, and of which workloads pods fail now. Bound by the
+//! same rights as a report.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::HealthIndex;
-use super::interner::Id;
+use super::interner::{Id, NONE};
+use super::record::{PodRecord, State, seconds};
 use super::report::Selection;
 use super::seen::Visible;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{FailurePattern, RegistryReport, Report, ReportTarget, Scope};
 use crate::image::ImageReference;
+use crate::pull::Cause;
 
 /// An image of which containers wait in vain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,7 +147,7 @@ impl HealthIndex {
         }
         let Some(space) = self.names.find(namespace) else { return Vec::new() };
         let owned = self.owned_by([kind, namespace, name]);
-        let is_wanted = |pod: &super::record::PodRecord| {
+        let is_wanted = |pod: &PodRecord| {
             pod.namespace == space
                 && match kind {
                     "Pod" => self.pod_name(pod) == name,
@@ -158,6 +161,67 @@ impl HealthIndex {
         let mut images: Vec<ImageReference> = images.map(|image| image.reference.clone()).collect();
         images.sort_by_key(ImageReference::canonical);
         images
+    }
+}
+
+/// Pods that are looked at.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// A workload of which pods fail to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingWorkload {
+    /// `Deployment`, `StatefulSet`, …, or `Pod` for one that nobody owns.
+    pub kind: Box<str>,
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// One of its pods that fail.
+    pub pod: Box<str>,
+    /// Why, as the nodes say.
+    pub cause: Cause,
+}
+
+impl HealthIndex {
+    /// The workloads of which a pod has failed to pull for at least so many seconds and says why;
+    /// each once.
+    pub fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
+        if self.freshness != Freshness::Current {
+            return Vec::new();
+        }
+        let then = seconds(now).saturating_sub(at_least);
+        let mut found: BTreeMap<[Box<str>; 3], FailingWorkload> = BTreeMap::new();
+        let registries = self.images.registries();
+        let slots = registries.flat_map(|(_, registry)| registry.failing_pods.keys());
+        for pod in slots.take(MAX_LOOKED_AT).filter_map(|slot| self.pods.get(*slot)) {
+            let fails = pod
+                .containers
+                .as_slice()
+                .iter()
+                .filter(|container| container.state == State::Failing && container.at <= then);
+            let said = fails.filter_map(super::record::ContainerRecord::cause);
+            let Some(cause) = said.into_iter().find(|cause| *cause != Cause::BackOff) else {
+                continue;
+            };
+            let [kind, namespace, name] = self.who(pod);
+            let key = [kind.clone(), namespace.clone(), name.clone()];
+            found.entry(key).or_insert_with(|| FailingWorkload {
+                pod: self.pod_name(pod).into(),
+                kind,
+                namespace,
+                name,
+                cause,
+            });
+        }
+        found.into_values().collect()
+    }
+
+    fn who(&self, pod: &PodRecord) -> [Box<str>; 3] {
+        let top = (pod.workload != NONE).then(|| self.workloads.top(pod.workload)).flatten();
+        match top {
+            Some(top) => [top.kind, top.namespace, top.name].map(|id| self.text(id).into()),
+            None => ["Pod".into(), self.text(pod.namespace).into(), self.pod_name(pod).into()],
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::HealthIndex;
-use super::gone::GoneLine;
 use super::interner::NONE;
 use super::record::{Seconds, seconds};
+use super::retention::GoneLine;
 use crate::history::accuracy::RegistryScore;
 use crate::image::{Digest, ImageReference};
 use crate::pull::Cause;
