@@ -8,7 +8,6 @@ mod command;
 mod correct;
 mod nearest;
 mod related;
-mod nodes;
 mod platform;
 mod repository;
 mod secret;
@@ -19,8 +18,7 @@ mod text;
 pub use command::{CommandTarget, add_to_service_account, delete_pods};
 pub use correct::corrections;
 pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
-pub use nodes::already_on_nodes;
-pub use platform::{built_for, fitting_nodes};
+pub use platform::{already_on_nodes, built_for, fitting_nodes};
 pub use repository::{TeamPaths, misspelt, of_same_name};
 pub use secret::{
     SecretFault, certificate_expires, create_command, fix_secret, login_command, login_name,

@@ -7,14 +7,13 @@ mod classify;
 mod context;
 mod explain;
 mod hosts;
-mod next_step;
 mod parts;
-mod phrase;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use classify::{Classified, CredentialProblem, KnownMessage, classify, known_messages};
-pub use explain::{ExplainError, Explanation, MessageLine, explain_line, explain_message};
-pub use next_step::{next_step, next_step_of};
+pub use explain::{
+    ExplainError, Explanation, MessageLine, explain_line, explain_message, next_step, next_step_of,
+};

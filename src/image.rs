@@ -7,18 +7,18 @@
 //! Pure: nothing here looks at a registry, a node or the clock.
 
 mod digest;
-mod error;
 mod explain;
 mod grammar;
 mod platform;
 mod reference;
-mod registry_host;
 
 pub use digest::{Algorithm, Digest, DigestError};
-pub use error::ReferenceErrorKind;
+pub use explain::ReferenceErrorKind;
 pub use platform::{Platform, PlatformError, PlatformRule};
-pub use reference::{ImageReference, ReferenceError};
-pub use registry_host::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, registry_of_host};
+pub use reference::{
+    DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, ImageReference, ReferenceError,
+    registry_of_host,
+};
 
 /// Whether this is a registry as a reference names it: a host, with a port or without.
 pub fn is_registry(text: &str) -> bool {

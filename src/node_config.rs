@@ -7,19 +7,15 @@
 mod alias;
 mod crio_registries;
 mod endpoint;
-mod error;
 mod hosts_toml;
-mod pattern;
 mod registries_conf;
 mod registries_yaml;
 mod route;
 mod toml_reader;
 
-pub use endpoint::{Client, Endpoint, NodeLogin, TlsSettings};
-pub use endpoint::{Route, default_endpoint};
-pub use error::{MirrorError, MirrorFault};
+pub use endpoint::{Client, Endpoint, NodeLogin, Route, TlsSettings, default_endpoint};
 pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory};
-pub use pattern::{Pattern, Rewrite, UpstreamRule};
 pub use registries_conf::{parse_registries_conf, parse_registries_drop_in};
 pub use registries_yaml::parse_registries_yaml;
-pub use route::{FilesOf, RegistryHosts};
+pub use route::{FilesOf, Pattern, RegistryHosts, Rewrite, UpstreamRule};
+pub use toml_reader::{MirrorError, MirrorFault};

@@ -6,7 +6,6 @@
 //! so that old and new overlap and no handshake fails while something is renewed. Outside of a
 //! cluster a directory holds an authority and a certificate, made in the same way.
 
-mod api_service;
 mod configurations;
 mod directory;
 mod front_proxy;

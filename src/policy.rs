@@ -7,7 +7,6 @@
 mod causes;
 mod crd;
 mod document;
-mod exception;
 mod suggest;
 mod decide;
 mod nodes;
@@ -22,13 +21,12 @@ mod vouches;
 
 pub use causes::{CauseActions, CauseWord};
 pub use crd::{custom_resource_definition, spec_schema};
-pub use decide::{Decision, DecisionInput, Reason, Ruling};
+pub use decide::{Decision, DecisionInput, ExceptionUse, Reason, Ruling};
 pub use document::{
     AdviceSettings, BreakGlass, Exception, ExceptionMatch, ExtraKind, HistorySettings, LatePush,
     Lookups, MutationSettings, PullgatePolicyObject, PullgatePolicySpec, Registries,
     RegistryBudget, Rule, TokenRealm,
 };
-pub use exception::ExceptionUse;
 pub use nodes::{NodePool, Nodes, NodesOverride, VouchNetwork, VouchPreloaded};
 pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};

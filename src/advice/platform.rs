@@ -3,9 +3,9 @@
 //! An index is text of a registry's: only words of the closed lists below are ever repeated.
 
 use super::{Advice, AdviceKind};
-use crate::image::Platform;
-use crate::pull::runs_on;
-use crate::workload::{Node, Placement};
+use crate::image::{ImageReference, Platform};
+use crate::pull::{on_every_node, runs_on};
+use crate::workload::{Eligible, ImagePullPolicy, Node, Placement};
 
 /// Operating systems that are named.
 const SYSTEMS: &[&str] = &["linux", "windows"];
@@ -89,6 +89,19 @@ fn selectors(platforms: &[Option<Platform>]) -> Vec<(&'static str, &'static str)
         }
     }
     selectors
+}
+
+/// Said where every node that the pods may land on lists the image and would start it without
+/// asking the registry, if only the pull policy let it.
+pub fn already_on_nodes(
+    wanted: &ImageReference,
+    policy: ImagePullPolicy,
+    eligible: &Eligible<'_>,
+) -> Option<Advice> {
+    if policy != ImagePullPolicy::Always || !on_every_node(eligible, wanted) {
+        return None;
+    }
+    Some(Advice::already_on_nodes(eligible.nodes.len()))
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::phrase::Phrase;
 use super::rules::Rule;
-use super::tokens::{Text, Token};
+use super::tokens::{Phrase, Text, Token};
 use super::{context, hosts, parts, rules};
 use crate::pull::Cause;
 

@@ -1,11 +1,12 @@
-//! One pasted message in, one answer out: what `explain --message` and `--messages` say.
+//! One pasted message in, one answer out: what `explain --message` and `--messages` say, with one line
+//! for a person about what to do.
 //!
 //! Pure: a line of JSON in, a line of JSON out. Nothing of a message is repeated but a registry
 //! host that parses as one, and the id by which the caller knows it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Classified, CredentialProblem, classify, next_step};
+use super::{Classified, CredentialProblem, classify};
 use crate::pull::Cause;
 
 /// One message to explain: a line of `--messages`.
@@ -66,6 +67,79 @@ pub fn explain_line(line: &str) -> Result<String, ExplainError> {
         serde_json::from_str(line).map_err(ExplainError::Line)?;
     let explanation = Explanation { id, ..explain_message(reason.as_deref(), &message) };
     serde_json::to_string(&explanation).map_err(ExplainError::Line)
+}
+
+/// What to do next about what a message says. One line of our own words.
+pub fn next_step(classified: &Classified) -> &'static str {
+    use CredentialProblem::{Expired, Insufficient, Missing, Rejected};
+    if let Some(advice) = classified.advice {
+        return advice;
+    }
+    match (classified.cause, classified.credential_problem) {
+        (Cause::Unauthorized, Some(Missing)) => {
+            "add a pull secret for this registry to the pod or its ServiceAccount"
+        }
+        (Cause::Unauthorized, Some(Rejected)) => {
+            "renew the user name and password in the pull secret: the registry refuses them"
+        }
+        (Cause::Unauthorized, Some(Expired)) => {
+            "renew the token in the pull secret: it has expired"
+        }
+        (Cause::Unauthorized | Cause::Forbidden, Some(Insufficient)) => {
+            "give the account in the pull secret the right to pull this repository"
+        }
+        (cause, _) => next_step_of(cause),
+    }
+}
+
+/// What to do about a cause when nothing more is known.
+pub const fn next_step_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::InvalidReference => {
+            "correct the image name: lower case, one tag, no scheme, a registry that nodes know"
+        }
+        Cause::TagNotFound => "use a tag or digest that exists, or push this one",
+        Cause::RepositoryNotFound => "correct the repository name, or create it and push",
+        Cause::AccessDeniedOrMissing => {
+            "check the name; if it is right and private, add a pull secret that may read it"
+        }
+        Cause::Unauthorized => "check the pull secret of the pod for this registry",
+        Cause::Forbidden => "give the account in use the right to pull, or check address filters",
+        Cause::RateLimited => {
+            "wait, or pull with an account of a higher limit or through a mirror of your own"
+        }
+        Cause::PlatformMismatch => {
+            "publish the image for the platform of the nodes, or schedule it on fitting ones"
+        }
+        Cause::DnsFailure => "check the registry's name, and name resolution on the node",
+        Cause::ConnectionRefused => {
+            "check that the registry runs and that the node may reach its address and port"
+        }
+        Cause::Timeout => "check network, proxy and firewall between the node and the registry",
+        Cause::TlsFailure => {
+            "give the node's runtime the registry's CA, or fix the registry's certificate"
+        }
+        Cause::RegistryError => "wait for the registry or ask its operators: it answers errors",
+        Cause::UnsupportedManifest => {
+            "rebuild the image in a current format, and check that it is a container image"
+        }
+        Cause::CorruptContent => "pull again; if it stays, push the image again or purge caches",
+        Cause::NodeStorage => "free or fix the disk of the node that holds images",
+        Cause::ImageNeverPull => "put the image on the node, or change the pull policy",
+        Cause::SignatureRejected => "sign the image as the node's policy asks, or use one that is",
+        Cause::NodeRuntime => "look at the container runtime of the node; a new attempt may do",
+        Cause::BackOff => "look for the message of the last attempt: this one names no cause",
+        Cause::NotAnImageFailure => "nothing to do about the image: this is another matter",
+        Cause::BrokenPullSecret => "fix the JSON or base64 in the pod's pull secrets",
+        Cause::ForbiddenAddress => "use a registry whose address is not reserved",
+        Cause::ForeignRealm => "check the registry's token service: it is on another host",
+        Cause::NetworkRestricted => {
+            "let the registry's firewall or address filter admit Pullgate as well as the nodes"
+        }
+        Cause::MalformedAnswer => "check what answers at the registry's address",
+        Cause::TooLate | Cause::Overloaded => "ask again",
+        Cause::UnknownNodes => "tell Pullgate of the nodes in its policy",
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ mod held_out;
 use proptest::prelude::*;
 use rstest::rstest;
 
-use super::phrase::Phrase;
-use super::tokens::Text;
+use super::tokens::{Phrase, Text};
 use super::*;
 use crate::pull::Cause;
 

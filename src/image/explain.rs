@@ -1,11 +1,35 @@
-//! Says in words which part of an unparsable image name is wrong.
+//! The rules that an image name can break, with the words of the library that everybody links, and in
+//! plain words which part of a name is wrong.
 //!
 //! The library's texts are often no more than `invalid reference format`; a person needs the
 //! part. The words repeat only what the user wrote, escaped and cut to a bounded length.
 
-use super::error::ReferenceErrorKind;
+use super::digest::DigestError;
 use super::grammar;
 use crate::text::quoted;
+
+/// The rules of the library, each with its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceErrorKind {
+    /// The whole name is 64 hex digits, which looks like an image ID.
+    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
+    BareHex(Box<str>),
+    /// The repository, up to its first colon, is not lower case.
+    #[error("invalid reference format: repository name ({0}) must be lowercase")]
+    UpperCaseRepository(Box<str>),
+    /// It would be legal in lower case.
+    #[error("repository name must be lowercase")]
+    UpperCase,
+    /// It does not match the grammar.
+    #[error("invalid reference format")]
+    Format,
+    /// The repository is longer than 255 bytes.
+    #[error("repository name must not be more than 255 characters")]
+    NameTooLong,
+    /// The digest is not one of a known algorithm.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
 
 /// The most characters of the user's text that are repeated.
 const QUOTE_LIMIT: usize = 60;

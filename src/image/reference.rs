@@ -9,8 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::digest::Digest;
-use super::error::ReferenceErrorKind;
-use super::registry_host::{DOCKER_HUB as HUB, DOCKER_HUB_LEGACY as HUB_LEGACY};
+use super::explain::ReferenceErrorKind;
 use super::{explain, grammar};
 
 const HUB_OFFICIAL: &str = "library/";
@@ -118,7 +117,7 @@ impl ImageReference {
 
     /// Whether its registry is Docker Hub, under whichever of its names.
     pub fn is_on_docker_hub(&self) -> bool {
-        self.host() == HUB
+        self.host() == DOCKER_HUB
     }
 
     /// Whether containerd takes it for the ID of an image that a node has, as a pod's status names it:
@@ -176,7 +175,7 @@ impl ImageReference {
     pub fn short_name(&self) -> Option<&str> {
         let added = if self.official { HUB_OFFICIAL } else { "" };
         // Docker Hub was put in front here; an upper-case first part is no host to CRI-O.
-        let written = if self.host() == HUB { self.repository() } else { self.name() };
+        let written = if self.host() == DOCKER_HUB { self.repository() } else { self.name() };
         written.strip_prefix(added).filter(|_| self.is_short())
     }
 
@@ -228,16 +227,16 @@ impl std::str::FromStr for ImageReference {
 /// Splits off the domain at the first slash, or supplies Docker Hub's.
 fn split_domain(image: &str) -> (&str, String) {
     let Some((first, rest)) = image.split_once('/') else {
-        return (HUB, format!("{HUB_OFFICIAL}{image}"));
+        return (DOCKER_HUB, format!("{HUB_OFFICIAL}{image}"));
     };
-    let (domain, remainder) = if first == HUB_LEGACY {
-        (HUB, rest)
+    let (domain, remainder) = if first == DOCKER_HUB_LEGACY {
+        (DOCKER_HUB, rest)
     } else if first == "localhost" || first.contains(['.', ':']) || grammar::has_upper(first) {
         (first, rest)
     } else {
-        (HUB, image)
+        (DOCKER_HUB, image)
     };
-    if domain == HUB && !remainder.contains('/') {
+    if domain == DOCKER_HUB && !remainder.contains('/') {
         return (domain, format!("{HUB_OFFICIAL}{remainder}"));
     }
     (domain, remainder.to_owned())
@@ -277,5 +276,39 @@ impl ReferenceError {
     /// bounded, control characters escaped.
     pub fn offending(&self) -> &str {
         &self.offending
+    }
+}
+
+/// Docker Hub, as it stands in every reference.
+pub const DOCKER_HUB: &str = "docker.io";
+/// What runtimes dial for it.
+pub const DOCKER_HUB_DIALLED: &str = "registry-1.docker.io";
+/// What docker configurations call it, and references did long ago.
+pub const DOCKER_HUB_LEGACY: &str = "index.docker.io";
+/// Its other hosts: they stand in messages.
+const OTHERS: &[&str] = &[
+    "auth.docker.io",
+    "registry.hub.docker.com",
+    "hub.docker.com",
+    "production.cloudflare.docker.com",
+];
+
+/// The registry of a host: Docker Hub's hosts are one.
+pub fn registry_of_host(host: &str) -> &str {
+    let all = [DOCKER_HUB, DOCKER_HUB_LEGACY, DOCKER_HUB_DIALLED];
+    let is_hub = all.iter().chain(OTHERS).any(|hub| host.eq_ignore_ascii_case(hub));
+    if is_hub { DOCKER_HUB } else { host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_hub_has_many_hosts_and_others_have_one() {
+        for host in ["docker.io", "registry-1.docker.io", "Index.Docker.io", "auth.docker.io"] {
+            assert_eq!(registry_of_host(host), DOCKER_HUB);
+        }
+        assert_eq!(registry_of_host("docker.io.example.com"), "docker.io.example.com");
     }
 }

@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::crio_registries::CrioRegistries;
-use super::pattern::{Pattern, Rewrite, UpstreamRule};
-use super::route::RegistryHosts;
+use super::route::{Pattern, RegistryHosts, Rewrite, UpstreamRule};
 
 /// Most aliases that are given.
-const MAX: usize = 128;
+const MAX_ALIASES: usize = 128;
 /// Where the API of a registry begins in a URL.
 const API: &str = "/v2";
 
@@ -39,7 +38,7 @@ impl RegistryHosts {
             })
             .collect();
         aliases.sort_by_key(|(alias, _)| std::cmp::Reverse(alias.len()));
-        aliases.truncate(MAX);
+        aliases.truncate(MAX_ALIASES);
         aliases
     }
 }

@@ -9,12 +9,9 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::endpoint::default_endpoint;
-use super::endpoint::split_port;
-use super::endpoint::{Client, Endpoint, TlsSettings};
-use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Rewrite, UpstreamRule};
-use super::toml_reader::{Document, Field, Section};
+use super::endpoint::{Client, Endpoint, TlsSettings, default_endpoint, split_port};
+use super::route::{Rewrite, UpstreamRule};
+use super::toml_reader::{Document, Field, MirrorError, MirrorFault, Section};
 
 /// Reads one `hosts.toml`. `registry` is the host that its directory is named after, nothing for
 /// `_default`; files that it names are relative to `directory`.

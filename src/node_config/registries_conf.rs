@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::crio_registries::{CrioLocation, CrioRegistries, CrioRegistry};
-use super::error::{MirrorError, MirrorFault};
 use super::route::RegistryHosts;
-use super::toml_reader::{Document, Field, Section};
+use super::toml_reader::{Document, Field, MirrorError, MirrorFault, Section};
 use crate::image::{ImageReference, is_registry};
 
 /// Which of several entries for one location say the same: insecure, blocked.

@@ -15,11 +15,9 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use url::Url;
 
-use super::endpoint::default_endpoint;
-use super::endpoint::{Client, Endpoint, NodeLogin, TlsSettings};
-use super::error::{MirrorError, MirrorFault};
-use super::pattern::{Pattern, Rewrite, UpstreamRule};
-use super::route::RegistryHosts;
+use super::endpoint::{Client, Endpoint, NodeLogin, TlsSettings, default_endpoint};
+use super::route::{Pattern, RegistryHosts, Rewrite, UpstreamRule};
+use super::toml_reader::{MirrorError, MirrorFault};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY};
 
 #[derive(Deserialize)]
