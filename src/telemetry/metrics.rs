@@ -4,12 +4,9 @@
 //! of registries under a cap. Each subject has a file of its own.
 
 mod images;
-mod index;
-mod installation;
 mod nodes;
 mod process;
 mod reviews;
-mod words;
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -19,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use nodes::{FailingContainers, RegistryNumbers, SecretEnd};
-pub use words::{ApiCall, DriftAgainst, FailOpenReason, Refusal, Rejection};
+pub use reviews::{ApiCall, DriftAgainst, FailOpenReason, Refusal, Rejection};
 
 /// The most registries that appear as labels of one metric; the rest are `other`.
 const MAX_REGISTRIES: usize = 100;
@@ -33,8 +30,8 @@ pub struct Metrics {
     registry: Registry,
     reviews: reviews::ReviewMetrics,
     process: process::ProcessMetrics,
-    index: index::IndexMetrics,
-    installation: installation::InstallationMetrics,
+    index: images::IndexMetrics,
+    installation: process::InstallationMetrics,
     images: images::ImageMetrics,
     nodes: nodes::NodeMetrics,
 }

@@ -1,4 +1,5 @@
-//! What the audit of images in use comes to.
+//! What is counted of the memory of the cluster, how right verdicts were, and what the audit of images in
+//! use comes to.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -94,5 +95,106 @@ impl Metrics {
     /// Counts a look at an image in use.
     pub fn audited(&self) {
         self.images.audited.inc();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JudgedLabels {
+    verdict: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WouldDenyLabels {
+    registry: String,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SnapshotLabels {
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+/// The metrics of the memory.
+#[derive(Debug, Default)]
+pub(super) struct IndexMetrics {
+    index_pods: IntGauge,
+    index_images: IntGauge,
+    index_state: Family<StateLabels, IntGauge>,
+    judged: Family<JudgedLabels, Counter>,
+    would_deny: Family<WouldDenyLabels, Counter>,
+    snapshots: Family<SnapshotLabels, Counter>,
+}
+
+impl IndexMetrics {
+    /// Registers each once.
+    pub(super) fn register(&self, r: &mut Registry) {
+        r.register("index_pods", "Pods in the health index", self.index_pods.clone());
+        r.register(
+            "index_images",
+            "Images in the health index, remembered ones included",
+            self.index_images.clone(),
+        );
+        r.register(
+            "index_state",
+            "1 for what the health index is: learning, current or stale (it tells only while it is current)",
+            self.index_state.clone(),
+        );
+        r.register(
+            "verdicts_judged",
+            "Verdicts on images of admitted pods, by what the nodes then did",
+            self.judged.clone(),
+        );
+        r.register(
+            "would_deny",
+            "Images of pods that would be denied if everything were vouched for and every namespace enforced",
+            self.would_deny.clone(),
+        );
+        r.register(
+            "snapshots",
+            "Reads and writes of the file that keeps the memory, by result",
+            self.snapshots.clone(),
+        );
+    }
+}
+
+impl Metrics {
+    /// Notes how much is in the health index.
+    pub fn index_size(&self, pods: usize, images: usize) {
+        self.index.index_pods.set(i64::try_from(pods).unwrap_or(i64::MAX));
+        self.index.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
+    }
+
+    /// Notes whether the health index may be believed: `learning`, `current` or `stale`.
+    pub fn index_freshness(&self, now: &'static str) {
+        for state in ["learning", "current", "stale"] {
+            let labels = StateLabels { state };
+            self.index.index_state.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
+
+    /// Notes how often a verdict has met an outcome in all.
+    pub fn verdicts_judged(&self, verdict: &'static str, outcome: &'static str, total: u64) {
+        let counter = self.index.judged.get_or_create_owned(&JudgedLabels { verdict, outcome });
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Notes how many images of a registry would have been denied for a cause in all.
+    pub fn would_deny(&self, registry: &str, cause: &'static str, total: u64) {
+        let labels = WouldDenyLabels { registry: registry.to_owned(), cause };
+        let counter = self.index.would_deny.get_or_create_owned(&labels);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Counts a read or write of the memory's file; `result` is one of `ok`, `absent`, `refused`,
+    /// `failed`.
+    pub fn snapshot(&self, operation: &'static str, result: &'static str) {
+        self.index.snapshots.get_or_create(&SnapshotLabels { operation, result }).inc();
     }
 }
