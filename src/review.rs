@@ -13,12 +13,10 @@ mod audit;
 mod blindness;
 mod event;
 mod forecast;
-mod event_queue;
 mod gather;
 mod judge;
 mod mutate;
 mod node_login;
-mod pod_secrets;
 mod probe;
 mod recall;
 mod restart;
@@ -47,15 +45,14 @@ use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 pub use audit::{FoundAgain, ImageUse, audit_pace, look_again, still_there};
 pub use blindness::BlindnessTold;
 use context::{FRESH, ResolvedName, ReviewContext};
+pub use context::{PodSecrets, SecretsOrigin};
 pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};
 pub use event::WorkloadEvent;
-pub use event_queue::{EventQueue, EventRequest};
 pub use mutate::MUTATE_ANNOTATION;
 pub use node_login::is_refused_to_anybody;
-pub use pod_secrets::{PodSecrets, SecretsOrigin};
 pub use probe::ProbeResult;
 pub use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
-pub use reviewer::Reviewer;
+pub use reviewer::{EventQueue, EventRequest, Reviewer};
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, Reading, SeenPod, ServiceAccountFacts,

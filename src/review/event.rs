@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::event_queue::EventRequest;
+use super::reviewer::EventRequest;
 use super::{FixedAccess, ReviewRequest, Reviewer, Sources, review};
 use crate::history::Visibility;
 use crate::message::sentence;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::forecast;
-use super::pod_secrets::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
-use super::{Fetched, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources};
+use super::context::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
+use super::{Fetched, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources, forecast};
 use crate::credential::{Credential, CredentialSource, Keyring, PullSecret};
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
