@@ -6,7 +6,6 @@
 mod check;
 mod clock;
 mod context;
-mod contexts;
 mod explain;
 mod lock;
 mod lock_file;
@@ -14,13 +13,12 @@ mod output;
 mod pin;
 mod risk;
 mod shell;
-mod survey;
 mod try_webhook;
-mod version;
 mod whatif;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -91,7 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(CANNOT_JUDGE)
             })
         }),
-        Command::Version => version::run(),
+        Command::Version => version(),
         Command::Completions(flags) => shell::completions(&flags, Cli::command()),
         Command::Man(flags) => shell::man(&flags, Cli::command()),
         Command::Check(flags) => on_runtime(check::run(*flags)),
@@ -117,4 +115,32 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
             ExitCode::from(CANNOT_JUDGE)
         }
     }
+}
+
+/// What this build understands: of the API server, of policies, and of the nodes' runtimes.
+const FEATURES: &str = "admission.k8s.io/v1 pullgate.dev/v1alpha1 containerd cri-o";
+
+/// As image platforms name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// `pullgate version`: the release, the commit it was built from, what it was built for, and what it
+/// speaks, as `key: value` lines.
+fn version() -> ExitCode {
+    // That nobody reads on is no error.
+    let _ = write!(
+        std::io::stdout().lock(),
+        "pullgate: {}\ncommit: {}\nplatform: {}/{}\nfeatures: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("PULLGATE_COMMIT").unwrap_or("unknown"),
+        std::env::consts::OS,
+        architecture(),
+        FEATURES,
+    );
+    ExitCode::SUCCESS
 }

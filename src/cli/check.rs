@@ -8,20 +8,16 @@ mod credentials;
 mod document;
 mod flags;
 mod given;
-mod images;
 mod input;
 mod judge;
-mod login;
 mod manifest;
 mod observed;
 mod policy;
 mod reading;
-mod recall;
 mod render;
 mod runner;
 mod source;
 mod stream;
-mod timed;
 mod wiring;
 
 use std::process::ExitCode;
@@ -31,24 +27,22 @@ use futures::StreamExt;
 use futures::future::OptionFuture;
 use jiff::Timestamp;
 
-use super::clock::now;
 use super::context::KubeContext;
 use super::lock_file::LockFile;
-use super::output::say;
-use super::output::{self, CheckReport, ImageEntry, Progress};
+use super::output::{self, CheckReport, ImageEntry, Progress, say};
 use crate::cluster::Connection;
 use crate::history::RegistryScoreSummary;
 use crate::pull::Detail;
 use crate::review::ClusterSource;
+use crate::telemetry::now;
 pub(super) use flags::{CheckFlags, RESULT_HEADING, SubjectFlags};
-use given::GivenSecrets;
+use given::{GivenSecrets, Logins};
 use judge::Judge;
-use login::Logins;
 use manifest::Found;
 use observed::Observed;
 use reading::Reading;
+use runner::TimedSource;
 use source::FileSource;
-use timed::TimedSource;
 
 /// Objects that are judged at a time: enough to keep many registries busy, each of which has a limit
 /// of its own.
@@ -112,7 +106,7 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
         policy::read(asked, connection.as_ref(), wiring::patience()).await?;
     let Reading { mut manifests, unread } = reading::read(asked, &policy, &namespace)?;
     let mut subjects = std::mem::take(&mut manifests.workloads);
-    subjects.extend(asked.image.iter().map(|image| images::alone(asked, image, &namespace)));
+    subjects.extend(asked.image.iter().map(|image| input::alone(asked, image, &namespace)));
     let mut report = CheckReport { unread, ..CheckReport::default() };
     if subjects.is_empty() {
         say(match report.unread.len() {
@@ -154,7 +148,7 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     if let (Some(connection), Some(observed), false) =
         (&connection, files.observed(), asked.no_memory)
     {
-        for index in recall::recall(connection, observed, &subjects, &judged).await {
+        for index in observed::recall(connection, observed, &subjects, &judged).await {
             if let (Some(entries), Some(subject)) = (judged.get_mut(index), subjects.get(index)) {
                 *entries = judge.object(index, subject).await;
             }

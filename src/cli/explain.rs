@@ -12,7 +12,6 @@ mod published;
 mod score;
 mod steps;
 mod subject;
-mod turns;
 mod web;
 mod words;
 
@@ -24,20 +23,19 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::CANNOT_JUDGE;
-use super::clock::{list_deadline, now};
-use super::context::KubeContext;
-use super::contexts::{Answer, ask_each};
+use super::context::{Answer, KubeContext, ask_each, survey};
 use super::output::{self, OutputFormat, say};
-use super::survey::survey;
+use super::{CANNOT_JUDGE, exit_code};
+use crate::cli::context::list_deadline;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
+use crate::telemetry::now;
+pub(super) use again::{host_of, in_turns};
 pub(super) use ask::{NodesAround, RegistryReviewer};
 use joined::{Explained, Named, Sources};
 use object::ChosenObject;
 use subject::Target;
-pub(super) use turns::{host_of, in_turns};
 
 /// Columns of a page.
 const WIDTH: usize = 96;
@@ -169,13 +167,7 @@ impl ExplainBody<'_> {
 
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: ExplainFlags) -> ExitCode {
-    match explain(flags).await {
-        Ok(code) => code,
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(CANNOT_JUDGE)
-        }
-    }
+    exit_code(explain(flags).await)
 }
 
 async fn explain(flags: ExplainFlags) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,6 @@ mod markdown;
 mod place;
 mod rule;
 mod sarif;
-mod severity;
 mod terminal;
 mod text;
 
@@ -33,11 +32,10 @@ use crate::workload::{ContainerKind, ObjectRef};
 pub(super) use format::{OutputRequest, check_requests, write_reports};
 pub(super) use markdown::{MAX_ROWS, code, escaped};
 pub(super) use place::{InputError, Place, Position};
+use rule::Severity;
 pub(super) use rule::{
-    CERTIFICATE_ENDS, DIGEST_DRIFT, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, PULL_QUOTA,
+    CERTIFICATE_ENDS, DIGEST_DRIFT, FailOn, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, PULL_QUOTA,
 };
-pub(super) use severity::FailOn;
-use severity::Severity;
 pub(super) use terminal::Progress;
 
 /// The kind of what `--image` names, in reports.

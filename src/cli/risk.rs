@@ -1,7 +1,6 @@
 //! `pullgate risk`: which images something in the cluster would have to pull again, and cannot.
 
 mod look;
-mod markdown;
 mod page;
 
 use std::process::ExitCode;
@@ -10,13 +9,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
-use super::contexts::{Answer, ask_each};
+use super::context::{Answer, ask_each};
 use super::output::say;
 use crate::policy::API_VERSION;
 use crate::risk::RiskReport;
 pub(super) use look::{Answers, Look, LookFlags};
-pub(super) use markdown::markdown;
-pub(super) use page::page;
+pub(super) use page::{markdown, page};
 
 /// Something is at risk.
 pub(super) const AT_RISK: u8 = 1;

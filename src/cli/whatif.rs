@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::CANNOT_JUDGE;
 use super::clock::list_deadline;
-use super::contexts::{Answer, ask_each};
+use super::context::{Answer, ask_each};
 use super::explain::{RegistryReviewer, host_of};
 use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};

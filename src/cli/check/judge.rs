@@ -11,11 +11,10 @@ use jiff::Timestamp;
 
 use super::credentials::{self, Own};
 use super::flags::LoginUse;
-use super::login::{Login, Logins};
+use super::given::{Login, Logins};
 use super::manifest::Found;
-use super::runner::{WithLogin, WithoutSecrets, without_secrets};
+use super::runner::{TimedSource, WithLogin, WithoutSecrets, without_secrets};
 use super::source::FileSource;
-use super::timed::TimedSource;
 use crate::advice::AdviceKind;
 use crate::cli::clock::instant;
 use crate::cli::output::{

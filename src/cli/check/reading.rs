@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use super::SubjectFlags;
-use super::images;
 use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
-use super::stream;
+use super::{SubjectFlags, stream};
 use crate::cli::output::{InputError, Position, say};
 use crate::policy::PullgatePolicy;
 use crate::text::{clean, count};
@@ -63,7 +61,7 @@ pub(super) fn read(
     for path in &flags.images_from {
         let input = Input::named(path);
         let read = input.read(&mut io::stdin().lock());
-        let listed = read.and_then(|bytes| images::listed(flags, namespace, &input.name(), &bytes));
+        let listed = read.and_then(|bytes| input::listed(flags, namespace, &input.name(), &bytes));
         match listed {
             Ok(listed) => manifests.workloads.extend(listed),
             Err(error) => faults.errors.push(error),

@@ -1,18 +1,23 @@
-//! The login of the person or the runner, in the place of what nodes have: it proves what is there
-//! and what is not, and nothing about nodes.
+//! Sources with something before them: the login of the person or the runner, in the place of what nodes
+//! have (it proves what is there and what is not, and nothing about nodes), and a clock that measures how
+//! long each image was waited for.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::login::{Login, Logins};
+use super::given::{Login, Logins};
 use super::source::FileSource;
+use crate::cli::clock::instant;
 use crate::credential::PullSecret;
 use crate::image::ImageReference;
+use crate::pull::{Detail, Lookup, LookupRequest};
 use crate::review::{
-    ClusterSource, Fetched, NodeCredentialSource, NodeCredentials, Reading, ServiceAccountFacts,
+    ClusterSource, Fetched, ManifestSource, NodeCredentialSource, NodeCredentials, Reading,
+    ServiceAccountFacts,
 };
 use crate::workload::{NamespaceFacts, Node, Workload};
 
@@ -81,5 +86,46 @@ impl ClusterSource for WithoutSecrets<'_> {
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
         self.0.nodes()
+    }
+}
+
+/// Passes every question on, and keeps the longest wait for each image.
+pub(super) struct TimedSource<'a> {
+    registry: &'a dyn ManifestSource,
+    /// What is read of every image.
+    least: Detail,
+    waits: Mutex<HashMap<String, Duration>>,
+}
+
+impl<'a> TimedSource<'a> {
+    pub(super) fn new(registry: &'a dyn ManifestSource, least: Detail) -> Self {
+        Self { registry, least, waits: Mutex::default() }
+    }
+
+    /// The longest wait for this image; nothing if it was not asked for.
+    pub(super) fn took(&self, reference: &ImageReference) -> Option<Duration> {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.get(&reference.canonical()).copied()
+    }
+}
+
+impl ManifestSource for TimedSource<'_> {
+    fn inner(&self) -> Option<&dyn ManifestSource> {
+        Some(self.registry)
+    }
+
+    fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
+        let name = request.reference.canonical();
+        let request = LookupRequest { detail: request.detail.max(self.least), ..request };
+        async move {
+            let start = instant();
+            let lookup = self.registry.look_up(request, deadline).await;
+            let wait = start.elapsed();
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            let longest = waits.entry(name).or_default();
+            *longest = wait.max(*longest);
+            lookup
+        }
+        .boxed()
     }
 }

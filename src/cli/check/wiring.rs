@@ -8,17 +8,15 @@ use jiff::Timestamp;
 
 use super::SubjectFlags;
 use crate::cli::clock::{instant, list_deadline};
-use crate::cli::context::KubeContext;
+use crate::cli::context::{KubeContext, unwatched};
 use crate::cli::output::say;
-use crate::cli::survey::unwatched;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::Visibility;
 use crate::node::NodeFiles;
 use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{CacheLimits, LoadLimits, RegistryClient};
 use crate::review::ManifestSource;
-use crate::serve::registries;
-use crate::serve::{NodeSettings, RegistrySettings};
+use crate::serve::{NodeSettings, RegistrySettings, registries};
 use crate::text::clean;
 
 /// How long the lists of nodes and namespaces may take.

@@ -1,14 +1,17 @@
 //! One look at every image in use, with a person's own rights: could a node that needs one now still
-//! pull it?
+//! pull it? Asked registry by registry and one image at a time, so that none is asked in a rush.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
 
 use super::ask::{NodesAround, RegistryReviewer};
-use super::turns::{host_of, in_turns};
 use crate::cli::clock::now;
 use crate::cluster::{Cluster, Survey};
 use crate::history::Visibility;
+use crate::image::ImageReference;
 use crate::pull::Cause;
 use crate::review::{Compared, ImageUse, ProbeResult};
 use crate::web::{Looked, Lost, LostImage, MovedTag};
@@ -137,4 +140,36 @@ fn in_use(cluster: &Cluster) -> BTreeMap<Box<str>, Vec<ImageUse>> {
 /// How many images are in use.
 pub(super) fn count(cluster: &Cluster) -> usize {
     in_use(cluster).len()
+}
+
+/// Registries that are asked at the same time.
+const REGISTRIES: usize = 8;
+/// Between two images of one registry.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The registry of an image as it is written; empty for what is no name.
+pub(in crate::cli) fn host_of(image: &str) -> Box<str> {
+    ImageReference::parse(image).map(|one| one.host().into()).unwrap_or_default()
+}
+
+/// Asks about each of these, given with their registries. `ask` says whether its registry may be asked
+/// about the next one; if not, its others are left.
+pub(in crate::cli) async fn in_turns<T, A: Future<Output = bool>>(
+    all: impl IntoIterator<Item = (Box<str>, T)>,
+    ask: impl Fn(T) -> A,
+) {
+    let mut registries: HashMap<Box<str>, Vec<T>> = HashMap::new();
+    for (host, one) in all {
+        registries.entry(host).or_default().push(one);
+    }
+    let ask = &ask;
+    let registry = |all: Vec<T>| async move {
+        for one in all {
+            if !ask(one).await {
+                return;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    stream::iter(registries.into_values()).for_each_concurrent(REGISTRIES, registry).await;
 }

@@ -8,11 +8,10 @@ use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cli::clock::{list_deadline, now};
-use crate::cli::context::KubeContext;
+use crate::cli::context::list_deadline;
+use crate::cli::context::{KubeContext, survey};
 use crate::cli::explain::{NodesAround, RegistryReviewer, host_of, in_turns};
 use crate::cli::output::say;
-use crate::cli::survey::survey;
 use crate::cluster::Cluster;
 use crate::history::{ReportTarget, Visibility};
 use crate::image::{DOCKER_HUB, registry_of_host};
@@ -20,8 +19,8 @@ use crate::pull::{Cause, Runtime, Verdict};
 use crate::review::{ClusterSource as _, ImageUse, ProbeResult};
 use crate::risk::{NeedKey, Needs, Question, RiskReport};
 use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
-use crate::text::clean;
-use crate::text::count;
+use crate::telemetry::now;
+use crate::text::{clean, count};
 use crate::workload::{Node, Placement};
 
 /// What the registries answered to each question; nothing for those that were not asked to the end.
