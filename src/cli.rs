@@ -4,7 +4,6 @@
 //! of the outside is in its own module; nothing is decided here.
 
 mod check;
-mod clock;
 mod context;
 mod explain;
 mod lock;

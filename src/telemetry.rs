@@ -3,10 +3,13 @@
 //! One log line per review, fields only: never a body, an object, a secret or the path token.
 //! Metrics carry labels from closed lists; never an image, a pod, a namespace or an error text.
 
+mod clock;
 mod logging;
 mod metrics;
 mod otlp;
 
+pub(crate) use clock::{clock, random_between};
+pub use clock::{instant, now};
 pub use logging::{LogFormat, LogLevel, init};
 pub use metrics::{
     ApiCall, DriftAgainst, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers,

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use super::CANNOT_JUDGE;
 use super::output::{print, say};
 use crate::cluster::{Cluster, ClusterError, ClusterTarget, Connection, Survey, WatchTuning};
 use crate::policy::API_VERSION;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, instant};
 use crate::text::clean;
 
 /// A cluster, and the namespace that its context is in.
@@ -168,6 +168,14 @@ fn gist(text: &str) -> &str {
     let cause = text.lines().find_map(|line| line.strip_prefix("Cause"));
     let first = || text.lines().find(|line| !line.trim().is_empty());
     cause.or_else(first).unwrap_or_default().trim().trim_start_matches("### Pullgate: ")
+}
+
+/// How long everything that is listed of a cluster may take.
+const LIST_TIME: Duration = Duration::from_secs(120);
+
+/// Until when lists of a cluster are waited for.
+pub(super) fn list_deadline() -> Instant {
+    instant() + LIST_TIME
 }
 
 #[cfg(test)]

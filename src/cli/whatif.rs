@@ -10,11 +10,11 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::CANNOT_JUDGE;
-use super::clock::list_deadline;
 use super::context::{Answer, ask_each};
 use super::explain::{RegistryReviewer, host_of};
 use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
+use crate::cli::context::list_deadline;
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, registry_of_host};
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;

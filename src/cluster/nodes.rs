@@ -7,10 +7,11 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::shared_index::{SharedIndex, now};
+use super::shared_index::SharedIndex;
 use super::watch::{Source, Store};
 use crate::image::Platform;
 use crate::kube_views::{Listed, Text, Uid};
+use crate::telemetry::now;
 use crate::workload::{LISTED_NAMES_AT_MOST, Node, Quantity, Taint, TaintEffect};
 
 /// The nodes that are known, kept current by their watch.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::history::Freshness;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, now};
 
 /// A watch that has not heard of the API server for so long is stale. Bookmarks come about every
 /// minute, and every watch is renewed after a few minutes.
@@ -62,9 +62,7 @@ impl WatchProgress {
         let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.contact.store(since, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
-        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-        let now = jiff::Timestamp::now();
-        self.metrics.watch_contact(self.resource, now.as_duration().as_secs_f64());
+        self.metrics.watch_contact(self.resource, now().as_duration().as_secs_f64());
     }
 
     /// A complete list was taken in.

@@ -5,11 +5,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::templates::Templates;
 use crate::history::{Builds, Freshness, HealthIndex, Limits, RegistryCounts, TroubleKind};
-use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers};
+use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers, now};
 use crate::workload::Node;
 
 /// How often the index looks after itself: judges registries and verdicts, forgets what is too
@@ -94,9 +92,4 @@ fn numbers(counts: RegistryCounts) -> RegistryNumbers {
         last_pull: last_pull.into(),
         recent_pulls,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-pub(super) fn now() -> Timestamp {
-    Timestamp::now()
 }

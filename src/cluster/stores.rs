@@ -4,11 +4,12 @@
 
 use jiff::Timestamp;
 
-use super::shared_index::{IndexState, SharedIndex, now};
+use super::shared_index::{IndexState, SharedIndex};
 use super::templates::{Template, TemplateKind};
 use super::watch::{Source, Store};
 use crate::history::{BuildKind, BuildView, OwnerKind};
 use crate::kube_views::{EventView, Listed, OwnerView, PodView, Uid, controller};
+use crate::telemetry::now;
 
 /// Takes in what is watched of pods.
 pub(super) struct PodStore(pub(super) SharedIndex);

@@ -22,8 +22,8 @@ use super::pages::Pages;
 use super::pages::WatchTuning;
 use super::pages::{Identified, Line, StatusLine, Versioned};
 use super::progress::WatchProgress;
-use super::shared_index::now;
 use crate::kube_views::{Listed, Uid};
+use crate::telemetry::{now, random_between};
 
 /// No object is larger (etcd takes about 1.5 MiB; a request 3 MiB).
 const LONGEST_LINE: u64 = 16 << 20;
@@ -87,15 +87,8 @@ impl Backoff {
         let doubled = self.tuning.first_pause * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let pause = doubled.min(self.tuning.longest_pause);
-        tokio::time::sleep(pause.mul_f64(0.5 + random() / 2.0)).await;
+        tokio::time::sleep(random_between(pause / 2, pause)).await;
     }
-}
-
-/// From 0 to 1, of the kind that spreads load; not for secrets.
-fn random() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    f64::from(u16::try_from(RandomState::new().hash_one(0_u8) & 0xffff).unwrap_or_default())
-        / 65535.0
 }
 
 /// Lists, then watches, and begins again whenever that ends. Never returns.
@@ -252,7 +245,7 @@ async fn watch_once<S: Store>(
     progress: &WatchProgress,
     tuning: WatchTuning,
 ) -> Result<(), WatchError> {
-    let time = tuning.watch_time.mul_f64(1.0 + random() / 4.0);
+    let time = random_between(tuning.watch_time, tuning.watch_time.mul_f64(1.25));
     let source = store.source();
     let params = WatchParams {
         timeout: Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),

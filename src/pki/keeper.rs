@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
@@ -15,7 +14,7 @@ use super::configurations::Configurations;
 use super::lease::Leadership;
 use super::make::{self, Lifetimes, MakeError, Wanted};
 use super::material::{Material, PkiSecret};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// Why a look came to nothing; the next one is due soon.
 #[derive(Debug, thiserror::Error)]
@@ -202,8 +201,7 @@ impl Keeper {
 
     /// One look.
     async fn look(&mut self) -> Result<(), InstallationError> {
-        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-        let now = Timestamp::now();
+        let now = telemetry::now();
         let secret = self.secrets.get_opt(&self.names.secret).await.map_err(in_secret)?;
         let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
         let mut kept = data.map(PkiSecret::read).unwrap_or_default();
@@ -213,7 +211,7 @@ impl Keeper {
             .holds(now)
             .await
             .map_err(|error| InstallationError::Lease(error.into()))?;
-        self.assured = Some(instant());
+        self.assured = Some(telemetry::instant());
         self.lead(leads);
         if !leads {
             self.published = None;
@@ -279,7 +277,7 @@ impl Keeper {
         if !written && self.published.as_ref().is_some_and(|(has, _)| *has == bundle) {
             return;
         }
-        self.published = Some((bundle, instant()));
+        self.published = Some((bundle, telemetry::instant()));
     }
 
     /// Tells those who serve, if there is news.
@@ -293,11 +291,6 @@ impl Keeper {
             news
         });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-fn instant() -> Instant {
-    Instant::now()
 }
 
 fn in_secret(error: kube::Error) -> InstallationError {

@@ -11,6 +11,7 @@ use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
 use super::Names;
+use crate::telemetry::instant;
 
 /// The Lease, as far as this replica has seen it.
 pub(super) struct Leadership {
@@ -92,8 +93,7 @@ impl Leadership {
             return true;
         }
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        #[expect(clippy::disallowed_methods, reason = "an edge reads the clock")]
-        let now = Instant::now();
+        let now = instant();
         let since = match &self.seen {
             Some((seen, since)) if *seen == version => *since,
             _ => {

@@ -3,7 +3,6 @@
 //! node needs it. Only the leader does it, and stops when it no longer leads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
-use super::clock::clock;
 use super::drift::{self, DriftSeen, DriftTally};
 use super::findings::Findings;
 use crate::cluster::Cluster;
@@ -19,7 +17,7 @@ use crate::pull::Cause;
 use crate::review::{
     Compared, ImageUse, ProbeResult, Reviewer, audit_pace, compare_use, still_there,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock, random_between};
 
 /// Registries that are audited at the same time; those beyond wait until one is in use no more.
 const REGISTRIES: usize = 100;
@@ -335,10 +333,9 @@ impl News {
     }
 }
 
-/// A time, a fifth more or less: not all replicas and registries keep step.
+/// A time, a fifth more or less.
 fn jittered(time: Duration) -> Duration {
-    let random = u16::try_from(RandomState::new().hash_one(0_u8) & 0xffff).unwrap_or_default();
-    time.mul_f64(0.8 + 0.4 * f64::from(random) / 65535.0)
+    random_between(time.mul_f64(0.8), time.mul_f64(1.2))
 }
 
 #[cfg(test)]

@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::clock;
 use crate::cluster::Connection;
 use crate::pki::{Keeper, Lifetimes, Material, Names, Pace, placeholder};
 use crate::serve::OwnSettings;
 use crate::server::{Callers, CertificateTaker, TlsFiles};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock};
 
 /// What is kept, and where news of it comes.
 pub(super) struct Own {

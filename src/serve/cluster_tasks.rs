@@ -8,14 +8,13 @@ use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 
-use super::clock::clock;
 use super::{expiries, snapshot};
 use crate::cluster::Cluster;
 use crate::policy::{IMAGE_SHARING, PullgatePolicy, contradictions};
 use crate::pull::{BlindReason, BlindSpot};
 use crate::registry::RegistryClient;
 use crate::review::{ClusterSource as _, Reviewer, is_refused_to_anybody};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock};
 
 /// A task that never ends, with its name.
 type Task = (&'static str, BoxFuture<'static, ()>);

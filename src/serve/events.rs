@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::history::FailingWorkload;
 use crate::review::{EventQueue, EventRequest, Reviewer};
-use crate::telemetry::{ApiCall, Metrics};
+use crate::telemetry::{ApiCall, Metrics, clock};
 
 /// Concerns that may wait; more are dropped.
 const WAITING: usize = 64;

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::credential::{Keyring, PullSecret};
 use crate::registry::{CertificateEnd, RegistryClient};
 use crate::review::{ClusterSource as _, Reading};
-use crate::telemetry::{Metrics, SecretEnd};
+use crate::telemetry::{Metrics, SecretEnd, clock};
 
 /// Between two looks for secrets that were not in use before.
 const NEW_SECRETS: Duration = Duration::from_secs(15);

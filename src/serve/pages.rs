@@ -10,7 +10,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::clock::clock;
 use super::findings::Findings;
 use crate::cluster::{Cluster, IdentityError};
 use crate::history::{KnownImage, RegistryScoreSummary, Report, ReportTarget, Scope, Visibility};
@@ -19,6 +18,7 @@ use crate::message::{as_sentence, observed, sentence};
 use crate::policy::PullgatePolicy;
 use crate::pull::Verdict;
 use crate::review::{AccessSource as _, Drift, HealthSource as _, ProbeResult};
+use crate::telemetry::clock;
 use crate::user::UserInfo;
 use crate::web::{
     Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource, PageTarget,

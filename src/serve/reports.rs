@@ -10,13 +10,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::audit::Audit;
-use super::clock::clock;
 use super::findings::{Finding, Findings, Images};
 use crate::cluster::{Connection, ReportKind, ReportWriter};
 use crate::message::sentence;
 use crate::pull::Verdict;
 use crate::review::ProbeResult;
-use crate::telemetry::{METRICS_EVERY, Metrics, Otlp};
+use crate::telemetry::{METRICS_EVERY, Metrics, Otlp, clock};
 
 /// Between two looks for reports that have changed.
 const WRITE_EVERY: Duration = Duration::from_secs(10);

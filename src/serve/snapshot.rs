@@ -12,14 +12,13 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::clock::clock;
 use crate::cluster::Cluster;
 use crate::history::{Limits, Recheck, Rewrite, Snapshot};
 use crate::node_config::RegistryHosts;
 use crate::policy::PullgatePolicy;
 use crate::pull::Cause;
 use crate::review::{ProbeResult, Reviewer};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock};
 use file::SnapshotFile;
 
 /// Between two writes of the memory.

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
 use super::certificates::{Own, first_certificate};
-use super::clock::clock;
 use super::events::{self, BoundedEventQueue, Waiting};
 use super::findings::Findings;
 use super::pages::ServePages;
@@ -38,7 +37,7 @@ use crate::server::{
     AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, ServingTls, TlsFiles,
     WatchState, WatchedFiles, admin_router, part_when_stopping,
 };
-use crate::telemetry::{Metrics, Otlp};
+use crate::telemetry::{Metrics, Otlp, clock};
 use crate::web::web_router;
 
 /// How often it is looked whether a certificate of our own must be renewed.

@@ -10,7 +10,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -21,6 +20,7 @@ use super::sessions::{Session, Sessions};
 use super::source::{PageSource, PageTarget, SignInRefused, Viewer};
 use crate::image::ImageReference;
 use crate::kube_views::{is_namespace_name, is_object_name};
+use crate::telemetry::{instant, now};
 
 /// How long everything for one page may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ impl Web {
         let Some(session) = self.sessions.of(headers).await else {
             return Err(Redirect::to("/sign-in").into_response());
         };
-        let until = start() + PATIENCE;
+        let until = instant() + PATIENCE;
         let namespace = session.namespace();
         let seen = self.source.visibility(&session.user, namespace.as_deref(), until).await;
         match seen {
@@ -282,7 +282,7 @@ async fn explained(
             return visit.refusal(title, StatusCode::GATEWAY_TIMEOUT, why);
         }
     };
-    let now = clock();
+    let now = now();
     let heading = match &asked {
         PageTarget::Workload { kind, namespace, name } => {
             Some(format!("{} {name} in {namespace}", kind.to_ascii_lowercase()))
@@ -388,7 +388,7 @@ async fn sign_in(State(web): State<Arc<Web>>, Form(Entered { key }): Form<Entere
 
 async fn enter(web: &Web, key: &str) -> Response {
     let Ok(_place) = web.signing_in.try_acquire() else { return busy() };
-    match web.source.sign_in(key.trim(), start() + PATIENCE).await {
+    match web.source.sign_in(key.trim(), instant() + PATIENCE).await {
         Ok(user) => match web.sessions.open(user).await {
             Some(cookie) => with_cookie(cookie, "/"),
             None => sign_in_page(web, Some(SignInRefused::Unknown)),
@@ -420,16 +420,6 @@ async fn style() -> Response {
 async fn nothing() -> Response {
     let frame = Frame { title: "Nothing here", user: None, words: "", namespace: None };
     plain(&frame, StatusCode::NOT_FOUND, "There is no such page.")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge where pages are asked for reads the clock")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge where pages are asked for reads the clock")]
-fn clock() -> Timestamp {
-    Timestamp::now()
 }
 
 #[cfg(test)]

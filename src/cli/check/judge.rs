@@ -16,7 +16,6 @@ use super::manifest::Found;
 use super::runner::{TimedSource, WithLogin, WithoutSecrets, without_secrets};
 use super::source::FileSource;
 use crate::advice::AdviceKind;
-use crate::cli::clock::instant;
 use crate::cli::output::{
     AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
     MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
@@ -31,6 +30,7 @@ use crate::review::{
     ClusterSource, FixedAccess, HealthSource as _, ImageReview, ManifestSource as _,
     NodeCredentialSource, Review, ReviewRequest, SecretsOrigin, Sources, review,
 };
+use crate::telemetry::instant;
 use crate::text::clean;
 use crate::user::UserInfo;
 use crate::workload::{Node, ObjectRef, Workload};

@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::document::{Node, Tree};
 use super::input::{CHART, KUSTOMIZATIONS, Unrendered};
 use super::stream;
-use crate::cli::clock::instant;
 use crate::cli::output::{InputError, Position};
+use crate::telemetry::instant;
 use crate::text::clean;
 
 /// How long one program may take.

@@ -11,7 +11,6 @@ use futures::future::BoxFuture;
 
 use super::given::{Login, Logins};
 use super::source::FileSource;
-use crate::cli::clock::instant;
 use crate::credential::PullSecret;
 use crate::image::ImageReference;
 use crate::pull::{Detail, Lookup, LookupRequest};
@@ -19,6 +18,7 @@ use crate::review::{
     ClusterSource, Fetched, ManifestSource, NodeCredentialSource, NodeCredentials, Reading,
     ServiceAccountFacts,
 };
+use crate::telemetry::instant;
 use crate::workload::{NamespaceFacts, Node, Workload};
 
 /// What nodes have, and then the own login.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::SubjectFlags;
-use crate::cli::clock::{instant, list_deadline};
+use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, unwatched};
 use crate::cli::output::say;
 use crate::cluster::{Cluster, Connection, Survey};
@@ -17,6 +17,7 @@ use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::registry::{CacheLimits, LoadLimits, RegistryClient};
 use crate::review::ManifestSource;
 use crate::serve::{NodeSettings, RegistrySettings, registries};
+use crate::telemetry::instant;
 use crate::text::clean;
 
 /// How long the lists of nodes and namespaces may take.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 
 use super::ask::{NodesAround, RegistryReviewer};
-use crate::cli::clock::now;
 use crate::cluster::{Cluster, Survey};
 use crate::history::Visibility;
 use crate::image::ImageReference;
 use crate::pull::Cause;
 use crate::review::{Compared, ImageUse, ProbeResult};
+use crate::telemetry::now;
 use crate::web::{Looked, Lost, LostImage, MovedTag};
 
 /// Ways in which one image is used that are looked at.

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::clock::{instant, now};
 use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
 use crate::history::{RunningDigest, Visibility};
@@ -22,6 +21,7 @@ use crate::review::{
     ReviewRequest, SecretsOrigin, Sources, compare_use, drifted, look_again, review,
 };
 use crate::serve::{NodeSettings, RegistrySettings, registries};
+use crate::telemetry::{instant, now};
 use crate::text::clean;
 use crate::user::UserInfo;
 use crate::workload::{Node, Workload};

@@ -22,13 +22,14 @@ use super::ask::RegistryReviewer;
 use super::joined::{Explained, Sources};
 use super::subject::{Target, kind_of};
 use super::{ExplainFlags, explanations, published, reviewer};
-use crate::cli::clock::{list_deadline, now};
+use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, survey};
 use crate::cli::output::say;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::{KnownImage, RegistryScoreSummary, ReportTarget, Visibility};
 use crate::serve::overview;
 use crate::server::Bound;
+use crate::telemetry::now;
 use crate::user::UserInfo;
 use crate::web::{
     Explanation, Lost, NotFound, Overview, PageSource, PageTarget, SignInRefused, Viewer,

@@ -3,11 +3,10 @@
 //! Colours only where a terminal shows them and `NO_COLOR` (no-color.org) is not set; the line about
 //! the work on standard error, only there, and only if it takes long.
 
+use crate::telemetry::instant;
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
-
-use crate::cli::clock::instant;
 
 /// Work that is over by then needs no line.
 const AFTER: Duration = Duration::from_millis(700);
