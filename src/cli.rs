@@ -9,6 +9,7 @@ mod explain;
 mod lock;
 mod lock_file;
 mod output;
+mod own_file;
 mod pin;
 mod risk;
 mod shell;
@@ -142,4 +143,12 @@ fn version() -> ExitCode {
         FEATURES,
     );
     ExitCode::SUCCESS
+}
+
+/// The exit code of a command; where it failed that is said, and nothing was judged.
+fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        output::say(format_args!("{error:#}"));
+        ExitCode::from(CANNOT_JUDGE)
+    })
 }

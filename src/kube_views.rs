@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 pub(crate) use pod::slim_meta;
 pub use pod::{
-    ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView, PodSpecView,
-    PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView,
-    WaitingView, controller,
+    ConditionView, ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView,
+    PodSpecView, PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView,
+    TerminatedView, WaitingView, controller,
 };
 pub use uid::{Listed, Uid};
 

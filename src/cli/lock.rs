@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::CANNOT_JUDGE;
 use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
 use super::lock_file::{LOCK_FILE, LockFile};
 use super::output::{print, say};
+use super::{CANNOT_JUDGE, exit_code};
 use crate::text::{clean, count};
 
 /// Images that could not be locked and are named one by one.
@@ -48,13 +48,7 @@ pub(super) struct LockFlags {
 
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: LockFlags) -> ExitCode {
-    match lock(&flags).await {
-        Ok(code) => code,
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(CANNOT_JUDGE)
-        }
-    }
+    exit_code(lock(&flags).await)
 }
 
 async fn lock(flags: &LockFlags) -> anyhow::Result<ExitCode> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::output::{CheckReport, LockFault};
+use super::own_file::{self, OwnDocument};
 use crate::image::Digest;
 use crate::policy::API_VERSION;
 use crate::pull::Verdict;
@@ -18,9 +18,6 @@ const KIND: &str = "ImageLock";
 
 /// The file that is written and read if none is named.
 pub(super) const LOCK_FILE: &str = "pullgate.lock";
-
-/// Bytes of a lock file that is read.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// What is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +38,16 @@ struct LockedImage {
     platforms: Vec<String>,
 }
 
+impl OwnDocument for LockDocument {
+    const NAME: &str = "lock file";
+    const WRITTEN_BY: &str = "pullgate lock";
+    const KIND: (&str, &str) = ("an", KIND);
+
+    fn says(&self) -> (&str, &str) {
+        (&self.api_version, &self.kind)
+    }
+}
+
 /// A lock file: images by their canonical reference.
 #[derive(Debug, Default)]
 pub(super) struct LockFile {
@@ -55,21 +62,8 @@ impl LockFile {
 
     /// Reads a lock file.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let document: LockDocument = own_file::read(path)?;
         let shown = path.display();
-        let size = fs::metadata(path).map(|about| about.len());
-        let size = size.with_context(|| {
-            format!("failed to read the lock file {shown} (pullgate lock writes one)")
-        })?;
-        if size > MAX_BYTES {
-            bail!("the lock file {shown} is larger than 64 MiB");
-        }
-        let text =
-            fs::read(path).with_context(|| format!("failed to read the lock file {shown}"))?;
-        let document: LockDocument =
-            serde_json::from_slice(&text).with_context(|| format!("{shown} is no lock file"))?;
-        if (document.api_version.as_str(), document.kind.as_str()) != (API_VERSION, KIND) {
-            bail!("{shown} is no lock file: it is not an {KIND} of {API_VERSION}");
-        }
         if let Some(odd) = document.images.iter().find(|one| Digest::parse(&one.digest).is_err()) {
             bail!("{shown}: {} is no digest", clean(&odd.digest));
         }

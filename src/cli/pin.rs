@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::CANNOT_JUDGE;
 use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
 use super::output::{CheckReport, ImageEntry, Position, print, say};
+use super::{CANNOT_JUDGE, exit_code};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
 use crate::text::{clean, count};
@@ -62,13 +62,7 @@ pub(super) struct PinFlags {
 
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: PinFlags) -> ExitCode {
-    match pin(&flags).await {
-        Ok(code) => code,
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(CANNOT_JUDGE)
-        }
-    }
+    exit_code(pin(&flags).await)
 }
 
 async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {

@@ -8,9 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::CANNOT_JUDGE;
 use super::context::{Answer, ask_each};
-use super::output::say;
+use super::{CANNOT_JUDGE, exit_code};
 use crate::policy::API_VERSION;
 use crate::risk::RiskReport;
 pub(super) use look::{Answers, Look, LookFlags};
@@ -88,13 +87,7 @@ struct RiskBody<'a> {
 pub(super) async fn run(flags: RiskFlags) -> ExitCode {
     let json = flags.output == RiskFormat::Json;
     let ask = |context| risk(&flags, context);
-    match ask_each(&flags.look.context, json, ask).await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(CANNOT_JUDGE)
-        }
-    }
+    exit_code(ask_each(&flags.look.context, json, ask).await.map(ExitCode::from))
 }
 
 async fn risk(flags: &RiskFlags, context: Option<String>) -> anyhow::Result<Answer> {

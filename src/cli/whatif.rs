@@ -9,11 +9,11 @@ use anyhow::bail;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::CANNOT_JUDGE;
 use super::context::{Answer, ask_each};
 use super::explain::{RegistryReviewer, host_of};
 use super::output::say;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
+use super::{CANNOT_JUDGE, exit_code};
 use crate::cli::context::list_deadline;
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, ImageReference, Platform, registry_of_host};
 use crate::kube_views::{is_namespace_name, is_object_name};
@@ -128,13 +128,7 @@ struct WhatIfBody<'a> {
 pub(super) async fn run(flags: WhatIfFlags) -> ExitCode {
     let json = flags.output == RiskFormat::Json;
     let ask = |context| what_if(&flags, context);
-    match ask_each(&flags.look.context, json, ask).await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(CANNOT_JUDGE)
-        }
-    }
+    exit_code(ask_each(&flags.look.context, json, ask).await.map(ExitCode::from))
 }
 
 async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result<Answer> {

@@ -119,26 +119,30 @@ pub const fn next_step_of(cause: Cause) -> &'static str {
         Cause::TlsFailure => {
             "give the node's runtime the registry's CA, or fix the registry's certificate"
         }
-        Cause::RegistryError => "wait for the registry or ask its operators: it answers errors",
+        Cause::RegistryError => "wait, or ask the registry's operators (5xx)",
         Cause::UnsupportedManifest => {
             "rebuild the image in a current format, and check that it is a container image"
         }
-        Cause::CorruptContent => "pull again; if it stays, push the image again or purge caches",
+        Cause::CorruptContent => "pull again; if it persists, push the image again or purge caches",
         Cause::NodeStorage => "free or fix the disk of the node that holds images",
         Cause::ImageNeverPull => "put the image on the node, or change the pull policy",
         Cause::SignatureRejected => "sign the image as the node's policy asks, or use one that is",
-        Cause::NodeRuntime => "look at the container runtime of the node; a new attempt may do",
+        Cause::NodeRuntime => "check the node's container runtime; a retry may help",
         Cause::BackOff => "look for the message of the last attempt: this one names no cause",
-        Cause::NotAnImageFailure => "nothing to do about the image: this is another matter",
+        Cause::NotAnImageFailure => "not an image problem: see kubectl describe pod",
         Cause::BrokenPullSecret => "fix the JSON or base64 in the pod's pull secrets",
-        Cause::ForbiddenAddress => "use a registry whose address is not reserved",
-        Cause::ForeignRealm => "check the registry's token service: it is on another host",
+        Cause::ForbiddenAddress => {
+            "list it in registries.inCluster if it runs in this cluster, else allow its address"
+        }
+        Cause::ForeignRealm => {
+            "add the registry and its token host to registries.tokenRealms (platform team)"
+        }
         Cause::NetworkRestricted => {
             "let the registry's firewall or address filter admit Pullgate as well as the nodes"
         }
         Cause::MalformedAnswer => "check what answers at the registry's address",
-        Cause::TooLate | Cause::Overloaded => "ask again",
-        Cause::UnknownNodes => "tell Pullgate of the nodes in its policy",
+        Cause::TooLate | Cause::Overloaded => "try again in a few seconds",
+        Cause::UnknownNodes => "set spec.nodes.platforms in the PullgatePolicy",
     }
 }
 

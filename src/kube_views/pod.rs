@@ -229,6 +229,21 @@ pub struct OwnerView {
     pub metadata: ObjectMeta,
 }
 
+/// A condition of an object's status.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConditionView {
+    /// `Complete`, `Failed`, `Succeeded`, …
+    #[serde(rename = "type")]
+    pub kind: Box<str>,
+    /// `True`, `False` or `Unknown`.
+    pub status: Box<str>,
+    /// A word for why.
+    pub reason: Box<str>,
+    /// Since when.
+    pub last_transition_time: Option<Timestamp>,
+}
+
 /// The controlling owner of an object.
 pub fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.as_ref()?.iter().find(|owner| owner.controller == Some(true))

@@ -84,24 +84,13 @@ pub(super) async fn note_nodes_failing(
     review: &mut ImageReview,
     shown: SharedVisibility<'_>,
 ) {
-    let settings = context.subject.policy.spec().advice;
-    let Ok(wanted) = &review.reference else { return };
-    let wanted = wanted.clone();
+    let Ok(wanted) = review.reference.clone() else { return };
     let visibility = shown.await;
     let history = visible_history(context, &wanted, &visibility);
     let Some(cause) = history.registry.unreachable_from_nodes() else { return };
     let (failing, pulled) = (history.registry.failing, history.registry.recent_pulls);
     review.nodes_failing = Some(NodesFailing { failing, recent: failing + pulled, cause });
-    let sought = AdviceContext {
-        context,
-        review,
-        wanted: &wanted,
-        cause,
-        settings,
-        visibility: &visibility,
-        history: &history,
-        service: None,
-    };
+    let sought = AdviceContext::new(context, review, &wanted, cause, (&visibility, &history));
     let mut advice = sought.other_sources().await;
     advice.extend(sought.keeps_running(true));
     review.advice = advice;
@@ -114,10 +103,9 @@ pub(super) async fn advise(
     shown: SharedVisibility<'_>,
     service: Option<&RegistryService>,
 ) {
-    let settings = context.subject.policy.spec().advice;
     let Some(cause) = review.assessment.cause.filter(|_| !review.ruling.refused) else { return };
     let Ok(wanted) = review.reference.clone() else {
-        if settings.enabled {
+        if context.subject.policy.spec().advice.enabled {
             review.advice = correct_name(context, review).await;
         }
         return;
@@ -125,20 +113,25 @@ pub(super) async fn advise(
     let visibility = shown.await;
     let history = visible_history(context, &wanted, &visibility);
     let ran = history.known_tags.iter().any(|known| known.names(&wanted));
-    let sought = AdviceContext {
-        context,
-        review,
-        wanted: &wanted,
-        cause,
-        settings,
-        visibility: &visibility,
-        history: &history,
-        service,
-    };
-    let advice = sought.advice().await;
+    let sought = AdviceContext::new(context, review, &wanted, cause, (&visibility, &history));
+    let advice = AdviceContext { service, ..sought }.advice().await;
     review.advice = advice;
     review.seen_here = ran;
     review.stats = failure_stats(&history, &visibility, context.subject.namespace);
+}
+
+impl<'a> AdviceContext<'a> {
+    /// Without a Service behind which nobody answers.
+    fn new(
+        context: ReviewContext<'a>,
+        review: &'a ImageReview,
+        wanted: &'a ImageReference,
+        cause: Cause,
+        (visibility, history): (&'a Visibility, &'a History),
+    ) -> Self {
+        let settings = context.subject.policy.spec().advice;
+        Self { context, review, wanted, cause, settings, visibility, history, service: None }
+    }
 }
 
 impl AdviceContext<'_> {

@@ -52,13 +52,13 @@ fn not_in<'a, T: PartialEq>(before: &'a [T], now: &'a [T]) -> impl Iterator<Item
     now.iter().filter(|one| !before.contains(one))
 }
 
-/// Between two looks for registries that nodes use and Pullgate cannot look into.
+/// Between two looks for registries that nodes use and Pullgate cannot reach.
 const BLIND_SPOTS_EVERY: Duration = Duration::from_secs(10);
 
 /// The registries that cannot be looked into, shared with who writes the policy's status.
 pub(super) type BlindSpots = Arc<ArcSwap<Vec<BlindSpot>>>;
 
-/// Which registries nodes use and Pullgate cannot look into: for the policy's status, the metrics and the
+/// Which registries nodes use and Pullgate cannot reach: for the policy's status, the metrics and the
 /// log. Never ends.
 pub(super) async fn watch_blind_spots(
     cluster: Arc<Cluster>,
@@ -74,7 +74,7 @@ pub(super) async fn watch_blind_spots(
         let before = spots.load();
         for new in not_in(&before, &now) {
             tracing::warn!(
-                "cannot look into a registry that nodes use: {}",
+                "cannot reach a registry that nodes use: {}",
                 new.sentence_for_operators()
             );
         }

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::output::{CheckReport, ImageEntry, say};
+use crate::cli::own_file::{self, OwnDocument};
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Verdict};
 
 const KIND: &str = "CheckBaseline";
-/// Bytes of a baseline that is read.
-const MAX_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +53,7 @@ impl Fault {
 /// Marks what is known, and says how much of the baseline is gone.
 pub(super) fn compare(report: &mut CheckReport, path: &Path) -> anyhow::Result<()> {
     let mut known: BTreeMap<Fault, usize> = BTreeMap::new();
-    for fault in read(path)? {
+    for fault in own_file::read::<BaselineFile>(path)?.faults {
         *known.entry(fault).or_default() += 1;
     }
     report.has_baseline = true;
@@ -94,20 +93,12 @@ pub(super) fn write(report: &mut CheckReport, path: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Fault>> {
-    let shown = path.display();
-    let size = fs::metadata(path).map(|about| about.len());
-    let size = size.with_context(|| {
-        format!("failed to read the baseline {shown} (--write-baseline writes one)")
-    })?;
-    if size > MAX_BYTES {
-        bail!("the baseline {shown} is larger than 64 MiB");
+impl OwnDocument for BaselineFile {
+    const NAME: &str = "baseline";
+    const WRITTEN_BY: &str = "--write-baseline";
+    const KIND: (&str, &str) = ("a", KIND);
+
+    fn says(&self) -> (&str, &str) {
+        (&self.api_version, &self.kind)
     }
-    let text = fs::read(path).with_context(|| format!("failed to read the baseline {shown}"))?;
-    let file: BaselineFile =
-        serde_json::from_slice(&text).with_context(|| format!("{shown} is no baseline"))?;
-    if (file.api_version.as_str(), file.kind.as_str()) != (API_VERSION, KIND) {
-        bail!("{shown} is no baseline: it is not a {KIND} of {API_VERSION}");
-    }
-    Ok(file.faults)
 }

@@ -112,7 +112,9 @@ pub(super) async fn recall(
     asked.sort_by_key(|(index, _, _)| *index);
     if asked.len() > MOST {
         let left = asked.len() - MOST;
-        say(format_args!("what a running pullgate serve remembers of {left} images was not asked"));
+        say(format_args!(
+            "the history of a running pullgate serve was not queried for {left} images"
+        ));
         asked.truncate(MOST);
     }
     let ask = async |(index, image, objects): (usize, ImageReference, BTreeSet<usize>)| {
@@ -134,7 +136,7 @@ pub(super) async fn recall(
         (image, objects, Recalled::History(memory)) => take(&image, objects, *memory),
         (_, _, Recalled::Not(why)) => {
             let why = clean(why);
-            say(format_args!("what a running pullgate serve remembers does not count: {why}"));
+            say(format_args!("the history of a running pullgate serve does not count: {why}"));
             return again;
         }
     }

@@ -160,7 +160,7 @@ pub(in crate::cli) fn markdown(report: &RiskReport, supposing: Option<&str>) -> 
         let _ = writeln!(text, "\n… and {left_out} more, which had no room here.");
     }
     if !report.unclear.is_empty() {
-        let _ = writeln!(text, "\nThis could not be told:\n");
+        let _ = writeln!(text, "\nUnknown:\n");
     }
     for one in &report.unclear {
         let _ = writeln!(text, "- {}: {}", code(&one.image), escaped(&one.why));

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::view::{BuildView, Steps};
 use super::{bare, tekton};
 use crate::history::related::{BuildKind, BuildState};
-use crate::kube_views::slim_meta;
+use crate::kube_views::{ConditionView, slim_meta};
 
 impl BuildView {
     /// Reads an object of this kind; nothing if it is none that builds, such as a pod that is to run
@@ -80,7 +80,7 @@ struct JobStatus {
     start_time: Option<Timestamp>,
     completion_time: Option<Timestamp>,
     last_schedule_time: Option<Timestamp>,
-    conditions: Vec<Condition>,
+    conditions: Vec<ConditionView>,
 }
 
 /// A Job has a number there, a CronJob a list of Jobs.
@@ -95,16 +95,6 @@ impl Default for Count {
     fn default() -> Self {
         Self::Number(0)
     }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: Box<str>,
-    status: Box<str>,
-    reason: Box<str>,
-    last_transition_time: Option<Timestamp>,
 }
 
 impl JobWire {

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::view::{BuildView, Step, Steps, Variable};
 use crate::history::related::BuildState;
-use crate::kube_views::slim_meta;
+use crate::kube_views::{ConditionView, slim_meta};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -32,7 +32,7 @@ struct RunSpec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RunStatus {
-    conditions: Vec<Condition>,
+    conditions: Vec<ConditionView>,
     start_time: Option<Timestamp>,
     completion_time: Option<Timestamp>,
     /// What a reference led to, with parameters filled in.
@@ -80,15 +80,6 @@ impl Default for ParamValue {
     fn default() -> Self {
         Self::Texts(Vec::new())
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: Box<str>,
-    status: Box<str>,
-    reason: Box<str>,
 }
 
 /// Reads a run of either kind.

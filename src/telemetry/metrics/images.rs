@@ -135,10 +135,10 @@ pub(super) struct IndexMetrics {
 impl IndexMetrics {
     /// Registers each once.
     pub(super) fn register(&self, r: &mut Registry) {
-        r.register("index_pods", "Pods in the health index", self.index_pods.clone());
+        r.register("index_pods", "Pods in the history", self.index_pods.clone());
         r.register(
             "index_images",
-            "Images in the health index, remembered ones included",
+            "Images in the history, with those whose pods are gone",
             self.index_images.clone(),
         );
         r.register(
@@ -153,12 +153,12 @@ impl IndexMetrics {
         );
         r.register(
             "would_deny",
-            "Images of pods that would be denied if everything were vouched for and every namespace enforced",
+            "Images of pods that would be denied under full enforcement: every vouch given, every namespace in enforce",
             self.would_deny.clone(),
         );
         r.register(
             "snapshots",
-            "Reads and writes of the file that keeps the memory, by result",
+            "Reads and writes of the snapshot of the history, by result",
             self.snapshots.clone(),
         );
     }

@@ -162,12 +162,12 @@ impl InstallationMetrics {
         );
         r.register(
             "policy_listed_without_files",
-            "Fields of the policy that say \"listed\" of nodes' files that were not given",
+            "Fields of the policy that say \"listed\" although no file was provided",
             self.listed_without_files.clone(),
         );
         r.register(
             "policy_contradictions",
-            "Ways in which the cluster shows otherwise than the policy says of its nodes",
+            "Ways in which the cluster contradicts what the policy says of its nodes",
             self.policy_contradictions.clone(),
         );
         r.register("leader", "1 on the replica that leads", self.leader.clone());
@@ -178,7 +178,7 @@ impl InstallationMetrics {
         );
         r.register(
             "installation_failures",
-            "Failed looks at the Secret, the Lease and the webhook configurations",
+            "Failed reads of the Secret, the Lease and the webhook configurations",
             self.installation_failures.clone(),
         );
     }
