@@ -167,7 +167,7 @@ impl Review {
     pub fn finding<'a>(&'a self, image: &'a ImageReview) -> Finding<'a> {
         Finding {
             image: image.places.first().map_or("", |place| &place.image),
-            reference_error: image.reference.as_ref().err(),
+            reference: image.reference.as_ref(),
             assessment: &image.assessment,
             attempts: &image.attempts,
             advice: &image.advice,

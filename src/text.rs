@@ -12,6 +12,10 @@ fn disturbs(c: char) -> bool {
 
 /// The text with everything that could disturb taken out: each run of it becomes one space.
 pub fn clean(text: &str) -> String {
+    // Hardly any text is disturbing.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(disturbs) {
+        return text.to_owned();
+    }
     let mut cleaned = String::with_capacity(text.len());
     let mut gap = false;
     for c in text.chars() {

@@ -18,6 +18,9 @@ use crate::workload::{ExtractError, PodObject, PodPlace, Workload};
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 /// The only kind that is spoken.
 pub(super) const KIND: &str = "AdmissionReview";
+/// How the API server's requests begin: its fields have one order.
+pub const FRONT_OF_UID: &str =
+    r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":""#;
 /// The API server makes uids of 36 characters; anything far longer is not its own.
 const MAX_UID: usize = 256;
 
@@ -199,9 +202,11 @@ pub fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError>
 /// server's own fields.
 fn seems_to_make_a_pod(body: &str) -> bool {
     const FRONT: usize = 1024;
-    let front = cut(body, FRONT);
-    front.contains(r#""operation":"CREATE""#)
-        && front.contains(r#""kind":{"group":"","version":"v1","kind":"Pod"}"#)
+    const POD: &str = r#","kind":{"group":"","version":"v1","kind":"Pod"},"#;
+    let behind_uid = body.strip_prefix(FRONT_OF_UID).and_then(|rest| rest.split_once('"'));
+    behind_uid.is_some_and(|(_, rest)| {
+        rest.starts_with(POD) && cut(rest, FRONT).contains(r#""operation":"CREATE""#)
+    })
 }
 
 /// The request in a review, with its object.
@@ -285,8 +290,7 @@ mod tests {
 
     fn review_of(group: &str, operation: &str, object: &str) -> String {
         format!(
-            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u",
-            "kind":{{"group":"{group}","version":"v1","kind":"Pod"}},"operation":"{operation}",
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u","kind":{{"group":"{group}","version":"v1","kind":"Pod"}},"operation":"{operation}",
             "object":{object},"oldObject":null,"dryRun":true}}}}"#
         )
     }

@@ -133,9 +133,9 @@ impl Score {
         // An update brings other images into a pod whose first ones may still be waited for.
         if let Some(pod) = self.waiting.get_mut(&key) {
             pod.images.retain(|old| {
-                verdicts
-                    .iter()
-                    .all(|new| new.reference.canonical() != old.given.reference.canonical())
+                let same =
+                    |new: &RecordedVerdict| new.reference.is_same_image(&old.given.reference);
+                !verdicts.iter().any(same)
             });
             pod.images.extend(verdicts.into_iter().map(waiting));
             pod.images.truncate(MAX_IMAGES);
@@ -181,12 +181,11 @@ impl Score {
         if !given.is_refusal() {
             return;
         }
-        let canonical = given.reference.canonical();
         self.denied.retain(|known| {
             known.since.saturating_add(WATCH_DENIED) > since
                 && (*known.namespace != *namespace
                     || *known.secrets != *secrets
-                    || known.given.reference.canonical() != canonical)
+                    || !known.given.reference.is_same_image(&given.reference))
         });
         while self.denied.len() >= MAX_DENIED {
             self.denied.pop_front();
@@ -208,11 +207,10 @@ impl Score {
         reference: &ImageReference,
         at: u32,
     ) {
-        let canonical = reference.canonical();
         let found = self.denied.iter().position(|denied| {
             *denied.namespace == *namespace
                 && denied.secrets.iter().map(AsRef::as_ref).eq(secrets.iter().copied())
-                && denied.given.reference.canonical() == canonical
+                && denied.given.reference.is_same_image(reference)
                 && at >= denied.since
         });
         let Some(denied) = found.and_then(|found| self.denied.remove(found)) else { return };
@@ -307,11 +305,10 @@ impl Score {
         now: u32,
     ) {
         let Some(pod) = self.waiting.get_mut(uid) else { return };
-        let canonical = reference.canonical();
         let earliest = pod.since.saturating_sub(CLOCKS_DIFFER);
         let mut settled = Vec::new();
         for image in pod.images.iter_mut().filter(|image| !image.done) {
-            if image.given.reference.canonical() != canonical {
+            if !image.given.reference.is_same_image(reference) {
                 continue;
             }
             match word {

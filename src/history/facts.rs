@@ -134,7 +134,7 @@ pub struct KnownTag {
 impl KnownTag {
     /// Whether it is this very image, however its name was written.
     pub fn names(&self, reference: &ImageReference) -> bool {
-        self.reference.canonical() == reference.canonical()
+        self.reference.is_same_image(reference)
     }
 }
 

@@ -128,6 +128,10 @@ impl Platform {
 
     /// Whether a node of this platform takes an index entry of the `offered` platform.
     pub fn matches(&self, offered: &Self, rule: PlatformRule) -> bool {
+        // Most nodes, and most entries, are plain: every rule takes what is written alike.
+        if self.is_plain() && self == offered {
+            return true;
+        }
         match rule {
             PlatformRule::CriO => self.matches_crio(offered),
             PlatformRule::ContainerdStrict => {
@@ -141,6 +145,11 @@ impl Platform {
                     .any(|(architecture, variant)| self.takes(architecture, variant, offered))
             }
         }
+    }
+
+    /// Whether it names neither a variant nor a version.
+    fn is_plain(&self) -> bool {
+        self.variant.is_empty() && self.os_version.is_empty()
     }
 
     /// As `matches`, for a node whose variant Kubernetes does not report: an arm node without a

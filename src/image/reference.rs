@@ -5,6 +5,7 @@
 //! `ParseImageName`. Short names are completed with Docker Hub here, as containerd does;
 //! `is_short` says where CRI-O may resolve otherwise.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl ImageReference {
             let kind = ReferenceErrorKind::UpperCaseRepository(remote.into());
             return Err(ReferenceError::new(kind, image));
         }
-        let full = format!("{domain}/{remainder}");
+        let full = [domain, "/", &remainder].concat();
         let Some(elements) = grammar::split(&full) else {
             let kind = if grammar::split(&grammar::go_lower(&full)).is_some() {
                 ReferenceErrorKind::UpperCase
@@ -78,7 +79,7 @@ impl ImageReference {
 
     fn assemble(image: &str, elements: &grammar::Elements<'_>, digest: Option<Digest>) -> Self {
         let (name, host_len) = match elements.domain {
-            Some(domain) => (format!("{domain}/{}", elements.path), domain.len()),
+            Some(domain) => ([domain, "/", elements.path].concat(), domain.len()),
             // The library knows no domain here; the runtime takes what is before the first slash.
             None => (elements.path.to_owned(), elements.path.find('/').unwrap_or(0)),
         };
@@ -152,7 +153,15 @@ impl ImageReference {
 
     /// What the runtime pulls: `name@digest` if there is a digest, else `name:tag`.
     pub fn canonical(&self) -> String {
-        self.to_string()
+        let separator = if self.digest.is_some() { "@" } else { ":" };
+        [self.name(), separator, self.manifest_reference()].concat()
+    }
+
+    /// Whether a runtime pulls the same for both: their canonical names are one.
+    pub fn is_same_image(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.digest.is_some() == other.digest.is_some()
+            && self.manifest_reference() == other.manifest_reference()
     }
 
     /// The last part of `/v2/<repository>/manifests/<this>`: the digest, else the tag.
@@ -209,10 +218,9 @@ impl ImageReference {
 
 impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.digest {
-            Some(digest) => write!(f, "{}@{digest}", self.name),
-            None => write!(f, "{}:{}", self.name, self.manifest_reference()),
-        }
+        f.write_str(self.name())?;
+        f.write_str(if self.digest.is_some() { "@" } else { ":" })?;
+        f.write_str(self.manifest_reference())
     }
 }
 
@@ -225,9 +233,9 @@ impl std::str::FromStr for ImageReference {
 }
 
 /// Splits off the domain at the first slash, or supplies Docker Hub's.
-fn split_domain(image: &str) -> (&str, String) {
+fn split_domain(image: &str) -> (&str, Cow<'_, str>) {
     let Some((first, rest)) = image.split_once('/') else {
-        return (DOCKER_HUB, format!("{HUB_OFFICIAL}{image}"));
+        return (DOCKER_HUB, [HUB_OFFICIAL, image].concat().into());
     };
     let (domain, remainder) = if first == DOCKER_HUB_LEGACY {
         (DOCKER_HUB, rest)
@@ -237,9 +245,9 @@ fn split_domain(image: &str) -> (&str, String) {
         (DOCKER_HUB, image)
     };
     if domain == DOCKER_HUB && !remainder.contains('/') {
-        return (domain, format!("{HUB_OFFICIAL}{remainder}"));
+        return (domain, [HUB_OFFICIAL, remainder].concat().into());
     }
-    (domain, remainder.to_owned())
+    (domain, remainder.into())
 }
 
 /// CRI-O's test for a short name (`shortnames.IsShortName` of its image library), for a name

@@ -33,8 +33,8 @@ const TAG_MOVES: &str = "can be pulled, but its tag may mean another image tomor
 pub struct Finding<'a> {
     /// The image as written.
     pub image: &'a str,
-    /// Why it does not parse, if it does not.
-    pub reference_error: Option<&'a ReferenceError>,
+    /// The image as it is read, or why it does not parse.
+    pub reference: Result<&'a ImageReference, &'a ReferenceError>,
     /// What will become of it.
     pub assessment: &'a Assessment,
     /// What each credential got.
@@ -84,8 +84,7 @@ impl Finding<'_> {
     /// What to list where the registry wants credentials on a host of others. For those who run
     /// Pullgate: a registry chose that host.
     pub fn realm_to_list(&self) -> Option<String> {
-        let registry = ImageReference::parse(self.image).ok()?;
-        let registry = registry.host();
+        let registry = self.reference.ok()?.host();
         let registry = registry.rsplit_once(':').map_or(registry, |(host, _port)| host);
         self.attempts.iter().find_map(|attempt| match &attempt.lookup.outcome {
             Outcome::ForeignRealm(realm) => Some(realm_to_list(registry, realm)),
@@ -106,7 +105,7 @@ impl Finding<'_> {
         }
         match cause {
             Cause::InvalidReference => {
-                let offending = self.reference_error.map_or("", ReferenceError::offending);
+                let offending = self.reference.err().map_or("", ReferenceError::offending);
                 let offending = shorten(offending, most);
                 format!("invalid name ({offending})")
             }
@@ -157,8 +156,7 @@ impl Finding<'_> {
     /// What is worth knowing of an image that nothing is wrong with.
     fn note(&self, most: usize) -> String {
         if let Some(nodes) = self.nodes_failing {
-            let host = ImageReference::parse(self.image);
-            let host = host.as_ref().map_or("its registry", ImageReference::host);
+            let host = self.reference.map_or("its registry", ImageReference::host);
             return nodes.words(&shorten(host, most));
         }
         if let Some(quota) = self.quota {
@@ -237,7 +235,7 @@ impl Finding<'_> {
     }
 
     fn on_docker_hub(&self) -> bool {
-        ImageReference::parse(self.image).is_ok_and(|image| image.is_on_docker_hub())
+        self.reference.is_ok_and(ImageReference::is_on_docker_hub)
     }
 
     /// Whether nobody logged in.
@@ -485,6 +483,9 @@ fn exception_words(exception: &ExceptionUse) -> String {
 
 /// One line per problem: images of which the same is said share a line.
 pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
+    if let [alone] = findings {
+        return vec![alone.line()];
+    }
     let mut groups: Vec<(String, Vec<&str>, &Finding<'_>)> = Vec::new();
     for finding in findings {
         let words = finding.words();

@@ -129,12 +129,11 @@ impl Findings {
         image: &ImageReference,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<(Box<str>, Finding)> {
-        let canonical = image.canonical();
         // Most names are told apart without being parsed.
         let last = image.repository().rsplit('/').next().unwrap_or_default();
         let same = |name: &str| {
             name.contains(last)
-                && ImageReference::parse(name).is_ok_and(|one| one.canonical() == canonical)
+                && ImageReference::parse(name).is_ok_and(|one| one.is_same_image(image))
         };
         let all = self.lock();
         let spaces = all.images.iter().filter(|(namespace, _)| wanted(namespace));

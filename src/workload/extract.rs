@@ -223,7 +223,8 @@ pub(super) fn images(spec: &PodSpecView<'_>, pointer: &str) -> Vec<ContainerImag
     let mut images = Vec::new();
     for (kind, key, list) in lists {
         for (index, container) in list.iter().flatten().enumerate() {
-            images.push(container_image(container, kind, format!("{pointer}/{key}/{index}/image")));
+            let pointer = [pointer, "/", key, "/", &index.to_string(), "/image"].concat();
+            images.push(container_image(container, kind, pointer));
         }
     }
     images.extend(volume_images(spec.volumes.as_deref().unwrap_or_default(), pointer));

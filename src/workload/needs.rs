@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::node::Node;
 use super::quantity::Quantity;
-use super::view::{ContainerView, PodSpecView, text};
+use super::view::{ContainerView, PodSpecView, plain};
 use crate::kube_views::Text;
 
 /// The scheduler of Kubernetes. Others may make nodes of their own (EKS Fargate).
@@ -24,8 +24,8 @@ pub(super) struct Needs {
 impl Needs {
     /// Reads them of a pod's spec.
     pub(super) fn of(spec: &PodSpecView<'_>) -> Self {
-        let scheduler = text(spec.scheduler_name.as_ref());
-        let runtime_class = text(spec.runtime_class_name.as_ref());
+        let [scheduler, runtime_class] =
+            [&spec.scheduler_name, &spec.runtime_class_name].map(|name| plain(name.as_ref()));
         let affinity = spec.affinity.as_ref();
         let other_pods = affinity
             .and_then(|affinity| affinity.pod_affinity.as_ref())
@@ -41,7 +41,7 @@ impl Needs {
             add(&mut resources, container);
         }
         Self {
-            tied: (!scheduler.is_empty() && &*scheduler != DEFAULT_SCHEDULER)
+            tied: (!scheduler.is_empty() && scheduler != DEFAULT_SCHEDULER)
                 || !runtime_class.is_empty()
                 || other_pods
                 || claims_volumes

@@ -35,7 +35,11 @@ impl Quantity {
         if whole.is_empty() && decimals.is_empty() {
             return None;
         }
-        let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
+        let digits: u128 = if decimals.is_empty() {
+            whole.parse().ok()?
+        } else {
+            format!("{whole}{decimals}").parse().ok()?
+        };
         let places = u32::try_from(decimals.len()).ok()?;
         let (times, parts) = match SUFFIXES.iter().find(|(known, ..)| *known == suffix) {
             Some((_, times, parts)) => (*times, *parts),

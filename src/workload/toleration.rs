@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::node::{Taint, TaintEffect};
 use super::quantity::Quantity;
-use super::view::{Seq, TolerationView, text};
+use super::view::{Seq, TolerationView, plain, text};
 use crate::kube_views::Text;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,18 +26,17 @@ pub(super) struct Toleration {
 
 impl Toleration {
     pub(super) fn of(view: &TolerationView<'_>) -> Self {
-        let effect = text(view.effect.as_ref());
-        let operator = text(view.operator.as_ref());
+        let [effect, operator] = [&view.effect, &view.operator].map(|field| plain(field.as_ref()));
         Self {
             key: text(view.key.as_ref()),
-            exists: &*operator == "Exists",
+            exists: operator == "Exists",
             value: text(view.value.as_ref()),
-            effect: match &*effect {
+            effect: match effect {
                 "NoSchedule" => Some(TaintEffect::NoSchedule),
                 "NoExecute" => Some(TaintEffect::NoExecute),
                 _ => None,
             },
-            irrelevant: &*effect == "PreferNoSchedule",
+            irrelevant: effect == "PreferNoSchedule",
         }
     }
 

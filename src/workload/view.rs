@@ -11,6 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::kube_views::Text;
 
+/// The text of an optional field where it stands, empty if it is absent.
+pub(super) fn plain<'t>(field: Option<&'t Text<'_>>) -> &'t str {
+    field.map_or("", |text| &text.0)
+}
+
 /// The text of an optional field, empty if it is absent.
 pub(super) fn text(field: Option<&Text<'_>>) -> Box<str> {
     field.map(Text::boxed).unwrap_or_default()
@@ -31,8 +36,6 @@ pub(super) struct MetadataView<'a> {
     pub uid: Option<Text<'a>>,
     #[serde(borrow)]
     pub annotations: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
-    #[serde(borrow)]
-    pub labels: Option<BTreeMap<Text<'a>, Option<Text<'a>>>>,
     #[serde(borrow)]
     pub owner_references: Seq<OwnerView<'a>>,
 }

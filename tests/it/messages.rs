@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +35,7 @@ use pullgate::workload::{Placement, Rollout};
 use crate::review::fakes::node;
 
 const IMAGE: &str = "registry.example.com/shop/app:1.2.3";
+static REFERENCE: LazyLock<ImageReference> = LazyLock::new(|| IMAGE.parse().unwrap());
 
 fn assessment(verdict: Verdict, cause: Cause) -> Assessment {
     Assessment {
@@ -89,7 +91,7 @@ fn finding<'a>(
 ) -> Finding<'a> {
     Finding {
         image: IMAGE,
-        reference_error: None,
+        reference: Ok(&REFERENCE),
         assessment,
         attempts,
         advice: &[],
@@ -139,7 +141,9 @@ fn causes(page: &mut String) {
             let assessment = assessment(verdict, cause);
             let ruling = ruling();
             let mut said = finding(&assessment, &[], &ruling);
-            said.reference_error = error.as_ref();
+            if let Some(error) = &error {
+                said.reference = Err(error);
+            }
             let with_login = [attempt(Some(secret()), Outcome::Unauthorized)];
             for attempts in [&with_login[..], &[]] {
                 let mut line = Finding { attempts, ..said }.line();

@@ -111,7 +111,8 @@ impl Sources<'_> {
         }
         let reviewed = review.zip(image).and_then(|(review, image)| {
             let mut images = review.images.iter();
-            let found = images.find(|one| one.reference.as_ref().is_ok_and(same_as(image)))?;
+            let found = images
+                .find(|one| one.reference.as_ref().is_ok_and(|one| one.is_same_image(image)))?;
             Some((review, found))
         });
         let asked_as = object.map(ChosenObject::words).unwrap_or_default();
@@ -156,7 +157,9 @@ impl Sources<'_> {
             ChosenObject::with(image, report, self.connection, self.namespace, self.deadline);
         let mut found = found.await;
         let images = &mut found.workload.images;
-        images.retain(|one| ImageReference::parse(&one.image).as_ref().is_ok_and(same_as(image)));
+        images.retain(|one| {
+            ImageReference::parse(&one.image).as_ref().is_ok_and(|one| one.is_same_image(image))
+        });
         found
     }
 
@@ -296,12 +299,6 @@ impl Sources<'_> {
         }
         refused
     }
-}
-
-/// Whether a name means the same image.
-fn same_as(image: &ImageReference) -> impl Fn(&ImageReference) -> bool {
-    let canonical = image.canonical();
-    move |other| other.canonical() == canonical
 }
 
 /// The failing pods of a StatefulSet, which it waits for before it makes others.

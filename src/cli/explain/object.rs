@@ -63,7 +63,7 @@ impl ChosenObject {
                 continue;
             };
             if let Ok(Some(found)) = Self::read(connection, kind, place, deadline).await
-                && found.images().any(|(_, named)| named.canonical() == image.canonical())
+                && found.images().any(|(_, named)| named.is_same_image(image))
             {
                 return found;
             }

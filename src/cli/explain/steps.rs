@@ -31,7 +31,7 @@ pub(super) fn containers(
     object: &ChosenObject,
     image: &ImageReference,
 ) -> Vec<(ContainerKind, Box<str>)> {
-    let named = object.images().filter(|(_, named)| named.canonical() == image.canonical());
+    let named = object.images().filter(|(_, named)| named.is_same_image(image));
     named.map(|(place, _)| (place.kind, place.container.clone())).collect()
 }
 

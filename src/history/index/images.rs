@@ -3,6 +3,7 @@
 //! Images stand in repositories and these in registries; a repository has one entry whatever
 //! names it is pulled by (Docker Hub's aliases, a mirror that rewrites names).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -198,14 +199,17 @@ impl Images {
     }
 
     /// `host/path` with aliases and rewrites resolved.
-    pub(super) fn repository_name(&self, reference: &ImageReference) -> String {
-        let name = reference.name();
+    pub(super) fn repository_name<'r>(&self, reference: &'r ImageReference) -> Cow<'r, str> {
+        let (name, host) = (reference.name(), reference.host());
         for rewrite in &self.rewrites {
             if let Some(rest) = name.strip_prefix(&*rewrite.from) {
-                return format!("{}{rest}", rewrite.to);
+                return format!("{}{rest}", rewrite.to).into();
             }
         }
-        format!("{}/{}", registry_of_host(reference.host()), reference.repository())
+        match registry_of_host(host) {
+            registry if registry == host => name.into(),
+            registry => format!("{registry}/{}", reference.repository()).into(),
+        }
     }
 
     /// The image of a container, as it is written; nothing if no runtime parses it.
@@ -264,7 +268,7 @@ impl Images {
 
     fn intern_repository(&mut self, reference: &ImageReference) -> Id {
         let name = self.repository_name(reference);
-        if let Some(&repository) = self.by_repository.get(name.as_str()) {
+        if let Some(&repository) = self.by_repository.get(&*name) {
             return repository;
         }
         let registry = self.intern_registry(name.split('/').next().unwrap_or_default());
