@@ -109,10 +109,9 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     subjects.extend(asked.image.iter().map(|image| input::alone(asked, image, &namespace)));
     let mut report = CheckReport { unread, ..CheckReport::default() };
     if subjects.is_empty() {
-        say(match report.unread.len() {
-            0 => "no object with images in what was read",
-            _ => "nothing was checked: there is no object with images in what could be read",
-        });
+        if report.unread.is_empty() {
+            say("no object with images in what was read");
+        }
         return Ok(report);
     }
     let nodes = wiring::nodes(asked)?;

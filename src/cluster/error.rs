@@ -129,7 +129,7 @@ fn shown(path: Option<&PathBuf>) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The API server refused, failed or could not be reached.
-    #[error("the API server gave an unexpected response")]
+    #[error("the request to the API server failed")]
     Api(#[source] ApiError),
     /// The request could not be written.
     #[error("failed to write the request")]

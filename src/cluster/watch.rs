@@ -131,7 +131,7 @@ fn told(progress: &WatchProgress, error: &WatchError) {
             resource = progress.resource(),
             failures,
             error = error as &dyn std::error::Error,
-            "a watch failed and will begin again"
+            "a watch failed, retrying"
         );
     }
 }

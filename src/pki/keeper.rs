@@ -227,7 +227,7 @@ impl Keeper {
             if !self.write(secret, &new).await? {
                 return Ok(());
             }
-            tracing::info!("made or renewed what this installation serves with");
+            tracing::info!("made or renewed the certificates");
             self.metrics.renewed();
             kept = new;
         }

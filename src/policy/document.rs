@@ -58,7 +58,7 @@ pub struct PullgatePolicySpec {
     /// matches and gives it.
     #[schemars(length(max = 256))]
     pub rules: Vec<Rule>,
-    /// What is known to be broken and let through for a while, each with an owner and an end.
+    /// Known problems that are let through for a while, each with an owner and an end.
     #[schemars(length(max = 256))]
     pub exceptions: Vec<Exception>,
     /// How long before its end the use of an exception becomes a warning.
@@ -78,8 +78,8 @@ pub struct PullgatePolicySpec {
     /// Kinds with a pod template that Pullgate is to read beside the built-in ones.
     #[schemars(length(max = 64))]
     pub extra_kinds: Vec<ExtraKind>,
-    /// ServiceAccounts, as `namespace/name`, that the user may see other namespaces than their
-    /// object's own, as far as their rights go. Name only accounts whose output nobody else reads.
+    /// ServiceAccounts, as `namespace/name`, that are shown other namespaces than their object's own as
+    /// well, as far as their rights go. Name only accounts whose output nobody else reads.
     #[schemars(length(max = 64))]
     pub trusted_service_accounts: Vec<AccountName>,
 }
@@ -114,10 +114,10 @@ impl Default for PullgatePolicySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct LatePush {
-    /// For so long after its ReplicaSet or Job was created, a pod is only warned about what may still
-    /// come right: an image that is missing or refused, a platform of it, a malformed pull secret, an
-    /// image that `Never` finds once another pod has pulled it. For every other pod it counts from the
-    /// first time that a pod of that name and owner was seen with that image.
+    /// How long after its ReplicaSet or Job was created a pod gets a warning, not a denial, for what may
+    /// resolve itself: an image or its platform that is pushed later, a refused login or malformed pull
+    /// secret that is fixed later, an image that `Never` finds once another pod has pulled it. For other
+    /// pods it begins when a pod of that name and owner was first seen with that image.
     pub grace: Period,
 }
 
@@ -132,7 +132,7 @@ impl Default for LatePush {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct Rule {
-    /// A name for it, which is told where the rule decides.
+    /// A name for it, shown where the rule decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub name: Option<String>,
@@ -206,7 +206,7 @@ pub struct ExceptionMatch {
     pub causes: Vec<CauseWord>,
 }
 
-/// Who may get past a denial. The use is told, counted and logged.
+/// Who may get past a denial. Each use is a warning, is counted and logged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
@@ -227,7 +227,7 @@ pub struct BreakGlass {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct Registries {
-    /// Images that are never looked up, and let through without a word.
+    /// Images that are never looked up, and admitted silently.
     #[schemars(length(max = 256))]
     pub skip: Vec<ImagePattern>,
     /// Images that may not be used, whether they can be pulled or not. This is the one denial that
@@ -245,8 +245,8 @@ pub struct Registries {
     /// How much may be asked of a registry; the first that fits counts.
     #[schemars(length(max = 64))]
     pub budgets: Vec<RegistryBudget>,
-    /// Token services under another domain that a registry's logins may be sent to. What a registry
-    /// wants and is not listed stands in the condition `Sighted`.
+    /// Token services under another domain that may receive a registry's credentials. The condition
+    /// `Sighted` names a pair that is missing.
     #[schemars(length(max = 64))]
     pub token_realms: Vec<TokenRealm>,
 }
@@ -320,29 +320,29 @@ impl Default for HistorySettings {
 #[schemars(inline)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in a document")]
 pub struct AdviceSettings {
-    /// Whether anything is.
+    /// Whether anything is suggested.
     pub enabled: bool,
-    /// Whether tags are: the last good one, the nearest one.
+    /// Whether tags are suggested: the last good one, the nearest one.
     pub tags: bool,
-    /// Whether pull secrets of the object's own namespace are.
+    /// Whether pull secrets of the object's own namespace are suggested.
     pub pull_secrets: bool,
     /// Whether pull secrets that nobody names yet are looked for in the object's own namespace, by
     /// listing its Secrets of a pull secret's type, names alone. Pullgate needs the right to list
     /// Secrets for it, which the chart gives where this is set.
     pub list_secrets: bool,
-    /// Whether tags that move are noted, also where everything can be pulled: `latest` under
-    /// `IfNotPresent`, and tags under which pods have different images at once. If it is not given,
-    /// `pullgate check` notes them and admission does not.
+    /// Whether to warn of tags that may mean another image tomorrow, even if they can be pulled:
+    /// `latest` with `IfNotPresent`, and tags under which pods run different images at the same time.
+    /// If unset, `pullgate check` reports it and admission does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutable_tags: Option<bool>,
-    /// Whether is noted that pods of the same workload or namespace run another digest of a tag than the
-    /// registry has, where the pods to come would pull it. It is told to whoever may list these pods. If
-    /// it is not given, `pullgate check` notes it and admission does not.
+    /// Whether to warn when running pods of the same workload or namespace have another digest of a
+    /// tag than the registry has now, so that new pods would run something else. Shown to users who may
+    /// list these pods. If unset, `pullgate check` reports it and admission does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest_drift: Option<bool>,
-    /// Whether is noted that a rollout may need more pulls than Docker Hub has left.
+    /// Whether to warn when a rollout may need more pulls than Docker Hub has left.
     pub pull_quota: bool,
-    /// Whether an Event on the owning workload gives the long form.
+    /// Whether the full text of a warning is also written as an Event on the owning workload.
     pub events: bool,
 }
 

@@ -316,7 +316,7 @@ impl News {
                     image,
                     namespace,
                     cause,
-                    "whether an image can be pulled is unclear"
+                    "it is unknown whether an image can be pulled"
                 );
             }
             Self::Loaded(cause) => {

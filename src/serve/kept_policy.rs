@@ -40,7 +40,7 @@ pub(super) async fn recall(kept: &KeptPolicy, told: &mut bool) -> Recalled {
                 tracing::warn!(
                     place,
                     error,
-                    "failed to read the policy that was last accepted, trying again: the default \
+                    "failed to read the policy that was last accepted, retrying: the default \
                      policy is in force"
                 );
             }
@@ -84,7 +84,7 @@ pub(super) async fn keep(
                         tracing::warn!(
                             place = kept.place(),
                             error,
-                            "failed to keep the policy in force, trying again: a replica that starts \
+                            "failed to keep the policy in force, retrying: a replica that starts \
                              while the policy is gone would begin with an older one"
                         );
                     }

@@ -353,7 +353,7 @@ impl Writing {
         self.wrote = Some(now);
         if let Err(error) = object.source.write_status(&wanted).await {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "failed to write the status of the PullgatePolicy, trying again");
+            tracing::warn!(error, "failed to write the status of the PullgatePolicy, retrying");
             self.scored = None;
             return WRITE_EVERY * 6;
         }

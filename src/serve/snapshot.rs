@@ -128,7 +128,7 @@ impl MemoryFile {
         let snapshot = match read.await.map_err(anyhow::Error::from).and_then(|read| read) {
             Ok(Some(snapshot)) => {
                 self.metrics.snapshot("read", "ok");
-                tracing::info!(images = snapshot.images(), "took in what was remembered");
+                tracing::info!(images = snapshot.images(), "read the history from the snapshot");
                 Some(snapshot)
             }
             Ok(None) => {
@@ -138,7 +138,7 @@ impl MemoryFile {
             Err(error) => {
                 self.metrics.snapshot("read", "refused");
                 let error = format!("{error:#}");
-                tracing::warn!(error, "dropped the snapshot: nothing is remembered from before");
+                tracing::warn!(error, "dropped the snapshot: the history begins empty");
                 None
             }
         };
@@ -164,7 +164,7 @@ impl MemoryFile {
         match written {
             Err(error) if !failed_before => {
                 let error = format!("{error:#}");
-                tracing::warn!(error, "failed to write the snapshot; it is tried again");
+                tracing::warn!(error, "failed to write the snapshot; retrying");
             }
             Ok(()) if failed_before => tracing::info!("the snapshot can be written again"),
             _ => {}

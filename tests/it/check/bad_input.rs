@@ -14,7 +14,6 @@ async fn files_that_cannot_be_read(#[case] content: &str, #[case] words: &str) {
     assert_eq!(said.code, 2);
     assert_eq!(said.out, "", "the error says it all");
     assert!(said.err.contains(words), "{}", said.err);
-    assert!(said.err.contains("nothing was checked"), "{}", said.err);
 }
 
 #[rstest::rstest]

@@ -243,7 +243,7 @@ fn a_policy_that_was_in_force_is_so_after_a_restart_until_the_next_one_is_accept
     };
     replace(&less);
     let replica = start(&deployed, "pullgate-4");
-    let said = "failed to read the policy that was last accepted, trying again";
+    let said = "failed to read the policy that was last accepted, retrying";
     eventually("it is told", || replica.process.output().contains(said));
     assert!(!refused(&deployed, &replica, "second.example.com/a:1"));
     replace(&more_rules);
