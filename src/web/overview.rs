@@ -215,9 +215,9 @@ impl Overview {
                 @match &self.lost {
                     Lost::NotHere(why) => p { (why) },
                     Lost::NotYet { in_use } => form action="/look" method="post" {
-                        p { "Not looked for yet. Each of the " (in_use) " images in use would be asked \
+                        p { "Not checked yet. Each of the " (in_use) " images in use would be asked \
                              for once, a registry's one after the other." }
-                        button { "Look for them now" }
+                        button { "Check them now" }
                     },
                     Lost::Looked(looked) => (self.looked(looked)),
                 }
@@ -243,7 +243,7 @@ impl Overview {
             (self.lost_images(&looked.images))
             @if looked.more > 0 { p { "And " (looked.more) " more." } }
             @if looked.ended.is_some() {
-                form action="/look" method="post" { button { "Look for them again" } }
+                form action="/look" method="post" { button { "Check them again" } }
             }
         }
     }

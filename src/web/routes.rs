@@ -158,7 +158,7 @@ async fn look(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
     if web.source.look() {
         return Redirect::to("/#lost").into_response();
     }
-    visit.refusal("Not here", StatusCode::NOT_FOUND, "Nobody looks here when told to.")
+    visit.refusal("Not here", StatusCode::NOT_FOUND, "This page cannot start a check.")
 }
 
 #[derive(Deserialize)]
@@ -278,7 +278,7 @@ async fn explained(
         Ok(Ok(found)) => found,
         Ok(Err(why)) => return visit.refusal(title, StatusCode::NOT_FOUND, &why.to_string()),
         Err(_late) => {
-            let why = "This could not be found out in time. Try again in a moment.";
+            let why = "No answer in time. Try again in a moment.";
             return visit.refusal(title, StatusCode::GATEWAY_TIMEOUT, why);
         }
     };

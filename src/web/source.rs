@@ -95,9 +95,9 @@ pub struct NotFound(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignInRefused {
     /// What was entered is nobody's.
-    #[error("This is not accepted. It may have ended, or be cut off.")]
+    #[error("This is not accepted. It may have expired, or be incomplete.")]
     Nobody,
     /// It could not be found out.
-    #[error("Whose it is could not be found out just now. Try again in a moment.")]
+    #[error("The API server did not say whose token this is. Try again in a moment.")]
     Unknown,
 }

@@ -134,7 +134,7 @@ impl PolicyTrial {
             }
         }
         if self.not_vouched_for.is_empty() {
-            text.push_str("Everything is vouched for.\n");
+            text.push_str("The policy vouches for everything.\n");
         } else {
             text.push_str("Not vouched for:\n");
         }

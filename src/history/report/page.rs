@@ -125,7 +125,7 @@ fn scope(page: &mut Page, report: &Report, now: Timestamp) {
     if scope.pods == 0 {
         let text = match report.last_success {
             Some(at) => format!("No pod has it now. It last ran here {}.", ago(at, now)),
-            None => "No pod has it, and none is remembered.".to_owned(),
+            None => "No pod has it, and none is in the history.".to_owned(),
         };
         page.line("Scope", &text);
     } else {

@@ -77,7 +77,7 @@ fn an_unknown_image_reads_so() {
                 Partial view: only namespaces in which you may list pods are
                 counted.
 
-    Scope       No pod has it, and none is remembered.
+    Scope       No pod has it, and none is in the history.
 
     Failures    None now.
 

@@ -331,7 +331,7 @@ fn own_page_of_a_person(town: &Town) {
     // The deleted tag is found when it is looked for.
     let gone = town.open.image("shop/app:1");
     assert!(browser.text().contains("Each of the 4 images in use"), "{}", browser.text());
-    browser.press("Look for them now");
+    browser.press("Check them now");
     eventually("the look", || {
         browser.go(base);
         browser.text().contains("Looked at 4 images.")
