@@ -80,9 +80,9 @@ use crate::pull::{
 };
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
-use cache::{AnswerRequest, Answers, Key};
+use cache::{AnswerRequest, Answers, Before, Key};
 use certificates::CertificateFiles;
-use lookup::LookupService;
+use lookup::{Asking, LookupService};
 use tag_lists::{ListRequest, TagLists};
 use tags::Listing;
 
@@ -248,17 +248,19 @@ impl RegistryClient {
         let until = tokio::time::Instant::now() + self.directions.load().whole;
         let whole = self.limits.whole;
         let blind = Arc::clone(&self.blind);
-        let ask = move |known| {
+        let ask = move |before| {
             let span = lookup_span(request.reference.host());
             let look = async move {
                 let reference = &request.reference;
                 let by_digest = reference.digest().is_some();
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
-                let answered = if let Some(known) = known {
+                let answered = if let Before::Known(known) = before {
                     lookups.deepen(&request, &routes, known, deadline).await
                 } else {
-                    let heard = lookups.ask(&request, &routes, deadline).await;
+                    let was_refused = matches!(before, Before::Refused);
+                    let asking = Asking { request: &request, was_refused };
+                    let heard = lookups.ask(asking, &routes, deadline).await;
                     blind.note(reference.host(), &heard.outcome);
                     heard
                 };

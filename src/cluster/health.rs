@@ -74,8 +74,8 @@ impl HealthSource for Cluster {
         self.memory.lock().index.owner_created(kind, uid)
     }
 
-    fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
-        self.seen_pods.first(pod)
+    fn first_seen(&self, pod: SeenPod<'_>, now: Timestamp) -> Option<Timestamp> {
+        self.seen_pods.first(pod, now)
     }
 
     fn note_seen(&self, pod: SeenPod<'_>, now: Timestamp) {

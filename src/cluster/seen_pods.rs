@@ -12,31 +12,50 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::review::SeenPod;
 
-/// Names that are remembered; each is two numbers.
+/// Names that are remembered; each is three numbers.
 const MOST: usize = 100_000;
-/// After so long a name begins anew where there is no room.
+/// A name that was not seen for so long begins anew.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// The first time of each.
+/// The first time of each, and the last.
 #[derive(Default)]
 pub(super) struct SeenPods {
-    first: Mutex<HashMap<u64, Timestamp>>,
+    seen: Mutex<HashMap<u64, Seen>>,
     hasher: RandomState,
 }
 
+#[derive(Clone, Copy)]
+struct Seen {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Seen {
+    fn counts(self, now: Timestamp) -> bool {
+        now.duration_since(self.last) < KEPT
+    }
+}
+
 impl SeenPods {
-    pub(super) fn first(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get(&self.hasher.hash_one(pod)).copied()
+    pub(super) fn first(&self, pod: SeenPod<'_>, now: Timestamp) -> Option<Timestamp> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.get(&self.hasher.hash_one(pod)).filter(|known| known.counts(now));
+        known.map(|known| known.first)
     }
 
     pub(super) fn note(&self, pod: SeenPod<'_>, now: Timestamp) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.len() >= MOST {
-            first.retain(|_, at| now.duration_since(*at) < KEPT);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.hasher.hash_one(pod);
+        if let Some(known) = seen.get_mut(&name) {
+            let first = if known.counts(now) { known.first } else { now };
+            *known = Seen { first, last: known.last.max(now) };
+            return;
         }
-        if first.len() < MOST {
-            first.entry(self.hasher.hash_one(pod)).or_insert(now);
+        if seen.len() >= MOST {
+            seen.retain(|_, known| known.counts(now));
+        }
+        if seen.len() < MOST {
+            seen.insert(name, Seen { first: now, last: now });
         }
     }
 }
@@ -50,11 +69,25 @@ mod tests {
         let seen = SeenPods::default();
         let pod = |owner| SeenPod { namespace: "shop", name: "p", owner, image: "app:1" };
         let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(seen.first(pod("")), None);
+        assert_eq!(seen.first(pod(""), at(3)), None);
         seen.note(pod(""), at(1));
         seen.note(pod(""), at(2));
-        assert_eq!(seen.first(pod("")), Some(at(1)));
-        assert_eq!(seen.first(pod("somebody")), None);
-        assert_eq!(seen.first(SeenPod { image: "app:2", ..pod("") }), None);
+        assert_eq!(seen.first(pod(""), at(3)), Some(at(1)));
+        assert_eq!(seen.first(pod("somebody"), at(3)), None);
+        assert_eq!(seen.first(SeenPod { image: "app:2", ..pod("") }, at(3)), None);
+    }
+
+    #[test]
+    fn a_name_that_was_not_seen_for_an_hour_begins_anew() {
+        let seen = SeenPods::default();
+        let pod = SeenPod { namespace: "shop", name: "p", owner: "", image: "app:1" };
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        for minute in [0, 40, 80] {
+            seen.note(pod, at(minute));
+            assert_eq!(seen.first(pod, at(minute)), Some(at(0)), "{minute}");
+        }
+        assert_eq!(seen.first(pod, at(140)), None);
+        seen.note(pod, at(140));
+        assert_eq!(seen.first(pod, at(141)), Some(at(140)));
     }
 }

@@ -57,10 +57,10 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
     match cause {
         Cause::InvalidReference => "invalid name",
         Cause::TagNotFound if matches!(verdict, Verdict::Works) => {
-            "tag not found in the registry; only nodes that have it can start it"
+            "tag not found in the registry (its nodes have it)"
         }
         Cause::RepositoryNotFound if matches!(verdict, Verdict::Works) => {
-            "repository not found in the registry; only nodes that have the image can start it"
+            "repository not found in the registry (its nodes have the image)"
         }
         Cause::TagNotFound if fails => "tag not found in the registry",
         Cause::TagNotFound => "the tag seems to be missing from the registry",

@@ -103,6 +103,7 @@ impl Finding<'_> {
             let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
             return format!("registry problem: {numbers}");
         }
+        let outcome = self.decisive().map(|attempt| &attempt.lookup.outcome);
         match cause {
             Cause::InvalidReference => {
                 let offending = self.reference.err().map_or("", ReferenceError::offending);
@@ -117,7 +118,9 @@ impl Finding<'_> {
             Cause::TagNotFound | Cause::RepositoryNotFound => self.not_found(cause),
             Cause::Unauthorized | Cause::Forbidden if self.secret_tried().is_some() => {
                 let secret = shorten(self.secret_tried().unwrap_or_default(), most);
-                if cause == Cause::Unauthorized {
+                if outcome == Some(&Outcome::PasswordMissing) {
+                    format!("the password in secret {secret} is empty")
+                } else if cause == Cause::Unauthorized {
                     format!("registry rejects the credentials in secret {secret} (401)")
                 } else {
                     format!("registry denies access with secret {secret} (403)")
@@ -126,7 +129,7 @@ impl Finding<'_> {
             Cause::RateLimited if self.on_docker_hub() => {
                 "Docker Hub pull limit reached (429)".to_owned()
             }
-            Cause::MalformedAnswer if self.refuses_heads() => {
+            Cause::MalformedAnswer if matches!(outcome, Some(Outcome::Exists(found)) if found.head_refused) => {
                 "the registry refuses HEAD requests, by which containerd asks".to_owned()
             }
             Cause::TlsFailure => self.tls().to_owned(),
@@ -198,15 +201,13 @@ impl Finding<'_> {
         words
     }
 
-    fn refuses_heads(&self) -> bool {
-        let decisive = self.assessment.decisive.and_then(|index| self.attempts.get(index));
-        let outcome = decisive.map(|attempt| &attempt.lookup.outcome);
-        matches!(outcome, Some(Outcome::Exists(found)) if found.head_refused)
+    fn decisive(&self) -> Option<&Attempt> {
+        self.attempts.get(self.assessment.decisive?)
     }
 
     /// The secret whose credentials decided, if they are a secret's.
     fn secret_tried(&self) -> Option<&str> {
-        let attempt = self.attempts.get(self.assessment.decisive?)?;
+        let attempt = self.decisive()?;
         match &attempt.source.as_ref()?.origin {
             CredentialOrigin::Secret(name) => Some(name),
             _ => None,
@@ -259,7 +260,7 @@ impl Finding<'_> {
 
     /// What the image is built for and what its nodes are, where that says why none takes it.
     fn built_for(&self) -> Option<(String, String)> {
-        let attempt = self.attempts.get(self.assessment.decisive?)?;
+        let attempt = self.decisive()?;
         let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
         let Content::Platforms(entries) = &found.content else { return None };
         let nodes = &self.assessment.node_platforms;

@@ -3,7 +3,7 @@
 //! A look-up is one reference asked for with one credential at all the hosts that serve it (the
 //! registry and its listed mirrors). What a registry says is data here, never an error.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::credential::Credential;
 use crate::image::{Digest, ImageReference, Platform};
@@ -50,8 +50,10 @@ pub struct LookupRequest {
 pub struct Lookup {
     /// What came of it.
     pub outcome: Outcome,
-    /// How long ago the answer came.
+    /// How long ago the answer came; a refusal is as old as the question to it.
     pub age: Duration,
+    /// When that was.
+    pub since: Instant,
     /// The host that gave the decisive answer, where it is a listed mirror.
     pub mirror: Option<Box<str>>,
     /// Whether nobody's credential was given, and the answer came to the login that the nodes'

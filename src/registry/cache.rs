@@ -44,6 +44,15 @@ pub(super) struct CacheEntry {
     incomplete_until: Instant,
 }
 
+/// What an earlier look-up leaves for the next one.
+pub(super) enum Before {
+    Nothing,
+    /// An answer that only lacks content.
+    Known(LookupResult),
+    /// A refusal, which is to be confirmed.
+    Refused,
+}
+
 /// How good an answer has to be, and for whom.
 pub(super) struct AnswerRequest {
     pub(super) detail: Detail,
@@ -51,9 +60,29 @@ pub(super) struct AnswerRequest {
     pub(super) namespace: Box<str>,
 }
 
+type FlightKey = (Key, Detail);
+
 #[derive(Default)]
 struct InFlight {
-    answers: HashMap<(Key, Detail), watch::Receiver<Option<CacheEntry>>>,
+    answers: HashMap<FlightKey, Vec<Flight>>,
+}
+
+struct Flight {
+    /// Since when the answer is known that is only carried on.
+    known_since: Option<Instant>,
+    answer: watch::Receiver<Option<CacheEntry>>,
+}
+
+impl InFlight {
+    /// One that brings as much, and whose answer will not be from before `oldest`.
+    fn serving(&self, key: &Key, detail: Detail, oldest: Option<Instant>) -> Option<&Flight> {
+        let deep = [Detail::Presence, Detail::Platforms, Detail::Config];
+        let deep = deep.into_iter().filter(|deep| *deep >= detail);
+        let flights = deep.filter_map(|deep| self.answers.get(&(key.clone(), deep))).flatten();
+        flights.into_iter().find(|flight| {
+            flight.known_since.is_none_or(|since| oldest.is_none_or(|oldest| since >= oldest))
+        })
+    }
 }
 
 /// The answers.
@@ -92,6 +121,7 @@ impl CacheEntry {
         Lookup {
             outcome,
             age,
+            since: self.at.into(),
             mirror: self.answered.mirror.clone(),
             node_login: self.answered.node_login,
             refused_for: self
@@ -139,7 +169,7 @@ impl Answers {
         key: Key,
         wanted: AnswerRequest,
         deadline: Instant,
-        ask: impl FnOnce(Option<LookupResult>) -> F,
+        ask: impl FnOnce(Before) -> F,
     ) -> Lookup
     where
         F: Future<Output = LookupResult> + Send + 'static,
@@ -169,36 +199,42 @@ impl Answers {
         key: Key,
         wanted: AnswerRequest,
         earlier: Option<CacheEntry>,
-        ask: impl FnOnce(Option<LookupResult>) -> F,
+        ask: impl FnOnce(Before) -> F,
     ) -> Option<watch::Receiver<Option<CacheEntry>>>
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
         let AnswerRequest { detail, max_age, namespace } = wanted;
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        for deep in [Detail::Presence, Detail::Platforms, Detail::Config] {
-            if deep >= detail
-                && let Some(flight) = flights.answers.get(&(key.clone(), deep))
-            {
-                self.metrics.cache(CacheAnswer::Joined);
-                return Some(flight.clone());
-            }
+        let now = Instant::now();
+        let oldest = max_age.and_then(|max_age| now.checked_sub(max_age));
+        if let Some(flight) = flights.serving(&key, detail, oldest) {
+            self.metrics.cache(CacheAnswer::Joined);
+            return Some(flight.answer.clone());
         }
         let place = self.places.take(namespace)?;
         self.metrics.cache(CacheAnswer::Miss);
         let (sender, receiver) = watch::channel(None);
-        flights.answers.insert((key.clone(), detail), receiver.clone());
-        drop(flights);
-        let now = Instant::now();
         // An answer that only lacks content is carried on; anything older is asked anew.
         let known = earlier.as_ref().filter(|kept| {
             let age = now.saturating_duration_since(kept.at);
             age < kept.lifetime && max_age.is_none_or(|max_age| age <= max_age)
         });
         let known_since = known.map(|kept| kept.at);
-        let future = ask(known.map(|kept| kept.answered.clone()));
+        let flight = Flight { known_since, answer: receiver.clone() };
+        flights.answers.entry((key.clone(), detail)).or_default().push(flight);
+        drop(flights);
+        let before = match (known, &earlier) {
+            (Some(known), _) => Before::Known(known.answered.clone()),
+            (None, Some(kept)) if max_age.is_some() && kept.answered.outcome.is_refusal() => {
+                Before::Refused
+            }
+            (None, _) => Before::Nothing,
+        };
+        let future = ask(before);
         let flights = Arc::clone(&self.flights);
-        let landing = InFlightGuard { flights, key: (key.clone(), detail), _place: place };
+        let landing =
+            InFlightGuard { flights, key: (key.clone(), detail), known_since, _place: place };
         let task = Task {
             kept: self.kept.clone(),
             limits: self.limits.clone(),
@@ -222,14 +258,20 @@ impl Answers {
 /// Takes a look-up off the list, also when it panics.
 struct InFlightGuard {
     flights: Arc<Mutex<InFlight>>,
-    key: (Key, Detail),
+    key: FlightKey,
+    known_since: Option<Instant>,
     _place: Place,
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.answers.remove(&self.key);
+        if let Some(others) = flights.answers.get_mut(&self.key) {
+            others.retain(|flight| flight.known_since != self.known_since);
+            if others.is_empty() {
+                flights.answers.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -260,8 +302,18 @@ impl Task {
             _ => 1,
         };
         let lifetime = lifetime(&answered.outcome, self.key.by_digest, failures, &self.limits);
+        let with_login = self.key.identity != CredentialIdentity::ANONYMOUS || answered.node_login;
+        let lifetime = match &answered.outcome {
+            Outcome::Exists(_) if with_login => lifetime.min(self.limits.with_login),
+            _ => lifetime,
+        };
         // What a tag meant is as old as the HEAD that said so, whenever its content was read.
-        let at = self.known_since.unwrap_or_else(Instant::now);
+        // A refusal is as old as the question to it: what was pushed or granted since is not in it.
+        let at = match answered.outcome {
+            Outcome::TagMissing { .. } | Outcome::RepositoryMissing { .. } => answered.asked_at,
+            _ if answered.outcome.is_refusal() => answered.asked_at,
+            _ => self.known_since.unwrap_or_else(Instant::now),
+        };
         let before = self.earlier.as_ref().and_then(|earlier| earlier.refused_since);
         let refused_since = answered.outcome.is_refusal().then(|| before.unwrap_or(at));
         let kept = CacheEntry {
@@ -290,6 +342,7 @@ fn unanswered(outcome: Outcome) -> Lookup {
     Lookup {
         outcome,
         age: Duration::ZERO,
+        since: Instant::now().into(),
         mirror: None,
         node_login: false,
         refused_for: Duration::ZERO,

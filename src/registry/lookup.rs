@@ -1,8 +1,9 @@
 //! One look-up: the hosts that serve a reference, asked in the runtime's order, and what their
 //! answers come to together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -29,18 +30,32 @@ pub(super) struct LookupService {
     pub(super) mirror_logins: Option<Arc<dyn MirrorLogins>>,
 }
 
+/// One look-up, and whether an earlier one was refused.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) request: &'a LookupRequest,
+    pub(super) was_refused: bool,
+}
+
 /// What is asked for, why, and on whose behalf.
 #[derive(Clone, Copy)]
 struct Question<'a> {
     reference: &'a ImageReference,
     purpose: Purpose,
     namespace: &'a str,
+    /// Whether it counts what the credential may read now.
+    fresh: bool,
 }
+
+/// A token lasts an hour at some registries, and allows what its owner was allowed when it was made:
+/// where it counts what that is now, none is older.
+const OLDEST_TOKEN: Duration = Duration::from_secs(60);
 
 impl<'a> Question<'a> {
     fn of(request: &'a LookupRequest) -> Self {
-        let LookupRequest { reference, purpose, namespace, .. } = request;
-        Self { reference, purpose: *purpose, namespace }
+        let LookupRequest { reference, purpose, namespace, max_age, .. } = request;
+        let fresh = *purpose == Purpose::Advice || max_age.is_some();
+        Self { reference, purpose: *purpose, namespace, fresh }
     }
 }
 
@@ -48,13 +63,13 @@ impl LookupService {
     /// Asks one host after the other until one has it.
     pub(super) async fn ask(
         &self,
-        request: &LookupRequest,
+        asking: Asking<'_>,
         routes: &[Route],
         mut deadline: Instant,
     ) -> LookupResult {
         let mut heard: Vec<LookupResult> = Vec::new();
         for route in routes {
-            let answered = self.ask_one(request, route, &mut deadline).await;
+            let answered = self.ask_one(asking, route, &mut deadline).await;
             if matches!(answered.outcome, Outcome::Exists(_)) {
                 return answered;
             }
@@ -76,7 +91,7 @@ impl LookupService {
             mirror == known.mirror
         });
         let (Some(route), Outcome::Exists(found)) = (route, &known.outcome) else {
-            return self.ask(request, routes, deadline).await;
+            return self.ask(Asking { request, was_refused: false }, routes, deadline).await;
         };
         let found = found.clone();
         let at_mirror = self.at_mirror(route).filter(|_| known.node_login);
@@ -107,29 +122,31 @@ impl LookupService {
     /// they name a host, and what anybody may have is there for nodes.
     async fn ask_one(
         &self,
-        request: &LookupRequest,
+        asking: Asking<'_>,
         route: &Route,
         deadline: &mut Instant,
     ) -> LookupResult {
+        let request = asking.request;
         let mirror = route.endpoint.is_mirror.then(|| host_of(route));
         let given = request.credential.as_ref();
         if let Some((route, login)) = self.at_mirror(route) {
-            let outcome = self.ask_with(request, Some(&login), &route, deadline).await;
-            return LookupResult { outcome: at_strangers(outcome), mirror, node_login: true };
+            let (outcome, asked_at) = self.ask_with(asking, Some(&login), &route, deadline).await;
+            let outcome = at_strangers(outcome);
+            return LookupResult { outcome, mirror, node_login: true, asked_at };
         }
         let Some(login) = node_login(request, route) else {
-            let outcome = self.ask_with(request, given, route, deadline).await;
+            let (outcome, asked_at) = self.ask_with(asking, given, route, deadline).await;
             let outcome = if is_stranger(route) { at_strangers(outcome) } else { outcome };
-            return LookupResult { outcome, mirror, node_login: false };
+            return LookupResult { outcome, mirror, node_login: false, asked_at };
         };
-        let outcome = self.ask_with(request, Some(&login), route, deadline).await;
+        let (outcome, asked_at) = self.ask_with(asking, Some(&login), route, deadline).await;
         if is_word(&outcome) {
-            let without = self.ask_with(request, None, route, deadline).await;
+            let (without, asked_at) = self.ask_with(asking, None, route, deadline).await;
             if matches!(without, Outcome::Exists(_)) {
-                return LookupResult { outcome: without, mirror, node_login: false };
+                return LookupResult { outcome: without, mirror, node_login: false, asked_at };
             }
         }
-        LookupResult { outcome, mirror, node_login: true }
+        LookupResult { outcome, mirror, node_login: true, asked_at }
     }
 
     /// A mirror that does not get the pod's credentials, with the login that the runtime has for
@@ -146,25 +163,27 @@ impl LookupService {
         Some((Route { endpoint: Arc::new(endpoint), ..route.clone() }, login))
     }
 
+    /// What came of it, and when it was asked for.
     async fn ask_with(
         &self,
-        request: &LookupRequest,
+        Asking { request, was_refused }: Asking<'_>,
         credential: Option<&Credential>,
         route: &Route,
         deadline: &mut Instant,
-    ) -> Outcome {
+    ) -> (Outcome, Instant) {
         let reference = &request.reference;
         let wanted = Wanted {
             reference: reference.manifest_reference(),
             digest: reference.digest(),
             detail: request.detail,
+            was_refused,
         };
         let question = Question::of(request);
         self.with_session(question, credential, route, deadline, async |session| {
-            manifest::look(session, &wanted, &self.contents).await
+            (manifest::look(session, &wanted, &self.contents).await, session.asked_at())
         })
         .await
-        .unwrap_or_else(|outcome| outcome)
+        .unwrap_or_else(|outcome| (outcome, Instant::now()))
     }
 
     /// The tags of a repository at one host, or all repositories there.
@@ -175,7 +194,7 @@ impl LookupService {
         limits: &StepLimits,
     ) -> Result<Arc<TagList>, Outcome> {
         let ListRequest { reference, listing, credential, namespace } = wanted;
-        let question = Question { reference, purpose: Purpose::Advice, namespace };
+        let question = Question { reference, purpose: Purpose::Advice, namespace, fresh: false };
         let credential = credential.as_ref();
         let mut deadline = Instant::now() + limits.whole;
         self.with_session(question, credential, route, &mut deadline, async |session| {
@@ -194,7 +213,7 @@ impl LookupService {
         deadline: &mut Instant,
         speak: impl AsyncFnOnce(&Session<'_>) -> T,
     ) -> Result<T, Outcome> {
-        let Question { reference, purpose, namespace } = question;
+        let Question { reference, purpose, namespace, fresh } = question;
         let host = self.limits.host(&host_of(route));
         let credential = credential.filter(|_| route.endpoint.takes_credentials);
         let identity = CredentialIdentity::of(credential, &self.salt);
@@ -217,7 +236,9 @@ impl LookupService {
             purpose,
             began: Instant::now(),
             deadline: Deadline::at(*deadline),
+            tokens_since: Instant::now().checked_sub(OLDEST_TOKEN).filter(|_| fresh),
             heard: AtomicBool::new(false),
+            last_request: Mutex::new(Instant::now()),
         };
         let spoken = speak(&session).await;
         host.took(session.began.elapsed());
@@ -256,15 +277,19 @@ pub(super) fn host_of(route: &Route) -> Box<str> {
 }
 
 /// What several refusals come to: the first that leaves room for doubt, else the last, which is
-/// the registry's own.
+/// the registry's own. They are as old as the oldest of them.
 fn settle(heard: Vec<LookupResult>) -> LookupResult {
     let doubtful = heard.iter().position(|answered| !is_word(&answered.outcome));
     let index = doubtful.unwrap_or(heard.len().saturating_sub(1));
-    heard.into_iter().nth(index).unwrap_or(LookupResult {
+    let now = Instant::now();
+    let asked_at = heard.iter().map(|answered| answered.asked_at).min().unwrap_or(now);
+    let decisive = heard.into_iter().nth(index).unwrap_or(LookupResult {
         outcome: Outcome::NoHost,
         mirror: None,
         node_login: false,
-    })
+        asked_at,
+    });
+    LookupResult { asked_at, ..decisive }
 }
 
 fn is_refusal(outcome: &Outcome) -> bool {

@@ -183,6 +183,8 @@ pub(super) struct Wanted<'a> {
     /// The digest, if that is what it is.
     pub(super) digest: Option<&'a Digest>,
     pub(super) detail: Detail,
+    /// Whether it was refused before: then only what a GET says is the second word.
+    pub(super) was_refused: bool,
 }
 
 /// Looks for the manifest.
@@ -199,7 +201,9 @@ async fn find(
     let registry = origin(&session.endpoint.url);
     // Where HEADs are refused, containerd's is part of the question.
     let refused = session.means.habits(|habits| habits.heads.get(&registry).copied());
-    if refused != Some(true) && kept.is_read_at_once(session, wanted).await {
+    let at_once = wanted.was_refused
+        || (refused != Some(true) && kept.is_read_at_once(session, wanted).await);
+    if at_once {
         let first = session.means.habits(|habits| habits.is_first_head(registry));
         return bring(session, url, wanted, kept, first).await;
     }

@@ -237,6 +237,8 @@ pub struct CacheLimits {
     pub tokens: u64,
     /// A manifest found by digest.
     pub by_digest: Duration,
+    /// Whatever was found with a login: its rights may be taken away.
+    pub with_login: Duration,
     /// A manifest found by tag.
     pub by_tag: Duration,
     /// Missing, unauthorized, forbidden.
@@ -254,7 +256,13 @@ impl CacheLimits {
     /// What may pass is asked again as ever.
     pub fn for_one_run() -> Self {
         let whole = Duration::from_secs(24 * 3600);
-        Self { by_digest: whole, by_tag: whole, negative: whole, ..Self::default() }
+        Self {
+            by_digest: whole,
+            with_login: whole,
+            by_tag: whole,
+            negative: whole,
+            ..Self::default()
+        }
     }
 }
 
@@ -265,6 +273,7 @@ impl Default for CacheLimits {
             content_bytes: 16 << 20,
             tokens: 10_000,
             by_digest: Duration::from_secs(3600),
+            with_login: Duration::from_secs(600),
             by_tag: Duration::from_secs(60),
             negative: Duration::from_secs(15),
             unreachable: Duration::from_secs(5),

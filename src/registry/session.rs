@@ -51,9 +51,13 @@ pub(super) struct Session<'a> {
     pub(super) purpose: Purpose,
     pub(super) began: Instant,
     pub(super) deadline: Deadline,
+    /// Tokens from before are not used: what they allow may have been revoked.
+    pub(super) tokens_since: Option<Instant>,
     /// Whether the host is known to be there: it has just answered this look-up, or an earlier one
     /// that this only carries on.
     pub(super) heard: AtomicBool,
+    /// When the last request was sent to the registry.
+    pub(super) last_request: Mutex<Instant>,
 }
 
 impl SessionContext {
@@ -212,7 +216,9 @@ impl Session<'_> {
 
     /// What is kept from earlier conversations of the same credential.
     async fn warm(&self, url: &Url, home: bool, ahead: bool) -> Authorization {
-        if let Some(token) = self.means.tokens.kept(&self.token_key(url, home)).await {
+        if let Some(token) =
+            self.means.tokens.kept(&self.token_key(url, home), self.tokens_since).await
+        {
             return Authorization {
                 header: Some(token.header),
                 proof: AuthUsed::Token,
@@ -260,7 +266,7 @@ impl Session<'_> {
             ahead,
         };
         let key = self.token_key(url, home);
-        self.means.tokens.obtain(key, application, self.deadline.get()).await
+        self.means.tokens.obtain(key, application, self.tokens_since, self.deadline.get()).await
     }
 
     /// A token of the service that this registry named for another repository, so that it need not
@@ -382,6 +388,7 @@ impl Session<'_> {
             _ => None,
         };
         let lane = self.lane(home);
+        *self.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let request = Outgoing { method: method.clone(), url, headers, form: None };
         let sent = self.means.transport.send(&lane, request, self.deadline.get()).await;
         if let (Some(login), Ok(answer)) = (login, &sent) {
@@ -415,6 +422,11 @@ impl Session<'_> {
             self.means.metrics.hub_remaining(quota.remaining);
             self.host.quota(self.identity, quota);
         }
+    }
+
+    /// When the last request was sent to the registry; when it began, if none was.
+    pub(super) fn asked_at(&self) -> Instant {
+        *self.last_request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether so few pulls are left that reading manifests, which counts as one, has to wait.

@@ -56,6 +56,12 @@ pub(super) struct Token {
     pub(super) ahead: bool,
 }
 
+impl Token {
+    fn serves(&self, since: Option<Instant>) -> bool {
+        self.good_until > Instant::now() && since.is_none_or(|since| self.since >= since)
+    }
+}
+
 /// What a token is asked with.
 pub(super) struct Application {
     pub(super) registry: Url,
@@ -117,9 +123,9 @@ impl Tokens {
         &self.exchange.logins
     }
 
-    /// A token that is still good.
-    pub(super) async fn kept(&self, key: &TokenKey) -> Option<Token> {
-        self.kept.get(key).await.filter(|token| token.good_until > Instant::now())
+    /// A token that is still good, and is not from before `since`.
+    pub(super) async fn kept(&self, key: &TokenKey, since: Option<Instant>) -> Option<Token> {
+        self.kept.get(key).await.filter(|token| token.serves(since))
     }
 
     /// Forgets a token that the registry no longer takes.
@@ -133,9 +139,10 @@ impl Tokens {
         &self,
         key: TokenKey,
         application: Application,
+        since: Option<Instant>,
         deadline: Instant,
     ) -> Result<Token, Outcome> {
-        if self.kept.get(&key).await.is_some_and(|token| token.good_until <= Instant::now()) {
+        if self.kept.get(&key).await.is_some_and(|token| !token.serves(since)) {
             self.kept.invalidate(&key).await;
         }
         let (kept, exchange) = (self.kept.clone(), Arc::clone(&self.exchange));

@@ -30,6 +30,16 @@ pub(super) struct Gathered {
     pub pulls_left: Option<PullsLeft>,
 }
 
+impl Gathered {
+    /// Whether an answer that is no image was asked for longer ago than this.
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        self.attempts
+            .iter()
+            .filter(|attempt| !matches!(attempt.lookup.outcome, Outcome::Exists(_)))
+            .any(|attempt| attempt.lookup.since.elapsed() > age)
+    }
+}
+
 /// Registries that answer 401 or 403 for what one may not see, never 404, so that a 404 is the
 /// truth. A dot in front stands for all below. Seen in reports about each:
 /// distribution/distribution#1291 (Docker Hub), dexidp/dex#2672 (GHCR), jgsqware/clairctl#62 (Quay),

@@ -43,6 +43,9 @@ struct Weighing<'a> {
     history: &'a History,
     counting: Counting,
     service_is_down: bool,
+    /// Whether the answers were to be fresh, and are not any more: other credentials were asked for
+    /// after them.
+    stale: bool,
 }
 
 /// Everything that is known about one image, and what it came to.
@@ -214,7 +217,8 @@ impl ReviewContext<'_> {
         max_age: Option<Duration>,
         shown: SharedVisibility<'_>,
     ) -> Judged {
-        let gathered = self.ask(places, name, max_age).await;
+        // One credential is asked after the other, and the first answer still has to count at the end.
+        let gathered = self.ask(places, name, max_age.map(|max_age| max_age / 2)).await;
         let written = name.written.as_ref().ok();
         let visibility = shown.clone();
         let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
@@ -226,6 +230,7 @@ impl ReviewContext<'_> {
             history,
             counting,
             service_is_down: service.is_some(),
+            stale: max_age.is_some_and(|max_age| gathered.is_older_than(max_age)),
         };
         let mut assessment = self.assess(&weighing, None);
         if let Some(image) = written
@@ -379,7 +384,8 @@ impl ReviewContext<'_> {
     where
         Self: 'i,
     {
-        let Weighing { places, gathered, history, counting, service_is_down, .. } = *weighing;
+        let Weighing { places, gathered, history, counting, service_is_down, stale, .. } =
+            *weighing;
         let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
         let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
         DecisionInput {
@@ -392,7 +398,7 @@ impl ReviewContext<'_> {
             is_pod: workload.is_pod,
             pods_rewritten: self.pods_rewritten != Some(false),
             wanted_since: self.wanted_since(places),
-            refused_once: gathered.attempts.iter().any(first_refusal),
+            refused_once: stale || gathered.attempts.iter().any(first_refusal),
             annotations: &workload.annotations,
             user,
             secret_missing: !self.secrets.missing.is_empty(),
@@ -413,7 +419,7 @@ impl ReviewContext<'_> {
         let created = owner.and_then(|owner| health.created(&owner.kind, &owner.uid));
         let image = places.first().map_or("", |place| &*place.image);
         let pod = SeenPod::of(workload, self.subject.namespace, image);
-        created.or_else(|| health.first_seen(pod))
+        created.or_else(|| health.first_seen(pod, self.subject.now))
     }
 
     fn is_recent(self, at: jiff::Timestamp) -> bool {

@@ -330,12 +330,12 @@ pub trait HealthSource: Send + Sync {
     fn created(&self, kind: &str, uid: &str) -> Option<Timestamp>;
 
     /// When a pod of this name (or `generateName`) and owner was first seen; nothing if it never
-    /// was. Never waits.
-    fn first_seen(&self, pod: SeenPod<'_>) -> Option<Timestamp> {
-        self.inner()?.first_seen(pod)
+    /// was, or not for an hour. Never waits.
+    fn first_seen(&self, pod: SeenPod<'_>, now: Timestamp) -> Option<Timestamp> {
+        self.inner()?.first_seen(pod, now)
     }
 
-    /// Notes that such a pod was seen now, unless it was before. Never waits.
+    /// Notes that such a pod was seen now. Never waits.
     fn note_seen(&self, pod: SeenPod<'_>, now: Timestamp) {
         if let Some(inner) = self.inner() {
             inner.note_seen(pod, now);

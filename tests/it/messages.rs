@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use pullgate::advice::{
@@ -73,6 +73,7 @@ fn attempt(origin: Option<CredentialOrigin>, outcome: Outcome) -> Attempt {
         lookup: Lookup {
             outcome,
             age: Duration::ZERO,
+            since: Instant::now(),
             mirror: None,
             node_login: false,
             refused_for: Duration::ZERO,
@@ -112,10 +113,10 @@ fn finding<'a>(
 /// The verdicts with which a cause is given.
 fn verdicts(cause: Cause) -> &'static [Verdict] {
     match cause {
-        Cause::TagNotFound | Cause::RepositoryNotFound => &[Verdict::Fails, Verdict::CannotTell],
-        Cause::PlatformMismatch | Cause::UnsupportedManifest => {
-            &[Verdict::Fails, Verdict::CannotTell, Verdict::Works]
-        }
+        Cause::TagNotFound
+        | Cause::RepositoryNotFound
+        | Cause::PlatformMismatch
+        | Cause::UnsupportedManifest => &[Verdict::Fails, Verdict::CannotTell, Verdict::Works],
         Cause::InvalidReference
         | Cause::BrokenPullSecret
         | Cause::AccessDeniedOrMissing

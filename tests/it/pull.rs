@@ -1,6 +1,6 @@
 //! The verdict map, row by row, and the escapes that each row leaves open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pullgate::image::{ImageReference, Platform};
 use pullgate::node_config::FilesOf;
@@ -76,6 +76,7 @@ impl Case {
                 lookup: Lookup {
                     outcome,
                     age: Duration::ZERO,
+                    since: Instant::now(),
                     mirror: self.mirror.map(Into::into),
                     node_login: false,
                     refused_for: Duration::ZERO,

@@ -5,6 +5,7 @@ mod basics;
 mod bounds;
 mod credentials;
 mod economy;
+mod freshness;
 mod fuzz;
 mod logins;
 mod mirrors;

@@ -233,7 +233,7 @@ impl HealthSource for FileSource {
     }
 
     /// Whoever checks files asks whether it can be pulled now, not whether it may come.
-    fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
+    fn first_seen(&self, _: SeenPod<'_>, _: Timestamp) -> Option<Timestamp> {
         Some(Timestamp::UNIX_EPOCH)
     }
 }

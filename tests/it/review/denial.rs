@@ -37,6 +37,49 @@ async fn a_secret_that_does_not_exist_yet_is_doubt_that_is_named(#[case] outcome
     assert!(said.contains("pull secret regcred not found in namespace shop (yet)"), "{said}");
 }
 
+#[rstest]
+#[case(
+    Outcome::PasswordMissing,
+    "image reg.example.com/app:1: the password in secret regcred is empty; update it"
+)]
+#[case(
+    Outcome::RedirectRefused,
+    "the registry wants credentials on another domain, where Pullgate sends none"
+)]
+#[tokio::test]
+async fn what_runtimes_differ_about_is_told_and_not_denied(
+    #[case] outcome: Outcome,
+    #[case] words: &str,
+) {
+    let world = World::enforcing().answer(APP, "regcred", outcome).secret(secret(
+        "regcred",
+        "reg.example.com",
+        "ann",
+    ));
+    let told = VOUCHED.replace("spec:", "spec:\n  cannotTell: warn");
+    let review = run(&world, with_secret(APP), &told).await;
+    assert_eq!(review.decision, Decision::Warn);
+    assert!(line(&review).contains(words), "{}", line(&review));
+}
+
+/// Other credentials, or a slow registry, may take longer than an answer is worth.
+#[rstest]
+#[case::at_once(0, Decision::Deny)]
+#[case::too_long_ago(1100, Decision::Warn)]
+#[tokio::test]
+async fn nothing_is_denied_by_an_answer_that_is_old_when_it_is_decided(
+    #[case] took: u64,
+    #[case] decision: Decision,
+    #[values(missing(), Outcome::Unauthorized)] outcome: Outcome,
+) {
+    let mut world = World::enforcing().answer(APP, "", outcome);
+    world.took = Duration::from_millis(took);
+    let review = run(&world, pod(APP), VOUCHED).await;
+    assert_eq!(review.decision, decision);
+    let because = review.images[0].ruling.because;
+    assert_eq!(because == Reason::RefusedOnce, decision == Decision::Warn, "{because:?}");
+}
+
 #[tokio::test]
 async fn nothing_is_said_of_a_missing_secret_that_is_not_needed() {
     let world = World::enforcing().answer(APP, "", exists());

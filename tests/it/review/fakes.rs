@@ -76,6 +76,8 @@ pub struct World {
     pub running: u32,
     /// For how long every refusal has been one.
     pub refused_for: Duration,
+    /// How long ago a fresh answer was asked for, once it is there.
+    pub took: Duration,
     /// When every pod was first seen.
     pub first_seen: Option<Timestamp>,
     /// The pods that were noted: namespace, name, owner.
@@ -202,9 +204,11 @@ impl ManifestSource for World {
         self.asked.lock().unwrap().push((key.0, key.1, fresh));
         self.details.lock().unwrap().push(request.detail);
         let refused_for = self.refused_for;
-        let age = if fresh { Duration::ZERO } else { self.age };
+        let age = if fresh { self.took } else { self.age };
+        let since = Instant::now().checked_sub(age).unwrap();
         let mirror = self.mirror.map(Into::into);
-        async move { Lookup { outcome, age, mirror, node_login: false, refused_for } }.boxed()
+        async move { Lookup { outcome, age, since, mirror, node_login: false, refused_for } }
+            .boxed()
     }
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
@@ -374,7 +378,7 @@ impl HealthSource for World {
         None
     }
 
-    fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
+    fn first_seen(&self, _: SeenPod<'_>, _: Timestamp) -> Option<Timestamp> {
         self.first_seen
     }
 

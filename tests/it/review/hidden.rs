@@ -196,7 +196,7 @@ impl HealthSource for Indexed {
         None
     }
 
-    fn first_seen(&self, _: SeenPod<'_>) -> Option<Timestamp> {
+    fn first_seen(&self, _: SeenPod<'_>, _: Timestamp) -> Option<Timestamp> {
         Some(Timestamp::UNIX_EPOCH)
     }
 }
