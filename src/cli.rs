@@ -85,7 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(flags) => on_runtime(async {
             serve::run(*flags).await.unwrap_or_else(|error| {
-                output::say(format_args!("{error:#}"));
+                output::print_message(format_args!("{error:#}"));
                 ExitCode::from(CANNOT_JUDGE)
             })
         }),
@@ -111,7 +111,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            output::say(format_args!("failed to start: {error}"));
+            output::print_message(format_args!("failed to start: {error}"));
             ExitCode::from(CANNOT_JUDGE)
         }
     }
@@ -148,7 +148,7 @@ fn version() -> ExitCode {
 /// The exit code of a command; where it failed that is said, and nothing was judged.
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        output::say(format_args!("{error:#}"));
+        output::print_message(format_args!("{error:#}"));
         ExitCode::from(CANNOT_JUDGE)
     })
 }

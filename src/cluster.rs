@@ -16,21 +16,21 @@ mod namespaces;
 mod related;
 mod reports;
 mod rewriters;
-mod needs;
+mod pullers;
 mod nodes;
 mod overview;
 mod owners;
 mod pages;
 mod policies;
-mod refused;
-mod remembered;
+mod refused_pods;
+mod serve_history;
 mod progress;
 mod settings;
 mod seen_pods;
 mod list_once;
 mod shared_index;
 mod templates;
-mod try_out;
+mod dry_run;
 mod watched;
 mod watch;
 
@@ -44,9 +44,9 @@ use jiff::Timestamp;
 
 use crate::credential::PullSecret;
 use crate::history::{
-    BuildJob, Fence, Freshness, History, HistoryQuestion, KnownTag, Limits, PodTrouble,
-    PodVerdicts, PullForecast, RegistryService, RememberedHistory, ReportTarget, Visibility,
-    VisibleHistory,
+    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, PodTrouble, PodVerdicts,
+    PullForecast, RegistryService, RememberedHistory, ReportTarget, SelectingNetworkPolicy,
+    Visibility, VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{
@@ -59,23 +59,23 @@ use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
 pub use access::IdentityError;
 pub use client::{ClusterTarget, Connection};
+pub use dry_run::{TriedOut, try_out};
 pub use error::{ApiError, ClusterError};
 pub use list_once::{Survey, read_object};
 pub use owners::FailingPod;
 pub use pages::WatchTuning;
 pub use policies::{KeptPolicy, ListedPolicy, PolicyNews, PolicySource, list_policies};
 pub use progress::{STALE_AFTER, WatchProgress};
-pub use refused::RefusedPods;
-pub use remembered::{Recalled, remembered};
+pub use refused_pods::RefusedPods;
 pub use reports::{ReportError, ReportKind, ReportWriter};
-pub use try_out::{TriedOut, try_out};
+pub use serve_history::{ServeHistory, remembered};
 
 use access::Accesses;
 use by_name::ByName;
 use events::EventWriter;
 use namespaces::Namespaces;
 use nodes::Nodes;
-use related::Neighbours;
+use related::RelatedObjects;
 use rewriters::Rewriters;
 use seen_pods::SeenPods;
 use shared_index::SharedIndex;
@@ -93,7 +93,7 @@ pub struct Cluster {
     namespaces: Arc<Namespaces>,
     by_name: ByName,
     accesses: Accesses,
-    neighbours: Neighbours,
+    related: RelatedObjects,
     rewriters: Rewriters,
     events: EventWriter,
     memory: SharedIndex,
@@ -126,7 +126,7 @@ impl Cluster {
         Self {
             by_name: ByName::new(&connection, metrics),
             accesses: Accesses::new(&connection, metrics),
-            neighbours: Neighbours::new(&connection, metrics),
+            related: RelatedObjects::new(&connection, metrics),
             rewriters: Rewriters::new(&connection, metrics),
             events: EventWriter::new(&connection, metrics),
             connection,
@@ -212,13 +212,13 @@ impl Cluster {
     }
 
     /// The network policies that select the pods behind a Service; nothing if they could not be read.
-    pub async fn fences(
+    pub async fn network_policies(
         &self,
         namespace: &str,
         service: &str,
         deadline: Instant,
-    ) -> Option<Vec<Fence>> {
-        self.neighbours.fences(namespace, service, deadline).await
+    ) -> Option<Vec<SelectingNetworkPolicy>> {
+        self.related.network_policies(namespace, service, deadline).await
     }
 
     /// How far each watch has got.
@@ -286,7 +286,7 @@ impl ClusterSource for Cluster {
             let mut all = nodes.iter();
             all.any(|node| &*node.name == name || node.addresses.iter().any(|one| **one == *name))
         };
-        Box::pin(self.neighbours.service(host, is_node, deadline))
+        Box::pin(self.related.service(host, is_node, deadline))
     }
 
     fn build_jobs(&self, image: &ImageReference) -> Vec<BuildJob> {
@@ -306,7 +306,7 @@ impl ClusterSource for Cluster {
         build: &'a BuildJob,
         deadline: Instant,
     ) -> BoxFuture<'a, Option<PodTrouble>> {
-        Box::pin(self.neighbours.build_trouble(build, deadline))
+        Box::pin(self.related.build_trouble(build, deadline))
     }
 }
 

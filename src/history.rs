@@ -24,8 +24,8 @@ pub use index::{
 };
 pub use memory::{RememberedHistory, RememberedTag};
 pub use related::{
-    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
-    Remade, ServiceState,
+    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun, PodTrouble,
+    RegistryService, SelectingNetworkPolicy, ServiceState,
 };
 pub use report::{
     CauseLine, DigestUser, FailurePattern, ForecastBasis, NamedCount, NodePulls, PullForecast,

@@ -92,9 +92,9 @@ struct Answer {
     keep: Duration,
 }
 
-struct KeepAsSaid;
+struct ProviderCacheExpiry;
 
-impl Expiry<Key, Answer> for KeepAsSaid {
+impl Expiry<Key, Answer> for ProviderCacheExpiry {
     fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
         Some(answer.keep)
     }
@@ -135,7 +135,10 @@ impl NodeFiles {
             auth_file: auth_file.unwrap_or_default(),
             providers: providers.into_iter().map(Arc::new).collect(),
             plugins,
-            answers: Cache::builder().max_capacity(MAX_ANSWERS).expire_after(KeepAsSaid).build(),
+            answers: Cache::builder()
+                .max_capacity(MAX_ANSWERS)
+                .expire_after(ProviderCacheExpiry)
+                .build(),
             running: Cache::builder().max_capacity(1000).time_to_idle(exec::TIME_LIMIT * 4).build(),
         })
     }
@@ -159,7 +162,12 @@ impl NodeFiles {
 
     /// What one plugin answers for an image. Whoever asks for the same at the same time shares
     /// one run, which goes on when its callers have given up.
-    async fn ask(&self, index: usize, provider: &Arc<Provider>, image: &ImageReference) -> Answer {
+    async fn run_provider(
+        &self,
+        index: usize,
+        provider: &Arc<Provider>,
+        image: &ImageReference,
+    ) -> Answer {
         let keys = [CacheScope::Image, CacheScope::Registry, CacheScope::Global]
             .map(|scope| Key { plugin: index, subject: subject(scope, image) });
         for key in &keys[1..] {
@@ -224,7 +232,7 @@ impl NodeCredentialSource for NodeFiles {
                 if provider.wants_token {
                     return None;
                 }
-                let ask = self.ask(index, provider, image);
+                let ask = self.run_provider(index, provider, image);
                 tokio::time::timeout_at(deadline.into(), ask).await.ok()?.keyring
             }))
             .await;

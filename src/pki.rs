@@ -9,16 +9,16 @@
 mod configurations;
 mod directory;
 mod front_proxy;
-mod keeper;
+mod controller;
 mod lease;
 mod make;
 mod material;
 
+pub use controller::{ApiFault, CertificateController, InstallationError, Pace};
 pub use directory::{SelfSigned, SelfSignedError};
 pub use front_proxy::{FrontProxyError, RequestHeaders};
-pub use keeper::{ApiFault, InstallationError, Keeper, Pace};
 pub use make::{Lifetimes, MakeError, placeholder};
-pub use material::Material;
+pub use material::ServingMaterial;
 
 /// The names of what belongs to this installation.
 #[derive(Debug, Clone, PartialEq, Eq)]

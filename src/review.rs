@@ -42,8 +42,8 @@ use crate::pull::{Assessment, Attempt, PullsLeft, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
-pub use audit::{FoundAgain, ImageUse, audit_pace, look_again, still_there};
-pub use blindness::BlindnessTold;
+pub use audit::{AuditResult, ImageUse, audit_pace, check_in_use, recheck};
+pub use blindness::BlindRegistryNotices;
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use context::{PodSecrets, SecretsOrigin};
 pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};

@@ -14,6 +14,6 @@ mod sessions;
 mod source;
 
 pub use explanation::Explanation;
-pub use overview::{Looked, Lost, LostImage, MovedTag, Overview};
+pub use overview::{AuditSummary, LostImage, MovedTag, Overview, UnpullableImages};
 pub use routes::web_router;
 pub use source::{NotFound, PageSource, PageTarget, SignInRefused, Viewer};

@@ -59,7 +59,7 @@ impl Nearness {
     ];
 
     /// The reason in words.
-    pub const fn words(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::VersionPrefix => "leading v",
             Self::Case => "differs in case",
@@ -290,7 +290,7 @@ mod tests {
     fn near(wanted: &str, tags: &[&str]) -> Vec<String> {
         let repository = ImageReference::parse("reg.example.com/app").unwrap();
         let near = nearest_tags(&repository, wanted, tags.iter().copied());
-        near.iter().map(|near| format!("{} {}", near.tag, near.nearness.words())).collect()
+        near.iter().map(|near| format!("{} {}", near.tag, near.nearness.message())).collect()
     }
 
     #[rstest]

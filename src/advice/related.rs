@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::secret::is_plain;
 use super::{Advice, AdviceKind};
 use crate::history::{
-    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, PodTrouble, RegistryService,
-    Remade, ServiceState, how_long_ago,
+    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun, PodTrouble,
+    RegistryService, SelectingNetworkPolicy, ServiceState, how_long_ago,
 };
 use crate::image::Digest;
 use crate::pull::PullsLeft;
@@ -40,11 +40,13 @@ impl Advice {
     }
 
     /// A network policy that selects the pods behind a Service.
-    pub fn network_policy(namespace: &str, fence: &Fence) -> Self {
-        let whom = match fence.entrance {
-            Entrance::Nobody => "no source",
-            Entrance::Some => "only the sources it names; nodes pull from their own addresses",
-            Entrance::Everybody => "all sources, on some ports",
+    pub fn network_policy(namespace: &str, fence: &SelectingNetworkPolicy) -> Self {
+        let whom = match fence.allowed {
+            AllowedSources::Nobody => "no source",
+            AllowedSources::Some => {
+                "only the sources it names; nodes pull from their own addresses"
+            }
+            AllowedSources::Everybody => "all sources, on some ports",
         };
         let name = format!("{namespace}/{}", fence.name);
         let message = format!("NetworkPolicy {name} selects the registry's pods and allows {whom}");
@@ -53,7 +55,7 @@ impl Advice {
 
     /// The job that was to push the image.
     pub fn build_job(job: &BuildJob, trouble: Option<PodTrouble>, now: Timestamp) -> Self {
-        let BuildJob { kind, namespace, name, pushes, state, remade_as: _ } = job;
+        let BuildJob { kind, namespace, name, pushes, state, rerun_as: _ } = job;
         let name = format!("{namespace}/{name}");
         let what = noun(*kind);
         let that = if *pushes { "that pushes it" } else { "that names it" };
@@ -197,9 +199,9 @@ const fn noun(kind: BuildKind) -> &'static str {
 /// The command that runs a build again, where it is needed and that is to be done by one. Nothing
 /// but kubectl is in it: what must not be in the new object is taken out by a patch that stays here.
 fn again(job: &BuildJob) -> Option<String> {
-    let BuildJob { kind, namespace, name, state, remade_as, .. } = job;
+    let BuildJob { kind, namespace, name, state, rerun_as, .. } = job;
     let mut names = vec![namespace, name];
-    names.extend(remade_as.iter().flat_map(|remade| [&remade.cron_job, &remade.name]));
+    names.extend(rerun_as.iter().flat_map(|rerun| [&rerun.cron_job, &rerun.name]));
     if !names.into_iter().all(|name| is_plain(name)) || is_needless(*kind, *state) {
         return None;
     }
@@ -211,12 +213,12 @@ fn again(job: &BuildJob) -> Option<String> {
         let dry = "--dry-run=client -o json";
         format!("kubectl patch {what} {name} -n {namespace} {dry} --type=merge -p '{left_out}'")
     };
-    Some(match (kind, remade_as) {
+    Some(match (kind, rerun_as) {
         (BuildKind::Job, _) if suspended => patch("job", r#"{"spec":{"suspend":false}}"#),
         (BuildKind::PipelineRun, _) if suspended => {
             patch("pipelinerun", r#"{"spec":{"status":null}}"#)
         }
-        (BuildKind::CronJob | BuildKind::Job, Some(Remade { cron_job, name })) => {
+        (BuildKind::CronJob | BuildKind::Job, Some(JobRerun { cron_job, name })) => {
             format!("kubectl create job {name} --from=cronjob/{cron_job} -n {namespace}")
         }
         (BuildKind::CronJob, None) => return None,

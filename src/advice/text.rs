@@ -31,7 +31,7 @@ impl Advice {
 
     /// A tag that is near to the one written.
     pub fn near_tag(tag: &str, nearness: Nearness) -> Self {
-        let words = nearness.words();
+        let words = nearness.message();
         let message = if nearness.is_meant() {
             format!("did you mean {tag} ({words})?")
         } else {

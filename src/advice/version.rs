@@ -24,20 +24,20 @@ const MAX_NUMBERS: usize = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TagVersion {
     /// `1.2.3`, or year, month and day.
-    pub numbers: Vec<u64>,
+    pub(super) numbers: Vec<u64>,
     /// How ripe a pre-release is, and its numbers; nothing for a release.
-    pub pre: Option<(usize, Vec<u64>)>,
+    pub(super) pre: Option<(usize, Vec<u64>)>,
     /// Numbers behind the version: builds, times.
-    pub build: Vec<u64>,
+    build: Vec<u64>,
     /// The words behind the version without their own versions: `alpine` of `-alpine3.20`.
-    pub variant: String,
+    pub(super) variant: String,
     /// Whether the numbers are a date.
-    pub dated: bool,
+    pub(super) dated: bool,
 }
 
 impl TagVersion {
     /// Reads a tag.
-    pub fn parse(tag: &str) -> Option<Self> {
+    pub(super) fn parse(tag: &str) -> Option<Self> {
         let tag = tag.to_ascii_lowercase();
         let body = PREFIXES.iter().find_map(|prefix| {
             let rest = tag.strip_prefix(prefix)?;
@@ -80,17 +80,17 @@ impl TagVersion {
     }
 
     /// The first number.
-    pub fn major(&self) -> u64 {
+    pub(super) fn major(&self) -> u64 {
         self.numbers.first().copied().unwrap_or_default()
     }
 
     /// Whether the other one is a version of the same kind of image.
-    pub fn same_line(&self, other: &Self) -> bool {
+    pub(super) fn same_line(&self, other: &Self) -> bool {
         self.variant == other.variant && self.dated == other.dated
     }
 
     /// Older or newer, whatever the variant.
-    pub fn order(&self, other: &Self) -> Ordering {
+    pub(super) fn order(&self, other: &Self) -> Ordering {
         let release = |version: &Self| version.pre.is_none();
         padded(&self.numbers, &other.numbers)
             .then_with(|| release(self).cmp(&release(other)))
@@ -99,7 +99,7 @@ impl TagVersion {
     }
 
     /// How many of the leading numbers are equal.
-    pub fn shared(&self, other: &Self) -> usize {
+    pub(super) fn shared(&self, other: &Self) -> usize {
         self.numbers.iter().zip(&other.numbers).take_while(|(one, two)| one == two).count()
     }
 }

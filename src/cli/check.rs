@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use super::context::KubeContext;
 use super::lock_file::LockFile;
-use super::output::{self, CheckReport, ImageEntry, Progress, say};
+use super::output::{self, CheckReport, ImageEntry, Progress, print_message};
 use crate::cluster::Connection;
 use crate::history::RegistryScoreSummary;
 use crate::pull::Detail;
@@ -58,7 +58,7 @@ pub(super) async fn run(flags: CheckFlags) -> ExitCode {
         Ok(report) if !report.unread.is_empty() => ExitCode::from(super::CANNOT_JUDGE),
         Ok(report) => ExitCode::from(u8::from(report.fails())),
         Err(error) => {
-            say(format_args!("{error:#}"));
+            print_message(format_args!("{error:#}"));
             ExitCode::from(super::CANNOT_JUDGE)
         }
     }
@@ -67,12 +67,12 @@ pub(super) async fn run(flags: CheckFlags) -> ExitCode {
 async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
     output::check_requests(&flags.output)?;
     let locked = flags.locked.as_deref().map(LockFile::read).transpose()?;
-    let wish = Wish {
+    let options = CheckOptions {
         as_enforced: flags.as_enforced,
         explain_credentials: flags.explain_credentials,
-        ..Wish::default()
+        ..CheckOptions::default()
     };
-    let mut report = judged(&flags.subjects, wish).await?;
+    let mut report = judged(&flags.subjects, options).await?;
     report.fail_on = flags.fail_on;
     if let Some(locked) = locked {
         locked.compare(&mut report);
@@ -87,7 +87,7 @@ async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
 
 /// What a subcommand wants to know of the images.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wish {
+pub(super) struct CheckOptions {
     /// Decide as if every namespace were in mode `enforce`.
     pub(super) as_enforced: bool,
     /// Which credentials were tried.
@@ -97,7 +97,10 @@ pub(super) struct Wish {
 }
 
 /// Reads everything that was named and judges it.
-pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<CheckReport> {
+pub(super) async fn judged(
+    asked: &SubjectFlags,
+    options: CheckOptions,
+) -> anyhow::Result<CheckReport> {
     let context = wiring::context(asked)?;
     let of_context = context.as_ref().and_then(KubeContext::namespace);
     let namespace = asked.namespace.as_deref().or(of_context).unwrap_or("default").to_owned();
@@ -110,7 +113,7 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
     let mut report = CheckReport { unread, ..CheckReport::default() };
     if subjects.is_empty() {
         if report.unread.is_empty() {
-            say("no object with images in what was read");
+            print_message("no object with images in what was read");
         }
         return Ok(report);
     }
@@ -127,9 +130,9 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
         observed,
         &asked.platform,
         asked.nodes.runtime,
-        wish.as_enforced,
+        options.as_enforced,
     );
-    let least = if wish.platforms { Detail::Platforms } else { Detail::Presence };
+    let least = if options.platforms { Detail::Platforms } else { Detail::Presence };
     let registry = TimedSource::new(&*registry, least);
     let judge = Judge {
         registry: &registry,
@@ -138,16 +141,16 @@ pub(super) async fn judged(asked: &SubjectFlags, wish: Wish) -> anyhow::Result<C
         logins: &Logins::default(),
         login: asked.login,
         policy: &policy,
-        as_enforced: wish.as_enforced,
+        as_enforced: options.as_enforced,
         runtime: asked.nodes.runtime,
-        explain_credentials: wish.explain_credentials,
+        explain_credentials: options.explain_credentials,
         now,
     };
     let mut judged = in_turn(&judge, &subjects).await;
     if let (Some(connection), Some(observed), false) =
         (&connection, files.observed(), asked.no_memory)
     {
-        for index in observed::recall(connection, observed, &subjects, &judged).await {
+        for index in observed::query_serve(connection, observed, &subjects, &judged).await {
             if let (Some(entries), Some(subject)) = (judged.get_mut(index), subjects.get(index)) {
                 *entries = judge.object(index, subject).await;
             }

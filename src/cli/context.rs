@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::CANNOT_JUDGE;
-use super::output::{print, say};
+use super::output::{print, print_message};
 use crate::cluster::{Cluster, ClusterError, ClusterTarget, Connection, Survey, WatchTuning};
 use crate::policy::API_VERSION;
 use crate::telemetry::{Metrics, instant};
@@ -115,7 +115,7 @@ where
     }
     let (mut answers, mut highest) = (Vec::new(), 0);
     for context in contexts {
-        say(format_args!("{}:", clean(context)));
+        print_message(format_args!("{}:", clean(context)));
         let answer = ask(Some(context.clone())).await;
         let answer = answer.map(|(text, code)| {
             highest = highest.max(code);

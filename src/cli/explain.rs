@@ -1,10 +1,10 @@
 //! `pullgate explain`: what a message of the kubelet means, and what was observed of an
 //! image in a cluster, as far as the person at the command line may see.
 
-mod again;
+mod audit;
 mod ask;
 mod enforcement;
-mod joined;
+mod explanation;
 mod messages;
 mod object;
 mod page;
@@ -13,7 +13,7 @@ mod score;
 mod steps;
 mod subject;
 mod web;
-mod words;
+mod summary;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,16 +24,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::{Answer, KubeContext, ask_each, survey};
-use super::output::{self, OutputFormat, say};
+use super::output::{self, OutputFormat, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::cli::context::list_deadline;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
 use crate::policy::API_VERSION;
 use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
 use crate::telemetry::now;
-pub(super) use again::{host_of, in_turns};
 pub(super) use ask::{NodesAround, RegistryReviewer};
-use joined::{Explained, Named, Sources};
+pub(super) use audit::{host_of, in_turns};
+use explanation::{Explained, Named, Sources};
 use object::ChosenObject;
 use subject::Target;
 
@@ -230,12 +230,15 @@ async fn cluster(
     let (object, subjects) = asked.resolve(&connection, &namespace, deadline).await?;
     let (cluster, survey) = survey(connection.clone(), &namespace, now, deadline).await?;
     if let Visibility::Namespaces(_) = &survey.visibility {
-        say(format_args!(
+        print_message(format_args!(
             "you may not list pods of all namespaces: only namespace {namespace} is counted"
         ));
     }
     if !survey.left_out.is_empty() {
-        say(format_args!("you may not list {}: details are missing", survey.left_out.join(", ")));
+        print_message(format_args!(
+            "you may not list {}: details are missing",
+            survey.left_out.join(", ")
+        ));
     }
     let registries = reviewer(flags.offline, flags.registries, flags.nodes)?;
     let sources = Sources {

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
+use super::check::{CheckOptions, RESULT_HEADING, SubjectFlags, judged};
 use super::lock_file::{LOCK_FILE, LockFile};
-use super::output::{print, say};
+use super::output::{print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::text::{clean, count};
 
@@ -54,19 +54,21 @@ pub(super) async fn run(flags: LockFlags) -> ExitCode {
 async fn lock(flags: &LockFlags) -> anyhow::Result<ExitCode> {
     let path = &flags.lock_file;
     let before = if path.exists() { LockFile::read(path)? } else { LockFile::default() };
-    let report = judged(&flags.subjects, Wish { platforms: true, ..Wish::default() }).await?;
+    let report =
+        judged(&flags.subjects, CheckOptions { platforms: true, ..CheckOptions::default() })
+            .await?;
     let (after, left_out) = LockFile::of(&report, &before);
     let shown = clean(&path.display().to_string());
     fs::write(path, after.to_text()?)
         .with_context(|| format!("failed to write the lock file {shown}"))?;
     print(&after.changes_since(&before)).context("failed to write the answer")?;
     for words in left_out.iter().take(MAX_TOLD) {
-        say(words);
+        print_message(words);
     }
     if left_out.len() > MAX_TOLD {
-        say(format_args!("and {} more are not locked", left_out.len() - MAX_TOLD));
+        print_message(format_args!("and {} more are not locked", left_out.len() - MAX_TOLD));
     }
-    say(format_args!("{shown}: {}", count(after.len(), "image")));
+    print_message(format_args!("{shown}: {}", count(after.len(), "image")));
     Ok(if report.unread.is_empty() {
         ExitCode::from(u8::from(!left_out.is_empty()))
     } else {

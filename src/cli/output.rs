@@ -156,7 +156,7 @@ pub(super) struct Forecast {
 
 impl Forecast {
     /// The estimate in words, and what it goes by.
-    fn words(&self) -> String {
+    fn message(&self) -> String {
         let PullForecast { milliseconds, pulls, basis } = self.expected;
         let nodes = match self.nodes {
             1 => "1 node that lacks it".to_owned(),
@@ -177,11 +177,11 @@ impl Forecast {
 impl ImageEntry {
     /// What is found of it, beginning with its name.
     pub(super) fn line(&self) -> String {
-        format!("image {}: {}", clean(&self.image), self.words())
+        format!("image {}: {}", clean(&self.image), self.message())
     }
 
     /// What is found of it, without its name.
-    fn words(&self) -> String {
+    fn message(&self) -> String {
         let known = if self.known { "; known from the baseline" } else { "" };
         let lock = match &self.lock {
             Some(LockFault::Moved { locked }) => format!(
@@ -265,7 +265,7 @@ impl ImageFinding {
 
 impl PullFacts {
     /// The facts in words, for a report that has a line for them.
-    fn words(&self) -> String {
+    fn message(&self) -> String {
         let mut words = Vec::new();
         words.extend(self.digest.as_ref().map(ToString::to_string));
         if !self.platforms.is_empty() {
@@ -385,7 +385,7 @@ impl CheckReport {
 
 impl Summary {
     /// The counts in words, as the last line of a report.
-    fn words(self) -> String {
+    fn message(self) -> String {
         let Self {
             objects, images, works, fails, cannot_tell, deny, unread, known, unlocked, ..
         } = self;
@@ -425,6 +425,6 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Writes a line of words to standard error, where nothing can be done if that fails.
-pub(super) fn say(words: impl fmt::Display) {
+pub(super) fn print_message(words: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "pullgate: {words}");
 }

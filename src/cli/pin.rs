@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::check::{RESULT_HEADING, SubjectFlags, Wish, judged};
-use super::output::{CheckReport, ImageEntry, Position, print, say};
+use super::check::{CheckOptions, RESULT_HEADING, SubjectFlags, judged};
+use super::output::{CheckReport, ImageEntry, Position, print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
@@ -70,7 +70,7 @@ async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {
     if !flags.subjects.image.is_empty() || named.into_iter().any(|path| path.as_os_str() == "-") {
         bail!("images are pinned in files: give files or directories with -f or --images-from");
     }
-    let report = judged(&flags.subjects, Wish::default()).await?;
+    let report = judged(&flags.subjects, CheckOptions::default()).await?;
     let mut plan = Plan::of(&report);
     let mut told = String::new();
     for (file, edits) in std::mem::take(&mut plan.files) {
@@ -93,10 +93,10 @@ async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {
     }
     print(&told).context("failed to write the answer")?;
     for words in plan.left.iter().take(MAX_TOLD) {
-        say(format_args!("not pinned: {words}"));
+        print_message(format_args!("not pinned: {words}"));
     }
     if plan.left.len() > MAX_TOLD {
-        say(format_args!("and {} more are not pinned", plan.left.len() - MAX_TOLD));
+        print_message(format_args!("and {} more are not pinned", plan.left.len() - MAX_TOLD));
     }
     let what = match (plan.pinned, flags.write) {
         (0, _) => "nothing to pin".to_owned(),
@@ -105,7 +105,7 @@ async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {
             format!("{} would be pinned: --write changes the files", count(pinned, "image"))
         }
     };
-    say(what);
+    print_message(what);
     Ok(if report.unread.is_empty() {
         ExitCode::from(u8::from(!plan.left.is_empty()))
     } else {

@@ -94,7 +94,7 @@ async fn risk(flags: &RiskFlags, context: Option<String>) -> anyhow::Result<Answ
     let reviewer = flags.look.reviewer()?;
     let look = Look::new(&flags.look, context).await?;
     look.check_node(flags.node.as_deref())?;
-    let answers = look.ask(&reviewer, look.nodes(), look.questions()).await;
+    let answers = look.answers(&reviewer, look.nodes(), look.questions()).await;
     let report = look.report(&answers, look.nodes(), flags.node.as_deref());
     let text = match flags.output {
         RiskFormat::Text => page(&report, None, look.now),

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::output::{self, say};
+use super::output::{self, print_message};
 
 /// The name under which kubectl finds the program as its plugin.
 const PLUGIN: &str = "kubectl-pullgate";
@@ -60,7 +60,7 @@ pub(super) fn man(flags: &ManFlags, mut command: Command) -> ExitCode {
     // Subcommands know their whole names only then.
     command.build();
     if let Some(directory) = &flags.directory {
-        return told(write_all(&command, directory));
+        return exit_code_of(write_all(&command, directory));
     }
     let found = match &flags.command {
         None => Some(&command),
@@ -68,9 +68,9 @@ pub(super) fn man(flags: &ManFlags, mut command: Command) -> ExitCode {
     };
     let Some(found) = found else {
         let name = crate::text::clean(flags.command.as_deref().unwrap_or_default());
-        return told(Err(anyhow::anyhow!("there is no command {name}")));
+        return exit_code_of(Err(anyhow::anyhow!("there is no command {name}")));
     };
-    page(found).map_or_else(|error| told(Err(error.into())), |page| printed(&page))
+    page(found).map_or_else(|error| exit_code_of(Err(error.into())), |page| printed(&page))
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
@@ -91,14 +91,14 @@ fn write_all(command: &Command, directory: &Path) -> anyhow::Result<()> {
 }
 
 fn printed(text: &[u8]) -> ExitCode {
-    told(output::print(&String::from_utf8_lossy(text)).map_err(Into::into))
+    exit_code_of(output::print(&String::from_utf8_lossy(text)).map_err(Into::into))
 }
 
-fn told(result: anyhow::Result<()>) -> ExitCode {
+fn exit_code_of(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("{error:#}"));
+            print_message(format_args!("{error:#}"));
             ExitCode::from(super::CANNOT_JUDGE)
         }
     }

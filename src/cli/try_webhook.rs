@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::CANNOT_JUDGE;
-use super::output::{self, say};
+use super::output::{self, print_message};
 use crate::cluster::{ClusterTarget, Connection, TriedOut, try_out};
 use crate::serve::ClusterFlags;
 
@@ -48,16 +48,16 @@ pub(super) struct TryWebhookFlags {
 /// Runs it. The exit code is that of the whole command.
 pub(super) async fn run(flags: TryWebhookFlags) -> ExitCode {
     let namespace = flags.namespace.clone();
-    match ask(flags).await {
+    match try_pod(flags).await {
         Ok(tried) => answer(&namespace, &tried),
         Err(error) => {
-            say(format_args!("{error:#}"));
+            print_message(format_args!("{error:#}"));
             ExitCode::from(CANNOT_JUDGE)
         }
     }
 }
 
-async fn ask(flags: TryWebhookFlags) -> anyhow::Result<TriedOut> {
+async fn try_pod(flags: TryWebhookFlags) -> anyhow::Result<TriedOut> {
     let ClusterFlags { kubeconfig, context } = flags.cluster;
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let target = if kubeconfig.is_none() && context.is_none() && in_pod {
@@ -89,7 +89,10 @@ fn answer(namespace: &str, tried: &TriedOut) -> ExitCode {
     let (text, code) = match (spoken, &tried.refusal) {
         (Some(words), _) => (format!("Pullgate answered: {words}\n"), ExitCode::SUCCESS),
         (None, Some(refusal)) => {
-            say(format_args!("the API server refused the pod ({}): {refusal}", tried.status));
+            print_message(format_args!(
+                "the API server refused the pod ({}): {refusal}",
+                tried.status
+            ));
             return ExitCode::from(CANNOT_JUDGE);
         }
         (None, None) => (

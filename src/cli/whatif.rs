@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::{Answer, ask_each};
 use super::explain::{RegistryReviewer, host_of};
-use super::output::say;
+use super::output::print_message;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::cli::context::list_deadline;
@@ -141,15 +141,15 @@ async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result
     let others = flags.questions(&look, nodes_then).await?;
     let homeless = others.homeless;
     if homeless > 0 {
-        say(format_args!(
+        print_message(format_args!(
             "{homeless} fit none of these nodes by what they select: not asked about"
         ));
     }
-    let answers = look.ask(&today, look.nodes(), look.questions()).await;
+    let answers = look.answers(&today, look.nodes(), look.questions()).await;
     let found = if others.questions.is_empty() {
         Answers::new()
     } else {
-        look.ask(&then, nodes_then, others.questions.clone()).await
+        look.answers(&then, nodes_then, others.questions.clone()).await
     };
     let answers = flags.changed(&answers, &others, &found);
     let report = look.report(&answers, nodes_then, flags.drain.as_deref());
@@ -179,7 +179,7 @@ async fn what_if(flags: &WhatIfFlags, context: Option<String>) -> anyhow::Result
 }
 
 /// What has to be asked anew.
-struct Others {
+struct NewQuestions {
     questions: Vec<(Question, ImageUse)>,
     /// Those whose own registry or secret is gone; the others may find another way, or nodes.
     struck: BTreeSet<Question>,
@@ -224,7 +224,7 @@ impl WhatIfFlags {
     }
 
     /// What has to be asked anew, since it would be another question or may get another answer.
-    async fn questions(&self, look: &Look, nodes: Option<&[Node]>) -> anyhow::Result<Others> {
+    async fn questions(&self, look: &Look, nodes: Option<&[Node]>) -> anyhow::Result<NewQuestions> {
         let (mut questions, mut struck, mut homeless) = (Vec::new(), BTreeSet::new(), 0);
         let needs: Vec<(Question, &Need)> = look.needs.iter().collect();
         for ((question, mut used), (_, need)) in look.questions().into_iter().zip(needs) {
@@ -250,7 +250,7 @@ impl WhatIfFlags {
         if questions.is_empty() && self.drain.is_none() && homeless == 0 {
             bail!("nothing here has to do with {}", self.supposing().join(" or "));
         }
-        Ok(Others { questions, struck, homeless })
+        Ok(NewQuestions { questions, struck, homeless })
     }
 
     /// Whether nodes have mirrors, by what is supposed or by what is given.
@@ -289,7 +289,7 @@ impl WhatIfFlags {
     }
 
     /// What would be answered then, as far as it is worse than today or could not be told.
-    fn changed(&self, today: &Answers, others: &Others, found: &Answers) -> Answers {
+    fn changed(&self, today: &Answers, others: &NewQuestions, found: &Answers) -> Answers {
         let asked: BTreeSet<&Question> = others.questions.iter().map(|(one, _)| one).collect();
         // On new nodes nothing lives on that is lost already, nor on others than one that goes.
         let moves = self.drain.is_some() || self.nodes_arch.is_some();

@@ -78,7 +78,7 @@ impl Accesses {
 
     async fn may(&self, user: &UserInfo, question: Question, deadline: Instant) -> bool {
         let key = (user.clone(), question.clone());
-        let ask = ask(self.connection.clone(), user.clone(), question);
+        let ask = review_access(self.connection.clone(), user.clone(), question);
         matches!(self.named.get(key, deadline, ask).await, Fetched::Found(true))
     }
 }
@@ -127,7 +127,11 @@ struct AccessWire {
     denied: bool,
 }
 
-async fn ask(connection: Connection, user: UserInfo, question: Question) -> CacheEntry<bool> {
+async fn review_access(
+    connection: Connection,
+    user: UserInfo,
+    question: Question,
+) -> CacheEntry<bool> {
     let review = ReviewWire {
         api_version: "authorization.k8s.io/v1",
         kind: "SubjectAccessReview",

@@ -101,7 +101,7 @@ where
             let _slot = slots.acquire_owned().await;
             let entry =
                 tokio::time::timeout(CALL_TIME, ask).await.unwrap_or(CacheEntry::unavailable());
-            metrics.api_call(call, word(&entry.answer));
+            metrics.api_call(call, outcome_label(&entry.answer));
             entry
         })
     }
@@ -149,7 +149,7 @@ impl<V: Clone + Send + Sync + 'static> Named<ObjectKey, V> {
 
 const UNAVAILABLE_FOR: Duration = Duration::from_millis(500);
 
-const fn word<V>(answer: &Fetched<V>) -> &'static str {
+const fn outcome_label<V>(answer: &Fetched<V>) -> &'static str {
     match answer {
         Fetched::Found(_) => "ok",
         Fetched::Missing => "missing",

@@ -83,7 +83,7 @@ impl Cluster {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Survey, ClusterError> {
-        match tokio::time::timeout_at(deadline.into(), self.look(namespace)).await {
+        match tokio::time::timeout_at(deadline.into(), self.list_all(namespace)).await {
             Ok(survey) => {
                 let survey = survey?;
                 self.memory.lock().index.settle(now);
@@ -120,7 +120,7 @@ impl Cluster {
         Ok(())
     }
 
-    async fn look(&self, namespace: &str) -> Result<Survey, ClusterError> {
+    async fn list_all(&self, namespace: &str) -> Result<Survey, ClusterError> {
         let mut survey = Survey { visibility: Visibility::Cluster, left_out: Vec::new() };
         let within = match self.list(Objects::Pods, None).await {
             Ok(()) => None,
@@ -163,7 +163,7 @@ impl Cluster {
         Ok(survey)
     }
 
-    /// Answers the four questions about an image, a digest, a repository or a registry.
+    /// Answers the four questions about an image or a registry.
     pub fn report(
         &self,
         subject: &ReportTarget,

@@ -128,7 +128,7 @@ struct PolicyStore {
 }
 
 impl PolicyStore {
-    fn tell(&self, news: PolicyNews) {
+    fn publish(&self, news: PolicyNews) {
         self.news.send_if_modified(|told| {
             let changed = *told != news;
             *told = news;
@@ -151,7 +151,7 @@ impl Store for PolicyStore {
     fn failed(&mut self, error: &WatchError) {
         // An API server that is away says nothing about the policy.
         if let Some(status @ 400..=404) = error.status() {
-            self.tell(PolicyNews::Refused(status));
+            self.publish(PolicyNews::Refused(status));
         }
     }
 
@@ -162,7 +162,7 @@ impl Store for PolicyStore {
     fn apply(&mut self, object: Wire, raw: &str) -> Result<(), serde_json::Error> {
         if object.metadata.name == self.name {
             let read = PullgatePolicy::parse(raw, &format!("PullgatePolicy {}", self.name));
-            self.tell(PolicyNews::Document {
+            self.publish(PolicyNews::Document {
                 generation: object.metadata.generation,
                 read: read.map(|read| (Arc::new(read), document(&self.name, &object.spec).into())),
                 status: object.status,
@@ -172,12 +172,12 @@ impl Store for PolicyStore {
     }
 
     fn delete(&mut self, _: Wire) {
-        self.tell(PolicyNews::Missing);
+        self.publish(PolicyNews::Missing);
     }
 
     fn retain(&mut self, listed: &Listed, _: Timestamp) {
         if listed.is_empty() {
-            self.tell(PolicyNews::Missing);
+            self.publish(PolicyNews::Missing);
         }
     }
 }

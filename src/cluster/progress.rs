@@ -52,7 +52,7 @@ impl WatchProgress {
     }
 
     /// How long ago the API server was last heard of.
-    pub fn silent_for(&self) -> Duration {
+    fn silent_for(&self) -> Duration {
         let contact = Duration::from_millis(self.contact.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(contact)
     }

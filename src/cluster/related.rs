@@ -6,7 +6,7 @@
 //! lists.
 
 mod address;
-mod fences;
+mod network_policies;
 mod pods;
 
 use std::net::IpAddr;
@@ -23,7 +23,8 @@ use super::error::CallError;
 use super::get::{CacheEntry, Named, get_text};
 use super::pages::Page;
 use crate::history::{
-    BuildJob, BuildKind, ContainerEnd, Fence, PodTrouble, RegistryService, ServiceState,
+    BuildJob, BuildKind, ContainerEnd, PodTrouble, RegistryService, SelectingNetworkPolicy,
+    ServiceState,
 };
 use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
@@ -51,13 +52,13 @@ const TASK_RUN_LABEL: &str = "tekton.dev/taskRun";
 const LONGEST_LABEL: usize = 63;
 
 /// Asks about neighbours.
-pub(super) struct Neighbours {
+pub(super) struct RelatedObjects {
     connection: Connection,
     services: Named<Address, RegistryService>,
     pods: Named<(BuildKind, Box<str>, Box<str>), PodTrouble>,
 }
 
-impl Neighbours {
+impl RelatedObjects {
     pub(super) fn new(connection: &Connection, metrics: &Arc<Metrics>) -> Self {
         Self {
             connection: connection.clone(),
@@ -82,13 +83,13 @@ impl Neighbours {
 
     /// The network policies that select the pods behind a Service; nothing if they could not be read
     /// in time.
-    pub(super) async fn fences(
+    pub(super) async fn network_policies(
         &self,
         namespace: &str,
         service: &str,
         deadline: Instant,
-    ) -> Option<Vec<Fence>> {
-        let ask = fences::of_service(&self.connection, namespace, service);
+    ) -> Option<Vec<SelectingNetworkPolicy>> {
+        let ask = network_policies::of_service(&self.connection, namespace, service);
         tokio::time::timeout_at(deadline.into(), ask).await.ok().flatten()
     }
 

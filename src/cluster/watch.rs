@@ -109,7 +109,7 @@ pub(super) async fn run<S: Store>(
                 continue;
             }
             Err(error) => {
-                told(&progress, &error);
+                log_failure(&progress, &error);
                 store.failed(&error);
                 backoff.pause().await;
                 continue;
@@ -124,7 +124,7 @@ pub(super) async fn run<S: Store>(
 }
 
 /// Counts a failure; says it at first, and then about every ten minutes.
-fn told(progress: &WatchProgress, error: &WatchError) {
+fn log_failure(progress: &WatchProgress, error: &WatchError) {
     let failures = progress.failed();
     if failures % REPEATED == 1 {
         tracing::warn!(
@@ -222,7 +222,7 @@ async fn watch_from<S: Store>(
         let began = Instant::now();
         let ended = watch_once(connection, store, &mut version, progress, tuning).await;
         if let Err(error) = &ended {
-            told(progress, error);
+            log_failure(progress, error);
             if error.is_gone() {
                 return;
             }

@@ -14,12 +14,12 @@ use crate::pull::Cause;
 pub struct MessageLine {
     /// What the caller knows it by; echoed as it came.
     #[serde(default)]
-    pub id: Option<serde_json::Value>,
+    id: Option<serde_json::Value>,
     /// The waiting or event reason, if known.
     #[serde(default)]
-    pub reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// The message.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// The answer to one message: a line of output.

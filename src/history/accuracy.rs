@@ -162,7 +162,7 @@ impl Score {
         let label = if known || labels < MAX_LABELS { host } else { OTHER_REGISTRIES };
         *self.would_deny.entry((label.into(), cause)).or_default() += 1;
         if let Some(score) = self.registry_mut(given.reference.host()) {
-            score.trial.say(given, now);
+            score.trial.record(given, now);
         }
     }
 
@@ -259,7 +259,7 @@ impl Score {
     }
 
     /// Whether the escapes of this registry are open again for one namespace at least.
-    pub fn escapes_reopened_for(&self, host: &str, namespace: &str, now: Timestamp) -> bool {
+    pub(super) fn escapes_reopened_for(&self, host: &str, namespace: &str, now: Timestamp) -> bool {
         self.registry(host).is_some_and(|score| {
             score.open_until(now).is_some() || score.is_open_for(namespace, now)
         })

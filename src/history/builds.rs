@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::related::{BuildJob, BuildKind, BuildState, Remade};
+use super::related::{BuildJob, BuildKind, BuildState, JobRerun};
 use crate::image::ImageReference;
 use crate::kube_views::{Listed, Uid, controller};
 use destinations::{Destination, destinations};
@@ -116,10 +116,10 @@ impl Builds {
                     BuildKind::CronJob => Some(name),
                     _ => kept.cron_job.as_ref(),
                 };
-                let remade_as = cron_job.map(|cron_job| self.remade(namespace, cron_job));
+                let rerun_as = cron_job.map(|cron_job| self.rerun(namespace, cron_job));
                 let (kind, state) = (*kind, kept.state);
                 let (namespace, name) = (namespace.clone(), name.clone());
-                let job = BuildJob { kind, namespace, name, pushes, state, remade_as };
+                let job = BuildJob { kind, namespace, name, pushes, state, rerun_as };
                 Some((kept.created, job, image))
             })
             .collect();
@@ -136,7 +136,7 @@ impl Builds {
     }
 
     /// How a Job is made of a CronJob under a name that no kept one has.
-    fn remade(&self, namespace: &str, cron_job: &str) -> Remade {
+    fn rerun(&self, namespace: &str, cron_job: &str) -> JobRerun {
         let start: String = cron_job.chars().take(MAX_CRON).collect();
         let start = start.trim_end_matches(['-', '.']);
         let mut name: Box<str> = format!("{start}-again").into();
@@ -145,7 +145,7 @@ impl Builds {
             name = format!("{start}-again-{nth}").into();
             nth += 1;
         }
-        Remade { cron_job: cron_job.into(), name }
+        JobRerun { cron_job: cron_job.into(), name }
     }
 
     /// How many jobs are kept.
@@ -237,9 +237,9 @@ mod tests {
         }
         let again = |builds: &Builds| {
             let told = builds.of(&image("reg.example.com/app:1"));
-            let remade = told[0].remade_as.clone().unwrap();
-            assert_eq!(&*remade.cron_job, "build");
-            remade.name
+            let rerun = told[0].rerun_as.clone().unwrap();
+            assert_eq!(&*rerun.cron_job, "build");
+            rerun.name
         };
         assert_eq!(&*again(&builds), "build-again");
         builds.apply(BuildKind::Job, &made("build-again", "2026-01-03T00:00:00Z"));

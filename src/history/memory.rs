@@ -36,7 +36,7 @@ pub struct RememberedHistory {
     pub trend: Option<Trend>,
     /// When a node last pulled freshly from the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_fresh_pull: Option<Timestamp>,
+    pub(crate) last_fresh_pull: Option<Timestamp>,
     /// How often nodes pulled what a repeated look-up still called missing or forbidden.
     pub disagreements: u64,
     /// Until when the registry's escapes are open again because of that.

@@ -43,16 +43,16 @@ impl RegistryService {
 
 /// A network policy that selects the pods behind a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
+pub struct SelectingNetworkPolicy {
     /// Its name; it is in the Service's namespace.
     pub name: Box<str>,
     /// Whom it lets in. Where several select a pod, who is let in by one gets in.
-    pub entrance: Entrance,
+    pub allowed: AllowedSources,
 }
 
 /// Whom a network policy lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
+pub enum AllowedSources {
     /// Nobody.
     Nobody,
     /// Those that it names.
@@ -94,12 +94,12 @@ pub struct BuildJob {
     pub state: BuildState,
     /// The CronJob that makes such Jobs, and a name that none of them has: this one, or the one that
     /// made this Job.
-    pub remade_as: Option<Remade>,
+    pub rerun_as: Option<JobRerun>,
 }
 
 /// How a Job is made of its CronJob once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remade {
+pub struct JobRerun {
     /// The CronJob.
     pub cron_job: Box<str>,
     /// A name for the new Job.
@@ -123,7 +123,7 @@ pub enum BuildKind {
 
 impl BuildKind {
     /// Whether its pods end, so that something can be wrong with them.
-    pub const fn has_pods(self) -> bool {
+    const fn has_pods(self) -> bool {
         !matches!(self, Self::CronJob)
     }
 }

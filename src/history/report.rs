@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Freshness, RegistryHealth, Visibility};
 use super::index::{Trend, TroubleKind};
-use crate::image::{Digest, ImageReference};
+use crate::image::ImageReference;
 use crate::pull::Cause;
 
 pub use page::ago as how_long_ago;
@@ -17,10 +17,6 @@ pub use page::ago as how_long_ago;
 pub enum ReportTarget {
     /// A tag, or a digest of one repository.
     Image(ImageReference),
-    /// Content, whatever name it goes by.
-    Digest(Digest),
-    /// All tags of a reference's repository.
-    Repository(ImageReference),
     /// All images of a host.
     Registry(Box<str>),
 }
@@ -29,8 +25,6 @@ impl std::fmt::Display for ReportTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Image(reference) => write!(f, "{reference}"),
-            Self::Digest(digest) => write!(f, "{digest}"),
-            Self::Repository(reference) => f.write_str(reference.name()),
             Self::Registry(host) => f.write_str(host),
         }
     }
@@ -104,11 +98,11 @@ pub struct PullSummary {
     /// How many are counted.
     pub pulls: usize,
     /// Half of them took no longer.
-    pub median_milliseconds: u32,
+    pub(super) median_milliseconds: u32,
     /// The slowest one.
-    pub slowest_milliseconds: u32,
+    pub(super) slowest_milliseconds: u32,
     /// The size of the largest of these images, in bytes, where that is said.
-    pub largest_bytes: Option<u64>,
+    pub(super) largest_bytes: Option<u64>,
     /// By node, the slowest first; some at most.
     pub nodes: Vec<NodePulls>,
 }
@@ -121,7 +115,7 @@ pub struct NodePulls {
     /// How many pulls are counted.
     pub pulls: usize,
     /// Half of them took no longer.
-    pub median_milliseconds: u32,
+    pub(super) median_milliseconds: u32,
 }
 
 /// How long a pull will take, by how long others took here: an estimate.
@@ -225,6 +219,23 @@ pub struct Scope {
     pub namespaces: Vec<NamedCount>,
 }
 
+impl Scope {
+    /// How many containers are in which state; `failing` is what those are called that fail.
+    pub fn states(&self, failing: &str) -> String {
+        let states = [
+            (self.running, "running"),
+            (self.failing, failing),
+            (self.crashing, "crashing"),
+            (self.waiting, "waiting"),
+            (self.done, "finished"),
+        ];
+        let states = states.into_iter().filter(|(number, _)| *number > 0);
+        let states: Vec<String> =
+            states.map(|(number, state)| format!("{number} {state}")).collect();
+        states.join(", ")
+    }
+}
+
 /// A workload and its containers with the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WorkloadLine {
@@ -272,7 +283,7 @@ pub struct FailurePattern {
     /// The causes, the most frequent first.
     pub causes: Vec<CauseLine>,
     /// Whether all fail for one cause.
-    pub consistent: bool,
+    pub(super) consistent: bool,
     /// Since when the longest-failing one fails.
     pub since: Option<Timestamp>,
     /// Some of the failing pods, as `namespace/name`.
@@ -336,7 +347,7 @@ pub struct RegistryReport {
     /// Nodes that it meets.
     pub nodes: usize,
     /// When a node last pulled freshly from it.
-    pub last_fresh_pull: Option<Timestamp>,
+    pub(super) last_fresh_pull: Option<Timestamp>,
     /// How often nodes pulled what a repeated look-up still called missing or forbidden.
     pub disagreements: u64,
     /// Until when its escapes are open again because of that.

@@ -29,7 +29,7 @@ impl Algorithm {
     }
 
     /// How many hex digits a digest of this algorithm has.
-    pub fn hex_len(self) -> usize {
+    fn hex_len(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha384 => 96,

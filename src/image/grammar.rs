@@ -110,13 +110,13 @@ pub(super) fn has_upper(text: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Elements<'a> {
     /// Host and port; `None` if the first component is no legal domain but a legal path.
-    pub domain: Option<&'a str>,
+    pub(super) domain: Option<&'a str>,
     /// The repository path without the domain.
-    pub path: &'a str,
+    pub(super) path: &'a str,
     /// The tag, if there is one.
-    pub tag: Option<&'a str>,
+    pub(super) tag: Option<&'a str>,
     /// The digest, not yet checked against its algorithm.
-    pub digest: Option<&'a str>,
+    pub(super) digest: Option<&'a str>,
 }
 
 /// Cuts `[domain/]path[:tag][@digest]`; `None` if the text does not match.

@@ -167,11 +167,11 @@ pub struct EventView {
     /// The same in the newer form.
     pub series: Option<SeriesView>,
     /// When it was first seen.
-    pub first_timestamp: Option<Timestamp>,
+    first_timestamp: Option<Timestamp>,
     /// When it was last seen.
-    pub last_timestamp: Option<Timestamp>,
+    last_timestamp: Option<Timestamp>,
     /// When it was seen, in the newer form.
-    pub event_time: Option<Timestamp>,
+    event_time: Option<Timestamp>,
 }
 
 impl EventView {
@@ -216,7 +216,7 @@ pub struct SeriesView {
     /// How often it was seen.
     pub count: Option<u32>,
     /// When it was last seen.
-    pub last_observed_time: Option<Timestamp>,
+    last_observed_time: Option<Timestamp>,
 }
 
 /// An object of which only the metadata matters: a ReplicaSet or a Job between a pod and its

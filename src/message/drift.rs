@@ -14,7 +14,7 @@ pub struct DigestDrift {
 
 impl DigestDrift {
     /// What is the case, as the head of a line.
-    pub(super) fn words(self) -> String {
+    pub(super) fn message(self) -> String {
         let who = match (self.pods, self.of_workload) {
             (1, true) => "1 of its pods runs".to_owned(),
             (1, false) => "1 pod of its namespace runs".to_owned(),
@@ -68,7 +68,7 @@ mod tests {
                 "9 pods of its namespace run another digest of the tag than the registry has",
             ),
         ] {
-            let words = DigestDrift { pods, of_workload }.words();
+            let words = DigestDrift { pods, of_workload }.message();
             assert_eq!(words, head);
             assert!(words.len() <= 80, "{words}");
         }

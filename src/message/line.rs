@@ -77,7 +77,7 @@ impl Finding<'_> {
     }
 
     /// Everything there is to say, without the image, for where there is room.
-    pub fn words(&self) -> String {
+    pub fn message(&self) -> String {
         clean(&joined(self.cause(usize::MAX), self.tails().iter()))
     }
 
@@ -160,16 +160,16 @@ impl Finding<'_> {
     fn note(&self, most: usize) -> String {
         if let Some(nodes) = self.nodes_failing {
             let host = self.reference.map_or("its registry", ImageReference::host);
-            return nodes.words(&shorten(host, most));
+            return nodes.message(&shorten(host, most));
         }
         if let Some(quota) = self.quota {
-            return quota.words();
+            return quota.message();
         }
         if self.advice.iter().any(|advice| advice.kind.is_an_end()) {
             return "can be pulled now, but not for long".to_owned();
         }
         if let Some(drift) = self.drift {
-            return drift.words();
+            return drift.message();
         }
         let moves = self.advice.iter().any(|advice| advice.kind == AdviceKind::MutableTag);
         let words = if moves { TAG_MOVES } else { "nothing is known against it" };
@@ -489,7 +489,7 @@ pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {
     }
     let mut groups: Vec<(String, Vec<&str>, &Finding<'_>)> = Vec::new();
     for finding in findings {
-        let words = finding.words();
+        let words = finding.message();
         match groups.iter_mut().find(|(said, ..)| *said == words) {
             Some((_, images, _)) if images.contains(&finding.image) => {}
             Some((_, images, _)) => images.push(finding.image),

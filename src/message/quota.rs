@@ -16,7 +16,7 @@ pub struct QuotaForecast {
 
 impl QuotaForecast {
     /// What is the case, as the head of a line.
-    pub(super) fn words(self) -> String {
+    pub(super) fn message(self) -> String {
         let Self { needed, left, of_account } = self;
         let pulls = count(needed, "Docker Hub pull");
         let whose = if of_account { "its account" } else { "Pullgate's address" };

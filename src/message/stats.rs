@@ -14,7 +14,7 @@ pub enum StatsScope {
 }
 
 impl StatsScope {
-    const fn words(self) -> &'static str {
+    const fn message(self) -> &'static str {
         match self {
             Self::Cluster => "in this cluster",
             Self::SomeNamespaces => "in the namespaces you may see",
@@ -35,7 +35,7 @@ pub struct NodesFailing {
 }
 
 impl NodesFailing {
-    pub(super) fn words(&self, host: &str) -> String {
+    pub(super) fn message(&self, host: &str) -> String {
         let why = match self.cause {
             Cause::TlsFailure => "TLS",
             Cause::DnsFailure => "DNS",
@@ -74,7 +74,7 @@ impl FailureStats {
             1 => "1 workload fails".to_owned(),
             many => format!("{many} workloads fail"),
         };
-        Some(format!("{who} with it {}", self.view.words()))
+        Some(format!("{who} with it {}", self.view.message()))
     }
 
     /// How the rest of the registry is; nothing where this image does not fail for others, or
@@ -93,7 +93,7 @@ impl FailureStats {
     /// How many fail at a registry that is in trouble; nothing if the user may know of none.
     pub(super) fn trouble(&self) -> Option<String> {
         let all = self.registry_failing + self.registry_healthy;
-        let (failing, place) = (self.registry_failing, self.view.words());
+        let (failing, place) = (self.registry_failing, self.view.message());
         (failing > 0).then(|| format!("{failing} of {all} containers {place} cannot pull from it"))
     }
 }

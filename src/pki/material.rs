@@ -7,14 +7,14 @@ use k8s_openapi::ByteString;
 
 /// What a replica serves with. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Material {
+pub struct ServingMaterial {
     /// Certificate and private key, PEM; nothing where others make the certificate.
     pub certificate: Option<(String, String)>,
     /// The token in the webhook's path.
     pub token: String,
 }
 
-impl fmt::Debug for Material {
+impl fmt::Debug for ServingMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Material(redacted)")
     }
@@ -110,13 +110,13 @@ impl PkiSecret {
     }
 
     /// What a replica serves with, once it is complete.
-    pub(super) fn material(&self, with_certificate: bool) -> Option<Material> {
+    pub(super) fn material(&self, with_certificate: bool) -> Option<ServingMaterial> {
         let token = self.token.clone()?;
         let certificate = match (with_certificate, &self.leaf) {
             (false, _) => None,
             (true, None) => return None,
             (true, Some(leaf)) => Some((leaf.certificate.clone(), leaf.key.clone())),
         };
-        Some(Material { certificate, token })
+        Some(ServingMaterial { certificate, token })
     }
 }

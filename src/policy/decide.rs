@@ -228,27 +228,27 @@ const fn may_still_come(cause: Cause) -> bool {
 
 impl PullgatePolicy {
     /// The ruling about one image.
-    pub fn judge(&self, matter: &DecisionInput<'_>) -> Ruling {
-        let subject = PolicyScope::new(matter.reference, matter.namespace, matter.facts);
+    pub fn judge(&self, input: &DecisionInput<'_>) -> Ruling {
+        let subject = PolicyScope::new(input.reference, input.namespace, input.facts);
         let chosen = self.spec.mode_of(subject);
-        let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
-        let refused = matter.reference.is_some_and(|reference| self.refuses(reference));
-        let concerns = chosen.mode != Mode::Off && (refused || (!skipped && !works(matter)));
+        let skipped = input.reference.is_some_and(|reference| self.skips(reference));
+        let refused = input.reference.is_some_and(|reference| self.refuses(reference));
+        let concerns = chosen.mode != Mode::Off && (refused || (!skipped && !works(input)));
         let exception =
-            concerns.then(|| self.spec.exception_for(subject, matter.cause, matter.now)).flatten();
+            concerns.then(|| self.spec.exception_for(subject, input.cause, input.now)).flatten();
         let (decision, because) = if chosen.mode == Mode::Off {
             (Decision::Allow, Reason::ModeOff)
         } else if let Some(exception) = exception.as_ref().filter(|exception| !exception.expired) {
             let soon = exception.expiring_soon;
             (if soon { Decision::Warn } else { Decision::Allow }, Reason::Exception)
         } else if refused {
-            self.unless_spared(matter, subject, chosen.mode, Reason::RegistryRefused)
+            self.apply_exemptions(input, subject, chosen.mode, Reason::RegistryRefused)
         } else if skipped {
             (Decision::Allow, Reason::RegistrySkipped)
         } else {
-            self.by_verdict(matter, subject, chosen.mode)
+            self.by_verdict(input, subject, chosen.mode)
         };
-        let may_come = matter.cause.is_some_and(may_still_come);
+        let may_come = input.cause.is_some_and(may_still_come);
         let grace = Some(self.spec.grace_for(subject));
         Ruling {
             decision,
@@ -263,11 +263,11 @@ impl PullgatePolicy {
 
     /// Whether it would be denied if its namespace enforced, on whatever object. Everything else
     /// that spares it counts; what is not vouched for is left out of the input.
-    pub fn would_deny(&self, matter: &DecisionInput<'_>) -> bool {
-        let scope = PolicyScope::new(matter.reference, matter.namespace, matter.facts);
-        let skipped = matter.reference.is_some_and(|reference| self.skips(reference));
-        let exception = self.spec.exception_for(scope, matter.cause, matter.now);
-        let (decision, because) = self.by_verdict(matter, scope, Mode::Enforce);
+    pub fn would_deny(&self, input: &DecisionInput<'_>) -> bool {
+        let scope = PolicyScope::new(input.reference, input.namespace, input.facts);
+        let skipped = input.reference.is_some_and(|reference| self.skips(reference));
+        let exception = self.spec.exception_for(scope, input.cause, input.now);
+        let (decision, because) = self.by_verdict(input, scope, Mode::Enforce);
         !skipped
             && exception.is_none_or(|exception| exception.expired)
             && (decision == Decision::Deny
@@ -276,12 +276,12 @@ impl PullgatePolicy {
 
     fn by_verdict(
         &self,
-        matter: &DecisionInput<'_>,
+        input: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
     ) -> (Decision, Reason) {
-        let action = matter.cause.and_then(|cause| self.spec.action_for(subject, cause));
-        match (matter.verdict, matter.cause) {
+        let action = input.cause.and_then(|cause| self.spec.action_for(subject, cause));
+        match (input.verdict, input.cause) {
             (Verdict::Works, None) => (Decision::Allow, Reason::Works),
             // It is pulled, and then does not run, or not everywhere: worth a word, never a denial.
             (Verdict::Works, Some(_)) => match action {
@@ -294,7 +294,7 @@ impl PullgatePolicy {
                 match action.unwrap_or(Action::Deny) {
                     Action::Allow => (Decision::Allow, Reason::CauseAction),
                     Action::Warn => (Decision::Warn, Reason::CauseAction),
-                    Action::Deny => self.unless_spared(matter, subject, mode, Reason::Denied),
+                    Action::Deny => self.apply_exemptions(input, subject, mode, Reason::Denied),
                 }
             }
             (Verdict::CannotTell | Verdict::Fails, _) => {
@@ -302,40 +302,40 @@ impl PullgatePolicy {
                     Some(action) => action == Action::Allow,
                     None => {
                         self.spec.cannot_tell_for(subject) == CannotTell::Allow
-                            && !matter.registry_in_trouble
-                            && !secret_may_come(matter)
-                            && !matter.untried_login
+                            && !input.registry_in_trouble
+                            && !secret_may_come(input)
+                            && !input.untried_login
                     }
                 };
-                let warns = matter.verdict == Verdict::Fails || !silent;
+                let warns = input.verdict == Verdict::Fails || !silent;
                 (if warns { Decision::Warn } else { Decision::Allow }, Reason::CannotTell)
             }
         }
     }
 
     /// Denies, unless one of the gates spares it; then it is a warning.
-    fn unless_spared(
+    fn apply_exemptions(
         &self,
-        matter: &DecisionInput<'_>,
+        input: &DecisionInput<'_>,
         subject: PolicyScope<'_>,
         mode: Mode,
         denied: Reason,
     ) -> (Decision, Reason) {
         let refused = denied == Reason::RegistryRefused;
-        let on = if matter.is_pod { EnforceOn::Pods } else { EnforceOn::Workloads };
+        let on = if input.is_pod { EnforceOn::Pods } else { EnforceOn::Workloads };
         let gates = [
             (mode != Mode::Enforce, Reason::ModeWarn),
-            (matter.facts.is_none(), Reason::NamespaceUnknown),
-            (!matter.history_current, Reason::Learning),
-            (!refused && !matter.escapes.is_empty(), Reason::OpenEscapes),
-            (!refused && matter.registry_in_trouble, Reason::RegistryInTrouble),
-            (!refused && matter.history_hidden, Reason::HistoryHidden),
-            (!refused && self.in_grace(matter, subject), Reason::Grace),
-            (!refused && matter.refused_once, Reason::RefusedOnce),
-            (self.spec.break_glass.opens(matter.user, matter.annotations), Reason::BreakGlass),
-            (!matter.is_pod && matter.pods_rewritten, Reason::Rewritten),
+            (input.facts.is_none(), Reason::NamespaceUnknown),
+            (!input.history_current, Reason::Learning),
+            (!refused && !input.escapes.is_empty(), Reason::OpenEscapes),
+            (!refused && input.registry_in_trouble, Reason::RegistryInTrouble),
+            (!refused && input.history_hidden, Reason::HistoryHidden),
+            (!refused && self.in_grace(input, subject), Reason::Grace),
+            (!refused && input.refused_once, Reason::RefusedOnce),
+            (self.spec.break_glass.opens(input.user, input.annotations), Reason::BreakGlass),
+            (!input.is_pod && input.pods_rewritten, Reason::Rewritten),
             (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
-            (!refused && awaits_secret(matter), Reason::SecretToCome),
+            (!refused && awaits_secret(input), Reason::SecretToCome),
         ];
         gates
             .into_iter()
@@ -344,30 +344,30 @@ impl PullgatePolicy {
     }
 
     /// Whether the image may still be pushed, or its login come: the pod is wanted only since recently.
-    fn in_grace(&self, matter: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
-        let may_come = matter.cause.is_some_and(may_still_come);
+    fn in_grace(&self, input: &DecisionInput<'_>, subject: PolicyScope<'_>) -> bool {
+        let may_come = input.cause.is_some_and(may_still_come);
         let grace = self.spec.grace_for(subject).get();
-        if !may_come || !matter.is_pod || grace.is_zero() {
+        if !may_come || !input.is_pod || grace.is_zero() {
             return false;
         }
         let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        matter.wanted_since.is_none_or(|since| matter.now.duration_since(since) < grace)
+        input.wanted_since.is_none_or(|since| input.now.duration_since(since) < grace)
     }
 }
 
 /// Whether a secret that is named and not there yet is what a look-up failed for: nobody can tell,
 /// and whoever forgot the secret has to hear of it.
-fn secret_may_come(matter: &DecisionInput<'_>) -> bool {
-    matter.secret_missing && matter.cause.is_some_and(is_refusal)
+fn secret_may_come(input: &DecisionInput<'_>) -> bool {
+    input.secret_missing && input.cause.is_some_and(is_refusal)
 }
 
 /// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.
-fn awaits_secret(matter: &DecisionInput<'_>) -> bool {
-    !matter.is_pod && matter.secret_missing && matter.cause != Some(Cause::InvalidReference)
+fn awaits_secret(input: &DecisionInput<'_>) -> bool {
+    !input.is_pod && input.secret_missing && input.cause != Some(Cause::InvalidReference)
 }
 
-fn works(matter: &DecisionInput<'_>) -> bool {
-    matter.verdict == Verdict::Works && matter.cause.is_none()
+fn works(input: &DecisionInput<'_>) -> bool {
+    input.verdict == Verdict::Works && input.cause.is_none()
 }
 
 /// An exception that fits what is judged.

@@ -35,7 +35,7 @@ pub struct Position {
     /// The file, or where else the text is from.
     pub origin: Box<str>,
     /// Line and column, from 1.
-    pub line_column: Option<(u64, u64)>,
+    line_column: Option<(u64, u64)>,
     /// The field, such as `spec.nodes.mirrors`; empty for the whole document.
     pub field: Box<str>,
 }

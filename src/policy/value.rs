@@ -259,7 +259,7 @@ impl AccountName {
     }
 
     /// Whether it is the user with this name, which the API server gives to ServiceAccounts.
-    pub fn is_user(&self, username: &str) -> bool {
+    pub(super) fn is_user(&self, username: &str) -> bool {
         username
             .strip_prefix("system:serviceaccount:")
             .and_then(|account| account.split_once(':'))

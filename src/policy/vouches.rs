@@ -110,7 +110,7 @@ impl PullgatePolicySpec {
     }
 
     /// Everything that is said of nodes, with the field where it is said.
-    fn said_of_nodes(&mut self) -> impl Iterator<Item = (String, &mut Option<Vouch>, bool)> {
+    fn node_fields(&mut self) -> impl Iterator<Item = (String, &mut Option<Vouch>, bool)> {
         let rules = self
             .rules
             .iter_mut()
@@ -169,7 +169,7 @@ impl PullgatePolicy {
                 fields.push(field.to_owned());
             }
         }
-        for (field, vouch, of_mirrors) in spec.said_of_nodes() {
+        for (field, vouch, of_mirrors) in spec.node_fields() {
             let is_given = if of_mirrors { given.mirrors } else { given.credentials };
             if *vouch == Some(Vouch::Listed) && !is_given {
                 *vouch = Some(Vouch::Unknown);

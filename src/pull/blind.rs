@@ -21,7 +21,7 @@ macro_rules! reasons {
             }
 
             /// The reason in words that continue a line.
-            pub const fn words(self) -> &'static str {
+            pub const fn message(self) -> &'static str {
                 match self { $(Self::$variant => $words,)* }
             }
 
@@ -96,7 +96,7 @@ pub struct BlindSpot {
 impl BlindSpot {
     /// In a sentence, with what changes it.
     pub fn sentence(&self) -> String {
-        let (words, fix) = (self.reason.words(), self.reason.fix());
+        let (words, fix) = (self.reason.message(), self.reason.fix());
         format!("{}: {words} ({fix})", self.host)
     }
 

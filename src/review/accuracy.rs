@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::probe::{Alone, AskedWith, ProbeResult, bare_pod};
+use super::probe::{AskedWith, ProbeContext, ProbeResult, bare_pod};
 use super::{FRESH, ResolvedName, Review, ReviewRequest, Reviewer, Sources};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
 use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
@@ -64,7 +64,7 @@ fn salt() -> &'static IdentitySalt {
 impl Reviewer {
     /// Looks an image up again that a node pulled although it was called missing or forbidden.
     /// Nothing if the pod's credentials are others now: nobody can tell any more.
-    pub async fn look_again(
+    pub async fn recheck(
         &self,
         recheck: &Recheck,
         now: Timestamp,
@@ -85,20 +85,20 @@ impl Reviewer {
             now,
             deadline,
         };
-        look_again(self.sources(), request, recheck).await
+        probe_again(self.sources(), request, recheck).await
     }
 }
 
-async fn look_again(
+async fn probe_again(
     sources: Sources<'_>,
     request: ReviewRequest<'_>,
     recheck: &Recheck,
 ) -> Option<ProbeResult> {
-    let alone = Alone::new(sources, request).await;
-    if alone.secrets.unread {
+    let probe_context = ProbeContext::new(sources, request).await;
+    if probe_context.secrets.unread {
         return Some(ProbeResult::Unclear(Cause::UnknownNodes));
     }
-    let keyring = alone.secrets.keyring.as_ref().ok()?;
+    let keyring = probe_context.secrets.keyring.as_ref().ok()?;
     if identities(keyring, &recheck.reference) != recheck.credentials {
         return None;
     }
@@ -107,7 +107,7 @@ async fn look_again(
     // A node has pulled it: what counts is whether the registry still says the same to the same
     // credentials, whatever else nodes may have.
     let vouches = Vouches { credentials: Vouch::None, ..Vouches::default() };
-    let context = alone.context(sources, request);
+    let context = probe_context.context(sources, request);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
     Some(match probed.result() {
         ProbeResult::Refused(cause) if !is_refusal(cause) => ProbeResult::Unclear(cause),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::probe::{Alone, AskedWith, ProbeResult, bare_pod};
+use super::probe::{AskedWith, ProbeContext, ProbeResult, bare_pod};
 use super::{ResolvedName, ReviewRequest, Sources};
 use crate::image::{Digest, ImageReference};
 use crate::policy::PullgatePolicy;
@@ -67,7 +67,7 @@ impl ImageUse {
 
 /// What a look came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundAgain {
+pub struct AuditResult {
     /// Whether it could be pulled.
     pub result: ProbeResult,
     /// Whether what would be pulled could not run on some node.
@@ -78,21 +78,21 @@ pub struct FoundAgain {
 }
 
 /// Looks once; nothing if the policy leaves the image alone.
-pub async fn still_there(
+pub async fn check_in_use(
     sources: Sources<'_>,
     policy: &PullgatePolicy,
     runtime: Option<Runtime>,
     used: &ImageUse,
     now: Timestamp,
     deadline: Instant,
-) -> Option<FoundAgain> {
+) -> Option<AuditResult> {
     let nodes = sources.cluster.nodes();
     let nodes = nodes.as_deref().map(Vec::as_slice);
-    look_again(sources, policy, runtime, used, nodes, now, deadline).await
+    recheck(sources, policy, runtime, used, nodes, now, deadline).await
 }
 
 /// The same among these nodes.
-pub async fn look_again(
+pub async fn recheck(
     sources: Sources<'_>,
     policy: &PullgatePolicy,
     runtime: Option<Runtime>,
@@ -100,7 +100,7 @@ pub async fn look_again(
     nodes: Option<&[Node]>,
     now: Timestamp,
     deadline: Instant,
-) -> Option<FoundAgain> {
+) -> Option<AuditResult> {
     let (pod, nobody) = (used.pod(), UserInfo::default());
     let request = ReviewRequest {
         workload: &pod,
@@ -114,13 +114,13 @@ pub async fn look_again(
         now,
         deadline,
     };
-    let alone = Alone::among(nodes, sources, request).await;
-    let context = alone.context(sources, request);
+    let probe_context = ProbeContext::among(nodes, sources, request).await;
+    let context = probe_context.context(sources, request);
     let written = ImageReference::parse(&used.image);
     let short = written.as_ref().ok();
     let elsewhere = short.and_then(|short| context.elsewhere(&used.image, short));
     let name = ResolvedName { written: &written, elsewhere: elsewhere.as_ref() };
-    let meant = name.meant().ok().map(|reference| context.as_asked(reference));
+    let meant = name.effective().ok().map(|reference| context.resolved(reference));
     if meant.as_ref().is_some_and(|reference| context.is_off(reference)) {
         return None;
     }
@@ -140,7 +140,7 @@ pub async fn look_again(
     // What a short name means elsewhere a node may know otherwise.
     let digest = digest.filter(|_| elsewhere.is_none());
     let digest = digest.map(|(asked, digest)| (asked.into_owned(), digest));
-    Some(FoundAgain { result, unfit, digest })
+    Some(AuditResult { result, unfit, digest })
 }
 
 /// How long to wait between two images of one registry, so that all of them are looked at within

@@ -16,12 +16,12 @@ const MAX_TOLD: usize = 4096;
 
 /// When who was told of what.
 #[derive(Debug, Default)]
-pub struct BlindnessTold(Mutex<HashMap<Place, Timestamp>>);
+pub struct BlindRegistryNotices(Mutex<HashMap<Place, Timestamp>>);
 
 /// A namespace, and the host of a registry.
 type Place = (Box<str>, Box<str>);
 
-impl BlindnessTold {
+impl BlindRegistryNotices {
     /// Whether it is time to say it (again); then it counts as said.
     fn is_due(&self, namespace: &str, host: &str, now: Timestamp) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ impl BlindnessTold {
 /// What is to be said of registries that cannot be reached and that nodes use. Only to people,
 /// and only where an image of theirs is silently let through for it.
 pub(super) fn lines(
-    told: &BlindnessTold,
+    told: &BlindRegistryNotices,
     sources: Sources<'_>,
     request: &ReviewRequest<'_>,
     review: &Review,
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn it_is_said_once_an_hour_in_each_namespace() {
-        let told = BlindnessTold::default();
+        let told = BlindRegistryNotices::default();
         let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
         assert!(told.is_due("shop", "r.example", at(0)));
         assert!(!told.is_due("shop", "r.example", at(59)));

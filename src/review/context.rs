@@ -11,6 +11,7 @@ use super::{ReviewRequest, Sources};
 use crate::credential::{Keyring, KeyringError};
 use crate::image::{ImageReference, ReferenceError};
 use crate::pull::{Purpose, SecretsState};
+use crate::text::clean;
 use crate::workload::{Eligible, NamespaceFacts, Node};
 
 /// A denial is never made from an answer that is older.
@@ -19,18 +20,18 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// What the images of one workload share while they are reviewed.
 #[derive(Clone, Copy)]
 pub(super) struct ReviewContext<'a> {
-    pub sources: Sources<'a>,
-    pub subject: ReviewRequest<'a>,
-    pub secrets: &'a PodSecrets,
-    pub eligible: &'a Eligible<'a>,
+    pub(super) sources: Sources<'a>,
+    pub(super) subject: ReviewRequest<'a>,
+    pub(super) secrets: &'a PodSecrets,
+    pub(super) eligible: &'a Eligible<'a>,
     /// What is known of the namespace.
-    pub facts: Option<&'a NamespaceFacts>,
+    pub(super) facts: Option<&'a NamespaceFacts>,
     /// Whether somebody else may change the workload's pods; nothing if that is unknown.
-    pub pods_rewritten: Option<bool>,
+    pub(super) pods_rewritten: Option<bool>,
     /// Access reviews that may still be made for Services.
-    pub more_reviews: &'a AtomicUsize,
+    pub(super) more_reviews: &'a AtomicUsize,
     /// What registries are asked for.
-    pub purpose: Purpose,
+    pub(super) purpose: Purpose,
 }
 
 /// The pull secrets, read past everything that is kept; not before somebody wants to know.
@@ -39,13 +40,13 @@ pub(super) type SecretsNow<'a> = Shared<BoxFuture<'a, Arc<PodSecrets>>>;
 /// An image's name: as it was written, and where runtimes look for it if that is elsewhere.
 #[derive(Clone, Copy)]
 pub(super) struct ResolvedName<'a> {
-    pub written: &'a Result<ImageReference, ReferenceError>,
-    pub elsewhere: Option<&'a ImageReference>,
+    pub(super) written: &'a Result<ImageReference, ReferenceError>,
+    pub(super) elsewhere: Option<&'a ImageReference>,
 }
 
 impl<'a> ResolvedName<'a> {
     /// What the runtimes ask for.
-    pub(super) fn meant(self) -> Result<&'a ImageReference, &'a ReferenceError> {
+    pub(super) fn effective(self) -> Result<&'a ImageReference, &'a ReferenceError> {
         self.elsewhere.map_or(self.written.as_ref(), Ok)
     }
 }
@@ -79,12 +80,30 @@ pub struct PodSecrets {
     /// yet.
     pub unread: bool,
     /// Whether the ServiceAccount is not in the files that were given.
-    pub account_not_given: bool,
+    pub(super) account_not_given: bool,
     /// The keyring that the kubelet makes of them.
     pub keyring: Result<Keyring, KeyringError>,
 }
 
 impl PodSecrets {
+    /// Whose they are and their names, with these words where they could not be read; nothing if the
+    /// object does not say which its pods will have.
+    pub fn describe(&self, unread: &str) -> Option<String> {
+        let names: Vec<String> = self.names.iter().map(|name| clean(name)).collect();
+        let names = match names.is_empty() {
+            true if self.unread => unread.to_owned(),
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        match &self.origin {
+            SecretsOrigin::Pod => Some(format!("of the pod: {names}")),
+            SecretsOrigin::ServiceAccount(account) => {
+                Some(format!("of ServiceAccount {}: {names}", clean(account)))
+            }
+            SecretsOrigin::NotYetKnown => None,
+        }
+    }
+
     /// The secret that makes the kubelet give up, and what is wrong with it. The words are the
     /// kubelet's own and repeat nothing of the secret.
     pub fn broken(&self) -> Option<(&str, &'static str)> {

@@ -2,7 +2,7 @@
 //!
 //! Told only where two digests can be compared; nobody is asked for more than was known already.
 
-use super::{FoundAgain, ImageUse, ManifestSource, ProbeResult, Sources};
+use super::{AuditResult, ImageUse, ManifestSource, ProbeResult, Sources};
 use crate::history::{DigestUser, Freshness, RunningDigest, Visibility};
 use crate::image::{Digest, ImageReference};
 use crate::pull::{KnownManifest, same_image};
@@ -99,7 +99,7 @@ impl Compared {
 }
 
 /// Of one use of an image, what differs from what a look at the registry found.
-pub fn compare_use(sources: Sources<'_>, used: &ImageUse, found: &FoundAgain) -> Compared {
+pub fn compare_use(sources: Sources<'_>, used: &ImageUse, found: &AuditResult) -> Compared {
     let written = ImageReference::parse(&used.image);
     // What runs is not known now.
     if sources.health.freshness() != Freshness::Current {

@@ -118,7 +118,7 @@ impl Reviewer {
         let words: Vec<String> = told
             .map(|image| {
                 let finding = review.finding(image);
-                format!("image {}: {}", clean(finding.image), finding.words())
+                format!("image {}: {}", clean(finding.image), finding.message())
             })
             .collect();
         Some((review.decision, words))

@@ -19,15 +19,15 @@ use crate::workload::{ContainerImage, ImagePullPolicy, PULL_SECRETS_AT_MOST, Wor
 #[derive(Default)]
 pub(super) struct Gathered {
     /// Per credential, in the kubelet's order, up to the first that worked.
-    pub attempts: Vec<Attempt>,
+    pub(super) attempts: Vec<Attempt>,
     /// Whether the nodes may have a credential that could not be asked for.
-    pub nodes_unclear: bool,
+    pub(super) nodes_unclear: bool,
     /// Whether a 404 can be the registry's way of hiding the repository.
-    pub repository: RepositoryAccess,
+    pub(super) repository: RepositoryAccess,
     /// Questions that were refused, and only once so far.
-    pub refused_once: Vec<LookupRequest>,
+    pub(super) refused_once: Vec<LookupRequest>,
     /// What its registry last said is left of its pull limit for what got it.
-    pub pulls_left: Option<PullsLeft>,
+    pub(super) pulls_left: Option<PullsLeft>,
 }
 
 impl Gathered {
@@ -138,7 +138,7 @@ async fn secret_names(
 impl ReviewContext<'_> {
     /// Asks where the runtimes do. The kubelet chooses credentials by the name as Docker Hub would
     /// have it, so for a name that is looked up elsewhere none that fits is sent.
-    pub(super) async fn ask(
+    pub(super) async fn look_up_where_runtimes_do(
         self,
         places: &[ContainerImage],
         asked: ResolvedName<'_>,
@@ -246,7 +246,7 @@ impl ReviewContext<'_> {
 
     /// The name that the nodes ask for: CRI-O completes short names by its own list, where all
     /// nodes are known to have it. The kubelet's keyring goes by the name as containerd has it.
-    pub(super) fn as_asked(self, reference: &ImageReference) -> Cow<'_, ImageReference> {
+    pub(super) fn resolved(self, reference: &ImageReference) -> Cow<'_, ImageReference> {
         // Whole names mean the same everywhere: no need to look at the nodes.
         if !reference.is_short() {
             return Cow::Borrowed(reference);
@@ -277,7 +277,7 @@ impl ReviewContext<'_> {
         credential: Option<Credential>,
         max_age: Option<Duration>,
     ) -> LookupRequest {
-        let reference = self.as_asked(reference).into_owned();
+        let reference = self.resolved(reference).into_owned();
         let detail = self.detail(&reference);
         let purpose = self.purpose;
         let namespace = self.subject.namespace.into();
@@ -310,7 +310,7 @@ impl ReviewContext<'_> {
     pub(super) fn is_off(self, reference: &ImageReference) -> bool {
         let policy = self.subject.policy;
         policy.skips(reference)
-            || policy.skips(&self.as_asked(reference))
+            || policy.skips(&self.resolved(reference))
             || policy.mode(self.subject.namespace, self.facts).mode == crate::policy::Mode::Off
     }
 }

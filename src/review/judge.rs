@@ -22,13 +22,13 @@ use crate::workload::{ContainerImage, ImagePullPolicy, NamespaceFacts};
 
 /// What of this cluster's history counts in the judgement of one image.
 #[derive(Clone, Copy)]
-struct Counting {
+struct CountedHistory {
     facts: HistoryFacts,
     images_of_nodes: bool,
     history_hidden: bool,
 }
 
-impl Counting {
+impl CountedHistory {
     const fn all(facts: HistoryFacts) -> Self {
         Self { facts, images_of_nodes: true, history_hidden: false }
     }
@@ -36,12 +36,12 @@ impl Counting {
 
 /// What one image is weighed by.
 #[derive(Clone, Copy)]
-struct Weighing<'a> {
+struct AssessmentInput<'a> {
     places: &'a [ContainerImage],
     name: ResolvedName<'a>,
     gathered: &'a Gathered,
     history: &'a History,
-    counting: Counting,
+    counting: CountedHistory,
     service_is_down: bool,
     /// Whether the answers were to be fresh, and are not any more: other credentials were asked for
     /// after them.
@@ -49,7 +49,7 @@ struct Weighing<'a> {
 }
 
 /// Everything that is known about one image, and what it came to.
-struct Judged {
+struct Judgement {
     gathered: Gathered,
     /// The Service of its registry, if nobody answers behind it and the user may know.
     service: Option<RegistryService>,
@@ -59,7 +59,7 @@ struct Judged {
     ruling: Ruling,
 }
 
-impl Judged {
+impl Judgement {
     /// Whether it is denied, or would be if more were known.
     fn is_denial(&self) -> bool {
         self.ruling.decision == Decision::Deny || self.ruling.because == Reason::RefusedOnce
@@ -92,7 +92,7 @@ impl ReviewContext<'_> {
         } else {
             (self, judged)
         };
-        let Judged { gathered, service, assessment, would_deny, ruling } = judged;
+        let Judgement { gathered, service, assessment, would_deny, ruling } = judged;
         let mut review = ImageReview {
             places,
             reference: parsed,
@@ -150,7 +150,7 @@ impl ReviewContext<'_> {
         let decisive = review.assessment.decisive.filter(|_| works)?;
         let attempt = review.attempts.get(decisive)?;
         self.login_expires_soon(attempt).or_else(|| {
-            let image = self.as_asked(review.reference.as_ref().ok()?);
+            let image = self.resolved(review.reference.as_ref().ok()?);
             let end = self.sources.registry.certificate_end(&image)?;
             // One that is over and got the image nevertheless was not needed.
             let left = self.minutes_left(end).filter(|_| end.at > self.subject.now)?;
@@ -193,7 +193,7 @@ impl ReviewContext<'_> {
         name: ResolvedName<'_>,
         history: &History,
         shown: SharedVisibility<'_>,
-    ) -> Judged {
+    ) -> Judgement {
         let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
         if judged.ruling.because != Reason::RefusedOnce {
             return judged;
@@ -216,14 +216,15 @@ impl ReviewContext<'_> {
         history: &History,
         max_age: Option<Duration>,
         shown: SharedVisibility<'_>,
-    ) -> Judged {
+    ) -> Judgement {
         // One credential is asked after the other, and the first answer still has to count at the end.
-        let gathered = self.ask(places, name, max_age.map(|max_age| max_age / 2)).await;
+        let gathered =
+            self.look_up_where_runtimes_do(places, name, max_age.map(|max_age| max_age / 2)).await;
         let written = name.written.as_ref().ok();
         let visibility = shown.clone();
         let service = self.service_that_is_down(written, &gathered.attempts, shown).await;
-        let counting = Counting::all(self.history_facts(history));
-        let mut weighing = Weighing {
+        let counting = CountedHistory::all(self.history_facts(history));
+        let mut weighing = AssessmentInput {
             places,
             name,
             gathered: &gathered,
@@ -242,7 +243,7 @@ impl ReviewContext<'_> {
         }
         let ruling = self.decide(&weighing, &assessment);
         let would_deny = self.would_deny(&weighing, &assessment);
-        Judged { gathered, service, assessment, would_deny, ruling }
+        Judgement { gathered, service, assessment, would_deny, ruling }
     }
 
     /// Whether it makes a difference of whom something is known: an image of which something is, or
@@ -255,7 +256,7 @@ impl ReviewContext<'_> {
     ) -> bool {
         let found = assessment.verdict == Verdict::Works && assessment.decisive.is_some();
         let listed = || {
-            let wanted = self.as_asked(image).canonical();
+            let wanted = self.resolved(image).canonical();
             self.eligible.where_it_may_run().any(|node| is_listed(node, &wanted))
         };
         let known = || history.last_success.is_some() || history.claimed_lately || listed();
@@ -272,7 +273,7 @@ impl ReviewContext<'_> {
         image: &ImageReference,
         history: &History,
         shown: SharedVisibility<'_>,
-    ) -> Option<Counting> {
+    ) -> Option<CountedHistory> {
         let ReviewRequest { user, deadline, policy, namespace, .. } = self.subject;
         let visibility = shown.await;
         let sees_all = visibility == Visibility::Cluster
@@ -298,7 +299,7 @@ impl ReviewContext<'_> {
             seen_here: last_success.is_some(),
             ..self.history_facts(history)
         };
-        Some(Counting {
+        Some(CountedHistory {
             facts,
             images_of_nodes: last_success.is_some(),
             history_hidden: visible.elsewhere,
@@ -308,7 +309,7 @@ impl ReviewContext<'_> {
     /// Where the policy says that runtimes look for a short name, unless the nodes' own files say
     /// it.
     pub(super) fn elsewhere(self, written: &str, short: &ImageReference) -> Option<ImageReference> {
-        let open = matches!(self.as_asked(short), Cow::Borrowed(_));
+        let open = matches!(self.resolved(short), Cow::Borrowed(_));
         self.subject.policy.completed(written, short).filter(|_| open)
     }
 
@@ -325,12 +326,12 @@ impl ReviewContext<'_> {
         health.history(&question, self.subject.now)
     }
 
-    fn assess(self, weighing: &Weighing<'_>, vouches: Option<&Vouches>) -> Assessment {
-        let Weighing { places, name, gathered, counting, .. } = *weighing;
+    fn assess(self, weighing: &AssessmentInput<'_>, vouches: Option<&Vouches>) -> Assessment {
+        let AssessmentInput { places, name, gathered, counting, .. } = *weighing;
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
         let placement = Some(&workload.placement);
         let facts = self.facts;
-        let meant = name.meant().map(|reference| self.as_asked(reference));
+        let meant = name.effective().map(|reference| self.resolved(reference));
         let meant = meant.as_ref().map(|reference| &**reference).map_err(|error| *error);
         let assessment = assess(&Observation {
             reference: meant,
@@ -352,20 +353,20 @@ impl ReviewContext<'_> {
         if name.elsewhere.is_some() { doubt_elsewhere(assessment) } else { assessment }
     }
 
-    fn decide(self, weighing: &Weighing<'_>, assessment: &Assessment) -> Ruling {
-        let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
+    fn decide(self, weighing: &AssessmentInput<'_>, assessment: &Assessment) -> Ruling {
+        let meant = weighing.name.effective().ok().map(|reference| self.resolved(reference));
         let named = (meant.as_deref(), self.facts);
         self.subject.policy.judge(&self.input(named, assessment, weighing))
     }
 
     /// Whether it would be denied if everything were vouched for and the namespace enforced.
-    fn would_deny(self, weighing: &Weighing<'_>, assessment: &Assessment) -> bool {
+    fn would_deny(self, weighing: &AssessmentInput<'_>, assessment: &Assessment) -> bool {
         let passes = assessment.cause.is_none_or(Cause::is_transient);
         if passes || assessment.verdict == Verdict::Works {
             return false;
         }
         let ReviewRequest { namespace, policy, workload, .. } = self.subject;
-        let meant = weighing.name.meant().ok().map(|reference| self.as_asked(reference));
+        let meant = weighing.name.effective().ok().map(|reference| self.resolved(reference));
         let placement = Some(&workload.placement);
         let vouched = policy.vouches(meant.as_deref(), namespace, self.facts, placement);
         let known = self.eligible.known.iter().map(|node| &node.platform);
@@ -379,12 +380,12 @@ impl ReviewContext<'_> {
         &self,
         (reference, facts): (Option<&'i ImageReference>, Option<&'i NamespaceFacts>),
         assessment: &'i Assessment,
-        weighing: &Weighing<'_>,
+        weighing: &AssessmentInput<'_>,
     ) -> DecisionInput<'i>
     where
         Self: 'i,
     {
-        let Weighing { places, gathered, history, counting, service_is_down, stale, .. } =
+        let AssessmentInput { places, gathered, history, counting, service_is_down, stale, .. } =
             *weighing;
         let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
         let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();

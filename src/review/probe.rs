@@ -53,8 +53,8 @@ pub(super) enum AskedWith {
 
 /// What a question came to, with what led to it.
 pub(super) struct Probed {
-    pub assessment: Assessment,
-    pub attempts: Vec<Attempt>,
+    pub(super) assessment: Assessment,
+    pub(super) attempts: Vec<Attempt>,
 }
 
 impl Probed {
@@ -77,8 +77,8 @@ impl ReviewContext<'_> {
         vouches: Vouches,
         max_age: Option<Duration>,
     ) -> Probed {
-        let gathered = match (asked_with, name.meant()) {
-            (AskedWith::Kubelet, _) => self.ask(&[], name, max_age).await,
+        let gathered = match (asked_with, name.effective()) {
+            (AskedWith::Kubelet, _) => self.look_up_where_runtimes_do(&[], name, max_age).await,
             (AskedWith::Pod, Ok(image)) => {
                 self.try_in_turn(image, self.own_credentials(image), max_age).await
             }
@@ -87,7 +87,7 @@ impl ReviewContext<'_> {
             }
             (_, Err(_)) => Gathered::default(),
         };
-        let meant = name.meant().map(|image| self.as_asked(image));
+        let meant = name.effective().map(|image| self.resolved(image));
         let all_tried = vouches.credentials == Vouch::None;
         let assessment = assess(&Observation {
             reference: meant.as_ref().map(|image| &**image).map_err(|error| *error),
@@ -134,14 +134,14 @@ impl ReviewContext<'_> {
 
 /// What a question outside of a review needs to be asked: the pull secrets of the pod that it is
 /// about, and the nodes that it may land on.
-pub(super) struct Alone<'n> {
+pub(super) struct ProbeContext<'n> {
     pub secrets: PodSecrets,
     eligible: Eligible<'n>,
     facts: Option<NamespaceFacts>,
     more_reviews: AtomicUsize,
 }
 
-impl<'n> Alone<'n> {
+impl<'n> ProbeContext<'n> {
     /// Without any nodes.
     pub(super) async fn new(sources: Sources<'_>, request: ReviewRequest<'_>) -> Self {
         Self::among(None, sources, request).await

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::{
-    AccessSource, BlindnessTold, ClusterSource, HealthSource, ManifestSource, NodeCredentialSource,
+    AccessSource, BlindRegistryNotices, ClusterSource, HealthSource, ManifestSource,
+    NodeCredentialSource,
 };
 use crate::policy::PullgatePolicy;
 use crate::pull::Runtime;
@@ -32,7 +33,7 @@ pub struct Reviewer {
     /// Where what was warned of goes to become an Event, if the policy wants that.
     pub event_queue: Option<Arc<dyn EventQueue>>,
     /// Who was told of registries that cannot be reached.
-    pub blindness: BlindnessTold,
+    pub blindness: BlindRegistryNotices,
 }
 
 /// An object that was warned of, or denied.

@@ -114,7 +114,7 @@ impl RiskReport {
             let Some(own) = answers.get(question) else { continue };
             let (key, _) = question;
             looked.insert(&*key.image);
-            let around = Around { key, nodes, leaving };
+            let around = NeedContext { key, nodes, leaving };
             for (name, puller) in &need.pullers {
                 let template = of_templates.get(&(&key.image, &key.namespace, name));
                 match template.unwrap_or(own) {
@@ -214,13 +214,13 @@ fn image_risk(
 
 /// What is known around one need.
 #[derive(Clone, Copy)]
-struct Around<'a> {
+struct NeedContext<'a> {
     key: &'a NeedKey,
     nodes: Option<&'a [Node]>,
     leaving: Option<&'a str>,
 }
 
-impl Around<'_> {
+impl NeedContext<'_> {
     /// Whether it is one that the question is about: of a node that goes, what has to leave it. What is
     /// made for each node goes with it: pods of `DaemonSets`, and static ones.
     fn concerns(self, name: &PullerName, puller: &Puller) -> bool {

@@ -15,7 +15,7 @@ use super::findings::Findings;
 use crate::cluster::Cluster;
 use crate::pull::Cause;
 use crate::review::{
-    Compared, ImageUse, ProbeResult, Reviewer, audit_pace, compare_use, still_there,
+    Compared, ImageUse, ProbeResult, Reviewer, audit_pace, check_in_use, compare_use,
 };
 use crate::telemetry::{Metrics, clock, random_between};
 
@@ -144,7 +144,7 @@ impl Audit {
                     let compared = found.as_ref().and_then(|found| found.drift.differs());
                     let is_new = drifts.compare(image, compared, among);
                     let told = found.as_ref().filter(|_| is_new && logged < LOGGED);
-                    if told.is_some_and(|found| found.drift.tell(image)) {
+                    if told.is_some_and(|found| found.drift.log(image)) {
                         logged += 1;
                     }
                 }
@@ -152,7 +152,7 @@ impl Audit {
                     let news = tally.note(image, found.result, uses.loaded(), uses.rest());
                     if let Some(news) = news.filter(|_| logged < LOGGED) {
                         logged += 1;
-                        news.tell(image, found.namespace, uses.rest());
+                        news.log(image, found.namespace, uses.rest());
                     }
                 }
                 let cause = found.and_then(|found| found.result.cause());
@@ -165,7 +165,12 @@ impl Audit {
     }
 
     /// The worst that any pod's use of an image gets, else any template's.
-    async fn image<'u>(&self, registry: &str, image: &str, uses: &'u Uses) -> Option<Worst<'u>> {
+    async fn image<'u>(
+        &self,
+        registry: &str,
+        image: &str,
+        uses: &'u Uses,
+    ) -> Option<WorstResult<'u>> {
         let mut worst: BTreeMap<&str, (ProbeResult, bool, Compared)> = BTreeMap::new();
         let told = if uses.rest() { &uses.templates } else { &uses.pods };
         for used in told.iter().take(USES) {
@@ -173,7 +178,7 @@ impl Audit {
             let policy = self.reviewer.policy.load_full();
             let sources = self.reviewer.sources();
             let runtime = self.reviewer.runtime;
-            let look = still_there(sources, &policy, runtime, used, now, began + LOOK);
+            let look = check_in_use(sources, &policy, runtime, used, now, began + LOOK);
             let Ok(Some(found)) = tokio::time::timeout(LOOK, look).await else { continue };
             self.metrics.audited();
             let drift = compare_use(sources, used, &found);
@@ -194,12 +199,12 @@ impl Audit {
             drift.add(namespace, compared);
         }
         let worst = worst.into_iter().max_by_key(|(_, (found, ..))| *found);
-        worst.map(|(namespace, (result, ..))| Worst { result, namespace, drift })
+        worst.map(|(namespace, (result, ..))| WorstResult { result, namespace, drift })
     }
 }
 
 /// The worst that any use of an image comes to, and in which namespace.
-struct Worst<'u> {
+struct WorstResult<'u> {
     result: ProbeResult,
     namespace: &'u str,
     /// What pods run otherwise, in whichever namespace.
@@ -292,7 +297,7 @@ impl<'a> Tally<'a> {
 }
 
 impl News {
-    fn tell(&self, image: &str, namespace: &str, rests: bool) {
+    fn log(&self, image: &str, namespace: &str, rests: bool) {
         match self {
             Self::Lost(cause) if rests => {
                 let cause = cause.as_str();

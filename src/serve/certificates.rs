@@ -9,22 +9,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Connection;
-use crate::pki::{Keeper, Lifetimes, Material, Names, Pace, placeholder};
+use crate::pki::{CertificateController, Lifetimes, Names, Pace, ServingMaterial, placeholder};
 use crate::serve::OwnSettings;
 use crate::server::{Callers, CertificateTaker, TlsFiles};
 use crate::telemetry::{Metrics, clock};
 
 /// What is kept, and where news of it comes.
-pub(super) struct Own {
-    keeper: Keeper,
-    material: watch::Receiver<Option<Material>>,
+pub(super) struct ManagedCertificates {
+    keeper: CertificateController,
+    material: watch::Receiver<Option<ServingMaterial>>,
     /// The Secret, for messages.
     place: String,
     /// Whether no path proves anything.
     aggregated: bool,
 }
 
-impl Own {
+impl ManagedCertificates {
     /// Nothing is asked yet. `certificate`: whether it is made here too; `aggregated`: whether the
     /// token is of no use.
     pub(super) fn new(
@@ -36,7 +36,7 @@ impl Own {
         let OwnSettings { secret, namespace, service, replica, configurations } = own;
         let place = format!("Secret {namespace}/{secret}");
         let names = Names { namespace, secret, service, configurations, replica, aggregated };
-        let keeper = Keeper::new(
+        let keeper = CertificateController::new(
             connection.client(),
             names,
             certificate,
@@ -48,7 +48,7 @@ impl Own {
     }
 
     /// News of it, to see whether there is anything yet.
-    pub(super) fn material(&self) -> watch::Receiver<Option<Material>> {
+    pub(super) fn material(&self) -> watch::Receiver<Option<ServingMaterial>> {
         self.material.clone()
     }
 
@@ -96,7 +96,7 @@ pub(super) fn first_certificate(
 /// Takes whatever is new into use. The token before the current one stays good: an API server may
 /// be a moment behind.
 async fn follow(
-    mut material: watch::Receiver<Option<Material>>,
+    mut material: watch::Receiver<Option<ServingMaterial>>,
     callers: Option<Callers>,
     mut certificate: Option<(CertificateTaker, Option<Vec<u8>>)>,
     place: String,
@@ -104,7 +104,7 @@ async fn follow(
     let mut tokens: Vec<String> = Vec::new();
     loop {
         let news = material.borrow_and_update().clone();
-        if let Some(Material { certificate: pair, token }) = news {
+        if let Some(ServingMaterial { certificate: pair, token }) = news {
             if tokens.first() != Some(&token) {
                 tokens.insert(0, token);
                 tokens.truncate(2);

@@ -30,7 +30,7 @@ impl<'n> DriftSeen<'n> {
     }
 
     /// Tells of it in the log; whether there was something to tell.
-    pub(super) fn tell(&self, image: &str) -> bool {
+    pub(super) fn log(&self, image: &str) -> bool {
         let Some((namespace, Drift { now, pods })) = &self.first else { return false };
         tracing::info!(image, namespace, pods, %now, "pods run another digest than the registry has");
         true

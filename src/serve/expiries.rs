@@ -45,8 +45,8 @@ pub(super) async fn watch(
         }
         let before = known.len();
         known.retain(|secret, _| used.contains(secret));
-        let news = look(&cluster, &used, &mut known).await;
-        tell(&known, &mut told);
+        let news = refresh(&cluster, &used, &mut known).await;
+        log_expiring(&known, &mut told);
         if news || before != known.len() || certificates != shown {
             let of_secrets = known.values().flatten().cloned();
             metrics.secrets_expire(
@@ -76,7 +76,7 @@ fn in_use(cluster: &Cluster) -> BTreeSet<SecretKey> {
 }
 
 /// Reads those of these that were not read yet; whether there were any.
-async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) -> bool {
+async fn refresh(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) -> bool {
     let mut news = false;
     for secret in used {
         if known.contains_key(secret) {
@@ -94,7 +94,7 @@ async fn look(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Found) 
 }
 
 /// Says once of each login that it ends soon. Metrics cannot say whose it is: anybody may read them.
-fn tell(known: &Found, told: &mut BTreeSet<SecretEnd>) {
+fn log_expiring(known: &Found, told: &mut BTreeSet<SecretEnd>) {
     let now = clock().0.as_second();
     let soon: BTreeSet<SecretEnd> =
         known.values().flatten().filter(|end| is_soon(end, now)).cloned().collect();

@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) type Accepted = Option<Arc<str>>;
 
 /// What became of the question for the policy that was last accepted.
-pub(super) enum Recalled {
+pub(super) enum LastPolicy {
     /// It is there.
     Policy(Box<PullgatePolicy>, Arc<str>),
     /// Nothing is kept, or nothing that can be used.
@@ -29,11 +29,11 @@ pub(super) enum Recalled {
 }
 
 /// Asks for the policy that was last accepted. `told`: whether trouble was told already.
-pub(super) async fn recall(kept: &KeptPolicy, told: &mut bool) -> Recalled {
+pub(super) async fn last_policy(kept: &KeptPolicy, told: &mut bool) -> LastPolicy {
     let place = kept.place();
     let document = match kept.read().await {
         Ok(Some(document)) => document,
-        Ok(None) => return Recalled::Nothing,
+        Ok(None) => return LastPolicy::Nothing,
         Err(error) => {
             if !std::mem::replace(told, true) {
                 let error = &error as &dyn std::error::Error;
@@ -44,18 +44,18 @@ pub(super) async fn recall(kept: &KeptPolicy, told: &mut bool) -> Recalled {
                      policy is in force"
                 );
             }
-            return Recalled::NotYet;
+            return LastPolicy::NotYet;
         }
     };
     match PullgatePolicy::parse(&document, &place) {
-        Ok(policy) => Recalled::Policy(Box::new(policy), document.into()),
+        Ok(policy) => LastPolicy::Policy(Box::new(policy), document.into()),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::error!(
                 error,
                 "the policy that was last accepted cannot be used: the default policy is in force"
             );
-            Recalled::Nothing
+            LastPolicy::Nothing
         }
     }
 }

@@ -21,8 +21,8 @@ use crate::review::{AccessSource as _, Drift, HealthSource as _, ProbeResult};
 use crate::telemetry::clock;
 use crate::user::UserInfo;
 use crate::web::{
-    Explanation, Looked, Lost, LostImage, MovedTag, NotFound, Overview, PageSource, PageTarget,
-    SignInRefused, Viewer,
+    AuditSummary, Explanation, LostImage, MovedTag, NotFound, Overview, PageSource, PageTarget,
+    SignInRefused, UnpullableImages, Viewer,
 };
 
 /// Images that fail, and images that are lost, on one page.
@@ -52,7 +52,7 @@ impl ServePages {
         Self { cluster, policy, findings: findings.clone(), audits }
     }
 
-    fn lost(&self, visibility: &Visibility) -> Lost {
+    fn lost(&self, visibility: &Visibility) -> UnpullableImages {
         let found = self.findings.all(|namespace| visibility.includes(namespace));
         let Some(found) = found else {
             let why = if self.audits {
@@ -61,7 +61,7 @@ impl ServePages {
             } else {
                 "Images in use are not looked at again (--audit-seconds=0)."
             };
-            return Lost::NotHere(why.to_owned());
+            return UnpullableImages::NotHere(why.to_owned());
         };
         // What the policy leaves alone is not looked at.
         let policy = self.policy.load();
@@ -73,7 +73,7 @@ impl ServePages {
             .filter(|used| used.registry(&policy).is_some())
             .map(|used| used.image)
             .collect();
-        let mut looked = Looked { of: in_use.len(), ..Looked::default() };
+        let mut looked = AuditSummary { of: in_use.len(), ..AuditSummary::default() };
         let (mut known, mut unclear) = (HashSet::new(), HashSet::new());
         for (namespace, image, finding) in found {
             if let Some((drift, since)) = finding.drift
@@ -107,7 +107,7 @@ impl ServePages {
             let there = Visibility::Namespaces(vec![lost.namespace.clone()]);
             lost.scope = self.cluster.scope_of(&lost.image, &there);
         }
-        Lost::Looked(looked)
+        UnpullableImages::AuditSummary(looked)
     }
 
     /// How many of the pods that a look told of still run another digest; nothing if none does.
@@ -214,7 +214,7 @@ fn command(report: &Report, image: &ImageReference) -> String {
 pub(crate) fn overview(
     cluster: &Cluster,
     (seen, at): (&Visibility, Timestamp),
-    lost: Lost,
+    lost: UnpullableImages,
     trial: Option<Vec<RegistryScoreSummary>>,
 ) -> Overview {
     let (failing, failing_in_all) = cluster.failing_images(seen, MAX_ROWS);
@@ -282,7 +282,7 @@ impl PageSource for ServePages {
         aside(self.clone(), move |own| own.overview_now(&seen)).boxed()
     }
 
-    fn look(&self) -> bool {
+    fn refresh(&self) -> bool {
         // The audit does, at its own pace.
         false
     }

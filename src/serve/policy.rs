@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::cluster_tasks::{BlindSpots, Contradictions};
-use super::kept_policy::{self, Accepted, Recalled};
+use super::kept_policy::{self, Accepted, LastPolicy};
 use super::reload::log_reload;
 use crate::cluster::{Cluster, Connection, KeptPolicy, PolicyNews, PolicySource, WatchTuning};
 use crate::history::RegistryScoreSummary;
@@ -165,8 +165,8 @@ async fn follow_cluster(
     let mut writing = Writing::default();
     loop {
         let heard = news.borrow_and_update().clone();
-        let asks_again = object.recall(&heard).await;
-        object.hear(&heard);
+        let asks_again = object.last_policy(&heard).await;
+        object.on_news(&heard);
         let leading = leads.as_mut().is_some_and(|leads| *leads.borrow_and_update());
         if !leading {
             writing = Writing::default();
@@ -232,16 +232,16 @@ struct Object {
 impl Object {
     /// Begins with the policy that was last accepted, where the object is gone or cannot be used and
     /// nothing of it was taken yet; whether that has to be asked for again.
-    async fn recall(&mut self, heard: &PolicyNews) -> bool {
+    async fn last_policy(&mut self, heard: &PolicyNews) -> bool {
         let usable =
             matches!(heard, PolicyNews::Unheard | PolicyNews::Document { read: Ok(_), .. });
         let Some(kept) = self.kept.as_ref().filter(|_| !usable && !self.taken) else {
             return false;
         };
-        match kept_policy::recall(kept, &mut self.trouble_told).await {
-            Recalled::NotYet => return true,
-            Recalled::Nothing => {}
-            Recalled::Policy(policy, document) => {
+        match kept_policy::last_policy(kept, &mut self.trouble_told).await {
+            LastPolicy::NotYet => return true,
+            LastPolicy::Nothing => {}
+            LastPolicy::Policy(policy, document) => {
                 tracing::info!(
                     place = kept.place(),
                     "took the policy that was last accepted into force"
@@ -255,7 +255,7 @@ impl Object {
     }
 
     /// Takes it in, unless it is nothing new.
-    fn hear(&mut self, heard: &PolicyNews) {
+    fn on_news(&mut self, heard: &PolicyNews) {
         let mut heard = heard.clone();
         if let PolicyNews::Document { generation, status, .. } = &mut heard {
             (*generation, *status) = (None, PullgatePolicyStatus::default());

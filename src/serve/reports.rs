@@ -52,7 +52,7 @@ pub(super) async fn write(findings: Findings, connection: Connection, kind: Repo
 }
 
 /// The word of a report for what was found: `fail` is what a node could not pull now.
-const fn word(finding: &Finding) -> &'static str {
+const fn result_of(finding: &Finding) -> &'static str {
     match (finding.found, finding.loaded) {
         (ProbeResult::Pullable, _) => "pass",
         (_, true) => "warn",
@@ -76,10 +76,11 @@ fn message(finding: &Finding) -> String {
 
 /// Summary and results of one namespace.
 fn report(images: &Images) -> (Value, Value) {
-    let count = |wanted: &str| images.values().filter(|finding| word(finding) == wanted).count();
+    let count =
+        |wanted: &str| images.values().filter(|finding| result_of(finding) == wanted).count();
     let summary = json!({"pass": count("pass"), "fail": count("fail"), "warn": count("warn"),
                          "error": 0, "skip": count("skip")});
-    let rank = |finding: &Finding| match word(finding) {
+    let rank = |finding: &Finding| match result_of(finding) {
         "fail" => 0,
         "warn" => 1,
         "skip" => 2,
@@ -91,12 +92,12 @@ fn report(images: &Images) -> (Value, Value) {
         let mut result = json!({
             "source": "pullgate", "policy": "image-pullable",
             "rule": finding.found.cause().map_or("pullable", |cause| cause.as_str()),
-            "category": "Images", "result": word(finding), "message": message(finding),
+            "category": "Images", "result": result_of(finding), "message": message(finding),
             "scored": true, "properties": {"image": image, "registry": finding.registry},
             "timestamp": {"seconds": finding.at.as_second(), "nanos": 0},
         });
         // Older definitions know no `info`.
-        match word(finding) {
+        match result_of(finding) {
             "fail" => result["severity"] = "high".into(),
             "warn" => result["severity"] = "medium".into(),
             _ => {}

@@ -200,7 +200,7 @@ pub(super) async fn keep_score(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
                 waiting.push_back(suspicion);
                 continue;
             }
-            let outcome = look_again(&reviewer, &suspicion.recheck).await;
+            let outcome = recheck(&reviewer, &suspicion.recheck).await;
             let now = clock().0;
             suspicion.tries += 1;
             if take(&cluster, &suspicion.recheck, outcome, now) && suspicion.tries < TRIES {
@@ -212,11 +212,11 @@ pub(super) async fn keep_score(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
 }
 
 /// One look-up, in a task of its own: whatever becomes of it, the next one is made.
-async fn look_again(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> Option<ProbeResult> {
+async fn recheck(reviewer: &Arc<Reviewer>, recheck: &Recheck) -> Option<ProbeResult> {
     let (reviewer, recheck) = (Arc::clone(reviewer), recheck.clone());
     let looking = tokio::spawn(async move {
         let (now, begins) = clock();
-        reviewer.look_again(&recheck, now, begins + LOOK_TIME).await
+        reviewer.recheck(&recheck, now, begins + LOOK_TIME).await
     });
     looking.await.unwrap_or(Some(ProbeResult::Unclear(Cause::UnknownNodes)))
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
-use super::certificates::{Own, first_certificate};
+use super::certificates::{ManagedCertificates, first_certificate};
 use super::events::{self, BoundedEventQueue, Waiting};
 use super::findings::Findings;
 use super::pages::ServePages;
@@ -30,7 +30,7 @@ use crate::pki::SelfSigned;
 use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::pull::Runtime;
 use crate::registry::{HostsSource, RegistryClient};
-use crate::review::{BlindnessTold, Reviewer};
+use crate::review::{BlindRegistryNotices, Reviewer};
 use crate::serve::registries;
 use crate::serve::{Config, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource};
 use crate::server::{
@@ -62,7 +62,7 @@ pub(super) struct App {
     policies: policy::Sources,
     tls: ServingTls,
     tls_source: TlsSource,
-    own: Option<(Own, Option<Vec<u8>>)>,
+    own: Option<(ManagedCertificates, Option<Vec<u8>>)>,
     front_proxy: Option<(kube::Client, FrontProxy)>,
     leads: Option<watch::Receiver<bool>>,
     audit: Option<Duration>,
@@ -97,7 +97,7 @@ impl App {
         let places = (policy_file, policy_name);
         let policies = policy::Sources::new(places, &connection, own.as_ref(), &metrics);
         let kept = (tls == TlsSource::Kept, aggregated);
-        let own = own.map(|own| Own::new(&connection, own, kept, &metrics));
+        let own = own.map(|own| ManagedCertificates::new(&connection, own, kept, &metrics));
         let reports = config.policy_reports.map(|kind| (connection.clone(), kind));
         let cluster = Cluster::within(limits, connection, WatchTuning::default(), &metrics);
         let cluster = Arc::new(cluster);
@@ -121,7 +121,7 @@ impl App {
             policies,
             tls: serving,
             tls_source: tls,
-            leads: own.as_ref().map(Own::leads),
+            leads: own.as_ref().map(ManagedCertificates::leads),
             own: own.map(|own| (own, authorities)),
             front_proxy,
             audit: config.audit,
@@ -344,7 +344,7 @@ fn reviewer(
         own_namespace,
         runtime,
         event_queue: Some(Arc::new(events)),
-        blindness: BlindnessTold::default(),
+        blindness: BlindRegistryNotices::default(),
     }
 }
 
@@ -386,10 +386,10 @@ fn own_namespace(own: Option<&OwnSettings>, target: &ClusterTarget) -> Option<Bo
 
 fn watch_states(
     cluster: &Arc<Cluster>,
-    own: Option<&Own>,
+    own: Option<&ManagedCertificates>,
 ) -> impl Fn() -> Vec<WatchState> + Send + Sync + use<> {
     let cluster = Arc::clone(cluster);
-    let material = own.map(Own::material);
+    let material = own.map(ManagedCertificates::material);
     move || {
         let needed = cluster.progress().iter().filter(|watch| watch.is_needed());
         needed

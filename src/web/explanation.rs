@@ -219,14 +219,5 @@ fn more(names: usize, others: usize) -> Markup {
 
 /// How many containers are in which state.
 fn containers(scope: &Scope) -> String {
-    let states = [
-        (scope.running, "running"),
-        (scope.failing, "without it"),
-        (scope.crashing, "crashing"),
-        (scope.waiting, "waiting"),
-        (scope.done, "finished"),
-    ];
-    let states = states.into_iter().filter(|(number, _)| *number > 0);
-    let states: Vec<String> = states.map(|(number, word)| format!("{number} {word}")).collect();
-    format!("Containers: {}.", states.join(", "))
+    format!("Containers: {}.", scope.states("without it"))
 }

@@ -33,16 +33,16 @@ pub struct Overview {
     /// Whose pods were refused in the last hour, the latest first.
     pub refused: Vec<Refusal>,
     /// Images in use that could not be pulled again.
-    pub lost: Lost,
+    pub lost: UnpullableImages,
     /// What enforcement would have denied; nothing for who may not know of the whole cluster.
     pub trial: Option<Vec<RegistryScoreSummary>>,
 }
 
 /// What is known of images in use that nodes could not pull again.
 #[derive(Debug, Clone)]
-pub enum Lost {
+pub enum UnpullableImages {
     /// They were looked for.
-    Looked(Looked),
+    AuditSummary(AuditSummary),
     /// They will be looked for when somebody says so.
     NotYet {
         /// Images that would be asked for.
@@ -54,7 +54,7 @@ pub enum Lost {
 
 /// What a look at the images in use has shown.
 #[derive(Debug, Clone, Default)]
-pub struct Looked {
+pub struct AuditSummary {
     /// Those that could not be pulled.
     pub images: Vec<LostImage>,
     /// How many more of these there are.
@@ -158,7 +158,7 @@ impl Overview {
 
     fn registry(&self, one: &RegistryReport) -> Markup {
         let (word, class) = match (one.trouble, one.health.failing) {
-            (Some(kind), _) => (kind.words(), "bad"),
+            (Some(kind), _) => (kind.message(), "bad"),
             (None, 0) => ("well", "good"),
             (None, _) => ("some images fail", "some"),
         };
@@ -213,19 +213,19 @@ impl Overview {
             section aria-labelledby="lost" {
                 h2 #lost { "Images in use that could not be pulled again" }
                 @match &self.lost {
-                    Lost::NotHere(why) => p { (why) },
-                    Lost::NotYet { in_use } => form action="/look" method="post" {
+                    UnpullableImages::NotHere(why) => p { (why) },
+                    UnpullableImages::NotYet { in_use } => form action="/look" method="post" {
                         p { "Not checked yet. Each of the " (in_use) " images in use would be asked \
                              for once, a registry's one after the other." }
                         button { "Check them now" }
                     },
-                    Lost::Looked(looked) => (self.looked(looked)),
+                    UnpullableImages::AuditSummary(looked) => (self.looked(looked)),
                 }
             }
         }
     }
 
-    fn looked(&self, looked: &Looked) -> Markup {
+    fn looked(&self, looked: &AuditSummary) -> Markup {
         html! {
             p role="status" {
                 @if looked.goes_on {
@@ -273,7 +273,7 @@ impl Overview {
     }
 
     fn moved(&self) -> Markup {
-        let Lost::Looked(looked) = &self.lost else { return html! {} };
+        let UnpullableImages::AuditSummary(looked) = &self.lost else { return html! {} };
         html! {
             section aria-labelledby="moved" {
                 h2 #moved { "Tags that the registry has another digest for" }
@@ -336,7 +336,7 @@ impl Overview {
                     tbody { @for score in rows() { @for one in &score.would_deny { tr {
                         th scope="row" { a href=(link("/registry", &[("host", &score.registry)])) {
                             (score.registry) } }
-                        td { (words(&one.cause)) }
+                        td { (cause_text(&one.cause)) }
                         td .number { (one.count) } td .number { (one.failed) }
                         td .number { (one.pulled) }
                     } } } }
@@ -358,7 +358,7 @@ fn workloads(scope: &Scope) -> Markup {
 }
 
 /// A cause in plain words; its own word, if it is of another version.
-fn words(cause: &str) -> String {
+fn cause_text(cause: &str) -> String {
     match Cause::from_word(cause) {
         Some(cause) => sentence(cause, Verdict::Fails).to_owned(),
         None => cause.replace('_', " "),

@@ -60,7 +60,7 @@ pub fn web_router(source: Arc<dyn PageSource>) -> Router {
         .route("/registry", get(registry))
         .route("/workload", get(workload))
         .route("/namespace", get(ask_namespace).post(choose_namespace))
-        .route("/look", post(look))
+        .route("/look", post(begin_audit))
         .route("/sign-in", get(ask_sign_in).post(sign_in))
         .route("/sign-out", post(sign_out))
         .route("/style.css", get(style))
@@ -92,13 +92,13 @@ async fn from_here(request: Request, next: Next) -> Response {
 }
 
 /// Who asks for a page, with the time that it may take.
-struct Visit {
+struct PageRequest {
     session: Arc<Session>,
     viewer: Viewer,
     until: Instant,
 }
 
-impl Visit {
+impl PageRequest {
     fn frame<'a>(&'a self, title: &'a str, words: &'a str) -> Frame<'a> {
         let namespace = match &self.viewer.visibility {
             crate::history::Visibility::Cluster => None,
@@ -118,7 +118,7 @@ impl Visit {
 
 impl Web {
     /// Who asks and what they may see; else the page that they get instead.
-    async fn visit(&self, headers: &HeaderMap) -> Result<Visit, Response> {
+    async fn visit(&self, headers: &HeaderMap) -> Result<PageRequest, Response> {
         let Some(session) = self.sessions.of(headers).await else {
             return Err(Redirect::to("/sign-in").into_response());
         };
@@ -128,7 +128,7 @@ impl Web {
         match seen {
             Some(visibility) => {
                 let viewer = Viewer { user: session.user.clone(), visibility };
-                Ok(Visit { session, viewer, until })
+                Ok(PageRequest { session, viewer, until })
             }
             None => Err(Redirect::to("/namespace").into_response()),
         }
@@ -150,12 +150,12 @@ async fn overview(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
     visit.page("Overview", "", &overview.content(&visit.viewer.visibility))
 }
 
-async fn look(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
+async fn begin_audit(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
     let visit = match web.visit(&headers).await {
         Ok(visit) => visit,
         Err(instead) => return instead,
     };
-    if web.source.look() {
+    if web.source.refresh() {
         return Redirect::to("/#lost").into_response();
     }
     visit.refusal("Not here", StatusCode::NOT_FOUND, "This page cannot start a check.")
@@ -346,7 +346,7 @@ async fn choose_namespace(
 
 async fn ask_sign_in(
     State(web): State<Arc<Web>>,
-    Query(Entered { key }): Query<Entered>,
+    Query(SignInForm { key }): Query<SignInForm>,
 ) -> Response {
     match key {
         // From the address that the command line has printed.
@@ -378,11 +378,14 @@ fn sign_in_page(web: &Web, refused: Option<SignInRefused>) -> Response {
 }
 
 #[derive(Deserialize)]
-struct Entered {
+struct SignInForm {
     key: Option<String>,
 }
 
-async fn sign_in(State(web): State<Arc<Web>>, Form(Entered { key }): Form<Entered>) -> Response {
+async fn sign_in(
+    State(web): State<Arc<Web>>,
+    Form(SignInForm { key }): Form<SignInForm>,
+) -> Response {
     enter(&web, &key.unwrap_or_default()).await
 }
 

@@ -40,7 +40,7 @@ pub trait PageSource: Send + Sync + 'static {
     fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview>;
 
     /// Begins to look again at all images in use; whether this source does that when it is told to.
-    fn look(&self) -> bool;
+    fn refresh(&self) -> bool;
 
     /// The images whose name has all these words in it: at most so many, and how many there are.
     fn images<'a>(

@@ -63,7 +63,7 @@ impl PodPath {
     }
 
     /// The JSON pointer of the pod's `spec`.
-    pub fn spec_pointer(&self) -> String {
+    pub(super) fn spec_pointer(&self) -> String {
         let mut pointer = String::new();
         for key in self.keys().chain(["spec"]) {
             pointer.push('/');

@@ -90,7 +90,7 @@ impl Node {
     }
 
     /// Whether the whole of it would be enough for so much of a resource.
-    pub fn offers(&self, resource: &str, amount: Quantity) -> bool {
+    pub(super) fn offers(&self, resource: &str, amount: Quantity) -> bool {
         let found = self.allocatable.binary_search_by(|(name, _)| (**name).cmp(resource));
         found.is_ok_and(|found| self.allocatable[found].1 >= amount)
     }

@@ -53,7 +53,7 @@ impl Quantity {
 
     /// Both together, at most as much as can be told.
     #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
+    pub(super) const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }

@@ -35,7 +35,7 @@ fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
         own_namespace: Some("pullgate".into()),
         runtime: None,
         event_queue: None,
-        blindness: pullgate::review::BlindnessTold::default(),
+        blindness: pullgate::review::BlindRegistryNotices::default(),
     }
 }
 

@@ -157,7 +157,7 @@ async fn a_secret_that_nodes_ignore_is_named(
     let mut world = World::enforcing().secret(PullSecret::new("regcred", kind, &data));
     world.account.pull_secrets = vec!["regcred".into(), "gone".into()];
     let review = run(&world, deployment("reg.example.com/app:1"), "").await;
-    let words = review.finding(&review.images[0]).words();
+    let words = review.finding(&review.images[0]).message();
     assert!(words.contains(said), "{words}");
     assert!(words.contains("pull secret gone not found in namespace shop (yet)"), "{words}");
 }

@@ -14,8 +14,8 @@ use pullgate::advice::{
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
-    BuildJob, BuildKind, BuildState, ContainerEnd, Entrance, Fence, Freshness, KnownTag,
-    PodTrouble, RegistryService, Remade, ServiceState,
+    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, Freshness, JobRerun, KnownTag,
+    PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
@@ -199,8 +199,8 @@ fn samples() -> Vec<Advice> {
         Advice::known_tag(&known("registry.example.com/shop/app:1.2.2", 1, false)).unwrap(),
         Advice::last_digest(&Digest::of_sha256(b"")),
     ];
-    for entrance in [Entrance::Nobody, Entrance::Some, Entrance::Everybody] {
-        let fence = Fence { name: "only-ci".into(), entrance };
+    for allowed in [AllowedSources::Nobody, AllowedSources::Some, AllowedSources::Everybody] {
+        let fence = SelectingNetworkPolicy { name: "only-ci".into(), allowed };
         samples.push(Advice::network_policy("infra", &fence));
     }
     samples.push(Advice::meant_repository(&image("registry.example.com/shop/app:1.2.3")));
@@ -267,10 +267,10 @@ fn neighbours() -> Vec<Advice> {
     let at = Some(now - Duration::from_secs(720));
     let job = |kind, pushes, state, trouble| {
         let (namespace, name) = ("ci".into(), "build-app".into());
-        let remade = || Remade { cron_job: "build-app".into(), name: "build-app-again".into() };
-        let remade_as = (kind == BuildKind::CronJob).then(remade);
+        let remade = || JobRerun { cron_job: "build-app".into(), name: "build-app-again".into() };
+        let rerun_as = (kind == BuildKind::CronJob).then(remade);
         Advice::build_job(
-            &BuildJob { kind, namespace, name, pushes, state, remade_as },
+            &BuildJob { kind, namespace, name, pushes, state, rerun_as },
             trouble,
             now,
         )
@@ -304,7 +304,7 @@ fn neighbours() -> Vec<Advice> {
         name: "build-app".into(),
         pushes: true,
         state: failed,
-        remade_as: None,
+        rerun_as: None,
     };
     let end = ContainerEnd {
         container: "kaniko".into(),
@@ -517,7 +517,7 @@ fn no_line_has_backticks() {
             let ruling = ruling();
             let tried = [attempt(Some(secret()), Outcome::Unauthorized)];
             for attempts in [&tried[..], &[]] {
-                told.push(finding(&assessment, attempts, &ruling).words());
+                told.push(finding(&assessment, attempts, &ruling).message());
             }
         }
     }

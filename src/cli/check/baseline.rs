@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::output::{CheckReport, ImageEntry, say};
+use crate::cli::output::{CheckReport, ImageEntry, print_message};
 use crate::cli::own_file::{self, OwnDocument};
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Verdict};
@@ -66,7 +66,7 @@ pub(super) fn compare(report: &mut CheckReport, path: &Path) -> anyhow::Result<(
     }
     let gone: usize = known.values().sum();
     if gone > 0 {
-        say(format_args!(
+        print_message(format_args!(
             "{gone} of the faults in the baseline are gone: --write-baseline takes them out"
         ));
     }
@@ -89,7 +89,7 @@ pub(super) fn write(report: &mut CheckReport, path: &Path) -> anyhow::Result<()>
     let text = serde_json::to_string_pretty(&file)? + "\n";
     let shown = path.display();
     fs::write(path, text).with_context(|| format!("failed to write the baseline {shown}"))?;
-    say(format_args!("wrote {count} known faults to {shown}"));
+    print_message(format_args!("wrote {count} known faults to {shown}"));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::text::clean;
 const MAX_NOTES: usize = 8;
 
 /// What the person's own login got.
-pub(super) struct Own {
+pub(super) struct OwnLoginResult {
     pub(super) outcome: Outcome,
     /// Whether the verdict is that of this login.
     pub(super) decided: bool,
@@ -26,7 +26,7 @@ pub(super) fn explain(
     namespace: &str,
     secrets: &PodSecrets,
     image: &ImageReview,
-    own: Option<Own>,
+    own: Option<OwnLoginResult>,
 ) -> CredentialReport {
     let mut report = CredentialReport { origin: origin(secrets), ..CredentialReport::default() };
     let Ok(reference) = &image.reference else {
@@ -77,21 +77,11 @@ pub(super) fn explain(
 }
 
 fn origin(secrets: &PodSecrets) -> String {
-    let names: Vec<String> = secrets.names.iter().map(|name| clean(name)).collect();
-    let names = match names.is_empty() {
-        true if secrets.unread => "it could not be read, or does not exist yet".to_owned(),
-        true => "none".to_owned(),
-        false => names.join(", "),
-    };
-    match &secrets.origin {
-        SecretsOrigin::Pod => format!("pull secrets of the pod: {names}"),
-        SecretsOrigin::ServiceAccount(account) => {
-            format!("pull secrets of ServiceAccount {}: {names}", clean(account))
-        }
-        SecretsOrigin::NotYetKnown => {
-            "pull secrets: which ones its pods will have this object does not tell".to_owned()
-        }
-    }
+    let described = secrets.describe("it could not be read, or does not exist yet");
+    described.map_or_else(
+        || "pull secrets: which ones its pods will have this object does not tell".to_owned(),
+        |described| format!("pull secrets {described}"),
+    )
 }
 
 /// What was tried, then what matches and was not tried.

@@ -58,85 +58,85 @@ pub struct SubjectFlags {
     /// File or directory with YAML or JSON, or - for standard input (repeatable; directories
     /// are searched for *.yaml, *.yml and *.json)
     #[arg(short, long, value_name = "FILE|DIR|-", group = "subjects", num_args = 1..)]
-    pub filename: Vec<PathBuf>,
+    pub(in crate::cli) filename: Vec<PathBuf>,
 
     /// Render the Helm charts and kustomizations that are named or found, with helm and with
     /// kustomize or kubectl from the PATH
     #[arg(long)]
-    pub render: bool,
+    pub(super) render: bool,
 
     /// An image by itself, from no file (repeatable)
     #[arg(long, value_name = "REF", groups = ["subjects", "images"], num_args = 1..)]
-    pub image: Vec<String>,
+    pub(in crate::cli) image: Vec<String>,
 
     /// A file with images by themselves, or - for standard input: one on a line, comments behind #
     /// (repeatable)
     #[arg(long, value_name = "FILE|-", groups = ["subjects", "images"])]
-    pub images_from: Vec<PathBuf>,
+    pub(in crate::cli) images_from: Vec<PathBuf>,
 
     /// A pull secret for images by themselves, from the files or the cluster (repeatable)
     #[arg(long, value_name = "NAME", requires = "images")]
-    pub pull_secret: Vec<String>,
+    pub(super) pull_secret: Vec<String>,
 
     /// A docker configuration with the login of a pull secret: with a name in the place of that
     /// secret, without one in the place of all that are in neither the files nor the cluster
     /// (repeatable)
     #[arg(long, value_name = "[[NAMESPACE/]NAME=]FILE")]
-    pub pull_secret_file: Vec<SecretFile>,
+    pub(super) pull_secret_file: Vec<SecretFile>,
 
     /// Whose logins are used
     #[arg(long, value_enum, default_value_t)]
-    pub login: LoginUse,
+    pub(super) login: LoginUse,
 
     /// The ServiceAccount for images by themselves
     #[arg(long, value_name = "NAME", requires = "images", default_value = "default")]
-    pub service_account: String,
+    pub(super) service_account: String,
 
     /// Namespace of objects that name none [default: the context's, else default]
     #[arg(short, long, value_name = "NAME")]
-    pub namespace: Option<String>,
+    pub(super) namespace: Option<String>,
 
     /// A PullgatePolicy document; without it the cluster's, or else the default policy
     #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    pub(super) policy: Option<PathBuf>,
 
     /// Name of the PullgatePolicy object of the cluster that counts, where there are several and
     /// none of them, or more than one, is in force
     #[arg(long, value_name = "NAME", conflicts_with = "policy", requires = "clusters")]
-    pub policy_from_cluster: Option<String>,
+    pub(super) policy_from_cluster: Option<String>,
 
     /// Kubeconfig of a cluster to read from
     #[arg(long, value_name = "FILE", group = "clusters")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig (alone: of KUBECONFIG or ~/.kube/config)
     #[arg(long, value_name = "NAME", group = "clusters")]
-    pub context: Option<String>,
+    pub(super) context: Option<String>,
 
     /// Do not query a running pullgate serve for its history of images that would fail
     #[arg(long, requires = "clusters")]
-    pub no_memory: bool,
+    pub(super) no_memory: bool,
 
     /// Platform of the nodes, such as linux/arm64 (repeatable; instead of the cluster's)
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
-    pub platform: Vec<Platform>,
+    pub(super) platform: Vec<Platform>,
 
     /// How long one look-up may take, such as 20s, without the time that it waits for its turn
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
 
     #[command(flatten, next_help_heading = REGISTRY_HEADING)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub registry: RegistryFlags,
+    pub(super) registry: RegistryFlags,
 
     #[command(flatten, next_help_heading = NODES_HEADING)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub nodes: NodeFlags,
+    pub(super) nodes: NodeFlags,
 }
 
 /// Whose logins registries are asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LoginUse {
+pub(super) enum LoginUse {
     /// The pods' pull secrets; where they leave it open, your own login may prove an image missing
     #[default]
     Both,
@@ -159,15 +159,15 @@ pub const RESULT_HEADING: &str = "Result";
 pub struct CheckFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
-    pub subjects: SubjectFlags,
+    pub(super) subjects: SubjectFlags,
 
     /// Decide as if every namespace were in mode enforce
     #[arg(long, help_heading = RESULT_HEADING)]
-    pub as_enforced: bool,
+    pub(super) as_enforced: bool,
 
     /// From which result on the exit code is 1
     #[arg(long, help_heading = RESULT_HEADING, value_enum, default_value_t)]
-    pub fail_on: FailOn,
+    pub(super) fail_on: FailOn,
 
     /// Format of the report, and the file that it goes to if not to standard output (repeatable;
     /// one of them may go to standard output) [default: text]
@@ -180,26 +180,26 @@ pub struct CheckFlags {
     /// - gitlab:   Code Quality JSON, which GitLab shows in a merge request
     /// - markdown: a table, for a job summary or a comment
     #[arg(short, long, help_heading = RESULT_HEADING, value_name = "FORMAT[=FILE]", verbatim_doc_comment)]
-    pub output: Vec<OutputRequest>,
+    pub(super) output: Vec<OutputRequest>,
 
     /// Show which entries of which pull secrets match, in the kubelet's order, and what each got;
     /// no secret is shown
     #[arg(long, help_heading = RESULT_HEADING)]
-    pub explain_credentials: bool,
+    pub(super) explain_credentials: bool,
 
     /// A file with faults that are known: they are reported, and the check fails on others alone
     #[arg(long, help_heading = RESULT_HEADING, value_name = "FILE")]
-    pub baseline: Option<PathBuf>,
+    pub(super) baseline: Option<PathBuf>,
 
     /// Fail where a tag no longer stands for what the lock file says, and for images that are not in
     /// it; pullgate lock writes one [default file: pullgate.lock]
     #[arg(long, help_heading = RESULT_HEADING, value_name = "FILE", num_args = 0..=1, require_equals = true,
         default_missing_value = LOCK_FILE)]
-    pub locked: Option<PathBuf>,
+    pub(super) locked: Option<PathBuf>,
 
     /// Write the faults that are found now into the baseline, instead of failing on them
     #[arg(long, help_heading = RESULT_HEADING, requires = "baseline")]
-    pub write_baseline: bool,
+    pub(super) write_baseline: bool,
 }
 
 fn platform(text: &str) -> Result<Platform, String> {

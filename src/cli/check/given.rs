@@ -18,7 +18,7 @@ use docker_credential::{CredentialRetrievalError, DockerCredential, get_credenti
 use k8s_openapi::ByteString;
 use tokio::sync::Mutex;
 
-use crate::cli::output::say;
+use crate::cli::output::print_message;
 use crate::credential::{Credential, CredentialOrigin, PullSecret};
 use crate::image::DOCKER_HUB;
 use crate::kube_views::{is_namespace_name, is_object_name};
@@ -29,7 +29,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A file, and the secret that it is the content of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretFile {
+pub(super) struct SecretFile {
     /// Its namespace, if it is that of one namespace.
     namespace: Option<Box<str>>,
     /// Its name; nothing if the file stands in for every secret that is not to be had.
@@ -81,7 +81,7 @@ impl GivenSecrets {
                 .with_context(|| format!("failed to read the pull secret {shown}"))?;
             let secret = secret(called, &content);
             match secret.read() {
-                Ok(config) if config.is_empty() => say(format_args!(
+                Ok(config) if config.is_empty() => print_message(format_args!(
                     "{shown} holds no login; one that a credential helper keeps is not in it"
                 )),
                 Ok(_) => {}
@@ -165,7 +165,7 @@ impl Logins {
         let server = if host == DOCKER_HUB { HUB_SERVER } else { host }.to_owned();
         let (tell, told) = tokio::sync::oneshot::channel();
         // Not a blocking task of the runtime: that one would be waited for at the end.
-        std::thread::spawn(move || tell.send(ask(&server)));
+        std::thread::spawn(move || tell.send(read_login(&server)));
         let login = match tokio::time::timeout(PATIENCE, told).await {
             Ok(login) => login.unwrap_or(Login::Failed("it could not be read")),
             Err(_) => Login::Failed("the credential helper did not answer in 10 s"),
@@ -184,7 +184,7 @@ fn config_file(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf
     Some(directory.join("config.json"))
 }
 
-fn ask(server: &str) -> Login {
+fn read_login(server: &str) -> Login {
     use CredentialRetrievalError as Fault;
     let file = config_file(std::env::var_os("DOCKER_CONFIG"), std::env::home_dir());
     let Some(file) = file.and_then(|path| File::open(path).ok()) else { return Login::None };

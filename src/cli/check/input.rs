@@ -75,7 +75,7 @@ impl Unrendered {
     }
 
     /// What it is, in words.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let (noun, directory) = match self {
             Self::Chart(directory) => ("Helm chart", directory),
             Self::Kustomization(directory) => ("kustomization", directory),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::credentials::{self, Own};
+use super::credentials::{self, OwnLoginResult};
 use super::flags::LoginUse;
 use super::given::{Login, Logins};
 use super::manifest::Found;
@@ -198,7 +198,7 @@ impl Judge<'_> {
         };
         let message = match skipped {
             Some(words) => words.to_owned(),
-            None => words(review, image, &tails),
+            None => finding_message(review, image, &tails),
         };
         let pods_denied = image.ruling.pods_will_be_denied(false);
         ImageFinding {
@@ -214,7 +214,8 @@ impl Judge<'_> {
             excepted: image.ruling.because == Reason::Exception,
             pull: self.pull_facts(image),
             credentials: self.explain_credentials.then(|| {
-                let own = own.outcome.map(|outcome| Own { outcome, decided: by_own_login });
+                let own =
+                    own.outcome.map(|outcome| OwnLoginResult { outcome, decided: by_own_login });
                 credentials::explain(self.files, namespace, &review.secrets, image, own)
             }),
         }
@@ -374,7 +375,7 @@ const fn is_missing(outcome: &Outcome) -> bool {
 }
 
 /// The words about an image, without its name, which stands beside them.
-fn words(review: &Review, image: &ImageReview, tails: &[String]) -> String {
+fn finding_message(review: &Review, image: &ImageReview, tails: &[String]) -> String {
     let plain = image.assessment.cause.is_none()
         && image.assessment.unfit_nodes.is_empty()
         && !image.ruling.refused;
@@ -383,7 +384,7 @@ fn words(review: &Review, image: &ImageReview, tails: &[String]) -> String {
     } else {
         let finding = review.finding(image);
         let realm = finding.realm_to_list().map(|pair| format!("; {pair}"));
-        finding.words() + &realm.unwrap_or_default()
+        finding.message() + &realm.unwrap_or_default()
     };
     for tail in tails {
         words.push_str("; ");

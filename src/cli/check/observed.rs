@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::manifest::Found;
 use super::wiring;
-use crate::cli::output::{ImageEntry, say};
-use crate::cluster::{Cluster, Connection, Recalled, Survey, remembered};
+use crate::cli::output::{ImageEntry, print_message};
+use crate::cluster::{Cluster, Connection, ServeHistory, Survey, remembered};
 use crate::history::{
     History, HistoryQuestion, RegistryScoreSummary, RememberedHistory, ReportTarget, Success,
     Visibility,
@@ -89,7 +89,7 @@ const MOST: usize = 100;
 const AT_ONCE: usize = 4;
 
 /// Asks about what does not work, and answers which objects are to be judged again.
-pub(super) async fn recall(
+pub(super) async fn query_serve(
     connection: &Connection,
     observed: &Observed,
     subjects: &[Found],
@@ -112,7 +112,7 @@ pub(super) async fn recall(
     asked.sort_by_key(|(index, _, _)| *index);
     if asked.len() > MOST {
         let left = asked.len() - MOST;
-        say(format_args!(
+        print_message(format_args!(
             "the history of a running pullgate serve was not queried for {left} images"
         ));
         asked.truncate(MOST);
@@ -133,16 +133,18 @@ pub(super) async fn recall(
     // Where nobody answers one question, the others are not asked.
     let Some(first) = asked.next() else { return again };
     match ask(first).await {
-        (image, objects, Recalled::History(memory)) => take(&image, objects, *memory),
-        (_, _, Recalled::Not(why)) => {
+        (image, objects, ServeHistory::History(memory)) => take(&image, objects, *memory),
+        (_, _, ServeHistory::Not(why)) => {
             let why = clean(why);
-            say(format_args!("the history of a running pullgate serve does not count: {why}"));
+            print_message(format_args!(
+                "the history of a running pullgate serve does not count: {why}"
+            ));
             return again;
         }
     }
     let mut answers = futures::stream::iter(asked).map(ask).buffer_unordered(AT_ONCE);
     while let Some((image, objects, answer)) = answers.next().await {
-        if let Recalled::History(memory) = answer {
+        if let ServeHistory::History(memory) = answer {
             take(&image, objects, *memory);
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::SubjectFlags;
 use super::wiring;
-use crate::cli::output::say;
+use crate::cli::output::print_message;
 use crate::cluster::{Connection, ListedPolicy, list_policies};
 use crate::history::RegistryScoreSummary;
 use crate::policy::{PullgatePolicy, listed_words};
@@ -49,7 +49,7 @@ pub(super) async fn read(
     let policy = of_file.or(of_cluster.map(|chosen| chosen.policy)).unwrap_or_default();
     let (policy, without_files) = policy.for_files().without_files(wiring::given_files(flags));
     if !without_files.is_empty() {
-        say(listed_words(&without_files));
+        print_message(listed_words(&without_files));
     }
     Ok(Chosen { policy, score })
 }
@@ -71,14 +71,14 @@ async fn of_cluster(
     let listed = match listed {
         Ok(listed) => listed.unwrap_or_default(),
         Err(error) if error.is_forbidden() && named.is_none() => {
-            say(NOT_LISTED);
+            print_message(NOT_LISTED);
             return Ok(None);
         }
         Err(error) => return Err(error).context("failed to read the cluster's PullgatePolicy"),
     };
     let score = listed.iter().flat_map(|one| one.status.score.iter().cloned()).collect();
     let Some(chosen) = choose(listed, named)? else {
-        say(NONE_THERE);
+        print_message(NONE_THERE);
         return Ok(None);
     };
     let policy = chosen.read.context("the cluster's PullgatePolicy cannot be used")?;

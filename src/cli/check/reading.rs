@@ -9,7 +9,7 @@ use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
 use super::{SubjectFlags, stream};
-use crate::cli::output::{InputError, Position, say};
+use crate::cli::output::{InputError, Position, print_message};
 use crate::policy::PullgatePolicy;
 use crate::text::{clean, count};
 
@@ -75,12 +75,12 @@ pub(super) fn read(
         passed_over(&inputs.unrendered);
     }
     if manifests.passed_over > 0 {
-        say(format_args!(
+        print_message(format_args!(
             "passed over {} without an object of Kubernetes",
             count(manifests.passed_over, "document")
         ));
     }
-    Ok(Reading { manifests, unread: faults.tell() })
+    Ok(Reading { manifests, unread: faults.log() })
 }
 
 /// Reads one file. One with templates in it is told as a whole.
@@ -139,19 +139,23 @@ fn rendered(
 
 impl Faults {
     /// Tells everything once, and gives it back for the reports.
-    fn tell(self) -> Vec<InputError> {
+    fn log(self) -> Vec<InputError> {
         let mut unread = self.errors;
         for error in unread.iter().take(MAX_TOLD) {
-            say(error);
+            print_message(error);
         }
         if unread.len() > MAX_TOLD {
-            say(format_args!("and {} more that cannot be read", unread.len() - MAX_TOLD));
+            print_message(format_args!("and {} more that cannot be read", unread.len() - MAX_TOLD));
         }
         if let Some((first, command)) = self.templates.first() {
             let first = clean(first);
             match self.templates.len() - 1 {
-                0 => say(format_args!("{first} is a template; render it first: {command}")),
-                more => say(format_args!(
+                0 => {
+                    print_message(format_args!(
+                        "{first} is a template; render it first: {command}"
+                    ));
+                }
+                more => print_message(format_args!(
                     "{first} and {more} more files are templates; render them first: {command}"
                 )),
             }
@@ -166,10 +170,14 @@ impl Faults {
 
 fn passed_over(unrendered: &[Unrendered]) {
     for one in unrendered.iter().take(MAX_NAMED) {
-        say(format_args!("passed over {}; to check it: {}", one.words(), one.command()));
+        print_message(format_args!(
+            "passed over {}; to check it: {}",
+            one.message(),
+            one.command()
+        ));
     }
     if unrendered.len() > MAX_NAMED {
         let more = unrendered.len() - MAX_NAMED;
-        say(format_args!("passed over {more} more charts and kustomizations"));
+        print_message(format_args!("passed over {more} more charts and kustomizations"));
     }
 }

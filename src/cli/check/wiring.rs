@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::SubjectFlags;
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, unwatched};
-use crate::cli::output::say;
+use crate::cli::output::print_message;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::Visibility;
 use crate::node::NodeFiles;
@@ -54,20 +54,20 @@ pub(super) async fn cluster(
     let cluster = unwatched(connection.clone());
     match cluster.list_once(patience()).await {
         Ok(()) => {}
-        Err(error) if error.is_forbidden() => say(NOT_LISTED),
+        Err(error) if error.is_forbidden() => print_message(NOT_LISTED),
         Err(error) => return Err(error).context("failed to read from the cluster"),
     }
     let survey = match cluster.survey(namespace, now, list_deadline()).await {
         Ok(survey) => Some(survey),
         Err(error) if error.is_forbidden() => {
-            say(NO_PODS);
+            print_message(NO_PODS);
             None
         }
         Err(error) => return Err(error).context("failed to list the cluster's pods"),
     };
     if let Some(Survey { visibility: Visibility::Namespaces(_), .. }) = &survey {
         let namespace = clean(namespace);
-        say(format_args!(
+        print_message(format_args!(
             "you may not list pods of all namespaces: what is seen of images in namespace {namespace} counts"
         ));
     }

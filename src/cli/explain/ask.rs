@@ -17,8 +17,8 @@ use crate::policy::PullgatePolicy;
 use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
 use crate::registry::{RegistryClient, RegistryOptions};
 use crate::review::{
-    Compared, FixedAccess, FoundAgain, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
-    ReviewRequest, SecretsOrigin, Sources, compare_use, drifted, look_again, review,
+    AuditResult, Compared, FixedAccess, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
+    ReviewRequest, Sources, compare_use, drifted, recheck, review,
 };
 use crate::serve::{NodeSettings, RegistrySettings, registries};
 use crate::telemetry::{instant, now};
@@ -151,7 +151,7 @@ impl RegistryReviewer {
         cluster: &Cluster,
         visibility: &Visibility,
         used: &ImageUse,
-        found: &FoundAgain,
+        found: &AuditResult,
     ) -> Compared {
         let access = own(visibility);
         compare_use(self.sources(cluster, &access), used, found)
@@ -176,18 +176,18 @@ impl RegistryReviewer {
 
     /// Whether one of these nodes that needs an image now could still pull it: the registry's word of
     /// today, to the pull secrets of who needs it. And whether it could not run there.
-    pub(in crate::cli) async fn still_there(
+    pub(in crate::cli) async fn check_in_use(
         &self,
         cluster: &Cluster,
         visibility: &Visibility,
         used: &ImageUse,
         around: NodesAround<'_>,
-    ) -> Option<FoundAgain> {
+    ) -> Option<AuditResult> {
         let access = own(visibility);
         let sources = self.sources(cluster, &access);
         let now = now();
         let NodesAround { nodes, runtime } = around;
-        let look = look_again(sources, &self.policy, runtime, used, nodes, now, instant() + LOOK);
+        let look = recheck(sources, &self.policy, runtime, used, nodes, now, instant() + LOOK);
         tokio::time::timeout(LOOK, look).await.ok().flatten()
     }
 }
@@ -201,7 +201,7 @@ impl RegistryAnswer {
         } else {
             let finding = review.finding(image);
             let realm = finding.realm_to_list().map(|pair| format!("; {pair}"));
-            finding.words() + &realm.unwrap_or_default()
+            finding.message() + &realm.unwrap_or_default()
         };
         let reference = image.reference.as_ref().ok();
         Self {
@@ -229,19 +229,8 @@ impl RegistryAnswer {
 }
 
 fn secrets(secrets: &PodSecrets) -> String {
-    let names: Vec<String> = secrets.names.iter().map(|name| clean(name)).collect();
-    let names = match names.is_empty() {
-        true if secrets.unread => "could not be read".to_owned(),
-        true => "none".to_owned(),
-        false => names.join(", "),
-    };
-    match &secrets.origin {
-        SecretsOrigin::Pod => format!("of the pod: {names}"),
-        SecretsOrigin::ServiceAccount(account) => {
-            format!("of ServiceAccount {}: {names}", clean(account))
-        }
-        SecretsOrigin::NotYetKnown => "this object does not say which its pods get".to_owned(),
-    }
+    let described = secrets.describe("could not be read");
+    described.unwrap_or_else(|| "this object does not say which its pods get".to_owned())
 }
 
 fn tried(attempt: &crate::pull::Attempt) -> TriedLogin {

@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use super::published::{self, PublishedPolicy};
-use super::score::word;
+use super::score::status_text;
 use crate::cluster::Connection;
 use crate::history::{TRIAL_DAYS, WouldDeny};
 use crate::policy::{API_VERSION, Mode, PullgatePolicySpec};
@@ -118,7 +118,8 @@ impl PolicyTrial {
 
     fn page(&self) -> String {
         let Self { name, would_deny, failed, pulled_after_all, late_pushes, .. } = self;
-        let mut text = format!("PullgatePolicy {}, mode {}\n", word(name), self.default_mode);
+        let mut text =
+            format!("PullgatePolicy {}, mode {}\n", status_text(name), self.default_mode);
         let _ = writeln!(
             text,
             "In the last {TRIAL_DAYS} days {would_deny} images of pods would have been denied. Nodes could not \
@@ -126,9 +127,9 @@ impl PolicyTrial {
              all, {late_pushes} had been pushed in between)."
         );
         for RegistryTrial { registry, causes } in &self.registries {
-            let _ = writeln!(text, "  {}", word(registry));
+            let _ = writeln!(text, "  {}", status_text(registry));
             for WouldDeny { cause, count, failed, pulled } in causes {
-                let cause = word(cause).replace('_', " ");
+                let cause = status_text(cause).replace('_', " ");
                 let _ =
                     writeln!(text, "    {cause}: {count} (nodes failed {failed}, pulled {pulled})");
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::output::{self, OutputFormat, say};
+use crate::cli::output::{self, OutputFormat, print_message};
 use crate::failure::{CredentialProblem, explain_line, explain_message};
 use crate::message::sentence;
 use crate::pull::Verdict;
@@ -93,12 +93,12 @@ fn stream(name: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> io::Resul
             Ok(answer) => writeln!(out, "{answer}")?,
             Err(error) => {
                 good = false;
-                say(format_args!("{name}:{number}: {error}"));
+                print_message(format_args!("{name}:{number}: {error}"));
             }
         }
         if too_long {
             good = false;
-            say(format_args!("{name}:{number}: longer than 1 MiB"));
+            print_message(format_args!("{name}:{number}: longer than 1 MiB"));
         }
     }
     Ok(good)

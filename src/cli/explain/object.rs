@@ -83,7 +83,7 @@ impl ChosenObject {
     }
 
     /// What it is called in the answer.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn message(&self) -> String {
         if self.name.is_empty() {
             return format!("a new pod in {} that names no pull secret", self.namespace);
         }

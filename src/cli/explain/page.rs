@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::ask::RegistryAnswer;
-use super::joined::{Explained, Origin};
-use super::words::times;
+use super::explanation::{Explained, Origin};
+use super::summary::times;
 use crate::advice::AdviceKind;
 use crate::history::how_long_ago;
 use crate::message::start_sentences;

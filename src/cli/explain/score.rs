@@ -65,7 +65,12 @@ pub(super) fn page(score: &RegistryScoreSummary, now: Timestamp) -> String {
     let mut text =
         String::from("\nScore       What nodes did with images that Pullgate had judged:\n");
     for VerdictCount { verdict, outcome, count } in &score.verdicts {
-        let _ = writeln!(text, "            {}: {} {count}", word(verdict), word(outcome));
+        let _ = writeln!(
+            text,
+            "            {}: {} {count}",
+            status_text(verdict),
+            status_text(outcome)
+        );
     }
     if score.verdicts.is_empty() {
         text.push_str("            nothing yet\n");
@@ -81,7 +86,7 @@ pub(super) fn page(score: &RegistryScoreSummary, now: Timestamp) -> String {
 }
 
 /// A word of a status, fit to be shown.
-pub(super) fn word(text: &str) -> String {
+pub(super) fn status_text(text: &str) -> String {
     clean(text).replace('_', " ").chars().take(MAX_WORD).collect()
 }
 

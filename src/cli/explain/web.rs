@@ -17,14 +17,14 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::again::{self, Again};
 use super::ask::RegistryReviewer;
-use super::joined::{Explained, Sources};
+use super::audit::{self, Again};
+use super::explanation::{Explained, Sources};
 use super::subject::{Target, kind_of};
 use super::{ExplainFlags, explanations, published, reviewer};
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, survey};
-use crate::cli::output::say;
+use crate::cli::output::print_message;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::{KnownImage, RegistryScoreSummary, ReportTarget, Visibility};
 use crate::serve::overview;
@@ -32,8 +32,8 @@ use crate::server::Bound;
 use crate::telemetry::now;
 use crate::user::UserInfo;
 use crate::web::{
-    Explanation, Lost, NotFound, Overview, PageSource, PageTarget, SignInRefused, Viewer,
-    web_router,
+    Explanation, NotFound, Overview, PageSource, PageTarget, SignInRefused, UnpullableImages,
+    Viewer, web_router,
 };
 
 /// A look at the cluster that is younger than this is not repeated.
@@ -70,10 +70,10 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
         flags.namespace.as_deref().or(context.namespace()).unwrap_or("default").to_owned();
     let connection = context.connect().await?;
     let reviewer = reviewer(flags.offline, flags.registries, flags.nodes)?.map(Arc::new);
-    let known = look(&connection, &namespace).await?;
+    let known = survey_all(&connection, &namespace).await?;
     if !known.survey.left_out.is_empty() {
         let left_out = known.survey.left_out.join(", ");
-        say(format_args!("you may not list {left_out}: details are missing"));
+        print_message(format_args!("you may not list {left_out}: details are missing"));
     }
     let key = random_key()?;
     let pages = OwnPages {
@@ -92,8 +92,10 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
     let address = bound.address();
     let stop = CancellationToken::new();
     let serving = bound.serve_admin(web_router(Arc::new(pages)), stop.clone());
-    say(format_args!("look at http://{address}/sign-in?key={key}"));
-    say(format_args!("only this machine can, and only with this address; Ctrl-C ends it"));
+    print_message(format_args!("look at http://{address}/sign-in?key={key}"));
+    print_message(format_args!(
+        "only this machine can, and only with this address; Ctrl-C ends it"
+    ));
     tokio::select! {
         ended = serving => ended.context("failed to serve the page"),
         interrupted = tokio::signal::ctrl_c() => {
@@ -103,7 +105,7 @@ pub(super) async fn serve(flags: ExplainFlags) -> anyhow::Result<()> {
     }
 }
 
-async fn look(connection: &Connection, namespace: &str) -> anyhow::Result<Known> {
+async fn survey_all(connection: &Connection, namespace: &str) -> anyhow::Result<Known> {
     let (now, deadline) = (now(), list_deadline());
     let (cluster, mut survey) = survey(connection.clone(), namespace, now, deadline).await?;
     let listed = cluster.survey_templates(&mut survey, deadline).await;
@@ -126,10 +128,10 @@ impl OwnPages {
             return;
         }
         let Ok(_only) = self.looking.try_acquire() else { return };
-        match look(&self.connection, &self.namespace).await {
+        match survey_all(&self.connection, &self.namespace).await {
             Ok(known) => self.known.store(Arc::new(known)),
             // What was seen before is shown, with its time.
-            Err(error) => say(format_args!("{error:#}")),
+            Err(error) => print_message(format_args!("{error:#}")),
         }
     }
 
@@ -141,10 +143,10 @@ impl OwnPages {
         Some(policies.into_iter().flat_map(|policy| policy.status.score).collect())
     }
 
-    fn lost(&self, cluster: &Cluster) -> Lost {
+    fn lost(&self, cluster: &Cluster) -> UnpullableImages {
         match &self.reviewer {
-            Some(_) => self.again.lost(again::count(cluster)),
-            None => Lost::NotHere("No registry is asked (--offline).".to_owned()),
+            Some(_) => self.again.lost(audit::count(cluster)),
+            None => UnpullableImages::NotHere("No registry is asked (--offline).".to_owned()),
         }
     }
 
@@ -236,7 +238,7 @@ impl PageSource for OwnPages {
         .boxed()
     }
 
-    fn look(&self) -> bool {
+    fn refresh(&self) -> bool {
         let Some(reviewer) = &self.reviewer else { return false };
         let known = self.known.load_full();
         self.again.begin(known.cluster.clone(), known.survey.clone(), reviewer.clone());

@@ -39,7 +39,7 @@ pub(super) fn check_report(report: &CheckReport) -> String {
         }
         text.push_str("::endgroup::\n");
     }
-    text.push_str(&report.summary().words());
+    text.push_str(&report.summary().message());
     text.push('\n');
     text
 }
@@ -60,7 +60,7 @@ fn place(file: &str, at: Position) -> Vec<String> {
 
 /// A line that is no command.
 fn plain(entry: &ImageEntry) -> String {
-    let words = entry.finding.pull.words();
+    let words = entry.finding.pull.message();
     let facts = if words.is_empty() { String::new() } else { format!(" ({words})") };
     let verdict = entry.verdict_words();
     let (image, subject) = (clean(&entry.image), entry.subject_words());

@@ -34,7 +34,7 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
         .images
         .iter()
         .filter_map(|entry| {
-            let severity = word(report.severity(entry))?;
+            let severity = severity_name(report.severity(entry))?;
             Some(issue(entry, severity, fingerprints.next(entry)))
         })
         .collect();
@@ -48,7 +48,7 @@ pub(super) fn check_report(report: &CheckReport) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&issues)? + "\n")
 }
 
-const fn word(severity: Severity) -> Option<&'static str> {
+const fn severity_name(severity: Severity) -> Option<&'static str> {
     match severity {
         Severity::None => None,
         Severity::Note => Some("info"),

@@ -117,7 +117,7 @@ fn case(text: &mut String, counts: &mut Counts, entry: &ImageEntry, severity: Se
     let words = match severity {
         Severity::Warning => format!("warning: {}", entry.line()),
         Severity::Note if finding.noted.is_some() => format!("note: {}", entry.line()),
-        _ => finding.pull.words(),
+        _ => finding.pull.message(),
     };
     if !words.is_empty() {
         let _ = writeln!(text, "      <system-out>{}</system-out>", escaped(&words));

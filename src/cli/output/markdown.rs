@@ -15,7 +15,7 @@ const MAX_UNREAD: usize = 20;
 
 /// The whole report.
 pub(super) fn check_report(report: &CheckReport) -> String {
-    let mut text = format!("### Pullgate: {}\n", escaped(&report.summary().words()));
+    let mut text = format!("### Pullgate: {}\n", escaped(&report.summary().message()));
     let (rest, told): (Vec<&ImageEntry>, Vec<&ImageEntry>) =
         report.images.iter().partition(|entry| report.severity(entry) == Severity::None);
     let mut room = MAX_ROWS;
@@ -67,7 +67,7 @@ fn problem(report: &CheckReport, entry: &ImageEntry) -> String {
         (Severity::Error, word) => format!("**{}**", capitalised(word)),
         (_, word) => word.to_owned(),
     };
-    let mut why = escaped(&entry.words());
+    let mut why = escaped(&entry.message());
     for command in entry.finding.advice.iter().filter_map(|advice| advice.command.as_ref()) {
         let _ = write!(why, "<br>{}", code(command));
     }
@@ -75,7 +75,7 @@ fn problem(report: &CheckReport, entry: &ImageEntry) -> String {
 }
 
 fn success(entry: &ImageEntry) -> String {
-    let facts = escaped(&entry.finding.pull.words());
+    let facts = escaped(&entry.finding.pull.message());
     let word = entry.verdict_words();
     format!("| {word} | {} | {} | {facts} |\n", code(&entry.image), place(entry))
 }

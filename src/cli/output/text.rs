@@ -47,7 +47,7 @@ fn written(report: &CheckReport, paint: fn(Paint, &str) -> String) -> String {
         }
     }
     forecasts(&mut text, report);
-    text.push_str(&report.summary().words());
+    text.push_str(&report.summary().message());
     text.push('\n');
     text
 }
@@ -68,7 +68,7 @@ fn forecasts(text: &mut String, report: &CheckReport) {
     known.sort_by_key(|(_, forecast)| std::cmp::Reverse(forecast.expected.milliseconds));
     text.push_str("Pulls to come, estimated:\n");
     for (image, forecast) in known.iter().take(MOST_FORECASTS) {
-        wrap(text, &format!("{}: {}", clean(image), forecast.words()), 2, 2);
+        wrap(text, &format!("{}: {}", clean(image), forecast.message()), 2, 2);
     }
     if let Some(more @ 1..) = known.len().checked_sub(MOST_FORECASTS) {
         let _ = writeln!(text, "  and {more} more that take no longer");
@@ -129,7 +129,7 @@ fn image(text: &mut String, places: &[ImageEntry], paint: fn(Paint, &str) -> Str
     if !entry.is_alone() {
         let _ = writeln!(text, "{:INDENT$}{}", "", clean(&entry.image));
     }
-    wrap(text, &entry.words(), INDENT, 0);
+    wrap(text, &entry.message(), INDENT, 0);
     // Whole, to be copied.
     for command in finding.advice.iter().filter_map(|advice| advice.command.as_ref()) {
         let _ = writeln!(text, "{:INDENT$}$ {}", "", clean(command));

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, survey};
 use crate::cli::explain::{NodesAround, RegistryReviewer, host_of, in_turns};
-use crate::cli::output::say;
+use crate::cli::output::print_message;
 use crate::cluster::Cluster;
 use crate::history::{ReportTarget, Visibility};
 use crate::image::{DOCKER_HUB, registry_of_host};
@@ -83,7 +83,9 @@ impl Look {
                 survey.visibility = Visibility::Namespaces(vec![namespace.as_str().into()]);
             }
             (Visibility::Namespaces(_), None) => {
-                say(format_args!("you may not list pods of all namespaces: only {home} counts"));
+                print_message(format_args!(
+                    "you may not list pods of all namespaces: only {home} counts"
+                ));
             }
             _ => {}
         }
@@ -96,7 +98,10 @@ impl Look {
             }
         }
         if !left_out.is_empty() {
-            say(format_args!("you may not list {}: something may be missing", left_out.join(", ")));
+            print_message(format_args!(
+                "you may not list {}: something may be missing",
+                left_out.join(", ")
+            ));
         }
         let nodes = cluster.nodes().filter(|_| nodes_known);
         Ok(Self { visibility: survey.visibility, cluster, needs, left_out, nodes, now })
@@ -131,7 +136,7 @@ impl Look {
     }
 
     /// What the registries answer.
-    pub(in crate::cli) async fn ask(
+    pub(in crate::cli) async fn answers(
         &self,
         reviewer: &RegistryReviewer,
         nodes: Option<&[Node]>,
@@ -139,13 +144,13 @@ impl Look {
     ) -> Answers {
         let answers = Mutex::new(Answers::new());
         let around = NodesAround { nodes, runtime: same_runtime(nodes) };
-        say(format_args!("asking {} …", count(all.len(), "question")));
+        print_message(format_args!("asking {} …", count(all.len(), "question")));
         let by_host = all.iter().map(|one| (host_of(&one.1.image), one));
         in_turns(by_host, |(question, used)| {
             let answers = &answers;
             async move {
                 let found =
-                    reviewer.still_there(&self.cluster, &self.visibility, used, around).await;
+                    reviewer.check_in_use(&self.cluster, &self.visibility, used, around).await;
                 let Some(found) = found else { return true };
                 let (found, unfit) = (found.result, found.unfit);
                 let answer = match found {

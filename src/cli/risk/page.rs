@@ -94,17 +94,17 @@ pub(super) fn outlook(report: &RiskReport, puller: &PullerRisk) -> String {
 /// How many pods it has where, or when it will have some.
 pub(super) fn state(puller: &PullerRisk) -> String {
     let pods = match puller.pods {
-        0 => return words(puller.when).to_owned(),
+        0 => return when_text(puller.when).to_owned(),
         pods => count(pods, "pod"),
     };
     match (&*puller.nodes, puller.when) {
         ([], When::Runs) => pods,
-        ([], when) => format!("{pods}, {}", words(when)),
+        ([], when) => format!("{pods}, {}", when_text(when)),
         (nodes, _) => format!("{pods} on {}", names(nodes)),
     }
 }
 
-fn words(when: When) -> &'static str {
+fn when_text(when: When) -> &'static str {
     match when {
         When::Runs => "wants pods",
         When::AtZero => "scaled to zero",

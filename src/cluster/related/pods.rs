@@ -144,7 +144,7 @@ impl PodWire {
             let end = ends.into_iter().find(|end| end.exit_code != 0)?;
             Some(ContainerEnd {
                 container: clean(&container.name).into(),
-                reason: word(&end.reason).into(),
+                reason: plain_reason(&end.reason).into(),
                 exit_code: end.exit_code,
                 message: last_line(&end.message).filter(|_| self.wrote(&container.name)),
             })
@@ -160,7 +160,7 @@ impl PodWire {
 }
 
 /// A word as the kubelet and the runtimes have them.
-fn word(reason: &str) -> &str {
+fn plain_reason(reason: &str) -> &str {
     let plain = !reason.is_empty() && reason.len() <= 40;
     let plain = plain && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if plain { reason } else { "Error" }
@@ -269,6 +269,9 @@ mod tests {
 
     #[test]
     fn what_is_no_word_is_not_repeated() {
-        assert_eq!((word("OOMKilled"), word("rm -rf"), word("")), ("OOMKilled", "Error", "Error"));
+        assert_eq!(
+            (plain_reason("OOMKilled"), plain_reason("rm -rf"), plain_reason("")),
+            ("OOMKilled", "Error", "Error")
+        );
     }
 }

@@ -52,7 +52,7 @@ impl RegistryScore {
     }
 
     /// Until when the escapes of this registry are open again, if they are.
-    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(in crate::history) fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         (i64::from(self.open_until) > now.as_second())
             .then(|| crate::history::index::timestamp(self.open_until))
     }

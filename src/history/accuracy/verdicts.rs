@@ -159,7 +159,7 @@ fn add<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K, more: u64) {
 
 impl Trial {
     /// An image would have been denied.
-    pub(super) fn say(&mut self, given: &RecordedVerdict, now: u32) {
+    pub(super) fn record(&mut self, given: &RecordedVerdict, now: u32) {
         let Some(cause) = given.cause else { return };
         let day = self.day(now);
         add(&mut day.said, cause, 1);
@@ -208,7 +208,7 @@ impl Trial {
     }
 
     /// By cause, in the last [`TRIAL_DAYS`] days.
-    pub fn would_deny(&self, now: u32) -> Vec<WouldDeny> {
+    pub(super) fn would_deny(&self, now: u32) -> Vec<WouldDeny> {
         let mut causes: BTreeMap<Cause, WouldDeny> = BTreeMap::new();
         for day in self.recent(now) {
             for (cause, count) in &day.said {
@@ -231,7 +231,7 @@ impl Trial {
     }
 
     /// How many of them each escape held back, in the last [`TRIAL_DAYS`] days.
-    pub fn held_by(&self, now: u32) -> BTreeMap<Escape, u64> {
+    pub(super) fn held_by(&self, now: u32) -> BTreeMap<Escape, u64> {
         let mut held = BTreeMap::new();
         for (escape, count) in self.recent(now).flat_map(|day| &day.held_by) {
             *held.entry(*escape).or_default() += count;

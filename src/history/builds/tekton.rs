@@ -88,10 +88,10 @@ pub(super) fn read(object: &str) -> Result<BuildView, serde_json::Error> {
     let state = run.state();
     let RunWire { metadata, spec, status } = run;
     let mut containers = Vec::new();
-    told(&mut containers, &spec.params, &[], [spec.task_spec, status.task_spec]);
+    add_steps(&mut containers, &spec.params, &[], [spec.task_spec, status.task_spec]);
     for pipeline in [spec.pipeline_spec, status.pipeline_spec] {
         for task in pipeline.tasks.into_iter().chain(pipeline.last) {
-            told(
+            add_steps(
                 &mut containers,
                 &task.params,
                 &spec.params,
@@ -104,7 +104,7 @@ pub(super) fn read(object: &str) -> Result<BuildView, serde_json::Error> {
 
 /// What the steps of a task are told, with its parameters as their variables; those of the run come
 /// behind them, as what a task's parameters are made of.
-fn told(found: &mut Vec<Step>, own: &[Param], of_run: &[Param], specs: [TaskSpec; 2]) {
+fn add_steps(found: &mut Vec<Step>, own: &[Param], of_run: &[Param], specs: [TaskSpec; 2]) {
     let plain = own.iter().map(|param| variable(&param.name, param));
     let to_fill = own.iter().chain(of_run);
     let to_fill = to_fill.map(|param| variable(&format!("params.{}", param.name), param));

@@ -96,8 +96,10 @@ impl HealthIndex {
                 self.count(found.entry(container.digest).or_default(), pod, container);
             }
         }
-        let mut all: Vec<RunningDigest> =
-            found.into_iter().filter_map(|(digest, tally)| self.told(digest, tally)).collect();
+        let mut all: Vec<RunningDigest> = found
+            .into_iter()
+            .filter_map(|(digest, tally)| self.running_digest(digest, tally))
+            .collect();
         all.sort_by(|a, b| (b.pods, &b.digest).cmp(&(a.pods, &a.digest)));
         all.truncate(MAX_TOLD);
         all
@@ -122,7 +124,7 @@ impl HealthIndex {
         }
     }
 
-    fn told(&self, digest: Id, tally: Tally) -> Option<RunningDigest> {
+    fn running_digest(&self, digest: Id, tally: Tally) -> Option<RunningDigest> {
         let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let owned = tally.workloads.iter().map(|(workload, pods)| DigestUser {
             kind: self.text(workload.kind).to_owned(),

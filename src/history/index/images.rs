@@ -11,7 +11,7 @@ use super::interner::{Id, LONGEST, NONE};
 use super::pull_times::PullTimes;
 use super::record::{ContainerRecord, Seconds, State};
 use super::registries::Registry;
-use super::retention::Gone;
+use super::retention::DeletedWorkload;
 use crate::image::{ImageReference, registry_of_host};
 use crate::pull::Cause;
 
@@ -29,7 +29,7 @@ pub struct Rewrite {
 
 /// The containers of one image in one namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Space {
+pub(super) struct ImageNamespace {
     pub(super) namespace: Id,
     pub(super) running: u32,
     pub(super) failing: u32,
@@ -41,7 +41,7 @@ pub(super) struct Space {
 
 /// Why containers of an image fail in one namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SpaceCause {
+pub(super) struct NamespaceCause {
     pub(super) namespace: Id,
     pub(super) cause: Cause,
     pub(super) containers: u32,
@@ -63,9 +63,9 @@ pub(super) struct Image {
     pub(super) repository: Id,
     /// Pods with it, once for each of their containers.
     pub(super) pods: Vec<u32>,
-    pub(super) spaces: Vec<Space>,
+    pub(super) namespaces: Vec<ImageNamespace>,
     /// Why the failing ones fail; apart, since few fail.
-    pub(super) causes: Vec<SpaceCause>,
+    pub(super) causes: Vec<NamespaceCause>,
     pub(super) digests: Vec<DigestUse>,
     pub(super) running: u32,
     pub(super) failing: u32,
@@ -82,7 +82,7 @@ pub(super) struct Image {
     /// When anything was last heard of it.
     pub(super) heard: Seconds,
     /// Whose pods had it and are gone.
-    pub(super) gone: Vec<Gone>,
+    pub(super) gone: Vec<DeletedWorkload>,
     /// How long pulls of it took, if any event said so.
     pub(super) times: Option<Box<PullTimes>>,
 }
@@ -244,7 +244,7 @@ impl Images {
                 reference: reference.clone(),
                 repository,
                 pods: Vec::new(),
-                spaces: Vec::new(),
+                namespaces: Vec::new(),
                 causes: Vec::new(),
                 digests: Vec::new(),
                 running: 0,
@@ -351,13 +351,13 @@ impl Images {
 
 impl Image {
     /// The entry of a namespace.
-    fn space(&mut self, namespace: Id) -> &mut Space {
-        let at = self.spaces.iter().position(|space| space.namespace == namespace);
+    fn space(&mut self, namespace: Id) -> &mut ImageNamespace {
+        let at = self.namespaces.iter().position(|space| space.namespace == namespace);
         let at = at.unwrap_or_else(|| {
-            self.spaces.push(Space { namespace, ..Space::default() });
-            self.spaces.len() - 1
+            self.namespaces.push(ImageNamespace { namespace, ..ImageNamespace::default() });
+            self.namespaces.len() - 1
         });
-        &mut self.spaces[at]
+        &mut self.namespaces[at]
     }
 
     /// Counts a container in.
@@ -379,10 +379,10 @@ impl Image {
         }
         if let Some(cause) = cause {
             let same =
-                |known: &&mut SpaceCause| known.namespace == namespace && known.cause == cause;
+                |known: &&mut NamespaceCause| known.namespace == namespace && known.cause == cause;
             match self.causes.iter_mut().find(same) {
                 Some(known) => known.containers += 1,
-                None => self.causes.push(SpaceCause { namespace, cause, containers: 1 }),
+                None => self.causes.push(NamespaceCause { namespace, cause, containers: 1 }),
             }
         }
         if container.digest != NONE {
@@ -397,8 +397,8 @@ impl Image {
             State::Failing => self.failing = self.failing.saturating_sub(1),
             _ => {}
         }
-        if let Some(at) = self.spaces.iter().position(|space| space.namespace == namespace) {
-            let space = &mut self.spaces[at];
+        if let Some(at) = self.namespaces.iter().position(|space| space.namespace == namespace) {
+            let space = &mut self.namespaces[at];
             let count = match container.state {
                 State::Running => &mut space.running,
                 State::Failing => &mut space.failing,
@@ -406,11 +406,12 @@ impl Image {
             };
             *count = count.saturating_sub(1);
             if space.running + space.failing + space.others == 0 {
-                self.spaces.swap_remove(at);
+                self.namespaces.swap_remove(at);
             }
         }
         if let Some(cause) = container.cause() {
-            let same = |known: &SpaceCause| known.namespace == namespace && known.cause == cause;
+            let same =
+                |known: &NamespaceCause| known.namespace == namespace && known.cause == cause;
             if let Some(at) = self.causes.iter().position(same) {
                 self.causes[at].containers -= 1;
                 if self.causes[at].containers == 0 {

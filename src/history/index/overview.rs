@@ -47,7 +47,7 @@ impl HealthIndex {
         }
         let visible = Visible::new(self, visibility);
         let used = self.images.registries().filter(|(_, registry)| {
-            registry.spaces.keys().any(|namespace| visible.includes(*namespace))
+            registry.namespaces.keys().any(|namespace| visible.includes(*namespace))
         });
         let hosts: BTreeSet<_> = used.map(|(_, registry)| registry.host.clone()).collect();
         let mut all: Vec<RegistryReport> =
@@ -75,7 +75,7 @@ impl HealthIndex {
             .iter()
             .filter(|(_, image)| image.failing > 0)
             .filter_map(|(id, image)| {
-                let count = visible.spaces(image).map(|space| space.failing).sum::<u32>();
+                let count = visible.namespaces(image).map(|space| space.failing).sum::<u32>();
                 (count > 0).then(|| (count, id, image.reference.canonical()))
             })
             .collect();
@@ -119,7 +119,7 @@ impl HealthIndex {
             .images
             .iter()
             .filter_map(|(_, image)| {
-                let mut spaces = visible.spaces(image).peekable();
+                let mut spaces = visible.namespaces(image).peekable();
                 spaces.peek()?;
                 let (running, failing) =
                     spaces.fold((0, 0), |sum, one| (sum.0 + one.running, sum.1 + one.failing));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::events::LISTED_WITHIN;
-use super::images::{Image, Space};
+use super::images::{Image, ImageNamespace};
 use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use super::registries::Registry;
@@ -116,7 +116,7 @@ impl HealthIndex {
             .iter()
             .map(|(_, image)| image)
             .filter(|image| image.running > 0 && image.reference.host() == host)
-            .filter(|image| visible.spaces(image).any(|space| space.running > 0))
+            .filter(|image| visible.namespaces(image).any(|space| space.running > 0))
             .map(|image| image.reference.repository().into())
             .collect();
         found.sort_unstable();
@@ -160,7 +160,7 @@ impl HealthIndex {
             }
         };
         let of_image = |image: &Image| -> Vec<(Reverse<u32>, &str, Id)> {
-            let spaces = image.spaces.iter();
+            let spaces = image.namespaces.iter();
             spaces
                 .map(|space| {
                     let pods = space.failing + space.running;
@@ -177,7 +177,7 @@ impl HealthIndex {
             let ids = repository.images.iter().rev().take(MAX_LOOKED_AT);
             add(ids.filter_map(|id| self.images.get(*id)).flat_map(of_image).collect());
             if let Some(registry) = self.images.registry(repository.registry) {
-                let spaces = registry.spaces.iter();
+                let spaces = registry.namespaces.iter();
                 add(spaces.map(|(id, (h, f))| (Reverse(h + f), self.text(*id), *id)).collect());
             }
         }
@@ -234,7 +234,7 @@ impl HealthIndex {
         namespace: Option<Id>,
     ) -> Option<KnownTag> {
         let (mut pods, mut newest, mut in_namespace) = (0, 0, false);
-        for space in visible.spaces(image).filter(|space| space.running > 0) {
+        for space in visible.namespaces(image).filter(|space| space.running > 0) {
             pods += space.running;
             newest = newest.max(space.newest);
             in_namespace |= Some(space.namespace) == namespace;
@@ -300,7 +300,7 @@ impl HealthIndex {
             Visible::All => (registry.healthy, registry.failing),
             Visible::Some(ids) => ids
                 .iter()
-                .filter_map(|id| registry.spaces.get(id))
+                .filter_map(|id| registry.namespaces.get(id))
                 .fold((0, 0), |sum, space| (sum.0 + space.0, sum.1 + space.1)),
         };
         RegistryHealth {
@@ -342,7 +342,10 @@ pub(super) fn failures(image: &Image, visible: &Visible) -> Vec<(Cause, u32)> {
 
 impl Visible {
     /// The namespaces of an image that the user may see.
-    pub(super) fn spaces<'i>(&'i self, image: &'i Image) -> impl Iterator<Item = &'i Space> {
-        image.spaces.iter().filter(|space| self.includes(space.namespace))
+    pub(super) fn namespaces<'i>(
+        &'i self,
+        image: &'i Image,
+    ) -> impl Iterator<Item = &'i ImageNamespace> {
+        image.namespaces.iter().filter(|space| self.includes(space.namespace))
     }
 }

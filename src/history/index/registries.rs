@@ -65,7 +65,7 @@ impl TroubleKind {
     }
 
     /// The same for people, as what goes on with the registry.
-    pub const fn words(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::Outage => "is in trouble",
             Self::Limit => "pull limit is used up",
@@ -135,7 +135,7 @@ pub(super) struct Registry {
     /// Containers that cannot get it.
     pub(super) failing: u32,
     /// The same by namespace: healthy, failing.
-    pub(super) spaces: HashMap<Id, (u32, u32)>,
+    pub(super) namespaces: HashMap<Id, (u32, u32)>,
     /// Why the failing ones fail.
     pub(super) causes: Vec<(Cause, u32)>,
     /// Pods with failing containers, and how many.
@@ -161,7 +161,7 @@ impl Registry {
             repositories: 0,
             healthy: 0,
             failing: 0,
-            spaces: HashMap::new(),
+            namespaces: HashMap::new(),
             causes: Vec::new(),
             failing_pods: HashMap::new(),
             pulled: 0,
@@ -176,7 +176,7 @@ impl Registry {
 
     pub(super) fn add_healthy(&mut self, namespace: Id) {
         self.healthy += 1;
-        self.spaces.entry(namespace).or_default().0 += 1;
+        self.namespaces.entry(namespace).or_default().0 += 1;
     }
 
     pub(super) fn subtract_healthy(&mut self, namespace: Id) {
@@ -185,10 +185,10 @@ impl Registry {
     }
 
     fn subtract_space(&mut self, namespace: Id, healthy: u32, failing: u32) {
-        if let Some(space) = self.spaces.get_mut(&namespace) {
+        if let Some(space) = self.namespaces.get_mut(&namespace) {
             *space = (space.0.saturating_sub(healthy), space.1.saturating_sub(failing));
             if *space == (0, 0) {
-                self.spaces.remove(&namespace);
+                self.namespaces.remove(&namespace);
             }
         }
     }
@@ -196,7 +196,7 @@ impl Registry {
     pub(super) fn add_failing(&mut self, slot: Slot, namespace: Id, cause: Cause) {
         self.changed = true;
         self.failing += 1;
-        self.spaces.entry(namespace).or_default().1 += 1;
+        self.namespaces.entry(namespace).or_default().1 += 1;
         *self.failing_pods.entry(slot).or_default() += 1;
         match self.causes.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, count)) => *count += 1,

@@ -40,7 +40,7 @@ impl Selection {
 }
 
 impl HealthIndex {
-    /// Answers the four questions about an image, a digest, a repository or a registry. While the
+    /// Answers the four questions about an image or a registry. While the
     /// index is learning or stale the report says that and nothing else.
     pub fn report(
         &self,
@@ -81,13 +81,9 @@ impl HealthIndex {
             report.scope.nodes_listing = self.nodes_listing(reference);
         }
         let repository = match subject {
-            ReportTarget::Image(reference) | ReportTarget::Repository(reference) => {
+            ReportTarget::Image(reference) => {
                 self.images.repository_named(&self.images.repository_name(reference))
             }
-            ReportTarget::Digest(_) => selection
-                .images
-                .first()
-                .and_then(|image| self.images.repository(self.images.get(*image)?.repository)),
             ReportTarget::Registry(_) => None,
         };
         if let Some(repository) = repository {
@@ -106,11 +102,10 @@ impl HealthIndex {
         match (subject, repository) {
             (ReportTarget::Registry(host), _) => host.to_string(),
             (_, Some(repository)) => repository.name.split('/').next().unwrap_or_default().into(),
-            (ReportTarget::Image(reference) | ReportTarget::Repository(reference), None) => {
+            (ReportTarget::Image(reference), None) => {
                 let name = self.images.repository_name(reference);
                 name.split('/').next().unwrap_or_default().to_owned()
             }
-            (ReportTarget::Digest(_), None) => String::new(),
         }
     }
 
@@ -130,22 +125,6 @@ impl HealthIndex {
                     None => Selection { images: found, digest: None },
                 }
             }
-            ReportTarget::Digest(digest) => {
-                let digest = self.digests.0.find(digest.as_str());
-                let images = self
-                    .images
-                    .iter()
-                    .filter(|(_, image)| {
-                        image.digests.iter().any(|used| Some(used.digest) == digest)
-                    })
-                    .map(|(id, _)| id)
-                    .collect();
-                Selection { images: if digest.is_some() { images } else { Vec::new() }, digest }
-            }
-            ReportTarget::Repository(reference) => Selection {
-                images: in_repository(&self.images.repository_name(reference)),
-                digest: None,
-            },
             ReportTarget::Registry(host) => {
                 let registry = self.images.find_registry(host);
                 let images = self
@@ -219,7 +198,7 @@ impl HealthIndex {
     ) -> Option<(Seconds, TagLine)> {
         let (mut running, mut failing, mut newest) = (0, 0, 0);
         let mut any = false;
-        for space in visible.spaces(image) {
+        for space in visible.namespaces(image) {
             any = true;
             running += space.running;
             failing += space.failing;

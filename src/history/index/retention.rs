@@ -242,7 +242,7 @@ pub(super) const MAX_LINES: usize = 4;
 
 /// A workload that had an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone {
+pub(super) struct DeletedWorkload {
     workload: Workload,
     /// When its last pod with the image went.
     pub(super) at: Seconds,
@@ -250,7 +250,7 @@ pub(super) struct Gone {
     pub(super) ran: bool,
 }
 
-impl Gone {
+impl DeletedWorkload {
     pub(super) fn namespace(&self) -> Id {
         self.workload.namespace
     }
@@ -267,10 +267,10 @@ pub(super) type GoneLine = (String, String, String, Seconds, bool);
 
 impl HealthIndex {
     /// Whose pods had this image and are gone.
-    pub(super) fn gone_lines(&self, gone: &[Gone]) -> Vec<GoneLine> {
+    pub(super) fn gone_lines(&self, gone: &[DeletedWorkload]) -> Vec<GoneLine> {
         let text = |id| self.text(id).to_owned();
         gone.iter()
-            .map(|Gone { workload, at, ran }| {
+            .map(|DeletedWorkload { workload, at, ran }| {
                 let Workload { kind, namespace, name } = *workload;
                 (text(kind), text(namespace), text(name), *at, *ran)
             })
@@ -285,7 +285,7 @@ impl HealthIndex {
             let workload = Workload { kind, namespace, name: intern(&name) };
             let Some(image) = self.images.get_mut(image) else { return };
             if image.gone.iter().all(|known| known.workload != workload) {
-                image.gone.push(Gone { workload, at: at.min(now), ran });
+                image.gone.push(DeletedWorkload { workload, at: at.min(now), ran });
             }
         }
         if let Some(image) = self.images.get_mut(image) {
@@ -317,7 +317,7 @@ impl HealthIndex {
             if image.gone.len() >= MAX_LINES {
                 image.gone.remove(0);
             }
-            image.gone.push(Gone { workload, at: now, ran });
+            image.gone.push(DeletedWorkload { workload, at: now, ran });
         }
     }
 
@@ -325,7 +325,7 @@ impl HealthIndex {
     /// now.
     pub(super) fn remembered(&self, images: &[Id], visible: &Visible) -> Vec<RememberedLine> {
         let known = images.iter().filter_map(|image| self.images.get(*image));
-        let mut gone: Vec<Gone> = known
+        let mut gone: Vec<DeletedWorkload> = known
             .flat_map(|image| image.gone.iter().copied())
             .filter(|gone| visible.includes(gone.workload.namespace))
             .collect();

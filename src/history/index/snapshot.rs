@@ -62,7 +62,8 @@ impl Snapshot {
     pub fn encode(&self, cluster: &str) -> Result<Vec<u8>, SnapshotError> {
         let content = serde_json::to_vec(self).map_err(SnapshotError::Content)?;
         let digest = Digest::of_sha256(&content);
-        let mut bytes = format!("{MAGIC} {VERSION} {} {digest}\n", word(cluster)).into_bytes();
+        let mut bytes =
+            format!("{MAGIC} {VERSION} {} {digest}\n", header_name(cluster)).into_bytes();
         bytes.extend_from_slice(&content);
         if bytes.len() > Self::MAX_BYTES { Err(SnapshotError::TooLarge) } else { Ok(bytes) }
     }
@@ -80,7 +81,7 @@ impl Snapshot {
         if version != VERSION {
             return Err(SnapshotError::Version);
         }
-        if of != word(cluster) {
+        if of != header_name(cluster) {
             return Err(SnapshotError::Cluster);
         }
         if Digest::of_sha256(content).as_str() != digest {
@@ -251,7 +252,7 @@ impl HealthIndex {
 }
 
 /// A name that fits into the header.
-fn word(cluster: &str) -> String {
+fn header_name(cluster: &str) -> String {
     let word: String =
         cluster.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
     if word.is_empty() { "-".to_owned() } else { word }

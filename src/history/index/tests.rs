@@ -184,10 +184,10 @@ fn only_namespaces_that_may_be_told_of_are_counted() {
     let nobody = Visibility::Namespaces(Vec::new());
     let history = ask(&index, "my-registry.io/app:v2.3.1", &nobody);
     assert_eq!((history.failures.len(), history.known_tags.len()), (0, 0));
-    let subject = ReportTarget::Repository(ImageReference::parse("my-registry.io/app").unwrap());
+    let subject = ReportTarget::Registry("my-registry.io".into());
     let report = index.report(&subject, &shop, at(1));
     assert!(report.partial);
-    assert_eq!(report.scope.pods, 3);
+    assert_eq!(report.scope.pods, 7);
     assert!(!serde_json::to_string(&report).unwrap().contains("hidden"));
     let empty = index.report(&subject, &nobody, at(1));
     assert_eq!((empty.scope.pods, empty.tags.len(), empty.last_success), (0, 0, None));
@@ -521,8 +521,9 @@ fn different_content_behind_one_tag_is_seen() {
     let subject = ReportTarget::Image(ImageReference::parse("r.example/app:1").unwrap());
     let report = index.report(&subject, &Visibility::Cluster, at(2));
     assert!(report.tags[0].differs);
-    let digest = Digest::parse(&format!("sha256:{}", "b".repeat(64))).unwrap();
-    let report = index.report(&ReportTarget::Digest(digest), &Visibility::Cluster, at(2));
+    let second = format!("r.example/app@sha256:{}", "b".repeat(64));
+    let subject = ReportTarget::Image(ImageReference::parse(&second).unwrap());
+    let report = index.report(&subject, &Visibility::Cluster, at(2));
     assert_eq!(report.scope.pods, 1);
 }
 

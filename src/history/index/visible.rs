@@ -49,7 +49,7 @@ impl HealthIndex {
     /// When an image was last started in these namespaces, or its last pod there went; zero if never.
     fn last_visible(&self, id: Id, visible: &Visible) -> Seconds {
         let Some(image) = self.images.get(id) else { return 0 };
-        let running = visible.spaces(image).map(|space| space.newest).max().unwrap_or(0);
+        let running = visible.namespaces(image).map(|space| space.newest).max().unwrap_or(0);
         let gone = image.gone.iter().filter(|gone| gone.ran && visible.includes(gone.namespace()));
         let others = self.visible_containers(image, id, visible).map(|(_, at)| at).max();
         running.max(gone.map(|gone| gone.at).max().unwrap_or(0)).max(others.unwrap_or(0))
@@ -92,7 +92,7 @@ impl HealthIndex {
         let host = name.split('/').next().unwrap_or_default();
         let Some(id) = self.images.find_registry(host) else { return false };
         let Some(registry) = self.images.registry(id) else { return false };
-        let current = registry.spaces.keys().any(|namespace| !visible.includes(*namespace));
+        let current = registry.namespaces.keys().any(|namespace| !visible.includes(*namespace));
         let lately = now.saturating_sub(LISTED_WITHIN);
         current
             || self.images.iter().any(|(image, entry)| {
@@ -105,7 +105,7 @@ impl HealthIndex {
 
     /// Whether somebody else had an image, or nobody knows who did.
     fn ran_out_of_sight(&self, id: Id, image: &Image, visible: &Visible) -> bool {
-        image.spaces.iter().any(|space| !visible.includes(space.namespace))
+        image.namespaces.iter().any(|space| !visible.includes(space.namespace))
             || image.gone.iter().any(|gone| !visible.includes(gone.namespace()))
             || image.gone.len() >= MOST_GONE
             || image.last_success() > self.last_visible(id, visible)

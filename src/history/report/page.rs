@@ -130,19 +130,7 @@ fn scope(page: &mut Page, report: &Report, now: Timestamp) {
         page.line("Scope", &text);
     } else {
         let mut text = format!("{}: ", count(scope.pods, "pod"));
-        let states = [
-            (scope.running, "running"),
-            (scope.failing, "failing"),
-            (scope.crashing, "crashing"),
-            (scope.waiting, "waiting"),
-            (scope.done, "finished"),
-        ];
-        let states: Vec<String> = states
-            .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, word)| format!("{number} {word}"))
-            .collect();
-        text.push_str(&states.join(", "));
+        text.push_str(&scope.states("failing"));
         text.push_str(match scope.spread {
             Spread::Nowhere => ".",
             Spread::OneWorkload => "; one workload.",

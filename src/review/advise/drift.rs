@@ -30,7 +30,7 @@ pub(in crate::review) async fn note_digest_drift(
     let namespace = context.subject.namespace;
     let own = Visibility::Namespaces(vec![namespace.into()]);
     let others = context.sources.health.other_digests(wanted, &own, Some(now));
-    let others = drifted(context.sources.registry, &context.as_asked(wanted), others, now);
+    let others = drifted(context.sources.registry, &context.resolved(wanted), others, now);
     // Whether it may be told is asked last: mostly there is nothing to tell.
     if others.is_empty() {
         return;

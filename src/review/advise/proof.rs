@@ -25,7 +25,7 @@ pub(super) enum Whose {
 /// A candidate that the nodes can pull and start.
 pub(super) struct Proof {
     /// Its digest, where the registry said it.
-    pub digest: Option<Digest>,
+    pub(super) digest: Option<Digest>,
 }
 
 impl ReviewContext<'_> {

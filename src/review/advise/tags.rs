@@ -105,7 +105,7 @@ impl AdviceContext<'_> {
                 let deadline = self.context.subject.deadline;
                 let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
                 let registry = self.context.sources.registry;
-                let wanted = self.context.as_asked(self.wanted);
+                let wanted = self.context.resolved(self.wanted);
                 registry
                     .tags(&wanted, credential.as_ref(), self.context.subject.namespace, until)
                     .await
@@ -144,7 +144,7 @@ impl AdviceContext<'_> {
             return self.cause == Cause::RepositoryNotFound;
         }
         let Some(credential) = self.lister() else { return false };
-        let wanted = self.context.as_asked(self.wanted);
+        let wanted = self.context.resolved(self.wanted);
         let registry = self.context.sources.registry;
         let (namespace, deadline) = (self.context.subject.namespace, self.context.subject.deadline);
         match registry.tags(&wanted, credential.as_ref(), namespace, deadline).await {
@@ -187,7 +187,7 @@ impl AdviceContext<'_> {
         let deadline = context.subject.deadline;
         let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
         let registry = context.sources.registry;
-        let asked = context.as_asked(self.wanted);
+        let asked = context.resolved(self.wanted);
         let listed = registry
             .repositories(&asked, credential.as_ref(), context.subject.namespace, until)
             .await

@@ -46,7 +46,7 @@ fn build(namespace: &str, state: BuildState) -> BuildJob {
         name: "build-app".into(),
         pushes,
         state,
-        remade_as: None,
+        rerun_as: None,
     }
 }
 
@@ -111,7 +111,7 @@ async fn neighbours_are_told_of_within_the_askers_rights(
     world.builds = vec![build(namespace, BuildState::NeverRun { suspended: false })];
     let review = run_as(&world, deployment("reg.example.com/app:9"), "", user, None).await;
     assert_eq!(!kinds(&review).is_empty(), told);
-    let words = review.finding(&review.images[0]).words();
+    let words = review.finding(&review.images[0]).message();
     assert_eq!(words.contains("build-app"), told, "{words}");
 }
 

@@ -157,7 +157,7 @@ fn neighbours(dice: &mut Dice, world: &mut World) {
         }
         let (kind, state) = (BuildKind::Job, states[dice.roll(states.len())]);
         let (namespace, name) = (namespace.into(), name.into());
-        world.builds.push(BuildJob { kind, namespace, name, pushes: true, state, remade_as: None });
+        world.builds.push(BuildJob { kind, namespace, name, pushes: true, state, rerun_as: None });
     }
     let places = [(HIDDEN, "hidden-service"), ("shop", "own-service")];
     let (namespace, name) = places[dice.roll(2)];
@@ -254,7 +254,7 @@ impl Scene {
             }
         }
         let finding = review.finding(&review.images[0]);
-        for text in [finding.line(), finding.words()] {
+        for text in [finding.line(), finding.message()] {
             assert!(!text.contains("unused"), "{text}");
             assert!(self.sees_own() || !text.contains("theirs"), "{text}");
             for hidden in HIDDEN_NAMES {

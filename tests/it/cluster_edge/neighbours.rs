@@ -145,7 +145,7 @@ async fn who_is_late_is_not_waited_for() {
         name: "build".into(),
         pushes: true,
         state: BuildState::Running { since: None, failed: 0 },
-        remade_as: None,
+        rerun_as: None,
     };
     assert_eq!(cluster.build_trouble(&build, deadline).await, None);
     assert!(asked.elapsed() < Duration::from_secs(3));

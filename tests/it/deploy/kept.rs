@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pullgate::pki::{Keeper, Lifetimes, Material, Names, Pace};
+use pullgate::pki::{CertificateController, Lifetimes, Names, Pace, ServingMaterial};
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ fn names(replica: &str, aggregated: bool) -> Names {
     }
 }
 
-pub(super) type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<Material>>);
+pub(super) type Replica = (tokio::task::JoinHandle<()>, watch::Receiver<Option<ServingMaterial>>);
 
 /// A keeper of an installation that is reached by the API server's aggregation layer.
 pub(super) fn start(client: &kube::Client, replica: &str, lifetimes: Lifetimes) -> Replica {
@@ -75,7 +75,7 @@ pub(super) fn start_by_path(client: &kube::Client, replica: &str) -> Replica {
 
 fn start_named(client: &kube::Client, names: Names, lifetimes: Lifetimes) -> Replica {
     let metrics = Arc::new(Metrics::new());
-    let keeper = Keeper::new(client, names, true, lifetimes, PACE, metrics);
+    let keeper = CertificateController::new(client, names, true, lifetimes, PACE, metrics);
     let material = keeper.material();
     (runtime().spawn(keeper.run(CancellationToken::new())), material)
 }

@@ -14,7 +14,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use pullgate::admission::DecodeError;
-use pullgate::pki::{Lifetimes, Material};
+use pullgate::pki::{Lifetimes, ServingMaterial};
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, Bound, Callers, Limits, PathToken, Proof, ServingTls, TlsFiles,
@@ -60,13 +60,13 @@ impl Admit for Yes {
     }
 }
 
-fn pair(material: &Material) -> Vec<Vec<u8>> {
+fn pair(material: &ServingMaterial) -> Vec<Vec<u8>> {
     let (chain, key) = material.certificate.clone().unwrap();
     vec![chain.into_bytes(), key.into_bytes()]
 }
 
 /// A replica's server, with whatever its keeper says; its port.
-fn serve(mut news: watch::Receiver<Option<Material>>) -> u16 {
+fn serve(mut news: watch::Receiver<Option<ServingMaterial>>) -> u16 {
     let _in_runtime = runtime().enter();
     let first = news.borrow_and_update().clone().unwrap();
     let files = TlsFiles { certificate: "c".into(), key: "k".into(), client_authorities: None };

@@ -29,7 +29,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         own_namespace: None,
         runtime: None,
         event_queue: None,
-        blindness: pullgate::review::BlindnessTold::default(),
+        blindness: pullgate::review::BlindRegistryNotices::default(),
     };
     (world, reviewer)
 }
@@ -139,7 +139,7 @@ async fn a_look_up_after_the_pull_tells(
     ));
     let (world, reviewer) = reviewer(world);
     let deadline = Instant::now() + Duration::from_secs(2);
-    let again = reviewer.look_again(&recheck, NOW.parse().unwrap(), deadline).await;
+    let again = reviewer.recheck(&recheck, NOW.parse().unwrap(), deadline).await;
     assert_eq!(again, expected);
     assert!(world.asked.lock().unwrap().iter().all(|(_, _, fresh)| *fresh), "no old answer");
 }
@@ -149,6 +149,6 @@ async fn a_secret_that_is_gone_is_no_disagreement() {
     let recheck = suspicion("ann").await;
     let (_, reviewer) = reviewer(World::enforcing().answer(APP, "", missing()));
     let deadline = Instant::now() + Duration::from_secs(2);
-    let again = reviewer.look_again(&recheck, NOW.parse().unwrap(), deadline).await;
+    let again = reviewer.recheck(&recheck, NOW.parse().unwrap(), deadline).await;
     assert_eq!(again, None);
 }

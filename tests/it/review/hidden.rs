@@ -17,7 +17,7 @@ use pullgate::history::{
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{BlindnessTold, Endpoint, HealthSource, Reviewer, SeenPod};
+use pullgate::review::{BlindRegistryNotices, Endpoint, HealthSource, Reviewer, SeenPod};
 use serde_json::{Value, json};
 
 use super::fakes::{World, exists, missing, node, secret};
@@ -283,7 +283,7 @@ impl Scene {
             own_namespace: None,
             runtime: None,
             event_queue: None,
-            blindness: BlindnessTold::default(),
+            blindness: BlindRegistryNotices::default(),
         };
         let body = serde_json::to_vec(&self.request).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -9,12 +9,12 @@ fn numbers(index: &HealthIndex) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, image) in index.images.iter() {
         if image.pods.is_empty() {
-            assert_eq!((image.running, image.failing, image.spaces.len()), (0, 0, 0));
+            assert_eq!((image.running, image.failing, image.namespaces.len()), (0, 0, 0));
             assert_eq!(image.causes, []);
             continue;
         }
-        let mut spaces: Vec<_> = image
-            .spaces
+        let mut namespaces: Vec<_> = image
+            .namespaces
             .iter()
             .map(|space| {
                 let here = image.causes.iter().filter(|known| known.namespace == space.namespace);
@@ -25,7 +25,7 @@ fn numbers(index: &HealthIndex) -> Vec<String> {
                 (namespace, space.running, space.failing, space.others, causes)
             })
             .collect();
-        spaces.sort();
+        namespaces.sort();
         let mut digests: Vec<_> = image
             .digests
             .iter()
@@ -34,7 +34,7 @@ fn numbers(index: &HealthIndex) -> Vec<String> {
             .collect();
         digests.sort_unstable();
         lines.push(format!(
-            "{} {} {} {} {spaces:?} {digests:?}",
+            "{} {} {} {} {namespaces:?} {digests:?}",
             image.reference,
             image.pods.len(),
             image.running,

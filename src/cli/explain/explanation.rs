@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::ask::{RegistryAnswer, RegistryReviewer};
 use super::object::ChosenObject;
 use super::steps::{self, Steps};
-use super::words;
+use super::summary;
 use crate::advice::{Advice, AdviceKind, CommandTarget};
-use crate::cluster::{Cluster, Connection, Recalled, RefusedPods, remembered};
+use crate::cluster::{Cluster, Connection, RefusedPods, ServeHistory, remembered};
 use crate::history::{Report, ReportTarget, ServiceState, Visibility, WorkloadLine};
 use crate::image::ImageReference;
 use crate::review::{ClusterSource as _, Review, SecretsOrigin};
@@ -99,7 +99,7 @@ impl Sources<'_> {
         let memory = self.recall(&mut report, subject).await;
         let image = match subject {
             ReportTarget::Image(image) => Some(image),
-            _ => None,
+            ReportTarget::Registry(_) => None,
         };
         let (chosen, own_review);
         let (mut object, mut review) = (named.object, named.review);
@@ -115,7 +115,7 @@ impl Sources<'_> {
                 .find(|one| one.reference.as_ref().is_ok_and(|one| one.is_same_image(image)))?;
             Some((review, found))
         });
-        let asked_as = object.map(ChosenObject::words).unwrap_or_default();
+        let asked_as = object.map(ChosenObject::message).unwrap_or_default();
         let answer = reviewed.map(|(review, image)| RegistryAnswer::of(review, image, &asked_as));
         let drift = reviewed.zip(self.reviewer).and_then(|((_, image), reviewer)| {
             let (wanted, now) = (image.reference.as_ref().ok()?, image.assessment.digest.as_ref()?);
@@ -138,8 +138,8 @@ impl Sources<'_> {
         };
         Explained {
             memory,
-            cause: words::cause(&report, answer.as_ref(), &refused),
-            remedy: words::remedy(&report, answer.as_ref(), &advice, broken),
+            cause: summary::cause(&report, answer.as_ref(), &refused),
+            remedy: summary::remedy(&report, answer.as_ref(), &advice, broken),
             commands: ways.next().unwrap_or_default(),
             alternatives: ways.collect(),
             verify,
@@ -191,11 +191,11 @@ impl Sources<'_> {
             return Origin::List { why: "not queried (--no-memory)" };
         }
         match remembered(self.connection, self.namespace, subject, self.deadline).await {
-            Recalled::History(memory) => {
+            ServeHistory::History(memory) => {
                 report.recall(*memory);
                 Origin::Serve
             }
-            Recalled::Not(why) => Origin::List { why },
+            ServeHistory::Not(why) => Origin::List { why },
         }
     }
 
@@ -249,9 +249,8 @@ impl Sources<'_> {
             }
         }
         let host = match subject {
-            ReportTarget::Image(image) | ReportTarget::Repository(image) => image.host(),
+            ReportTarget::Image(image) => image.host(),
             ReportTarget::Registry(host) => host,
-            ReportTarget::Digest(_) => return found,
         };
         let Some(service) = self.cluster.registry_service(host, self.deadline).await else {
             return found;
@@ -266,8 +265,9 @@ impl Sources<'_> {
             let down = Advice::registry_service(&service);
             found.extend(down.map(|down| Advice { command: Some(describe), ..down }));
         }
-        let fences = self.cluster.fences(&service.namespace, &service.name, self.deadline).await;
-        for fence in fences.unwrap_or_default() {
+        let network_policies =
+            self.cluster.network_policies(&service.namespace, &service.name, self.deadline).await;
+        for fence in network_policies.unwrap_or_default() {
             found.push(Advice::network_policy(&service.namespace, &fence));
         }
         found
@@ -295,7 +295,7 @@ impl Sources<'_> {
             own || named
         });
         for pods in &mut refused {
-            pods.message = words::refusal(&pods.message);
+            pods.message = summary::refusal(&pods.message);
         }
         refused
     }

@@ -13,7 +13,7 @@ use super::Names;
 use super::configurations::Configurations;
 use super::lease::Leadership;
 use super::make::{self, Lifetimes, MakeError, Wanted};
-use super::material::{Material, PkiSecret};
+use super::material::{PkiSecret, ServingMaterial};
 use crate::telemetry::{self, Metrics};
 
 /// Why a look came to nothing; the next one is due soon.
@@ -94,7 +94,7 @@ const LATE: Duration = Duration::from_secs(20);
 const STEP_DOWN: Duration = Duration::from_secs(3);
 
 /// Keeps the Secret and the webhook configurations of this installation.
-pub struct Keeper {
+pub struct CertificateController {
     names: Names,
     /// The names of the certificate; none where others make it.
     hosts: Vec<String>,
@@ -108,11 +108,11 @@ pub struct Keeper {
     /// Whether this replica leads, and when it last made sure of it.
     leads: watch::Sender<bool>,
     assured: Option<Instant>,
-    told: watch::Sender<Option<Material>>,
+    told: watch::Sender<Option<ServingMaterial>>,
     metrics: Arc<Metrics>,
 }
 
-impl Keeper {
+impl CertificateController {
     /// A keeper that has not looked yet. Where `certificate` is false, others make the certificate
     /// and write the CA bundle, and only the token is kept here.
     pub fn new(
@@ -141,7 +141,7 @@ impl Keeper {
     }
 
     /// What to serve with: nothing at first, then whatever is current.
-    pub fn material(&self) -> watch::Receiver<Option<Material>> {
+    pub fn material(&self) -> watch::Receiver<Option<ServingMaterial>> {
         self.told.subscribe()
     }
 
@@ -166,7 +166,7 @@ impl Keeper {
 
     /// One look, and how long to wait for the next.
     async fn turn(&mut self) -> Duration {
-        let look = tokio::time::timeout(LATE, self.look()).await;
+        let look = tokio::time::timeout(LATE, self.reconcile()).await;
         let failed = match look.unwrap_or(Err(InstallationError::Late)) {
             Ok(()) => false,
             Err(error) => {
@@ -200,12 +200,12 @@ impl Keeper {
     }
 
     /// One look.
-    async fn look(&mut self) -> Result<(), InstallationError> {
+    async fn reconcile(&mut self) -> Result<(), InstallationError> {
         let now = telemetry::now();
         let secret = self.secrets.get_opt(&self.names.secret).await.map_err(in_secret)?;
         let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
         let mut kept = data.map(PkiSecret::read).unwrap_or_default();
-        self.tell(&kept);
+        self.send_material(&kept);
         let leads = self
             .leadership
             .holds(now)
@@ -238,7 +238,7 @@ impl Keeper {
             .await
             .map_err(|error| InstallationError::Configuration(error.into()))?;
         self.publish(&kept, written);
-        self.tell(&kept);
+        self.send_material(&kept);
         Ok(())
     }
 
@@ -280,8 +280,8 @@ impl Keeper {
         self.published = Some((bundle, telemetry::instant()));
     }
 
-    /// Tells those who serve, if there is news.
-    fn tell(&self, kept: &PkiSecret) {
+    /// Gives those who serve what is new.
+    fn send_material(&self, kept: &PkiSecret) {
         let Some(material) = kept.material(!self.hosts.is_empty()) else { return };
         self.told.send_if_modified(|told| {
             let news = told.as_ref() != Some(&material);

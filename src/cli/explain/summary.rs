@@ -34,12 +34,12 @@ pub(super) fn cause(
         (Some(line), Some(answer)) if answer.works() => format!(
             "nodes fail to pull it ({}: {}), but the registry gives it to the same credentials now",
             containers(failing, ""),
-            words(line.cause)
+            cause_text(line.cause)
         ),
         (Some(line), Some(answer)) => format!(
             "nodes fail to pull it ({}: {}); asked now: {}",
             containers(failing, ""),
-            words(line.cause),
+            cause_text(line.cause),
             answer.cause_words()
         ),
         (None, Some(answer)) if answer.works() => {
@@ -106,7 +106,7 @@ pub(super) fn refusal(message: &str) -> String {
     shorten(&clean(words), MAX_REFUSAL)
 }
 
-fn words(cause: crate::pull::Cause) -> &'static str {
+fn cause_text(cause: crate::pull::Cause) -> &'static str {
     sentence(cause, Verdict::Fails)
 }
 

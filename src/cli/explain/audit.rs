@@ -14,25 +14,25 @@ use crate::image::ImageReference;
 use crate::pull::Cause;
 use crate::review::{Compared, ImageUse, ProbeResult};
 use crate::telemetry::now;
-use crate::web::{Looked, Lost, LostImage, MovedTag};
+use crate::web::{AuditSummary, LostImage, MovedTag, UnpullableImages};
 
 /// Ways in which one image is used that are looked at.
 const USES: usize = 16;
 
 /// The last look, if there was one.
 #[derive(Clone, Default)]
-pub(super) struct Again(Arc<Mutex<Option<Looked>>>);
+pub(super) struct Again(Arc<Mutex<Option<AuditSummary>>>);
 
 impl Again {
-    fn lock(&self) -> MutexGuard<'_, Option<Looked>> {
+    fn lock(&self) -> MutexGuard<'_, Option<AuditSummary>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of it, for the page.
-    pub(super) fn lost(&self, in_use: usize) -> Lost {
+    pub(super) fn lost(&self, in_use: usize) -> UnpullableImages {
         match &*self.lock() {
-            None => Lost::NotYet { in_use },
-            Some(looked) => Lost::Looked(looked.clone()),
+            None => UnpullableImages::NotYet { in_use },
+            Some(looked) => UnpullableImages::AuditSummary(looked.clone()),
         }
     }
 
@@ -49,14 +49,15 @@ impl Again {
             if last.as_ref().is_some_and(|last| last.goes_on) {
                 return;
             }
-            *last = Some(Looked { of: images.len(), goes_on: true, ..Looked::default() });
+            *last =
+                Some(AuditSummary { of: images.len(), goes_on: true, ..AuditSummary::default() });
         }
         let own = self.clone();
         tokio::spawn(async move {
             let looking = own.clone();
             // Whatever becomes of it, it has ended then.
             let look = tokio::spawn(async move {
-                looking.look(images, &cluster, &survey, &reviewer).await;
+                looking.probe_all(images, &cluster, &survey, &reviewer).await;
             });
             let _ended = look.await;
             if let Some(looked) = &mut *own.lock() {
@@ -66,7 +67,7 @@ impl Again {
         });
     }
 
-    async fn look(
+    async fn probe_all(
         &self,
         images: BTreeMap<Box<str>, Vec<ImageUse>>,
         cluster: &Cluster,
@@ -78,7 +79,7 @@ impl Again {
         in_turns(by_host, |uses| async move {
             let (mut limited, mut unclear) = (false, false);
             for used in uses.iter().take(USES) {
-                let found = reviewer.still_there(cluster, &survey.visibility, used, around).await;
+                let found = reviewer.check_in_use(cluster, &survey.visibility, used, around).await;
                 if let Some(found) = &found {
                     let compared = reviewer.compare(cluster, &survey.visibility, used, found);
                     self.note_drift(used, compared);

@@ -7,14 +7,14 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::client::Connection;
-use super::try_out::warnings_of;
+use super::dry_run::warnings_of;
 use crate::history::{RememberedHistory, ReportTarget};
 use crate::kube_views::is_namespace_name;
 use crate::review::{EXPLAIN_ANNOTATION, memory_of_warnings};
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recalled {
+pub enum ServeHistory {
     /// What is remembered.
     History(Box<RememberedHistory>),
     /// Nobody was asked, or nobody answered, for this reason.
@@ -27,24 +27,21 @@ pub async fn remembered(
     namespace: &str,
     subject: &ReportTarget,
     deadline: Instant,
-) -> Recalled {
-    let asking = ask(connection, namespace, subject);
+) -> ServeHistory {
+    let asking = query(connection, namespace, subject);
     match tokio::time::timeout_at(deadline.into(), asking).await {
         Ok(recalled) => recalled,
-        Err(_late) => Recalled::Not("the API server did not answer in time"),
+        Err(_late) => ServeHistory::Not("the API server did not answer in time"),
     }
 }
 
-async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -> Recalled {
+async fn query(connection: &Connection, namespace: &str, subject: &ReportTarget) -> ServeHistory {
     let (asked, image) = match subject {
         ReportTarget::Image(image) => (format!("image:{image}"), image.to_string()),
         ReportTarget::Registry(host) => (format!("registry:{host}"), format!("{host}/any/image")),
-        ReportTarget::Digest(_) | ReportTarget::Repository(_) => {
-            return Recalled::Not("it is asked of images and registries alone");
-        }
     };
     if !is_namespace_name(namespace) {
-        return Recalled::Not("the namespace's name is none");
+        return ServeHistory::Not("the namespace's name is none");
     }
     let labels = json!({"app.kubernetes.io/name": "pullgate-explain"});
     let body = json!({
@@ -59,22 +56,22 @@ async fn ask(connection: &Connection, namespace: &str, subject: &ReportTarget) -
     let request = http::Request::post(path)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(Body::from(body.to_string().into_bytes()));
-    let Ok(request) = request else { return Recalled::Not("the question cannot be written") };
+    let Ok(request) = request else { return ServeHistory::Not("the question cannot be written") };
     let Ok(response) = connection.client().send(request).await else {
-        return Recalled::Not("the API server cannot be reached");
+        return ServeHistory::Not("the API server cannot be reached");
     };
     match response.status().as_u16() {
         200..=299 => {}
         403 => {
-            return Recalled::Not(
+            return ServeHistory::Not(
                 "you may not create Deployments in this namespace, not even in a dry run",
             );
         }
-        _ => return Recalled::Not("the API server refuses the dry run that asks"),
+        _ => return ServeHistory::Not("the API server refuses the dry run that asks"),
     }
     let texts = warnings_of(response.headers());
     match memory_of_warnings(texts.iter().map(String::as_str)) {
-        Some(memory) => Recalled::History(Box::new(memory)),
-        None => Recalled::Not("no Pullgate that knows answers for this namespace"),
+        Some(memory) => ServeHistory::History(Box::new(memory)),
+        None => ServeHistory::Not("no Pullgate that knows answers for this namespace"),
     }
 }

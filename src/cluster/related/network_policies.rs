@@ -11,7 +11,7 @@ use super::list;
 use crate::cluster::client::Connection;
 use crate::cluster::get::get_text;
 use crate::cluster::pages::Page;
-use crate::history::{Entrance, Fence};
+use crate::history::{AllowedSources, SelectingNetworkPolicy};
 
 /// Policies of one namespace that are read.
 const MAX_POLICIES: u32 = 200;
@@ -98,16 +98,16 @@ impl ExpressionWire {
 
 impl PolicySpecWire {
     /// Whom it lets in; nothing if it says nothing about that.
-    fn entrance(&self) -> Option<Entrance> {
+    fn allowed(&self) -> Option<AllowedSources> {
         // Without the field every policy is one of ingress.
         let about_ingress = self
             .policy_types
             .as_ref()
             .is_none_or(|types| types.iter().any(|kind| &**kind == "Ingress"));
         about_ingress.then(|| match self.ingress.as_slice() {
-            [] => Entrance::Nobody,
-            rules if rules.iter().any(|rule| rule.from.is_empty()) => Entrance::Everybody,
-            _ => Entrance::Some,
+            [] => AllowedSources::Nobody,
+            rules if rules.iter().any(|rule| rule.from.is_empty()) => AllowedSources::Everybody,
+            _ => AllowedSources::Some,
         })
     }
 }
@@ -117,7 +117,7 @@ pub(super) async fn of_service(
     connection: &Connection,
     namespace: &str,
     service: &str,
-) -> Option<Vec<Fence>> {
+) -> Option<Vec<SelectingNetworkPolicy>> {
     let text = get_text(connection, namespace, "services", service).await.found()?;
     let selector = serde_json::from_str::<ServiceWire>(&text).ok()?.spec.selector;
     if selector.is_empty() {
@@ -134,7 +134,7 @@ pub(super) async fn of_service(
     }
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies");
     let text = list(connection, &path, &ListParams::default().limit(MAX_POLICIES)).await?;
-    fences(&text, &pods)
+    network_policies(&text, &pods)
 }
 
 fn objects(text: &str) -> Option<Vec<ObjectWire>> {
@@ -147,11 +147,11 @@ fn labels_of(text: &str) -> Option<Vec<Labels>> {
     Some(objects(text)?.into_iter().map(|pod| pod.metadata.labels).collect())
 }
 
-fn fences(text: &str, pods: &[Labels]) -> Option<Vec<Fence>> {
+fn network_policies(text: &str, pods: &[Labels]) -> Option<Vec<SelectingNetworkPolicy>> {
     let selecting = objects(text)?.into_iter().filter_map(|policy| {
         let selected = pods.iter().any(|labels| policy.spec.pod_selector.selects(labels));
-        let entrance = policy.spec.entrance().filter(|_| selected)?;
-        Some(Fence { name: policy.metadata.name, entrance })
+        let allowed = policy.spec.allowed().filter(|_| selected)?;
+        Some(SelectingNetworkPolicy { name: policy.metadata.name, allowed })
     });
     Some(selecting.collect())
 }
@@ -164,21 +164,21 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(json!({"podSelector": {}}), Some(Entrance::Nobody))]
-    #[case(json!({"podSelector": {"matchLabels": {"app": "registry"}}, "ingress": [{}]}), Some(Entrance::Everybody))]
-    #[case(json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}), Some(Entrance::Some))]
+    #[case(json!({"podSelector": {}}), Some(AllowedSources::Nobody))]
+    #[case(json!({"podSelector": {"matchLabels": {"app": "registry"}}, "ingress": [{}]}), Some(AllowedSources::Everybody))]
+    #[case(json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}), Some(AllowedSources::Some))]
     #[case(json!({"podSelector": {}, "policyTypes": ["Egress"]}), None)]
     #[case(json!({"podSelector": {"matchLabels": {"app": "web"}}}), None)]
-    #[case(json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["registry"]}]}}), Some(Entrance::Nobody))]
+    #[case(json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["registry"]}]}}), Some(AllowedSources::Nobody))]
     #[case(json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}}), None)]
-    #[case(json!({"podSelector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}}), Some(Entrance::Nobody))]
+    #[case(json!({"podSelector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}}), Some(AllowedSources::Nobody))]
     fn policies_that_select_the_registrys_pods(
         #[case] spec: Value,
-        #[case] entrance: Option<Entrance>,
+        #[case] allowed: Option<AllowedSources>,
     ) {
         let policies = json!({"items": [{"metadata": {"name": "p"}, "spec": spec}]}).to_string();
         let pods = vec![Labels::from([("app".into(), "registry".into())])];
-        let found = fences(&policies, &pods).unwrap();
-        assert_eq!(found.first().map(|fence| fence.entrance), entrance);
+        let found = network_policies(&policies, &pods).unwrap();
+        assert_eq!(found.first().map(|policy| policy.allowed), allowed);
     }
 }
