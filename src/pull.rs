@@ -21,7 +21,7 @@ pub use assess::{assess, is_about_access, meaning, on_every_node, starts_without
 pub use blind::{BlindReason, BlindSpot, realm_to_list};
 pub use cause::Cause;
 pub use evidence::{
-    Assessment, Attempt, HistoryFacts, Observation, RepositoryAccess, SecretsState, Softened, lists,
+    Assessment, Attempt, Doubt, HistoryFacts, Observation, RepositoryAccess, SecretsState, lists,
 };
 pub use known_manifest::{KnownManifest, same_image};
 pub use outcome::{

@@ -256,7 +256,7 @@ impl RegistryClient {
                 let routes = hosts.routes(reference.host(), reference.repository(), by_digest);
                 let deadline = tokio::time::Instant::now() + whole;
                 let answered = if let Before::Known(known) = before {
-                    lookups.deepen(&request, &routes, known, deadline).await
+                    lookups.read_content(&request, &routes, known, deadline).await
                 } else {
                     let was_refused = matches!(before, Before::Refused);
                     let asking = Asking { request: &request, was_refused };
@@ -271,7 +271,7 @@ impl RegistryClient {
         };
         let mut lookup = self.answers.get(key, wanted, until.min(deadline.into()), ask).await;
         if lookup.outcome == Outcome::TooLate
-            && let Some(silence) = self.silence_of(&image)
+            && let Some(silence) = self.backoff_outcome(&image)
         {
             lookup.outcome = silence;
         }
@@ -280,12 +280,12 @@ impl RegistryClient {
 
     /// The time-out that a registry's last look-up came to, where there was no answer since: one
     /// that is not ready in time will hardly come to more.
-    fn silence_of(&self, image: &ImageReference) -> Option<Outcome> {
+    fn backoff_outcome(&self, image: &ImageReference) -> Option<Outcome> {
         let hosts = self.hosts.load();
         let by_digest = image.digest().is_some();
         let routes = hosts.routes(image.host(), image.repository(), by_digest);
         let limits = &self.lookups.limits;
-        routes.iter().find_map(|route| limits.silence_of(&lookup::host_of(route)))
+        routes.iter().find_map(|route| limits.backoff_outcome(&lookup::host_of(route)))
     }
 
     async fn list(&self, wanted: ListRequest, deadline: Instant) -> Result<Arc<TagList>, Outcome> {

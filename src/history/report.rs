@@ -98,11 +98,11 @@ pub struct PullSummary {
     /// How many are counted.
     pub pulls: usize,
     /// Half of them took no longer.
-    pub(super) median_milliseconds: u32,
+    pub median_milliseconds: u32,
     /// The slowest one.
-    pub(super) slowest_milliseconds: u32,
+    pub slowest_milliseconds: u32,
     /// The size of the largest of these images, in bytes, where that is said.
-    pub(super) largest_bytes: Option<u64>,
+    pub largest_bytes: Option<u64>,
     /// By node, the slowest first; some at most.
     pub nodes: Vec<NodePulls>,
 }
@@ -115,7 +115,7 @@ pub struct NodePulls {
     /// How many pulls are counted.
     pub pulls: usize,
     /// Half of them took no longer.
-    pub(super) median_milliseconds: u32,
+    pub median_milliseconds: u32,
 }
 
 /// How long a pull will take, by how long others took here: an estimate.
@@ -283,7 +283,7 @@ pub struct FailurePattern {
     /// The causes, the most frequent first.
     pub causes: Vec<CauseLine>,
     /// Whether all fail for one cause.
-    pub(super) consistent: bool,
+    pub consistent: bool,
     /// Since when the longest-failing one fails.
     pub since: Option<Timestamp>,
     /// Some of the failing pods, as `namespace/name`.
@@ -347,7 +347,7 @@ pub struct RegistryReport {
     /// Nodes that it meets.
     pub nodes: usize,
     /// When a node last pulled freshly from it.
-    pub(super) last_fresh_pull: Option<Timestamp>,
+    pub last_fresh_pull: Option<Timestamp>,
     /// How often nodes pulled what a repeated look-up still called missing or forbidden.
     pub disagreements: u64,
     /// Until when its escapes are open again because of that.

@@ -17,7 +17,7 @@ use crate::credential::CredentialOrigin;
 use crate::image::{DOCKER_HUB, ImageReference, ReferenceError};
 use crate::policy::{ExceptionUse, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, Content, Outcome, Softened, TlsFault, Verdict, realm_to_list,
+    Assessment, Attempt, Cause, Content, Doubt, Outcome, TlsFault, Verdict, realm_to_list,
 };
 use crate::text::{clean, shorten};
 
@@ -98,7 +98,7 @@ impl Finding<'_> {
             return "not allowed by PullgatePolicy (registries.refuse)".to_owned();
         }
         let Some(cause) = self.assessment.cause else { return self.note(most) };
-        if self.assessment.softened == Some(Softened::RegistryTrouble) {
+        if self.assessment.doubt == Some(Doubt::RegistryTrouble) {
             let numbers = self.stats.and_then(|stats| stats.trouble());
             let numbers = numbers.unwrap_or_else(|| "many pods here fail to pull from it".into());
             return format!("registry problem: {numbers}");
@@ -180,7 +180,7 @@ impl Finding<'_> {
     /// in the head already.
     fn is_of_the_registry(&self) -> bool {
         !self.ruling.refused
-            && self.assessment.softened != Some(Softened::RegistryTrouble)
+            && self.assessment.doubt != Some(Doubt::RegistryTrouble)
             && !matches!(
                 self.assessment.cause,
                 None | Some(Cause::InvalidReference | Cause::BrokenPullSecret)
@@ -217,7 +217,7 @@ impl Finding<'_> {
     /// Whether all there is to say is that the secret is missing which was to give the credentials.
     fn is_missing_secret(&self) -> bool {
         self.assessment.cause == Some(Cause::Unauthorized)
-            && self.assessment.softened != Some(Softened::RegistryTrouble)
+            && self.assessment.doubt != Some(Doubt::RegistryTrouble)
             && self.missing_secret.is_some()
             && self.is_anonymous()
             && !self.secrets_unread
@@ -363,7 +363,7 @@ impl Finding<'_> {
                 Some(grace) => format!("its pods will be denied if that is still so after {grace}"),
                 None => "its pods will be denied".to_owned(),
             })
-        } else if self.ruling.because == Reason::BreakGlass {
+        } else if self.ruling.reason == Reason::BreakGlass {
             Some("let through by break-glass".to_owned())
         } else {
             exception.filter(|exception| !exception.expired).map(exception_words)
@@ -375,7 +375,7 @@ impl Finding<'_> {
 
     /// What to do where the cause alone says it, and nothing better was found.
     fn obvious_step(&self) -> Option<String> {
-        if !self.advice.is_empty() || self.ruling.refused || self.assessment.softened.is_some() {
+        if !self.advice.is_empty() || self.ruling.refused || self.assessment.doubt.is_some() {
             return None;
         }
         let step = match self.assessment.cause? {
@@ -390,7 +390,7 @@ impl Finding<'_> {
     /// What the look-up said where that is not the head.
     fn just_now(&self) -> Option<String> {
         let cause = self.assessment.cause?;
-        if self.assessment.softened? != Softened::RegistryTrouble {
+        if self.assessment.doubt? != Doubt::RegistryTrouble {
             return None;
         }
         let said = sentence(cause, self.assessment.verdict);
@@ -401,7 +401,7 @@ impl Finding<'_> {
 
     /// That nodes had it not long ago.
     fn worked_recently(&self) -> Option<String> {
-        if self.assessment.softened? != Softened::RecentSuccess || self.assessment.cause.is_none() {
+        if self.assessment.doubt? != Doubt::RecentSuccess || self.assessment.cause.is_none() {
             return None;
         }
         // Somebody else's pods are nobody's business.
@@ -455,11 +455,11 @@ impl Finding<'_> {
 
     /// Which escapes are open: why it may still work.
     fn escapes(&self) -> Option<String> {
-        match self.assessment.softened {
-            Some(Softened::NodesMayLogIn) => {
+        match self.assessment.doubt {
+            Some(Doubt::NodesMayLogIn) => {
                 return Some("may still work if nodes have their own credentials".to_owned());
             }
-            Some(Softened::MayBeHidden) => {
+            Some(Doubt::MayBeHidden) => {
                 return Some("or the registry hides it from these credentials".to_owned());
             }
             _ => {}

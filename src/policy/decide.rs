@@ -195,7 +195,7 @@ pub struct Ruling {
     /// The exception that fits, also where it has ended and so decided nothing.
     pub exception: Option<ExceptionUse>,
     /// What decided.
-    pub because: Reason,
+    pub reason: Reason,
     /// Whether the policy refuses this image. The problem to tell is then that, and not the cause.
     pub refused: bool,
     /// For so long after they were made, the pods of this template are only warned about: what is
@@ -207,12 +207,12 @@ impl Ruling {
     /// Whether the namespace enforces and yet nothing is denied for want of a word about the
     /// nodes. It is told once in an answer, plainly, whatever the kind of the object.
     pub fn escapes_hold_back(&self) -> bool {
-        self.because == Reason::OpenEscapes
+        self.reason == Reason::OpenEscapes
     }
 
     /// Whether this object passes and its pods will be denied.
     pub fn pods_will_be_denied(&self, is_pod: bool) -> bool {
-        !is_pod && self.because == Reason::NotEnforcedHere
+        !is_pod && self.reason == Reason::NotEnforcedHere
     }
 }
 
@@ -236,7 +236,7 @@ impl PullgatePolicy {
         let concerns = chosen.mode != Mode::Off && (refused || (!skipped && !works(input)));
         let exception =
             concerns.then(|| self.spec.exception_for(subject, input.cause, input.now)).flatten();
-        let (decision, because) = if chosen.mode == Mode::Off {
+        let (decision, reason) = if chosen.mode == Mode::Off {
             (Decision::Allow, Reason::ModeOff)
         } else if let Some(exception) = exception.as_ref().filter(|exception| !exception.expired) {
             let soon = exception.expiring_soon;
@@ -255,7 +255,7 @@ impl PullgatePolicy {
             mode: chosen.mode,
             label: chosen.label,
             exception,
-            because,
+            reason,
             refused,
             grace: grace.filter(|grace| may_come && !refused && !grace.get().is_zero()),
         }
@@ -267,11 +267,11 @@ impl PullgatePolicy {
         let scope = PolicyScope::new(input.reference, input.namespace, input.facts);
         let skipped = input.reference.is_some_and(|reference| self.skips(reference));
         let exception = self.spec.exception_for(scope, input.cause, input.now);
-        let (decision, because) = self.by_verdict(input, scope, Mode::Enforce);
+        let (decision, reason) = self.by_verdict(input, scope, Mode::Enforce);
         !skipped
             && exception.is_none_or(|exception| exception.expired)
             && (decision == Decision::Deny
-                || matches!(because, Reason::NotEnforcedHere | Reason::NamespaceUnknown))
+                || matches!(reason, Reason::NotEnforcedHere | Reason::NamespaceUnknown))
     }
 
     fn by_verdict(
@@ -340,7 +340,7 @@ impl PullgatePolicy {
         gates
             .into_iter()
             .find(|(spared, _)| *spared)
-            .map_or((Decision::Deny, denied), |(_, because)| (Decision::Warn, because))
+            .map_or((Decision::Deny, denied), |(_, reason)| (Decision::Warn, reason))
     }
 
     /// Whether the image may still be pushed, or its login come: the pod is wanted only since recently.

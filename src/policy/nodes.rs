@@ -66,13 +66,13 @@ pub struct Nodes {
     /// list it does not have, unless it lists so many. -1 is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
-    pub(super) node_status_max_images: Option<i32>,
+    pub node_status_max_images: Option<i32>,
     /// Pools of nodes of which something else is true. A node belongs to the first pool whose
     /// labels it has; for pods that may land in several, or on nodes of none, only what all of
     /// these have in common counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub(super) pools: Vec<NodePool>,
+    pub pools: Vec<NodePool>,
 }
 
 /// A pool of nodes.
@@ -111,5 +111,5 @@ pub struct NodesOverride {
     /// As `spec.nodes.nodeStatusMaxImages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1))]
-    pub(super) node_status_max_images: Option<i32>,
+    pub node_status_max_images: Option<i32>,
 }

@@ -6,7 +6,7 @@
 
 use super::content::usable;
 use super::escapes::with_escapes;
-use super::evidence::{Assessment, Observation, RepositoryAccess, SecretsState, Softened, lists};
+use super::evidence::{Assessment, Doubt, Observation, RepositoryAccess, SecretsState, lists};
 use super::runtime::{Runtime, verifies_images};
 use super::{Cause, Escape, NetworkFault, NodeLogin, Outcome, Verdict};
 use crate::image::ImageReference;
@@ -163,7 +163,7 @@ pub const fn is_about_access(cause: Option<Cause>) -> bool {
 /// A 404 from a repository that nobody saw, while there are credentials that nobody tried.
 fn doubt_missing(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
     if is_missing(assessment.cause) && seen.repository == RepositoryAccess::NotSeen {
-        left_untried(seen, assessment, Softened::MayBeHidden)
+        left_untried(seen, assessment, Doubt::MayBeHidden)
     } else {
         assessment
     }
@@ -177,17 +177,16 @@ fn doubt_access(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
         && anonymous
         && assessment.escapes.contains(&Escape::NodeCredentials)
     {
-        left_untried(seen, assessment, Softened::NodesMayLogIn)
+        left_untried(seen, assessment, Doubt::NodesMayLogIn)
     } else {
         assessment
     }
 }
 
 /// Nobody can tell, and where the nodes are known to log in by themselves nothing is said.
-fn left_untried(seen: &Observation<'_>, assessment: Assessment, why: Softened) -> Assessment {
-    let softened =
-        (seen.history.node_login != NodeLogin::Proven).then_some(why).or(assessment.softened);
-    Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), softened, ..assessment }
+fn left_untried(seen: &Observation<'_>, assessment: Assessment, why: Doubt) -> Assessment {
+    let doubt = (seen.history.node_login != NodeLogin::Proven).then_some(why).or(assessment.doubt);
+    Assessment { verdict: Verdict::CannotTell, escapes: Vec::new(), doubt, ..assessment }
 }
 
 /// Which of several failures names the trouble best: who was let in knows more than who was not.
@@ -291,15 +290,15 @@ fn soften(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
                 cause,
                 Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing
             ));
-    let softened = if trouble {
-        Softened::RegistryTrouble
+    let doubt = if trouble {
+        Doubt::RegistryTrouble
     } else if seen.history.recent_success
         && assessment.verdict == Verdict::Fails
         && cause != Cause::BrokenPullSecret
     {
-        Softened::RecentSuccess
+        Doubt::RecentSuccess
     } else {
         return assessment;
     };
-    Assessment { verdict: Verdict::CannotTell, softened: Some(softened), ..assessment }
+    Assessment { verdict: Verdict::CannotTell, doubt: Some(doubt), ..assessment }
 }

@@ -131,7 +131,7 @@ pub struct Assessment {
     /// What the nodes are, each platform once, where the image is built for none of them.
     pub node_platforms: Vec<Option<Platform>>,
     /// What in this cluster's history softened the verdict.
-    pub softened: Option<Softened>,
+    pub doubt: Option<Doubt>,
 }
 
 impl Assessment {
@@ -144,7 +144,7 @@ impl Assessment {
             digest: None,
             unfit_nodes: Vec::new(),
             node_platforms: Vec::new(),
-            softened: None,
+            doubt: None,
         }
     }
 
@@ -156,7 +156,7 @@ impl Assessment {
 
 /// Why a look-up that failed is not the last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Softened {
+pub enum Doubt {
     /// This very reference was pulled or started here a short while ago.
     RecentSuccess,
     /// The registry as a whole is in trouble.
@@ -167,9 +167,9 @@ pub enum Softened {
     MayBeHidden,
 }
 
-impl Softened {
+impl Doubt {
     /// Whether it is what pods of this cluster met with, and not what was left untried.
-    pub const fn is_experience(self) -> bool {
+    pub const fn is_from_history(self) -> bool {
         matches!(self, Self::RecentSuccess | Self::RegistryTrouble)
     }
 }

@@ -69,7 +69,7 @@ impl RegistryVendor {
 
     /// Whether a token service that answers so does not know the credential. A 403 that hides is
     /// also for those who may log in and not read.
-    pub(super) fn knows_nobody_by(self, status: StatusCode) -> bool {
+    pub(super) fn rejects_all_logins(self, status: StatusCode) -> bool {
         status == StatusCode::UNAUTHORIZED
             || (status == StatusCode::FORBIDDEN && !self.token_refusal_hides(status))
     }

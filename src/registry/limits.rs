@@ -160,7 +160,7 @@ impl Limits {
     }
 
     /// The time-out of the last look-up, if it is not long ago and there was no answer since.
-    pub(super) fn silence_of(&self, name: &str) -> Option<Outcome> {
+    pub(super) fn backoff_outcome(&self, name: &str) -> Option<Outcome> {
         let host = lock(&self.hosts).get(name).cloned()?;
         let state = lock(&host.state);
         let (at, outcome) = state.silence.as_ref()?;

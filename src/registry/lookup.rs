@@ -79,7 +79,7 @@ impl LookupService {
     }
 
     /// Brings the content of a manifest that is known to be there, from where it was found.
-    pub(super) async fn deepen(
+    pub(super) async fn read_content(
         &self,
         request: &LookupRequest,
         routes: &[Route],
@@ -104,7 +104,7 @@ impl LookupService {
         let deeper = self
             .with_session(question, credential, route, &mut deadline, async |session| {
                 session.heard.store(true, Relaxed);
-                match manifest::deepen(session, found, request.detail, &self.contents).await {
+                match manifest::read_content(session, found, request.detail, &self.contents).await {
                     Ok(found) => Outcome::Exists(found),
                     Err(outcome) => outcome,
                 }

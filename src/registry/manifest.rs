@@ -214,7 +214,9 @@ async fn find(
             session.means.habits(|habits| habits.note_heads(registry, false));
             if let Some(found) = announced(&reply, wanted)? {
                 kept.note_kind(session, &found);
-                return deepen(session, found, wanted.detail, kept).await.map(Outcome::Exists);
+                return read_content(session, found, wanted.detail, kept)
+                    .await
+                    .map(Outcome::Exists);
             }
         }
         // Says no without a body that would show whose word it is.
@@ -264,7 +266,7 @@ async fn bring(
     }
     let content = async {
         let found = read(session, reply, wanted, kept).await?;
-        deepen(session, found, wanted.detail, kept).await
+        read_content(session, found, wanted.detail, kept).await
     };
     let head = async { with_head && refuses_head(session, url).await };
     let (found, head_refused) = futures::future::join(content, head).await;
@@ -328,7 +330,7 @@ async fn read(
 }
 
 /// Brings what the detail asks for beyond presence.
-pub(super) async fn deepen(
+pub(super) async fn read_content(
     session: &Session<'_>,
     mut found: Found,
     detail: Detail,

@@ -15,11 +15,11 @@ const fn may_take(own: usize, taken: usize, most: usize) -> bool {
 /// Places that nobody waits for, shared between namespaces.
 pub(super) struct Places {
     most: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<SlotsInUse>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct SlotsInUse {
     all: usize,
     by_namespace: HashMap<Box<str>, usize>,
 }
@@ -47,7 +47,7 @@ impl Places {
         Some(Place { places: Arc::clone(self), namespace })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, SlotsInUse> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -62,7 +62,7 @@ fn build(
         .with_safe_default_protocol_versions()
         .map_err(RegistryError::Tls)?;
     let builder = if settings.skip_verify {
-        let unseen = Arc::new(TakenUnseen { provider: Arc::clone(provider) });
+        let unseen = Arc::new(AcceptAnyCertificate { provider: Arc::clone(provider) });
         builder.dangerous().with_custom_certificate_verifier(unseen)
     } else {
         let mut roots = roots.clone();
@@ -129,11 +129,11 @@ fn load_client(client: &Client) -> Result<Identity, RegistryError> {
 
 /// `skip_verify`: the nodes do not look at this certificate either.
 #[derive(Debug)]
-struct TakenUnseen {
+struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for TakenUnseen {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -184,7 +184,7 @@ impl TokenExchange {
         let (status, headers, body) = self.exchange(&application, realm).await?;
         if let Some(login) = login {
             match status {
-                status if application.family.knows_nobody_by(status) => login.refused(),
+                status if application.family.rejects_all_logins(status) => login.refused(),
                 StatusCode::OK => login.accepted(),
                 _ => {}
             }

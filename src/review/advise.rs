@@ -72,7 +72,7 @@ pub(super) fn is_note_due(context: ReviewContext<'_>, review: &ImageReview) -> b
     let works = review.assessment.verdict == Verdict::Works && review.assessment.cause.is_none();
     works
         && context.subject.policy.spec().advice.enabled
-        && review.ruling.because == Reason::Works
+        && review.ruling.reason == Reason::Works
         && review.reference.as_ref().is_ok_and(|wanted| {
             context.sources.health.registry_fails_on_nodes(wanted.host(), context.subject.now)
         })

@@ -80,7 +80,7 @@ pub struct PodSecrets {
     /// yet.
     pub unread: bool,
     /// Whether the ServiceAccount is not in the files that were given.
-    pub(super) account_not_given: bool,
+    pub account_not_given: bool,
     /// The keyring that the kubelet makes of them.
     pub keyring: Result<Keyring, KeyringError>,
 }

@@ -79,7 +79,7 @@ fn counted(
     context: ReviewContext<'_>,
     image: &ImageReview,
 ) -> Option<(Option<CredentialSource>, PullsLeft)> {
-    let works = image.ruling.because == Reason::Works && image.ruling.decision == Decision::Allow;
+    let works = image.ruling.reason == Reason::Works && image.ruling.decision == Decision::Allow;
     let left = image.pulls_left.filter(|_| works && image.nodes_failing.is_none())?;
     let attempt = image.attempts.get(image.assessment.decisive?)?;
     let is_told = match &attempt.source {

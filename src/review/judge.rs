@@ -16,7 +16,7 @@ use crate::history::{Freshness, History, HistoryQuestion, RegistryService, Succe
 use crate::image::ImageReference;
 use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
-    Assessment, Attempt, Cause, HistoryFacts, Observation, Softened, Verdict, Vouches, assess,
+    Assessment, Attempt, Cause, Doubt, HistoryFacts, Observation, Verdict, Vouches, assess,
 };
 use crate::workload::{ContainerImage, ImagePullPolicy, NamespaceFacts};
 
@@ -62,7 +62,7 @@ struct Judgement {
 impl Judgement {
     /// Whether it is denied, or would be if more were known.
     fn is_denial(&self) -> bool {
-        self.ruling.decision == Decision::Deny || self.ruling.because == Reason::RefusedOnce
+        self.ruling.decision == Decision::Deny || self.ruling.reason == Reason::RefusedOnce
     }
 }
 
@@ -146,7 +146,7 @@ impl ReviewContext<'_> {
     /// certificate that nodes show.
     fn expires_soon(self, review: &ImageReview) -> Option<Advice> {
         let works =
-            review.ruling.because == Reason::Works && self.subject.policy.spec().advice.enabled;
+            review.ruling.reason == Reason::Works && self.subject.policy.spec().advice.enabled;
         let decisive = review.assessment.decisive.filter(|_| works)?;
         let attempt = review.attempts.get(decisive)?;
         self.login_expires_soon(attempt).or_else(|| {
@@ -178,7 +178,7 @@ impl ReviewContext<'_> {
             return false;
         };
         let ReviewRequest { namespace, policy, .. } = self.subject;
-        review.ruling.because == Reason::CannotTell
+        review.ruling.reason == Reason::CannotTell
             && matches!(cause, Cause::RateLimited | Cause::TlsFailure | Cause::Timeout)
             && policy.spec().advice.enabled
             && !policy.silences(reference, namespace, self.facts, cause)
@@ -195,7 +195,7 @@ impl ReviewContext<'_> {
         shown: SharedVisibility<'_>,
     ) -> Judgement {
         let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
-        if judged.ruling.because != Reason::RefusedOnce {
+        if judged.ruling.reason != Reason::RefusedOnce {
             return judged;
         }
         let questions = judged.gathered.refused_once.drain(..);
@@ -403,8 +403,8 @@ impl ReviewContext<'_> {
             annotations: &workload.annotations,
             user,
             secret_missing: !self.secrets.missing.is_empty(),
-            untried_login: assessment.softened.is_some_and(|why| !why.is_experience()),
-            registry_in_trouble: assessment.softened.is_some_and(Softened::is_experience)
+            untried_login: assessment.doubt.is_some_and(|why| !why.is_from_history()),
+            registry_in_trouble: assessment.doubt.is_some_and(Doubt::is_from_history)
                 || service_is_down,
             history_hidden: counting.history_hidden,
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),

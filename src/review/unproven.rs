@@ -26,15 +26,15 @@ static NOBODY: FixedAccess = FixedAccess { pods: Visibility::nobody(), secrets: 
 
 /// Sources that say what anybody could find out. They name no `inner`: whatever is asked of a
 /// source one day is not answered here before somebody has thought about it.
-pub(super) struct Unproven<'a>(pub(super) Sources<'a>);
+pub(super) struct PublicSources<'a>(pub(super) Sources<'a>);
 
-impl Unproven<'_> {
+impl PublicSources<'_> {
     pub(super) fn sources(&self) -> Sources<'_> {
         Sources { registry: self, cluster: self, nodes: self, health: self, access: &NOBODY }
     }
 }
 
-impl ManifestSource for Unproven<'_> {
+impl ManifestSource for PublicSources<'_> {
     /// A mirror that was asked with the nodes' login has said what is not everybody's.
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
         let anonymous = LookupRequest { credential: None, ..request };
@@ -77,7 +77,7 @@ impl ManifestSource for Unproven<'_> {
 }
 
 /// Nothing of the nodes either: what they are and have is read by few.
-impl ClusterSource for Unproven<'_> {
+impl ClusterSource for PublicSources<'_> {
     fn pull_secret<'a>(
         &'a self,
         _: &'a str,
@@ -111,7 +111,7 @@ impl ClusterSource for Unproven<'_> {
     }
 }
 
-impl NodeCredentialSource for Unproven<'_> {
+impl NodeCredentialSource for PublicSources<'_> {
     fn node_credentials<'a>(
         &'a self,
         _: &'a ImageReference,
@@ -121,7 +121,7 @@ impl NodeCredentialSource for Unproven<'_> {
     }
 }
 
-impl HealthSource for Unproven<'_> {
+impl HealthSource for PublicSources<'_> {
     fn freshness(&self) -> Freshness {
         self.0.health.freshness()
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::dry_run::Unmetered;
 use super::reviewer::Reviewer;
-use super::unproven::Unproven;
+use super::unproven::PublicSources;
 use super::{
     EventRequest, Review, ReviewRequest, SeenPod, Sources, accuracy, blindness, mutate, recall,
     restart,
@@ -70,7 +70,7 @@ impl ReviewRecord {
     /// Notes who or what got past the policy.
     fn note_passes(&mut self, review: &Review, username: &str) {
         for ruling in review.images.iter().map(|image| &image.ruling) {
-            match (ruling.because, &ruling.exception) {
+            match (ruling.reason, &ruling.exception) {
                 (Reason::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
                     self.exceptions.push(used.name.clone());
                 }
@@ -143,7 +143,7 @@ impl Reviewer {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<AdmissionOutcome, DecodeError> {
-        let unproven = Unproven(self.sources());
+        let unproven = PublicSources(self.sources());
         self.admit_with(endpoint, body, (now, deadline), Some(&unproven)).await
     }
 
@@ -152,9 +152,9 @@ impl Reviewer {
         endpoint: Endpoint,
         body: &[u8],
         (now, deadline): (Timestamp, Instant),
-        unproven: Option<&Unproven<'_>>,
+        unproven: Option<&PublicSources<'_>>,
     ) -> Result<AdmissionOutcome, DecodeError> {
-        let given = unproven.map_or_else(|| self.sources(), Unproven::sources);
+        let given = unproven.map_or_else(|| self.sources(), PublicSources::sources);
         let request = match endpoint {
             Endpoint::Validate => decode_with_pod(body)?,
             // What is changed is changed where it is written.
@@ -401,11 +401,11 @@ fn answer(review: &Review, policy: &str) -> Answer {
             image.ruling.escapes_hold_back() && image.history.registry.escapes_reopened == reopened
         })
     };
-    let unheard = |image: &&super::ImageReview| image.ruling.because == Reason::Learning;
+    let unheard = |image: &&super::ImageReview| image.ruling.reason == Reason::Learning;
     if let Some(image) = review.images.iter().find(unheard) {
         warnings.push(learning_words(image.history.freshness, namespace));
     }
-    if rulings().any(|ruling| ruling.because == Reason::HistoryHidden) {
+    if rulings().any(|ruling| ruling.reason == Reason::HistoryHidden) {
         warnings.push(history_hidden(namespace));
     }
     if held_back(true) {

@@ -39,7 +39,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerProof {
     /// File of the path token.
-    pub(super) token_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
     /// File of the authorities for client certificates.
     pub client_authorities: Option<PathBuf>,
     /// Whether the API server's aggregation layer passes reviews on.
@@ -139,7 +139,7 @@ pub struct RegistrySettings {
     /// The nodes' mirrors.
     pub mirrors: Option<HostsSource>,
     /// Addresses that may be contacted whatever they are.
-    pub(super) allowed_addresses: Vec<IpNet>,
+    pub allowed_addresses: Vec<IpNet>,
     /// More trusted authorities.
     pub authorities: Option<PathBuf>,
     /// The cluster's own ranges, closed but to registries that are declared as in-cluster.
@@ -194,7 +194,7 @@ pub struct Config {
     /// Where reviews are answered.
     pub listen: SocketAddr,
     /// Where the admin port is.
-    pub(super) admin_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
     /// Who is answered.
     pub callers: CallerProof,
     /// With which certificate.
@@ -214,21 +214,21 @@ pub struct Config {
     /// How long a look at every image in use takes; nothing, if nobody looks.
     pub audit: Option<Duration>,
     /// In which kind reports about images in use are written, if they are.
-    pub(super) policy_reports: Option<ReportKind>,
+    pub policy_reports: Option<ReportKind>,
     /// Whether people may look at pages on the admin port.
     pub pages: bool,
     /// Which collector gets traces and metrics, if any.
     pub otlp: Option<Url>,
     /// How log lines are written.
-    pub(super) log_format: LogFormat,
+    pub log_format: LogFormat,
     /// Which log lines are written.
-    pub(super) log_level: LogLevel,
+    pub log_level: LogLevel,
     /// How often files that may change are looked at.
     pub reload: Duration,
     /// How long to go on answering after a stop signal.
-    pub(super) lame_duck: Duration,
+    pub lame_duck: Duration,
     /// Whether files are only read, to see whether they can be used.
-    pub(super) check_only: bool,
+    pub check_only: bool,
 }
 
 impl TryFrom<ServeFlags> for Config {

@@ -44,25 +44,25 @@ pub struct ServeFlags {
         value_name = "ADDRESS:PORT",
         default_value = "0.0.0.0:8080"
     )]
-    pub(super) admin_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
 
     /// File with the secret last part of the webhook's path, by which the API server proves
     /// itself (at least 16 characters; re-read when it changes). Where the webhook is registered
     /// by its Service, the API server takes only lower case letters, digits and - in paths
     #[arg(long, env = "PULLGATE_PATH_TOKEN_FILE", value_name = "FILE")]
-    pub(super) path_token_file: Option<PathBuf>,
+    pub path_token_file: Option<PathBuf>,
 
     /// Authorities that sign the API server's client certificate, by which it proves itself
     #[arg(long, env = "PULLGATE_CLIENT_CA_FILE", value_name = "FILE")]
-    pub(super) client_ca_file: Option<PathBuf>,
+    pub client_ca_file: Option<PathBuf>,
 
     /// Serving certificate with its chain, PEM (re-read when it changes)
     #[arg(long, env = "PULLGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
-    pub(super) tls_cert: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
 
     /// Private key of the serving certificate, PEM (re-read when it changes)
     #[arg(long, env = "PULLGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
-    pub(super) tls_key: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 
     /// Make an authority and a certificate in this directory, keep them while they are good, and
     /// print the caBundle: for trying out
@@ -77,7 +77,7 @@ pub struct ServeFlags {
 
     /// A DNS name or IP address for the self-signed certificate (repeatable)
     #[arg(long, env = "PULLGATE_TLS_SAN", value_name = "NAME", value_delimiter = ',')]
-    pub(super) tls_san: Vec<String>,
+    pub tls_san: Vec<String>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
@@ -107,7 +107,7 @@ pub struct ServeFlags {
     /// here, and how verdicts compared with what nodes did. Written every few minutes and at the
     /// end; one that is damaged or of another cluster is dropped
     #[arg(long, env = "PULLGATE_SNAPSHOT_FILE", value_name = "FILE")]
-    pub(super) snapshot_file: Option<PathBuf>,
+    pub snapshot_file: Option<PathBuf>,
 
     /// Seconds in which the leader looks again at every image in use, one registry at a time; 0
     /// turns that off. Without --own-secret nobody leads
@@ -118,12 +118,12 @@ pub struct ServeFlags {
         default_value_t = 3600,
         value_parser = clap::value_parser!(u32).range(0..=604_800)
     )]
-    pub(super) audit_seconds: u32,
+    pub audit_seconds: u32,
 
     /// Write a report about the images in use of each namespace, in a kind that report UIs show; the
     /// leader does, from what it looks at again (see --audit-seconds)
     #[arg(long, env = "PULLGATE_POLICY_REPORTS", value_name = "GROUP", value_enum)]
-    pub(super) policy_reports: Option<ReportKind>,
+    pub policy_reports: Option<ReportKind>,
 
     /// Serve a read-only page on the admin port for people who would rather look: who opens it signs
     /// in with a token of the cluster, and sees what they may list
@@ -134,15 +134,15 @@ pub struct ServeFlags {
     /// http://collector.monitoring:4318
     #[expect(clippy::doc_markdown, reason = "--help shows the comment as it is written")]
     #[arg(long, env = "PULLGATE_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
-    pub(super) otlp_endpoint: Option<Url>,
+    pub otlp_endpoint: Option<Url>,
 
     /// How log lines are written
     #[arg(long, env = "PULLGATE_LOG_FORMAT", value_enum, default_value_t)]
-    pub(super) log_format: LogFormat,
+    pub log_format: LogFormat,
 
     /// From which level on log lines are written
     #[arg(long, env = "PULLGATE_LOG_LEVEL", value_enum, default_value_t)]
-    pub(super) log_level: LogLevel,
+    pub log_level: LogLevel,
 
     /// Seconds between looks at files that may change: certificates, token, policy, mirrors
     #[arg(
@@ -152,16 +152,16 @@ pub struct ServeFlags {
         default_value_t = 10,
         value_parser = clap::value_parser!(u16).range(1..=3600)
     )]
-    pub(super) reload_seconds: u16,
+    pub reload_seconds: u16,
 
     /// Seconds to go on answering after a stop signal, while no longer ready
     #[arg(long, env = "PULLGATE_LAME_DUCK_SECONDS", value_name = "SECONDS", default_value_t = 5)]
-    pub(super) lame_duck_seconds: u8,
+    pub lame_duck_seconds: u8,
 
     /// Only read the flags and the files that they name, say what cannot be used, and exit: 0 if a
     /// replica could start with them, 2 if not. Neither cluster nor registry is contacted
     #[arg(long, env = "PULLGATE_CHECK_ONLY")]
-    pub(super) check_only: bool,
+    pub check_only: bool,
 
     #[command(flatten, next_help_heading = REGISTRY_HEADING)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
@@ -195,7 +195,7 @@ pub struct NodeFlags {
         value_name = "FILE",
         requires = "image_credential_provider_bin_dir"
     )]
-    pub(super) image_credential_provider_config: Option<PathBuf>,
+    pub image_credential_provider_config: Option<PathBuf>,
 
     /// Directory of the credential provider plugins
     #[arg(
@@ -204,11 +204,11 @@ pub struct NodeFlags {
         value_name = "DIR",
         requires = "image_credential_provider_config"
     )]
-    pub(super) image_credential_provider_bin_dir: Option<PathBuf>,
+    pub image_credential_provider_bin_dir: Option<PathBuf>,
 
     /// The docker configuration that the kubelet reads on the nodes
     #[arg(long, env = "PULLGATE_NODE_DOCKER_CONFIG", value_name = "FILE")]
-    pub(super) node_docker_config: Option<PathBuf>,
+    pub node_docker_config: Option<PathBuf>,
 
     /// The nodes' container runtime, such as containerd://2.1.8 or cri-o [default: as the nodes
     /// report]
@@ -257,7 +257,7 @@ pub struct RegistryFlags {
         value_name = "DIR",
         conflicts_with_all = ["k3s_registries", "crio_registries"]
     )]
-    pub(super) registry_hosts_dir: Option<PathBuf>,
+    pub registry_hosts_dir: Option<PathBuf>,
 
     /// registries.yaml, as k3s or RKE2 has it on the nodes
     #[arg(
@@ -266,7 +266,7 @@ pub struct RegistryFlags {
         value_name = "FILE",
         conflicts_with = "crio_registries"
     )]
-    pub(super) k3s_registries: Option<PathBuf>,
+    pub k3s_registries: Option<PathBuf>,
 
     /// registries.conf, as CRI-O has it on the nodes; registries.conf.d beside it is read too
     #[arg(long, env = "PULLGATE_CRIO_REGISTRIES", value_name = "FILE")]
@@ -275,12 +275,12 @@ pub struct RegistryFlags {
     /// Addresses that may be contacted although they are loopback, link-local or the like
     /// (repeatable)
     #[arg(long, env = "PULLGATE_ALLOW_ADDRESS", value_name = "CIDR", value_delimiter = ',')]
-    pub(super) allow_address: Vec<IpNet>,
+    pub allow_address: Vec<IpNet>,
 
     /// The cluster's Service and Pod ranges: contacted only for registries that the policy
     /// declares as in-cluster (repeatable)
     #[arg(long, env = "PULLGATE_CLUSTER_RANGE", value_name = "CIDR", value_delimiter = ',')]
-    pub(super) cluster_range: Vec<IpNet>,
+    pub cluster_range: Vec<IpNet>,
 
     /// A token service under another domain that a registry's logins may be sent to; both are
     /// hosts, or "*." and a domain (repeatable)
@@ -291,7 +291,7 @@ pub struct RegistryFlags {
         value_delimiter = ',',
         value_parser = token_realm
     )]
-    pub(super) token_realm: Vec<TokenRealm>,
+    pub token_realm: Vec<TokenRealm>,
 
     /// More authorities that sign registries' certificates, PEM
     #[arg(long, env = "PULLGATE_CA_FILE", value_name = "FILE")]
@@ -320,7 +320,7 @@ pub struct OwnFlags {
         requires_all = ["own_namespace", "own_service", "own_name", "webhook_configuration"],
         conflicts_with_all = ["path_token_file", "self_signed"]
     )]
-    own_secret: Option<String>,
+    pub own_secret: Option<String>,
 
     /// Namespace that Pullgate runs in
     #[arg(long, env = "PULLGATE_OWN_NAMESPACE", value_name = "NAME")]
@@ -328,11 +328,11 @@ pub struct OwnFlags {
 
     /// Service by which the API server calls it
     #[arg(long, env = "PULLGATE_OWN_SERVICE", value_name = "NAME")]
-    own_service: Option<String>,
+    pub own_service: Option<String>,
 
     /// Name of this replica, such as its pod's
     #[arg(long, env = "PULLGATE_OWN_NAME", value_name = "NAME")]
-    own_name: Option<String>,
+    pub own_name: Option<String>,
 
     /// Answer reviews that the API server passes on by its aggregation layer (an API
     /// service, v1.admission.pullgate.dev): it proves itself with its front-proxy certificate, and no secret
@@ -343,11 +343,11 @@ pub struct OwnFlags {
     /// Take the path token for proof enough to use Secrets and to tell history. API servers write it
     /// into users' errors: for tests and trying out
     #[arg(long, env = "PULLGATE_TRUST_PATH")]
-    pub(super) trust_path: bool,
+    pub trust_path: bool,
 
     /// Validating and mutating webhook configuration that path and CA bundle are written into
     #[arg(long, env = "PULLGATE_WEBHOOK_CONFIGURATION", value_name = "NAME")]
-    webhook_configuration: Option<String>,
+    pub webhook_configuration: Option<String>,
 }
 
 /// The names of what Pullgate keeps of its own in the cluster.

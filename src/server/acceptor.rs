@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tower::Layer;
 
 use super::front_proxy::FrontProxy;
-use super::unproven::{Guarded, Standing, Unproven};
+use super::unproven::{CallerState, Guarded, PendingConnections};
 use crate::telemetry::Metrics;
 
 /// How long a client may take for the handshake.
@@ -28,7 +28,7 @@ pub(super) struct Peer {
     pub(super) certificate: bool,
     /// Whether it is the API server's aggregation layer.
     pub(super) front_proxy: bool,
-    standing: Arc<Standing>,
+    standing: Arc<CallerState>,
 }
 
 impl Peer {
@@ -43,7 +43,7 @@ impl Peer {
 pub(super) struct ProvenAcceptor {
     tls: RustlsAcceptor<NoDelayAcceptor>,
     front_proxy: Option<FrontProxy>,
-    unproven: Arc<Unproven>,
+    unproven: Arc<PendingConnections>,
     metrics: Arc<Metrics>,
 }
 

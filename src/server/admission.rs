@@ -165,18 +165,19 @@ impl AdmissionRoutes {
 
 /// Asks callers to leave with every answer while the server is about to stop. The API server keeps
 /// its connections (HTTP/1.1) for the next review, and one that is closed under a review loses it.
-pub fn part_when_stopping(routes: Router, readiness: Arc<Readiness>) -> Router {
-    routes.layer(layer_fn(move |inner| Parting { inner, readiness: Arc::clone(&readiness) }))
+pub fn close_when_stopping(routes: Router, readiness: Arc<Readiness>) -> Router {
+    routes
+        .layer(layer_fn(move |inner| CloseOnShutdown { inner, readiness: Arc::clone(&readiness) }))
 }
 
 /// A service that parts with its callers.
 #[derive(Clone)]
-struct Parting<S> {
+struct CloseOnShutdown<S> {
     inner: S,
     readiness: Arc<Readiness>,
 }
 
-impl<S> Service<Request<Body>> for Parting<S>
+impl<S> Service<Request<Body>> for CloseOnShutdown<S>
 where
     S: Service<Request<Body>, Response = Response>,
     S::Future: Send + 'static,
@@ -315,9 +316,9 @@ impl AdmissionRoutes {
                 span.record("decision", record::decision(&outcome.record));
                 answer::json(StatusCode::OK, outcome.body)
             }
-            ReviewAnswer::FailOpenAnswer(unseen, reason) => {
-                record::unseen(&self.metrics, word(endpoint), &unseen.uid, reason, seconds);
-                answer::json(StatusCode::OK, unseen.body)
+            ReviewAnswer::FailOpenAnswer(fail_open, reason) => {
+                record::fail_open(&self.metrics, word(endpoint), &fail_open.uid, reason, seconds);
+                answer::json(StatusCode::OK, fail_open.body)
             }
             ReviewAnswer::Unreadable(fault) => {
                 self.metrics.rejected(Rejection::Unreadable);
@@ -366,7 +367,7 @@ impl AdmissionRoutes {
         last_call: Instant,
     ) -> ReviewAnswer {
         let Some(slot) = self.slots.take(&answer::namespace(&body)) else {
-            return unseen(&body, FailOpenReason::Overload);
+            return fail_open(&body, FailOpenReason::Overload);
         };
         let (admit, in_flight) = (Arc::clone(&self.admit), self.metrics.review_begins());
         let review = {
@@ -387,10 +388,10 @@ impl AdmissionRoutes {
         let mut task = tokio::spawn(review.in_current_span());
         match tokio::time::timeout_at(last_call.into(), &mut task).await {
             Ok(Ok(done)) => answered(&body, done),
-            Ok(Err(_panicked)) => unseen(&body, FailOpenReason::Panic),
+            Ok(Err(_panicked)) => fail_open(&body, FailOpenReason::Panic),
             Err(_late) => {
                 task.abort();
-                unseen(&body, FailOpenReason::Late)
+                fail_open(&body, FailOpenReason::Late)
             }
         }
     }
@@ -432,13 +433,13 @@ fn answered(
     match done {
         Ok(Ok(outcome)) => ReviewAnswer::Reviewed(Box::new(outcome)),
         Ok(Err(fault)) => ReviewAnswer::Unreadable(fault.to_string()),
-        Err(_panicked) => unseen(body, FailOpenReason::Panic),
+        Err(_panicked) => fail_open(body, FailOpenReason::Panic),
     }
 }
 
-fn unseen(body: &[u8], reason: FailOpenReason) -> ReviewAnswer {
+fn fail_open(body: &[u8], reason: FailOpenReason) -> ReviewAnswer {
     match answer::allow_unseen(body) {
-        Some(unseen) => ReviewAnswer::FailOpenAnswer(unseen, reason),
+        Some(fail_open) => ReviewAnswer::FailOpenAnswer(fail_open, reason),
         None => {
             ReviewAnswer::Unreadable("the body is not an AdmissionReview with a uid".to_owned())
         }

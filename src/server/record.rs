@@ -79,7 +79,7 @@ fn exceptions(record: &ReviewRecord) -> Option<String> {
 }
 
 /// Records an object that was admitted without review.
-pub(super) fn unseen(
+pub(super) fn fail_open(
     metrics: &Metrics,
     endpoint: &'static str,
     uid: &str,

@@ -22,7 +22,7 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The connections that have not proven themselves yet.
 #[derive(Default)]
-pub(super) struct Unproven {
+pub(super) struct PendingConnections {
     waiting: Mutex<Waiting>,
 }
 
@@ -46,16 +46,16 @@ impl Waiting {
 }
 
 /// Whether the caller on one connection is known.
-pub(super) struct Standing {
+pub(super) struct CallerState {
     id: u64,
     proven: AtomicBool,
     dropped: CancellationToken,
-    among: Arc<Unproven>,
+    among: Arc<PendingConnections>,
 }
 
-impl Unproven {
+impl PendingConnections {
     /// Takes a connection in; too many push out the oldest of whoever has most.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Standing> {
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<CallerState> {
         let mut waiting = self.waiting();
         if waiting.connections.len() >= MOST
             && let Some(id) = waiting.most_dispensable()
@@ -68,7 +68,12 @@ impl Unproven {
         let dropped = CancellationToken::new();
         waiting.connections.insert(id, (address, dropped.clone()));
         drop(waiting);
-        Arc::new(Standing { id, proven: AtomicBool::new(false), dropped, among: Arc::clone(self) })
+        Arc::new(CallerState {
+            id,
+            proven: AtomicBool::new(false),
+            dropped,
+            among: Arc::clone(self),
+        })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -76,7 +81,7 @@ impl Unproven {
     }
 }
 
-impl Standing {
+impl CallerState {
     /// The caller is known: the connection may stay.
     pub(super) fn prove(&self) {
         if !self.proven.swap(true, Ordering::Relaxed) {
@@ -94,13 +99,13 @@ impl Standing {
     }
 }
 
-impl Drop for Standing {
+impl Drop for CallerState {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for CallerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Standing").field("proven", &self.proven).finish_non_exhaustive()
     }
@@ -109,13 +114,13 @@ impl fmt::Debug for Standing {
 /// A connection that breaks off unless its caller becomes known in time.
 pub(super) struct Guarded<S> {
     stream: S,
-    standing: Arc<Standing>,
+    standing: Arc<CallerState>,
     /// Ends when it is too late; nothing once the caller is known.
     too_late: Option<BoxFuture<'static, ()>>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(stream: S, standing: Arc<CallerState>) -> Self {
         let waits = Arc::clone(&standing);
         let too_late = async move {
             let _ = tokio::time::timeout(HEAD_TIME, waits.dropped()).await;
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_crowd_makes_room_from_its_own_midst() {
-        let unproven = Arc::new(Unproven::default());
+        let unproven = Arc::new(PendingConnections::default());
         let server = unproven.admit(Some(address(1)));
         let crowd: Vec<_> = (0..2 * MOST).map(|_| unproven.admit(Some(address(2)))).collect();
         assert!(!server.dropped.is_cancelled());

@@ -12,7 +12,7 @@ use pullgate::history::KnownTag;
 use pullgate::image::{Digest, ImageReference};
 use pullgate::message::DETAILS;
 use pullgate::policy::Decision;
-use pullgate::pull::{Cause, NetworkFault, Outcome, Softened};
+use pullgate::pull::{Cause, Doubt, NetworkFault, Outcome};
 use pullgate::review::Review;
 use rstest::rstest;
 use serde_json::json;
@@ -328,7 +328,7 @@ async fn other_peoples_pods_are_not_spoken_of() {
         pulled: true,
     });
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;
-    assert_eq!(review.images[0].assessment.softened, Some(Softened::RecentSuccess));
+    assert_eq!(review.images[0].assessment.doubt, Some(Doubt::RecentSuccess));
     assert!(!tail(&review).contains("recently"), "{}", tail(&review));
     world.known_tags = vec![known("reg.example.com/app:1", true)];
     let review = run(&world, pod("reg.example.com/app:1"), TALKATIVE).await;

@@ -24,8 +24,8 @@ use pullgate::message::{
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
-    Assessment, Attempt, Cause, Content, Escape, Found, Lookup, MediaKind, Outcome, PullsLeft,
-    Softened, TlsFault, Verdict,
+    Assessment, Attempt, Cause, Content, Doubt, Escape, Found, Lookup, MediaKind, Outcome,
+    PullsLeft, TlsFault, Verdict,
 };
 use pullgate::review::{
     denied_by, held_back_by, history_hidden, label_words, learning_words, reopened,
@@ -46,7 +46,7 @@ fn assessment(verdict: Verdict, cause: Cause) -> Assessment {
         digest: None,
         unfit_nodes: Vec::new(),
         node_platforms: Vec::new(),
-        softened: None,
+        doubt: None,
     }
 }
 
@@ -56,7 +56,7 @@ fn ruling() -> Ruling {
         mode: Mode::Warn,
         label: LabelUse::Absent,
         exception: None,
-        because: Reason::ModeWarn,
+        reason: Reason::ModeWarn,
         refused: false,
         grace: None,
     }
@@ -370,7 +370,7 @@ fn tails() -> Vec<String> {
         lines.push(finding(&gone, &[attempt(origin, Outcome::Unauthorized)], &plain).line());
     }
     let trouble = Assessment {
-        softened: Some(Softened::RegistryTrouble),
+        doubt: Some(Doubt::RegistryTrouble),
         ..assessment(Verdict::CannotTell, Cause::Unauthorized)
     };
     lines.push(finding(&trouble, &[], &plain).line());
@@ -388,17 +388,16 @@ fn tails() -> Vec<String> {
     lines.push(with(&gone, partial).line());
     let own = FailureStats { view: StatsScope::OwnNamespace, failing_workloads: 1, ..stats };
     lines.push(with(&gone, FailureStats { registry_healthy: 0, ..own }).line());
-    let lately = Assessment { softened: Some(Softened::RecentSuccess), ..gone.clone() };
+    let lately = Assessment { doubt: Some(Doubt::RecentSuccess), ..gone.clone() };
     lines.push(finding(&lately, &[], &plain).line());
     lines.push(Finding { seen_here: false, ..finding(&lately, &[], &plain) }.line());
     let rewritten = Finding { pods_rewritten: true, ..finding(&gone, &[], &plain) };
     lines.push(rewritten.line());
-    for (softened, cause) in [
-        (Softened::NodesMayLogIn, Cause::Unauthorized),
-        (Softened::MayBeHidden, Cause::TagNotFound),
-    ] {
+    for (doubt, cause) in
+        [(Doubt::NodesMayLogIn, Cause::Unauthorized), (Doubt::MayBeHidden, Cause::TagNotFound)]
+    {
         let untried = assessment(Verdict::CannotTell, cause);
-        let untried = Assessment { softened: Some(softened), ..untried };
+        let untried = Assessment { doubt: Some(doubt), ..untried };
         lines.push(finding(&untried, &[], &plain).line());
     }
     for escapes in [&Escape::ALL[..1], Escape::ALL] {
@@ -432,16 +431,16 @@ fn tails() -> Vec<String> {
         expired,
     };
     for ruling in [
-        Ruling { because: Reason::NotEnforcedHere, ..ruling() },
+        Ruling { reason: Reason::NotEnforcedHere, ..ruling() },
         Ruling {
-            because: Reason::NotEnforcedHere,
+            reason: Reason::NotEnforcedHere,
             grace: Some(LatePush::default().grace),
             ..ruling()
         },
-        Ruling { because: Reason::BreakGlass, ..ruling() },
-        Ruling { because: Reason::Exception, exception: Some(exception(false)), ..ruling() },
+        Ruling { reason: Reason::BreakGlass, ..ruling() },
+        Ruling { reason: Reason::Exception, exception: Some(exception(false)), ..ruling() },
         Ruling { exception: Some(exception(true)), ..ruling() },
-        Ruling { refused: true, because: Reason::RegistryRefused, ..ruling() },
+        Ruling { refused: true, reason: Reason::RegistryRefused, ..ruling() },
     ] {
         lines.push(finding(&gone, &[], &ruling).line());
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use pullgate::image::{ImageReference, Platform};
 use pullgate::node_config::FilesOf;
 use pullgate::pull::{
-    Attempt, Cause, Content, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
+    Attempt, Cause, Content, Doubt, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
     MirrorFiles, NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime,
-    SecretsState, Softened, Step, TlsFault, Verdict, Vouch, Vouches, assess,
+    SecretsState, Step, TlsFault, Verdict, Vouch, Vouches, assess,
 };
 use pullgate::workload::{Eligible, ImagePullPolicy, Node, Placement};
 use rstest::rstest;
@@ -547,11 +547,11 @@ fn registry_trouble_softens_every_cause_that_an_outage_can_have() {
         [Outcome::Unauthorized, Outcome::Forbidden, Outcome::RegistryError { status: 503 }]
     {
         let assessment = Case { outcomes: vec![outcome], history, ..Case::default() }.assess();
-        assert_eq!(assessment.softened, Some(Softened::RegistryTrouble));
+        assert_eq!(assessment.doubt, Some(Doubt::RegistryTrouble));
         assert_eq!(assessment.verdict, CannotTell);
     }
     let assessment = Case { history, ..Case::default() }.assess();
-    assert_eq!((assessment.softened, assessment.verdict), (None, Fails));
+    assert_eq!((assessment.doubt, assessment.verdict), (None, Fails));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use pullgate::pki::SelfSigned;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Proof, Readiness,
-    ServingTls, TlsFiles, WatchState, admin_router, part_when_stopping,
+    ServingTls, TlsFiles, WatchState, admin_router, close_when_stopping,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -286,7 +286,7 @@ fn a_minute_without_lists_is_ready_without_history() {
 async fn who_comes_while_it_stops_is_asked_to_leave_with_the_answer() {
     let readiness = Arc::new(Readiness::new(Instant::now(), Vec::new));
     let routes = Router::new().fallback(|| async { "answer" });
-    let routes = part_when_stopping(routes, Arc::clone(&readiness));
+    let routes = close_when_stopping(routes, Arc::clone(&readiness));
     let asked = async |version| {
         let request = Request::builder().version(version);
         let request = request.body(Body::empty()).unwrap();

@@ -191,7 +191,7 @@ impl Judge<'_> {
             });
         }
         tails.extend(own.note);
-        let skipped = match image.ruling.because {
+        let skipped = match image.ruling.reason {
             Reason::RegistrySkipped => Some("not looked up: the policy skips it"),
             Reason::ModeOff => Some("not looked up: the policy is off for it"),
             _ => None,
@@ -211,7 +211,7 @@ impl Judge<'_> {
             decision: if pods_denied { Decision::Deny } else { image.ruling.decision },
             skipped: skipped.is_some(),
             noted: noted(image),
-            excepted: image.ruling.because == Reason::Exception,
+            excepted: image.ruling.reason == Reason::Exception,
             pull: self.pull_facts(image),
             credentials: self.explain_credentials.then(|| {
                 let own =

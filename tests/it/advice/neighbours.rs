@@ -57,7 +57,7 @@ async fn a_registry_without_ready_endpoints_is_told_although_nothing_can_be_told
     let review = run(&world, deployment(REGISTRY), "").await;
     assert_eq!(review.decision, Decision::Warn);
     assert_eq!(review.images[0].assessment.verdict, Verdict::CannotTell);
-    assert_eq!(review.images[0].ruling.because, Reason::CannotTell);
+    assert_eq!(review.images[0].ruling.reason, Reason::CannotTell);
     insta::assert_snapshot!(tail(&review), @"registry Service infra/registry has no ready endpoints (0 of 2): its pod keeps crashing");
     assert_eq!(kinds(&review), [(AdviceKind::RegistryService, "infra/registry")]);
 }

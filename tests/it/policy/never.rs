@@ -162,10 +162,10 @@ proptest! {
             prop_assert!(history_current && scene.facts.is_some());
             prop_assert!(scene.groups.is_empty(), "break-glass did not open");
             let refused = scene.reference.as_ref().is_some_and(|one| policy.refuses(one));
-            if ruling.because == Reason::RegistryRefused {
+            if ruling.reason == Reason::RegistryRefused {
                 prop_assert!(refused);
             } else {
-                prop_assert_eq!(ruling.because, Reason::Denied);
+                prop_assert_eq!(ruling.reason, Reason::Denied);
                 prop_assert_eq!(scene.verdict, Verdict::Fails);
                 prop_assert!(scene.escapes.is_empty());
                 prop_assert!(!registry_in_trouble && !refused_once);

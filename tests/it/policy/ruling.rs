@@ -69,7 +69,7 @@ fn labels(labels: &[(&str, &str)]) -> NamespaceFacts {
 }
 
 fn outcome(ruling: &Ruling) -> (Decision, Reason) {
-    (ruling.decision, ruling.because)
+    (ruling.decision, ruling.reason)
 }
 
 const NOTHING: &str = "  {}\n";
@@ -114,9 +114,9 @@ type Change = fn(&mut DecisionInput<'_>);
 fn without_a_word_in_the_policy(
     #[case] change: Change,
     #[case] decision: Decision,
-    #[case] because: Reason,
+    #[case] reason: Reason,
 ) {
-    assert_eq!(outcome(&Scene::new().judge(NOTHING, change)), (decision, because));
+    assert_eq!(outcome(&Scene::new().judge(NOTHING, change)), (decision, reason));
 }
 
 #[rstest]
@@ -128,12 +128,12 @@ fn a_workload_whose_secret_may_still_come_is_not_denied(
     #[case] is_pod: bool,
     #[case] secret_missing: bool,
     #[case] cause: Option<Cause>,
-    #[case] because: Reason,
+    #[case] reason: Reason,
 ) {
     let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
         (matter.is_pod, matter.secret_missing, matter.cause) = (is_pod, secret_missing, cause);
     });
-    assert_eq!(ruling.because, because);
+    assert_eq!(ruling.reason, reason);
 }
 
 #[test]
@@ -207,9 +207,9 @@ fn a_namespace_chooses_its_mode_where_the_policy_lets_it(
 fn the_first_rule_that_matches_and_names_the_cause_counts(
     #[case] spec: &str,
     #[case] decision: Decision,
-    #[case] because: Reason,
+    #[case] reason: Reason,
 ) {
-    assert_eq!(outcome(&Scene::new().judge(spec, |_| {})), (decision, because));
+    assert_eq!(outcome(&Scene::new().judge(spec, |_| {})), (decision, reason));
 }
 
 #[rstest]
@@ -309,7 +309,7 @@ fn what_a_secret_to_come_may_bring_is_said(#[case] cause: Cause, #[case] decisio
 fn an_exception_ends_when_it_says(
     #[case] expires: &str,
     #[case] decision: Decision,
-    #[case] because: Reason,
+    #[case] reason: Reason,
     #[case] soon_expired: (bool, bool),
 ) {
     let spec = format!(
@@ -317,7 +317,7 @@ fn an_exception_ends_when_it_says(
          match: {{images: [r.example.com/shop/**], causes: [tag_not_found]}}}}]\n"
     );
     let ruling = Scene::new().judge(&spec, |_| {});
-    assert_eq!(outcome(&ruling), (decision, because));
+    assert_eq!(outcome(&ruling), (decision, reason));
     let used = ruling.exception.unwrap();
     assert_eq!((used.expiring_soon, used.expired), soon_expired);
     assert_eq!((&*used.name, &*used.owner), ("legacy", "shop"));
@@ -375,9 +375,9 @@ fn registries_are_skipped_and_refused(
     #[case] spec: &str,
     #[case] verdict: Verdict,
     #[case] decision: Decision,
-    #[case] because: Reason,
+    #[case] reason: Reason,
 ) {
-    assert_eq!(outcome(&Scene::new().judge(spec, |m| m.verdict = verdict)), (decision, because));
+    assert_eq!(outcome(&Scene::new().judge(spec, |m| m.verdict = verdict)), (decision, reason));
 }
 
 #[test]

@@ -76,8 +76,8 @@ async fn nothing_is_denied_by_an_answer_that_is_old_when_it_is_decided(
     world.took = Duration::from_millis(took);
     let review = run(&world, pod(APP), VOUCHED).await;
     assert_eq!(review.decision, decision);
-    let because = review.images[0].ruling.because;
-    assert_eq!(because == Reason::RefusedOnce, decision == Decision::Warn, "{because:?}");
+    let reason = review.images[0].ruling.reason;
+    assert_eq!(reason == Reason::RefusedOnce, decision == Decision::Warn, "{reason:?}");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_first_refusal_warns_and_is_repeated(#[case] outcome: Outcome) {
     world.refused_for = Duration::ZERO;
     let review = run(&world, pod(APP), VOUCHED).await;
     assert_eq!(review.decision, Decision::Warn);
-    assert_eq!(review.images[0].ruling.because, Reason::RefusedOnce);
+    assert_eq!(review.images[0].ruling.reason, Reason::RefusedOnce);
     assert_eq!(*world.repeated.lock().unwrap(), [(APP.to_owned(), String::new())]);
 
     world.refused_for = Duration::from_secs(1);
@@ -197,7 +197,7 @@ async fn a_bare_pod_has_grace_from_when_its_name_was_first_seen(
 async fn a_workload_whose_pods_others_rewrite_is_never_denied(
     #[case] rewritten: Option<bool>,
     #[case] decision: Decision,
-    #[case] because: Reason,
+    #[case] reason: Reason,
     #[case] told: bool,
 ) {
     let policy = format!("{VOUCHED}  enforceOn: [workloads, pods]\n");
@@ -206,7 +206,7 @@ async fn a_workload_whose_pods_others_rewrite_is_never_denied(
     let mut object = deployment(APP);
     object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
     let review = run(&world, object, &policy).await;
-    assert_eq!((review.decision, review.images[0].ruling.because), (decision, because));
+    assert_eq!((review.decision, review.images[0].ruling.reason), (decision, reason));
     assert_eq!(line(&review).contains("unless a mutating webhook here"), told, "{}", line(&review));
     assert_eq!(run(&world, pod(APP), &policy).await.decision, Decision::Deny);
 }
