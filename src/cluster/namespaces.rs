@@ -129,8 +129,7 @@ mod tests {
         assert_eq!(namespaces.cluster(), None);
         apply(r#"{"metadata":{"name":"kube-system","uid":"u-1"}}"#);
         assert_eq!(namespaces.cluster(), Some("u-1"));
-        let mut listed = Listed::default();
-        listed.insert(Uid::of("u-2"));
+        let listed = Listed::from_iter([Uid::of("u-2")]);
         store.retain(&listed, Timestamp::UNIX_EPOCH);
         assert_eq!(namespaces.get("kube-system"), None);
         store.delete(serde_json::from_str(shop).unwrap());

@@ -292,11 +292,7 @@ mod tests {
             store.apply(serde_json::from_str(text).unwrap(), text).unwrap();
         };
         let listed = |names: &[&str]| {
-            let mut listed = Listed::default();
-            for name in names {
-                listed.insert(Uid::of(&format!("uid-of-{name}")));
-            }
-            listed
+            names.iter().map(|name| Uid::of(&format!("uid-of-{name}"))).collect::<Listed>()
         };
         apply(&mut store, &node("old", "1"));
         assert!(nodes.all().is_empty(), "a list counts when it is complete");

@@ -309,8 +309,7 @@ mod tests {
         assert_eq!(templates.known.len(), 1, "its pods show it now");
         templates.apply(read(TemplateKind::StatefulSet, "b", 0));
         templates.apply(read(kind, "d", 0));
-        let mut listed = Listed::default();
-        listed.insert(Uid::of("d"));
+        let listed = Listed::from_iter([Uid::of("d")]);
         templates.retain(kind, &listed);
         let names: Vec<&str> = templates.known.keys().map(|key| &*key.2).collect();
         assert_eq!(names, ["d", "b"], "of other kinds nothing was said");

@@ -155,18 +155,18 @@ pub(super) async fn list<S: Store>(
     let pages = Pages::of(connection, &path, fields(store), tuning);
     let mut pages = pages.metadata_only(source.metadata_only);
     let began = now();
-    let mut listed = Listed::default();
+    let mut shown = Vec::new();
     while let Some(objects) = pages.next().await? {
         progress.inspect(|progress| progress.contact());
         for object in objects {
-            if let Err(error) = take_listed(store, object.get(), &mut listed) {
+            if let Err(error) = take_listed(store, object.get(), &mut shown) {
                 progress.inspect(|progress| progress.undecodable());
                 undecodable(source.path, &error);
             }
         }
     }
     let version = pages.version()?;
-    store.retain(&listed, began);
+    store.retain(&shown.into_iter().collect(), began);
     Ok(version)
 }
 
@@ -175,18 +175,18 @@ pub(super) async fn list<S: Store>(
 fn take_listed<S: Store>(
     store: &mut S,
     raw: &str,
-    listed: &mut Listed,
+    shown: &mut Vec<Uid>,
 ) -> Result<(), serde_json::Error> {
     match serde_json::from_str::<S::Object<'_>>(raw) {
         Ok(object) => {
             if let Some(uid) = S::uid(&object) {
-                listed.insert(uid);
+                shown.push(uid);
             }
             store.apply(object, raw)
         }
         Err(error) => {
             if let Ok(object) = serde_json::from_str::<Identified<'_>>(raw) {
-                listed.insert(Uid::of(&object.metadata.uid));
+                shown.push(Uid::of(&object.metadata.uid));
             }
             Err(error)
         }

@@ -257,8 +257,7 @@ mod tests {
         builds.apply(BuildKind::Job, &job("b", at, &push, &json!({})));
         builds.apply(BuildKind::Job, &job("c", at, &["sleep", "1"], &json!({})));
         assert_eq!(builds.len(), 2);
-        let mut listed = Listed::default();
-        listed.insert(Uid::of("b"));
+        let listed = Listed::from_iter([Uid::of("b")]);
         builds.retain(BuildKind::CronJob, &listed);
         assert_eq!(builds.len(), 2);
         builds.retain(BuildKind::Job, &listed);

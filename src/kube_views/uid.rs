@@ -1,6 +1,5 @@
 //! The uids of objects, and which of them a list showed.
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -47,17 +46,20 @@ impl Uid {
 
 /// The objects that one complete list showed.
 #[derive(Debug, Default)]
-pub struct Listed(HashSet<Uid>);
+pub struct Listed(Box<[Uid]>);
+
+impl FromIterator<Uid> for Listed {
+    fn from_iter<I: IntoIterator<Item = Uid>>(uids: I) -> Self {
+        let mut uids: Vec<Uid> = uids.into_iter().collect();
+        uids.sort_unstable();
+        Self(uids.into())
+    }
+}
 
 impl Listed {
-    /// Adds an object that the list shows.
-    pub fn insert(&mut self, uid: Uid) {
-        self.0.insert(uid);
-    }
-
     /// Whether the list showed the object: one that it did not show is gone.
     pub fn contains(&self, uid: Uid) -> bool {
-        self.0.contains(&uid)
+        self.0.binary_search(&uid).is_ok()
     }
 
     /// Whether it showed none at all.

@@ -213,8 +213,7 @@ mod tests {
         assert_eq!(index.pull_secrets_in_use("shop"), ["s".into()]);
         index.apply_pod(&pod("4", "d:1", "Running"), now);
         assert_eq!(images(&index), ["b:2", "d:1"]);
-        let mut listed = Listed::default();
-        listed.insert(Uid::of("4"));
+        let listed = Listed::from_iter([Uid::of("4")]);
         index.retain_pods(&listed, now);
         assert_eq!(images(&index), ["d:1"]);
         index.sweep();

@@ -150,11 +150,11 @@ proptest! {
                     }
                     let before = cluster.len();
                     cluster.retain(|nth, _| nth % 2 == 0);
-                    let mut listed = Listed::default();
                     for pod in cluster.values() {
                         index.apply_pod(&pod.view(), at(minute));
-                        listed.insert(Uid::of_object(&pod.view().metadata));
                     }
+                    let shown = cluster.values().map(|pod| Uid::of_object(&pod.view().metadata));
+                    let listed: Listed = shown.collect();
                     let gone = index.retain_pods(&listed, at(minute));
                     prop_assert_eq!(gone, before - cluster.len());
                 }
