@@ -50,9 +50,10 @@ pub struct LookupRequest {
 pub struct Lookup {
     /// What came of it.
     pub outcome: Outcome,
-    /// How long ago the answer came; a refusal is as old as the question to it.
+    /// How old the answer was when it was handed over: since it came, or, of a refusal, since the
+    /// question to it was sent.
     pub age: Duration,
-    /// When that was.
+    /// From when on it is that old.
     pub since: Instant,
     /// The host that gave the decisive answer, where it is a listed mirror.
     pub mirror: Option<Box<str>>,

@@ -31,12 +31,16 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Whether an answer that is no image was asked for longer ago than this.
+    /// Whether an answer that is no image was older than this when the last one was there: the
+    /// credentials are tried one after the other.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        self.attempts
-            .iter()
-            .filter(|attempt| !matches!(attempt.lookup.outcome, Outcome::Exists(_)))
-            .any(|attempt| attempt.lookup.since.elapsed() > age)
+        let lookups = || self.attempts.iter().map(|attempt| &attempt.lookup);
+        let Some(complete) = lookups().map(|lookup| lookup.since + lookup.age).max() else {
+            return false;
+        };
+        lookups()
+            .filter(|lookup| !matches!(lookup.outcome, Outcome::Exists(_)))
+            .any(|lookup| complete.saturating_duration_since(lookup.since) > age)
     }
 }
 

@@ -45,6 +45,7 @@ const OUTSIDE: &[&str] = &[
     "SystemTime::now",
     "Instant::now",
     "Timestamp::now",
+    ".elapsed()",
 ];
 
 struct Source {
