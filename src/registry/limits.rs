@@ -82,7 +82,6 @@ struct State {
     open: Option<Open>,
     throttled: HashMap<CredentialIdentity, Instant>,
     quotas: HashMap<CredentialIdentity, Quota>,
-    last_answer: Option<Instant>,
     /// What the last look-up failed by that got no answer at all.
     silence: Option<(Instant, Outcome)>,
 }
@@ -101,8 +100,6 @@ pub struct RegistryStatus {
     pub breaker: Breaker,
     /// How long some credential is still throttled.
     pub throttled_for: Option<Duration>,
-    /// How long ago it last gave any answer.
-    pub last_answer: Option<Duration>,
 }
 
 /// The state of a circuit breaker.
@@ -187,11 +184,7 @@ impl Limits {
             Some(_) => Breaker::Open,
         };
         let throttled = state.throttled.values().max().filter(|until| **until > now);
-        Some(RegistryStatus {
-            breaker,
-            throttled_for: throttled.map(|until| *until - now),
-            last_answer: state.last_answer.map(|at| now - at),
-        })
+        Some(RegistryStatus { breaker, throttled_for: throttled.map(|until| *until - now) })
     }
 }
 
@@ -212,7 +205,6 @@ impl HostLimits {
                 open: None,
                 throttled: HashMap::new(),
                 quotas: HashMap::new(),
-                last_answer: None,
                 silence: None,
             }),
         }
@@ -332,7 +324,6 @@ impl HostLimits {
         let mut state = lock(&self.state);
         state.failures = 0;
         state.silence = None;
-        state.last_answer = Some(Instant::now());
         if state.open.take().is_some() {
             self.metrics.breaker(&self.name, false);
         }
