@@ -8,9 +8,9 @@ mod context;
 mod explain;
 mod lock;
 mod lock_file;
-mod output;
 mod own_file;
 mod pin;
+mod print;
 mod risk;
 mod shell;
 mod try_webhook;
@@ -28,6 +28,7 @@ use check::CheckFlags;
 use explain::ExplainFlags;
 use lock::LockFlags;
 use pin::PinFlags;
+use print::print_message;
 use risk::RiskFlags;
 use try_webhook::TryWebhookFlags;
 use whatif::WhatIfFlags;
@@ -85,7 +86,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Serve(flags) => on_runtime(async {
             serve::run(*flags).await.unwrap_or_else(|error| {
-                output::print_message(format_args!("{error:#}"));
+                print_message(format_args!("{error:#}"));
                 ExitCode::from(CANNOT_JUDGE)
             })
         }),
@@ -111,7 +112,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
             code
         }
         Err(error) => {
-            output::print_message(format_args!("failed to start: {error}"));
+            print_message(format_args!("failed to start: {error}"));
             ExitCode::from(CANNOT_JUDGE)
         }
     }
@@ -148,7 +149,7 @@ fn version() -> ExitCode {
 /// The exit code of a command; where it failed that is said, and nothing was judged.
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        output::print_message(format_args!("{error:#}"));
+        print_message(format_args!("{error:#}"));
         ExitCode::from(CANNOT_JUDGE)
     })
 }

@@ -52,6 +52,7 @@ pub mod advice;
 pub mod policy;
 pub mod message;
 pub mod risk;
+mod report;
 pub mod admission;
 // The one use case, and the traits it needs of the outside.
 pub mod review;

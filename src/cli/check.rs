@@ -29,10 +29,11 @@ use jiff::Timestamp;
 
 use super::context::KubeContext;
 use super::lock_file::LockFile;
-use super::output::{self, CheckReport, ImageEntry, Progress, print_message};
+use super::print::{Progress, check_requests, print_message, write_reports};
 use crate::cluster::Connection;
 use crate::history::RegistryScoreSummary;
 use crate::pull::Detail;
+use crate::report::{CheckReport, ImageEntry};
 use crate::review::ClusterSource;
 use crate::telemetry::now;
 pub(super) use flags::{CheckFlags, RESULT_HEADING, SubjectFlags};
@@ -51,7 +52,7 @@ const AT_ONCE: usize = 256;
 /// Runs the check. The exit code is that of the whole command.
 pub(super) async fn run(flags: CheckFlags) -> ExitCode {
     match check(&flags).await.and_then(|report| {
-        output::write_reports(&report, &flags.output)?;
+        write_reports(&report, &flags.output)?;
         Ok(report)
     }) {
         // What could not be read might have failed.
@@ -65,7 +66,7 @@ pub(super) async fn run(flags: CheckFlags) -> ExitCode {
 }
 
 async fn check(flags: &CheckFlags) -> anyhow::Result<CheckReport> {
-    output::check_requests(&flags.output)?;
+    check_requests(&flags.output)?;
     let locked = flags.locked.as_deref().map(LockFile::read).transpose()?;
     let options = CheckOptions {
         as_enforced: flags.as_enforced,

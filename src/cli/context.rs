@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::CANNOT_JUDGE;
-use super::output::{print, print_message};
+use super::print::{print, print_message};
 use crate::cluster::{Cluster, ClusterError, ClusterTarget, Connection, Survey, WatchTuning};
 use crate::policy::API_VERSION;
 use crate::telemetry::{Metrics, instant};

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::{Answer, KubeContext, ask_each, survey};
-use super::output::{self, OutputFormat, print_message};
+use super::print::{OutputFormat, print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::cli::context::list_deadline;
 use crate::history::{RegistryScoreSummary, ReportTarget, Visibility};
@@ -213,7 +213,7 @@ async fn would_deny(flags: ExplainFlags) -> anyhow::Result<()> {
         OutputFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
         OutputFormat::Text => report.page(),
     };
-    output::print(&text).context("failed to write the answer")
+    print(&text).context("failed to write the answer")
 }
 
 /// Answers from the lists of a cluster.

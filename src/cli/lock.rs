@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::check::{CheckOptions, RESULT_HEADING, SubjectFlags, judged};
 use super::lock_file::{LOCK_FILE, LockFile};
-use super::output::{print, print_message};
+use super::print::{print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::text::{clean, count};
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::output::{CheckReport, LockFault};
 use super::own_file::{self, OwnDocument};
 use crate::image::Digest;
 use crate::policy::API_VERSION;
 use crate::pull::Verdict;
+use crate::report::{CheckReport, LockFault};
 use crate::text::clean;
 
 const KIND: &str = "ImageLock";

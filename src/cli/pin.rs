@@ -17,10 +17,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::check::{CheckOptions, RESULT_HEADING, SubjectFlags, judged};
-use super::output::{CheckReport, ImageEntry, Position, print, print_message};
+use super::print::{print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
+use crate::report::{CheckReport, ImageEntry, Position};
 use crate::text::{clean, count};
 use edit::{Edit, Edited};
 

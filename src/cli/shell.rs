@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::output::{self, print_message};
+use super::print::{print, print_message};
 
 /// The name under which kubectl finds the program as its plugin.
 const PLUGIN: &str = "kubectl-pullgate";
@@ -91,7 +91,7 @@ fn write_all(command: &Command, directory: &Path) -> anyhow::Result<()> {
 }
 
 fn printed(text: &[u8]) -> ExitCode {
-    exit_code_of(output::print(&String::from_utf8_lossy(text)).map_err(Into::into))
+    exit_code_of(print(&String::from_utf8_lossy(text)).map_err(Into::into))
 }
 
 fn exit_code_of(result: anyhow::Result<()>) -> ExitCode {

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::CANNOT_JUDGE;
-use super::output::{self, print_message};
+use super::print::{print, print_message};
 use crate::cluster::{ClusterTarget, Connection, TriedOut, try_out};
 use crate::serve::ClusterFlags;
 
@@ -106,7 +106,7 @@ fn answer(namespace: &str, tried: &TriedOut) -> ExitCode {
             ExitCode::FAILURE,
         ),
     };
-    match output::print(&text) {
+    match print(&text) {
         Ok(()) => code,
         Err(_unwritten) => ExitCode::from(CANNOT_JUDGE),
     }

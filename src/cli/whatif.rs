@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::{Answer, ask_each};
 use super::explain::{RegistryReviewer, host_of};
-use super::output::print_message;
+use super::print_message;
 use super::risk::{AT_RISK, Answers, Look, LookFlags, RiskFormat, markdown, page};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::cli::context::list_deadline;

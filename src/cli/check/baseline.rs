@@ -10,10 +10,11 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::output::{CheckReport, ImageEntry, print_message};
 use crate::cli::own_file::{self, OwnDocument};
+use crate::cli::print_message;
 use crate::policy::{API_VERSION, Decision};
 use crate::pull::{Cause, Verdict};
+use crate::report::{CheckReport, ImageEntry};
 
 const KIND: &str = "CheckBaseline";
 

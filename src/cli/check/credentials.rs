@@ -2,11 +2,11 @@
 //! and what each got. No secret is shown.
 
 use super::source::FileSource;
-use crate::cli::output::{CredentialReport, TriedCredential};
 use crate::credential::{CredentialOrigin, CredentialSource, Keyring, Match, MatchRule};
 use crate::image::ImageReference;
 use crate::message::sentence;
 use crate::pull::{Attempt, Outcome, meaning};
+use crate::report::{CredentialReport, TriedCredential};
 use crate::review::{ImageReview, PodSecrets, SecretsOrigin};
 use crate::text::clean;
 

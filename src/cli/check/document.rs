@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_saphyr::Spanned;
 
-use crate::cli::output::Position;
+use crate::report::Position;
 
 /// A value with its place in the file.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::given::SecretFile;
 use crate::cli::lock_file::LOCK_FILE;
-use crate::cli::output::{FailOn, OutputRequest};
+use crate::cli::print::OutputRequest;
 use crate::image::Platform;
+use crate::report::FailOn;
 use crate::serve::{NODES_HEADING, NodeFlags, REGISTRY_HEADING, RegistryFlags};
 
 /// What the long help says beside the flags.
@@ -216,6 +218,24 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// As `--fail-on` takes it.
+impl ValueEnum for FailOn {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Deny, Self::Fails, Self::CannotTell]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, help) = match self {
+            Self::Deny => {
+                ("deny", "Something would be denied, by the policy and the mode of its namespace")
+            }
+            Self::Fails => ("fails", "An image certainly fails, whatever the mode"),
+            Self::CannotTell => ("cannot-tell", "It cannot be told of an image whether it works"),
+        };
+        Some(PossibleValue::new(word).help(help))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use docker_credential::{CredentialRetrievalError, DockerCredential, get_credenti
 use k8s_openapi::ByteString;
 use tokio::sync::Mutex;
 
-use crate::cli::output::print_message;
+use crate::cli::print_message;
 use crate::credential::{Credential, CredentialOrigin, PullSecret};
 use crate::image::DOCKER_HUB;
 use crate::kube_views::{is_namespace_name, is_object_name};

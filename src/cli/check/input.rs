@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::SubjectFlags;
 use super::manifest::Found;
-use crate::cli::output::{IMAGE_KIND, InputError, Position};
+use crate::report::{IMAGE_KIND, InputError, Position};
 use crate::text::clean;
 use crate::workload::{ObjectRef, Workload};
 

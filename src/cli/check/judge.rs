@@ -16,15 +16,15 @@ use super::manifest::Found;
 use super::runner::{TimedSource, WithLogin, WithoutSecrets, without_secrets};
 use super::source::FileSource;
 use crate::advice::AdviceKind;
-use crate::cli::output::{
-    AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
-    MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
-};
 use crate::credential::CredentialOrigin;
 use crate::policy::{Decision, Mode, PullgatePolicy, Reason};
 use crate::pull::{
     Cause, Content, Detail, LookupRequest, Outcome, Purpose, Runtime, Verdict, is_about_access,
     lists,
+};
+use crate::report::{
+    AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
+    MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
 };
 use crate::review::{
     ClusterSource, FixedAccess, HealthSource as _, ImageReview, ManifestSource as _,

@@ -9,8 +9,8 @@ use k8s_openapi::ByteString;
 use serde_json::value::RawValue;
 
 use super::document::{Node, Tree};
-use crate::cli::output::{IMAGE_KIND, InputError, Position};
 use crate::credential::PullSecret;
+use crate::report::{IMAGE_KIND, InputError, Position};
 use crate::review::ServiceAccountFacts;
 use crate::workload::{NamespaceFacts, PodPlace, Workload, custom_kind, pod_path};
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::manifest::Found;
 use super::wiring;
-use crate::cli::output::{ImageEntry, print_message};
+use crate::cli::print_message;
 use crate::cluster::{Cluster, Connection, ServeHistory, Survey, remembered};
 use crate::history::{
     History, HistoryQuestion, RegistryScoreSummary, RememberedHistory, ReportTarget, Success,
@@ -18,6 +18,7 @@ use crate::history::{
 };
 use crate::image::ImageReference;
 use crate::pull::Verdict;
+use crate::report::ImageEntry;
 use crate::review::HealthSource as _;
 use crate::text::clean;
 

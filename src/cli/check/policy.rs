@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::SubjectFlags;
 use super::wiring;
-use crate::cli::output::print_message;
+use crate::cli::print_message;
 use crate::cluster::{Connection, ListedPolicy, list_policies};
 use crate::history::RegistryScoreSummary;
 use crate::policy::{PullgatePolicy, listed_words};

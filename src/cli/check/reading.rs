@@ -9,8 +9,9 @@ use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
 use super::{SubjectFlags, stream};
-use crate::cli::output::{InputError, Position, print_message};
+use crate::cli::print_message;
 use crate::policy::PullgatePolicy;
+use crate::report::{InputError, Position};
 use crate::text::{clean, count};
 
 /// Errors that are told one by one; the rest is counted.

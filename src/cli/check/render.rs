@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::document::{Node, Tree};
 use super::input::{CHART, KUSTOMIZATIONS, Unrendered};
 use super::stream;
-use crate::cli::output::{InputError, Position};
+use crate::report::{InputError, Position};
 use crate::telemetry::instant;
 use crate::text::clean;
 

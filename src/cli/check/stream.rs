@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_saphyr::MessageFormatter;
 
 use super::document::Tree;
-use crate::cli::output::{InputError, Position};
+use crate::report::{InputError, Position};
 
 /// Documents in one file.
 const MAX_DOCUMENTS: usize = 100_000;

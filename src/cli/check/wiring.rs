@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::SubjectFlags;
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, unwatched};
-use crate::cli::output::print_message;
+use crate::cli::print_message;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::Visibility;
 use crate::node::NodeFiles;

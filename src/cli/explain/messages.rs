@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cli::output::{self, OutputFormat, print_message};
+use crate::cli::print::{OutputFormat, print, print_message};
 use crate::failure::{CredentialProblem, explain_line, explain_message};
 use crate::message::sentence;
 use crate::pull::Verdict;
@@ -39,7 +39,7 @@ pub(super) fn one(reason: Option<&str>, message: &str, format: OutputFormat) -> 
                 .fold(String::new(), |page, (label, words)| page + &format!("{label:<11}{words}\n"))
         }
     };
-    output::print(&text).context("failed to write the answer")
+    print(&text).context("failed to write the answer")
 }
 
 /// What a message says about the credentials, for a person: the sentence of a cause speaks of

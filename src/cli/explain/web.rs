@@ -24,7 +24,7 @@ use super::subject::{Target, kind_of};
 use super::{ExplainFlags, explanations, published, reviewer};
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, survey};
-use crate::cli::output::print_message;
+use crate::cli::print_message;
 use crate::cluster::{Cluster, Connection, Survey};
 use crate::history::{KnownImage, RegistryScoreSummary, ReportTarget, Visibility};
 use crate::serve::overview;

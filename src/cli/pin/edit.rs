@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::cli::output::Position;
+use crate::report::Position;
 
 /// What some editors put in front of a file.
 const BOM: char = '\u{feff}';

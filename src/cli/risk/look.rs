@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::cli::context::list_deadline;
 use crate::cli::context::{KubeContext, survey};
 use crate::cli::explain::{NodesAround, RegistryReviewer, host_of, in_turns};
-use crate::cli::output::print_message;
+use crate::cli::print_message;
 use crate::cluster::Cluster;
 use crate::history::{ReportTarget, Visibility};
 use crate::image::{DOCKER_HUB, registry_of_host};

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::cli::output::{MAX_ROWS, code, escaped};
 use crate::history::how_long_ago;
+use crate::report::{MAX_ROWS, code, escaped};
 use crate::risk::{ImageRisk, PullerRisk, RiskReport, When};
 use crate::text::{clean, count};
 

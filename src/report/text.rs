@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::terminal::Paint;
 use super::{CheckReport, CredentialReport, Forecast, ImageEntry};
 use crate::policy::Decision;
 use crate::pull::Verdict;
@@ -16,6 +15,28 @@ const WIDTH: usize = 96;
 const INDENT: usize = 10;
 /// Most images of which it is said how long nodes will pull them.
 const MOST_FORECASTS: usize = 5;
+
+/// How words are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paint {
+    Bold,
+    Red,
+    Yellow,
+    Green,
+}
+
+impl Paint {
+    /// The text in this colour.
+    fn on(self, text: &str) -> String {
+        let code = match self {
+            Self::Bold => 1,
+            Self::Red => 31,
+            Self::Yellow => 33,
+            Self::Green => 32,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
 
 /// The whole report. Objects without problems are only counted, unless credentials are explained.
 pub(super) fn check_report(report: &CheckReport) -> String {

@@ -1,5 +1,5 @@
-//! Reports as values, and their formats. What a report says is decided before; here it is only
-//! written.
+//! What `pullgate check` found, as a value, and the formats that it is written in. What a report says is
+//! decided before; here it is only written.
 
 mod format;
 mod github;
@@ -10,15 +10,12 @@ mod markdown;
 mod place;
 mod rule;
 mod sarif;
-mod terminal;
 mod text;
 
-use std::fmt;
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::advice::Advice;
@@ -29,69 +26,58 @@ use crate::pull::{Cause, Escape, Verdict};
 use crate::text::{clean, count};
 use crate::workload::{ContainerKind, ObjectRef};
 
-pub(super) use format::{OutputRequest, check_requests, write_reports};
-pub(super) use markdown::{MAX_ROWS, code, escaped};
-pub(super) use place::{InputError, Place, Position};
+pub(crate) use format::{FORMATS, Format};
+pub(crate) use markdown::{MAX_ROWS, code, escaped};
+pub(crate) use place::{InputError, Place, Position};
 use rule::Severity;
-pub(super) use rule::{
+pub(crate) use rule::{
     CERTIFICATE_ENDS, DIGEST_DRIFT, FailOn, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, PULL_QUOTA,
 };
-pub(super) use terminal::Progress;
 
 /// The kind of what `--image` names, in reports.
-pub(super) const IMAGE_KIND: &str = "Image";
-
-/// How the answer of `pullgate explain` is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum OutputFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
+pub(crate) const IMAGE_KIND: &str = "Image";
 
 /// What `pullgate check` found.
 #[derive(Debug, Default)]
-pub(super) struct CheckReport {
+pub(crate) struct CheckReport {
     /// One entry for each place of an image, in the order of the files.
-    pub(super) images: Vec<ImageEntry>,
+    pub(crate) images: Vec<ImageEntry>,
     /// What could not be read, and might have been in it.
-    pub(super) unread: Vec<InputError>,
+    pub(crate) unread: Vec<InputError>,
     /// From which result on the check fails.
-    pub(super) fail_on: FailOn,
+    pub(crate) fail_on: FailOn,
     /// Whether it was compared with a baseline.
-    pub(super) has_baseline: bool,
+    pub(crate) has_baseline: bool,
 }
 
 /// One image at one place.
 #[derive(Debug, Clone)]
-pub(super) struct ImageEntry {
+pub(crate) struct ImageEntry {
     /// The object, with the namespace that stands in if it names none.
-    pub(super) object: ObjectRef,
+    pub(crate) object: ObjectRef,
     /// Which of the objects in the report it is.
-    pub(super) object_index: usize,
+    pub(crate) object_index: usize,
     /// Where it stands, if it stands in a file.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
     /// The JSON pointer of the image.
-    pub(super) path: Box<str>,
+    pub(crate) path: Box<str>,
     /// The container's or volume's name.
-    pub(super) container: Box<str>,
+    pub(crate) container: Box<str>,
     /// What it is the image of.
-    pub(super) kind: ContainerKind,
+    pub(crate) kind: ContainerKind,
     /// The image as written.
-    pub(super) image: Box<str>,
+    pub(crate) image: Box<str>,
     /// What was found of it.
-    pub(super) finding: Arc<ImageFinding>,
+    pub(crate) finding: Arc<ImageFinding>,
     /// Whether the same was found when the baseline was written.
-    pub(super) known: bool,
+    pub(crate) known: bool,
     /// How it differs from the lock file, if it does.
-    pub(super) lock: Option<LockFault>,
+    pub(crate) lock: Option<LockFault>,
 }
 
 /// How an image that works differs from the lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LockFault {
+pub(crate) enum LockFault {
     /// Its tag stands for something else now.
     Moved {
         /// What the file says.
@@ -103,55 +89,55 @@ pub(super) enum LockFault {
 
 /// What was found of an image, shared by its places.
 #[derive(Debug)]
-pub(super) struct ImageFinding {
+pub(crate) struct ImageFinding {
     /// The canonical reference; nothing if it does not parse.
-    pub(super) reference: Option<String>,
+    pub(crate) reference: Option<String>,
     /// What will become of it.
-    pub(super) verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Why.
-    pub(super) cause: Option<Cause>,
+    pub(crate) cause: Option<Cause>,
     /// How a node could still succeed.
-    pub(super) escapes: Vec<Escape>,
+    pub(crate) escapes: Vec<Escape>,
     /// The words for a person, without the image.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to do.
-    pub(super) advice: Vec<AdviceEntry>,
+    pub(crate) advice: Vec<AdviceEntry>,
     /// What the policy makes of it, or of the pods of the object.
-    pub(super) decision: Decision,
+    pub(crate) decision: Decision,
     /// Whether it was not looked at because the policy says so.
-    pub(super) skipped: bool,
+    pub(crate) skipped: bool,
     /// Whether an exception of the policy lets it through.
-    pub(super) excepted: bool,
+    pub(crate) excepted: bool,
     /// The rule of what is worth knowing of it although it works.
-    pub(super) noted: Option<&'static str>,
+    pub(crate) noted: Option<&'static str>,
     /// Which credentials matched and what each got, if asked for.
-    pub(super) credentials: Option<CredentialReport>,
+    pub(crate) credentials: Option<CredentialReport>,
     /// What was learned of the image itself.
-    pub(super) pull: PullFacts,
+    pub(crate) pull: PullFacts,
 }
 
 /// What the look-ups of an image brought, as far as they brought it.
 #[derive(Debug, Default)]
-pub(super) struct PullFacts {
+pub(crate) struct PullFacts {
     /// The digest of what the name stands for now.
-    pub(super) digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
     /// What it is built for, if that was looked at.
-    pub(super) platforms: Vec<Platform>,
+    pub(crate) platforms: Vec<Platform>,
     /// Whose credentials can pull it, in words; `anonymous` for nobody's.
-    pub(super) pulled_with: Option<String>,
+    pub(crate) pulled_with: Option<String>,
     /// How long the registry was waited for.
-    pub(super) took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
     /// How long nodes will pull it.
-    pub(super) forecast: Option<Forecast>,
+    pub(crate) forecast: Option<Forecast>,
 }
 
 /// How long a rollout will pull an image, by what was seen in the cluster: an estimate.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Forecast {
+pub(crate) struct Forecast {
     /// The nodes that may get it and do not list it.
-    pub(super) nodes: usize,
+    pub(crate) nodes: usize,
     /// How long each of them is likely to take.
-    pub(super) expected: PullForecast,
+    pub(crate) expected: PullForecast,
 }
 
 impl Forecast {
@@ -176,7 +162,7 @@ impl Forecast {
 
 impl ImageEntry {
     /// What is found of it, beginning with its name.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("image {}: {}", clean(&self.image), self.message())
     }
 
@@ -210,13 +196,13 @@ impl ImageEntry {
     }
 
     /// The object in words: `Deployment shop/cart`, or the image that was named by itself.
-    pub(super) fn object_title(&self) -> String {
+    pub(crate) fn object_title(&self) -> String {
         let ObjectRef { kind, namespace, name, .. } = &self.object;
         if self.is_alone() { clean(name) } else { clean(&format!("{kind} {namespace}/{name}")) }
     }
 
     /// What of the object it is the image of, in words: `init container migrate`.
-    pub(super) fn container_words(&self) -> String {
+    pub(crate) fn container_words(&self) -> String {
         let kind = match self.kind {
             ContainerKind::Init => "init container",
             ContainerKind::Regular => "container",
@@ -236,7 +222,7 @@ impl ImageEntry {
     }
 
     /// The word for what is wrong with it, if anything is.
-    pub(super) fn rule(&self) -> &'static str {
+    pub(crate) fn rule(&self) -> &'static str {
         rule::rule_id(self)
     }
 
@@ -281,16 +267,16 @@ impl PullFacts {
 
 /// One thing to do.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct AdviceEntry {
+pub(crate) struct AdviceEntry {
     /// What kind of thing.
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The tag, secret or reference itself.
-    pub(super) value: String,
+    pub(crate) value: String,
     /// The words for a person.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// A command that does it, with words in angle brackets for what only the person knows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) command: Option<String>,
+    pub(crate) command: Option<String>,
 }
 
 impl From<&Advice> for AdviceEntry {
@@ -306,45 +292,45 @@ impl From<&Advice> for AdviceEntry {
 
 /// Which credentials matched an image, in the order in which they are tried.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct CredentialReport {
+pub(crate) struct CredentialReport {
     /// Where the pull secrets come from, in words.
-    pub(super) origin: String,
+    pub(crate) origin: String,
     /// What was tried, in order.
-    pub(super) tried: Vec<TriedCredential>,
+    pub(crate) tried: Vec<TriedCredential>,
     /// Secrets and entries that do not count, with the reason.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// One matching entry.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct TriedCredential {
+pub(crate) struct TriedCredential {
     /// Where it is from, in words; `anonymous` for none.
-    pub(super) from: String,
+    pub(crate) from: String,
     /// Its key as written; empty for none.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// How it came to match: `key`, `hub_fallback`, `node`, `own_login` or `anonymous`.
-    pub(super) rule: &'static str,
+    pub(crate) rule: &'static str,
     /// `works`, the word of a cause, or `not_tried`.
-    pub(super) outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// The outcome in words.
     #[serde(rename = "message")]
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 /// How many of what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) objects: usize,
-    pub(super) images: usize,
-    pub(super) works: usize,
-    pub(super) fails: usize,
-    pub(super) cannot_tell: usize,
-    pub(super) allow: usize,
-    pub(super) warn: usize,
-    pub(super) deny: usize,
-    pub(super) unread: usize,
-    pub(super) known: usize,
-    pub(super) unlocked: usize,
+pub(crate) struct Summary {
+    pub(crate) objects: usize,
+    pub(crate) images: usize,
+    pub(crate) works: usize,
+    pub(crate) fails: usize,
+    pub(crate) cannot_tell: usize,
+    pub(crate) allow: usize,
+    pub(crate) warn: usize,
+    pub(crate) deny: usize,
+    pub(crate) unread: usize,
+    pub(crate) known: usize,
+    pub(crate) unlocked: usize,
 }
 
 impl CheckReport {
@@ -354,12 +340,12 @@ impl CheckReport {
     }
 
     /// Whether anything is at or above what the person wants to fail on.
-    pub(super) fn fails(&self) -> bool {
+    pub(crate) fn fails(&self) -> bool {
         self.images.iter().any(|entry| self.fail_on.counts(entry))
     }
 
     /// The counts.
-    pub(super) fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         let (images, unread) = (self.images.len(), self.unread.len());
         let mut summary = Summary { images, unread, ..Summary::default() };
         let mut last = None;
@@ -397,34 +383,17 @@ impl Summary {
             if fails == 1 { "fails" } else { "fail" },
         );
         if deny > 0 {
-            let _ = fmt::Write::write_fmt(&mut words, format_args!("; {deny} would be denied"));
+            let _ = write!(words, "; {deny} would be denied");
         }
         if unlocked > 0 {
-            let unlocked = format_args!("; {unlocked} not as in the lock file");
-            let _ = fmt::Write::write_fmt(&mut words, unlocked);
+            let _ = write!(words, "; {unlocked} not as in the lock file");
         }
         if known > 0 {
-            let known = format_args!("; {known} known from the baseline");
-            let _ = fmt::Write::write_fmt(&mut words, known);
+            let _ = write!(words, "; {known} known from the baseline");
         }
         if unread > 0 {
-            let read = format_args!("; {} could not be read", count(unread, "input"));
-            let _ = fmt::Write::write_fmt(&mut words, read);
+            let _ = write!(words, "; {} could not be read", count(unread, "input"));
         }
         words
     }
-}
-
-/// Writes to standard output. That nobody reads on is no error.
-pub(super) fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
-/// Writes a line of words to standard error, where nothing can be done if that fails.
-pub(super) fn print_message(words: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "pullgate: {words}");
 }

@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 /// Line and column, both from 1 and in characters; 0 where it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::cli) struct Position {
-    pub(in crate::cli) line: u32,
-    pub(in crate::cli) column: u32,
+pub(crate) struct Position {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl Position {
     /// Nothing is known.
-    pub(in crate::cli) const UNKNOWN: Self = Self { line: 0, column: 0 };
+    pub(crate) const UNKNOWN: Self = Self { line: 0, column: 0 };
 
     /// What a parser says; what no file can have is unknown.
-    pub(in crate::cli) fn new(line: u64, column: u64) -> Self {
+    pub(crate) fn new(line: u64, column: u64) -> Self {
         let known = |number: u64| u32::try_from(number).unwrap_or_default();
         Self { line: known(line), column: known(column) }
     }
 
     /// The line, where the column says nothing more.
-    pub(in crate::cli) fn line_alone(self) -> Self {
+    pub(crate) fn line_alone(self) -> Self {
         Self { column: 0, ..self }
     }
 
@@ -37,27 +37,27 @@ impl Position {
 
 /// A place in a file.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Place {
+pub(crate) struct Place {
     /// The file, as it was named or found; `stdin` for `-`.
-    pub(in crate::cli) file: Arc<str>,
+    pub(crate) file: Arc<str>,
     /// Where in it.
-    pub(in crate::cli) at: Position,
+    pub(crate) at: Position,
 }
 
 /// Why a file could not be read, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem}", self.place())]
-pub(in crate::cli) struct InputError {
+pub(crate) struct InputError {
     /// The file's name; `stdin` for `-`.
-    pub(in crate::cli) file: Box<str>,
+    pub(crate) file: Box<str>,
     /// Where in it.
-    pub(in crate::cli) at: Position,
+    pub(crate) at: Position,
     /// What is wrong.
-    pub(in crate::cli) problem: String,
+    pub(crate) problem: String,
 }
 
 impl InputError {
-    pub(in crate::cli) fn new(file: &str, at: Position, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(file: &str, at: Position, problem: impl Into<String>) -> Self {
         Self { file: file.into(), at, problem: problem.into() }
     }
 

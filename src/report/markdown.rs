@@ -8,7 +8,7 @@ use super::{CheckReport, ImageEntry, Severity};
 use crate::text::{clean, count};
 
 /// Bytes of rows: GitHub takes comments of 65,536 characters.
-pub(in crate::cli) const MAX_ROWS: usize = 56_000;
+pub(crate) const MAX_ROWS: usize = 56_000;
 
 /// Lines about what could not be read.
 const MAX_UNREAD: usize = 20;
@@ -87,7 +87,7 @@ fn place(entry: &ImageEntry) -> String {
 }
 
 /// The text as code in a table, whatever is in it.
-pub(in crate::cli) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = clean(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
@@ -96,7 +96,7 @@ pub(in crate::cli) fn code(text: &str) -> String {
 }
 
 /// The text in a table as words and nothing else: no markup, no link, nobody called.
-pub(in crate::cli) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let text = clean(text);
     let mut words = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {

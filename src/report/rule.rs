@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 
-use clap::ValueEnum;
-
 use super::{ImageEntry, InputError, LockFault};
 use crate::failure::{Classified, next_step};
 use crate::image::Digest;
@@ -23,17 +21,17 @@ const MOVED: &str = "tag_moved";
 const NOT_LOCKED: &str = "not_locked";
 
 /// The rule of a tag that everybody moves, kept on nodes as it once was.
-pub(in crate::cli) const MUTABLE_TAG: &str = "mutable_tag";
+pub(crate) const MUTABLE_TAG: &str = "mutable_tag";
 /// The rule of a pull secret that soon gets nothing any more.
-pub(in crate::cli) const LOGIN_ENDS: &str = "pull_secret_expires";
+pub(crate) const LOGIN_ENDS: &str = "pull_secret_expires";
 /// The rule of a client certificate of the nodes that soon gets nothing any more.
-pub(in crate::cli) const CERTIFICATE_ENDS: &str = "client_certificate_expires";
+pub(crate) const CERTIFICATE_ENDS: &str = "client_certificate_expires";
 /// The rule of a tag that the registry has another digest for than pods run.
-pub(in crate::cli) const DIGEST_DRIFT: &str = "digest_drift";
+pub(crate) const DIGEST_DRIFT: &str = "digest_drift";
 /// The rule of a rollout that needs more pulls than are left.
-pub(in crate::cli) const PULL_QUOTA: &str = "pull_quota";
+pub(crate) const PULL_QUOTA: &str = "pull_quota";
 /// The rule of an image whose registry nodes fail to reach.
-pub(in crate::cli) const NODES_FAIL: &str = "nodes_fail";
+pub(crate) const NODES_FAIL: &str = "nodes_fail";
 
 /// The name under which input that cannot be read is reported; it is no finding.
 pub(super) const UNREADABLE: &str = "unreadable_input";
@@ -216,8 +214,8 @@ impl Fingerprints {
 }
 
 /// From which result on the exit code is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(in crate::cli) enum FailOn {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum FailOn {
     /// Something would be denied, by the policy and the mode of its namespace
     Deny,
     /// An image certainly fails, whatever the mode
