@@ -42,11 +42,12 @@ use futures::future::BoxFuture;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use crate::builds::BuildJob;
 use crate::credential::PullSecret;
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, Limits, PodTrouble, PodVerdicts,
-    PullForecast, RegistryService, RememberedHistory, ReportTarget, SelectingNetworkPolicy,
-    Visibility, VisibleHistory,
+    Freshness, History, HistoryQuestion, KnownTag, Limits, PodTrouble, PodVerdicts, PullForecast,
+    RegistryService, RememberedHistory, ReportTarget, SelectingNetworkPolicy, Visibility,
+    VisibleHistory,
 };
 use crate::image::ImageReference;
 use crate::review::{

@@ -2,7 +2,6 @@
 //! verdicts were.
 
 mod accuracy;
-mod builds;
 mod facts;
 mod index;
 mod memory;
@@ -13,7 +12,6 @@ pub use accuracy::{
     FIRST_REOPENING, NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore,
     RegistryScoreSummary, Score, TRIAL_DAYS, Trial, VerdictCount, WouldDeny, is_refusal,
 };
-pub use builds::{BuildView, Builds};
 pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
     VisibleHistory,
@@ -24,8 +22,7 @@ pub use index::{
 };
 pub use memory::{RememberedHistory, RememberedTag};
 pub use related::{
-    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun, PodTrouble,
-    RegistryService, SelectingNetworkPolicy, ServiceState,
+    AllowedSources, PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState,
 };
 pub use report::{
     CauseLine, DigestUser, FailurePattern, ForecastBasis, NamedCount, NodePulls, PullForecast,

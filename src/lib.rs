@@ -47,6 +47,7 @@ pub mod credential;
 pub mod workload;
 pub mod pull;
 pub mod failure;
+pub mod builds;
 pub mod history;
 pub mod advice;
 pub mod policy;

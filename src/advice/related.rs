@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use super::secret::is_plain;
 use super::{Advice, AdviceKind};
+use crate::builds::{BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun};
 use crate::history::{
-    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun, PodTrouble,
-    RegistryService, SelectingNetworkPolicy, ServiceState, how_long_ago,
+    AllowedSources, PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState, how_long_ago,
 };
 use crate::image::Digest;
 use crate::pull::PullsLeft;

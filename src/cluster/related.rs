@@ -22,10 +22,8 @@ use super::client::{CALL_TIME, Connection};
 use super::error::CallError;
 use super::get::{CacheEntry, Named, get_text};
 use super::pages::Page;
-use crate::history::{
-    BuildJob, BuildKind, ContainerEnd, PodTrouble, RegistryService, SelectingNetworkPolicy,
-    ServiceState,
-};
+use crate::builds::{BuildJob, BuildKind, ContainerEnd};
+use crate::history::{PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState};
 use crate::review::Fetched;
 use crate::telemetry::{ApiCall, Metrics};
 use address::Address;

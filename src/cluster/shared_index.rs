@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::templates::Templates;
-use crate::history::{Builds, Freshness, HealthIndex, Limits, RegistryCounts, TroubleKind};
+use crate::builds::Builds;
+use crate::history::{Freshness, HealthIndex, Limits, RegistryCounts, TroubleKind};
 use crate::telemetry::{FailingContainers, Metrics, RegistryNumbers, now};
 use crate::workload::Node;
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::shared_index::{IndexState, SharedIndex};
 use super::templates::{Template, TemplateKind};
 use super::watch::{Source, Store};
-use crate::history::{BuildKind, BuildView, OwnerKind};
+use crate::builds::{BuildKind, BuildView};
+use crate::history::OwnerKind;
 use crate::kube_views::{EventView, Listed, OwnerView, PodView, Uid, controller};
 use crate::telemetry::now;
 

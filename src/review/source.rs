@@ -13,9 +13,10 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
+use crate::builds::BuildJob;
 use crate::credential::{Credential, Expiry, PullSecret};
 use crate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, PullForecast,
+    Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, PullForecast,
     RegistryService, RememberedHistory, ReportTarget, RunningDigest, Visibility, VisibleHistory,
 };
 use crate::image::{Digest, ImageReference};

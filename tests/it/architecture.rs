@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "workload",
     "pull",
     "failure",
+    "builds",
     "history",
     "advice",
     "policy",

@@ -11,11 +11,12 @@ use pullgate::advice::{
     Advice, AdviceKind, Nearness, SecretFault, certificate_expires, fitting_nodes, fix_secret,
     secret_expires,
 };
+use pullgate::builds::{BuildJob, BuildKind, BuildState, ContainerEnd, JobRerun};
 use pullgate::credential::{CredentialOrigin, CredentialSource};
 use pullgate::failure::{Classified, known_messages, next_step};
 use pullgate::history::{
-    AllowedSources, BuildJob, BuildKind, BuildState, ContainerEnd, Freshness, JobRerun, KnownTag,
-    PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState,
+    AllowedSources, Freshness, KnownTag, PodTrouble, RegistryService, SelectingNetworkPolicy,
+    ServiceState,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{

@@ -4,10 +4,11 @@ use kube::api::ListParams;
 use serde::Deserialize;
 
 use super::list;
+use crate::builds::ContainerEnd;
 use crate::cluster::client::Connection;
 use crate::cluster::pages::Page;
 use crate::failure::classify;
-use crate::history::{ContainerEnd, PodTrouble};
+use crate::history::PodTrouble;
 use crate::text::{clean, shorten};
 
 /// Pods that are looked at.

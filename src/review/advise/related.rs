@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{AdviceContext, visible_history};
 use crate::advice::Advice;
-use crate::history::{BuildState, RegistryService, Visibility};
+use crate::builds::BuildState;
+use crate::history::{RegistryService, Visibility};
 use crate::image::ImageReference;
 use crate::pull::{Attempt, Cause, Verdict, meaning};
 use crate::review::visibility::SharedVisibility;

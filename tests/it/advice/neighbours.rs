@@ -2,9 +2,8 @@
 //! what its tag means. Told within the asker's rights, and never where nothing is wrong.
 
 use pullgate::advice::AdviceKind;
-use pullgate::history::{
-    BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState,
-};
+use pullgate::builds::{BuildJob, BuildKind, BuildState};
+use pullgate::history::{PodTrouble, RegistryService, ServiceState};
 use pullgate::image::Digest;
 use pullgate::policy::{Decision, Reason};
 use pullgate::pull::{NetworkFault, Outcome, Verdict};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
 use pullgate::advice::AdviceKind;
-use pullgate::history::{BuildJob, BuildKind, BuildState, KnownTag, RegistryService, ServiceState};
+use pullgate::builds::{BuildJob, BuildKind, BuildState};
+use pullgate::history::{KnownTag, RegistryService, ServiceState};
 use pullgate::image::ImageReference;
 use pullgate::pull::{ErrorCode, NetworkFault, Outcome};
 use pullgate::review::Review;

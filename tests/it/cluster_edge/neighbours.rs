@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use pullgate::history::{
-    BuildJob, BuildKind, BuildState, PodTrouble, RegistryService, ServiceState,
-};
+use pullgate::builds::{BuildJob, BuildKind, BuildState};
+use pullgate::history::{PodTrouble, RegistryService, ServiceState};
 use pullgate::image::ImageReference;
 use pullgate::review::ClusterSource;
 use serde_json::{Value, json};

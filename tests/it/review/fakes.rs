@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use pullgate::builds::BuildJob;
 use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
 use pullgate::history::{
-    BuildJob, Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts,
-    RecordedVerdict, RegistryService, Visibility, VisibleHistory,
+    Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, RecordedVerdict,
+    RegistryService, Visibility, VisibleHistory,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::pull::{

@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::view::{BuildView, Steps};
+use super::job::{BuildKind, BuildState, BuildView, Steps};
 use super::{bare, tekton};
-use crate::history::related::{BuildKind, BuildState};
 use crate::kube_views::{ConditionView, slim_meta};
 
 impl BuildView {

@@ -6,8 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::view::{BuildView, Step, Steps, Variable};
-use crate::history::related::BuildState;
+use super::job::{BuildState, BuildView, Step, Steps, Variable};
 use crate::kube_views::{ConditionView, slim_meta};
 
 #[derive(Debug, Default, Deserialize)]

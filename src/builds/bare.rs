@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::view::{BuildView, Step, Steps};
-use crate::history::related::BuildState;
+use super::job::{BuildState, BuildView, Step, Steps};
 use crate::kube_views::{controller, slim_meta};
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,20 +7,19 @@
 
 mod bare;
 mod destinations;
+mod job;
 mod read;
 mod tekton;
-mod view;
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::related::{BuildJob, BuildKind, BuildState, JobRerun};
 use crate::image::ImageReference;
 use crate::kube_views::{Listed, Uid, controller};
 use destinations::{Destination, destinations};
-pub use view::BuildView;
+pub use job::{BuildJob, BuildKind, BuildState, BuildView, ContainerEnd, JobRerun};
 
 /// Jobs that are kept at most; the oldest go first.
 const MAX_JOBS: usize = 4096;

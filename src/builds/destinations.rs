@@ -4,7 +4,7 @@
 //! the command, the arguments or the environment. What stands behind a word for pushing is pushed;
 //! what stands behind a word for building from something is not; the rest is named.
 
-use super::view::{Step, Steps};
+use super::job::{Step, Steps};
 use crate::image::ImageReference;
 
 /// Image names of one job.
