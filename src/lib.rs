@@ -39,6 +39,7 @@
 // Pure modules, each using only those above it: no tokio, no sockets, no clock, no logging.
 pub mod text;
 pub mod duration;
+mod yaml;
 pub mod image;
 pub mod user;
 pub mod kube_views;

@@ -7,7 +7,6 @@ mod gitlab;
 mod json;
 mod junit;
 mod markdown;
-mod place;
 mod rule;
 mod sarif;
 mod text;
@@ -25,10 +24,10 @@ use crate::policy::Decision;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::text::{clean, count};
 use crate::workload::{ContainerKind, ObjectRef};
+use crate::yaml::{InputError, Place, Position};
 
 pub(crate) use format::{FORMATS, Format};
 pub(crate) use markdown::{MAX_ROWS, code, escaped};
-pub(crate) use place::{InputError, Place, Position};
 use rule::Severity;
 pub(crate) use rule::{
     CERTIFICATE_ENDS, DIGEST_DRIFT, FailOn, LOGIN_ENDS, MUTABLE_TAG, NODES_FAIL, PULL_QUOTA,

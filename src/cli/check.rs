@@ -5,7 +5,6 @@
 
 mod baseline;
 mod credentials;
-mod document;
 mod flags;
 mod given;
 mod input;
@@ -17,7 +16,6 @@ mod reading;
 mod render;
 mod runner;
 mod source;
-mod stream;
 mod wiring;
 
 use std::process::ExitCode;

@@ -4,8 +4,6 @@
 //! A name is replaced only where it stands as it was read, at its own place: what comes from an
 //! anchor, a block or several fields is named and left.
 
-mod edit;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -21,9 +19,9 @@ use super::print::{print, print_message};
 use super::{CANNOT_JUDGE, exit_code};
 use crate::image::ImageReference;
 use crate::pull::Verdict;
-use crate::report::{CheckReport, ImageEntry, Position};
+use crate::report::{CheckReport, ImageEntry};
 use crate::text::{clean, count};
-use edit::{Edit, Edited};
+use crate::yaml::{Edit, Edited, Position, edit};
 
 /// Images that could not be pinned and are named one by one.
 const MAX_TOLD: usize = 20;
@@ -78,7 +76,7 @@ async fn pin(flags: &PinFlags) -> anyhow::Result<ExitCode> {
         let path = Path::new(&*file);
         let shown = clean(&file);
         let content = fs::read(path).with_context(|| format!("failed to read {shown}"))?;
-        let Edited { content, done, undone } = edit::apply(content, &edits);
+        let Edited { content, done, undone } = edit(content, &edits);
         for edit in &done {
             let Edit { at, image, pinned } = edit;
             let _ = writeln!(told, "{shown}:{}: {} -> {}", at.line, clean(image), clean(pinned));

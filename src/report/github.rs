@@ -6,8 +6,9 @@
 use std::fmt::Write as _;
 
 use super::rule::{UNREADABLE, rule_id};
-use super::{CheckReport, ImageEntry, Position, Severity};
+use super::{CheckReport, ImageEntry, Severity};
 use crate::text::clean;
+use crate::yaml::Position;
 
 /// The whole report: a command for each image that is to be acted on or known, then those that
 /// need nothing, folded away.

@@ -4,8 +4,9 @@
 use serde::Serialize;
 
 use super::rule::{Fingerprints, UNREADABLE, rule_id};
-use super::{CheckReport, ImageEntry, Position, Severity};
+use super::{CheckReport, ImageEntry, Severity};
 use crate::text::clean;
+use crate::yaml::Position;
 
 #[derive(Serialize)]
 struct Issue {

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
-use super::{ImageEntry, InputError, LockFault};
+use super::{ImageEntry, LockFault};
 use crate::failure::{Classified, next_step};
 use crate::image::Digest;
 use crate::message::{evidence, sentence};
 use crate::policy::Decision;
 use crate::pull::{Cause, Verdict};
+use crate::yaml::InputError;
 
 /// Where the causes are described.
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/messages.md");

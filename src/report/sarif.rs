@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::json::decision_word;
 use super::rule::{Fingerprints, Rule, rule_id, rules};
-use super::{CheckReport, ImageEntry, InputError, Position, Severity};
+use super::{CheckReport, ImageEntry, Severity};
 use crate::text::clean;
+use crate::yaml::{InputError, Position};
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "text",
     "duration",
+    "yaml",
     "image",
     "user",
     "kube_views",

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::SubjectFlags;
 use super::manifest::Found;
-use crate::report::{IMAGE_KIND, InputError, Position};
+use crate::report::IMAGE_KIND;
 use crate::text::clean;
 use crate::workload::{ObjectRef, Workload};
+use crate::yaml::{InputError, Position};
 
 /// Bytes of one file.
 const MAX_FILE: u64 = 64 << 20;

@@ -24,7 +24,7 @@ use crate::pull::{
 };
 use crate::report::{
     AdviceEntry, CERTIFICATE_ENDS, DIGEST_DRIFT, Forecast, ImageEntry, ImageFinding, LOGIN_ENDS,
-    MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, Place, Position, PullFacts,
+    MUTABLE_TAG, NODES_FAIL, PULL_QUOTA, PullFacts,
 };
 use crate::review::{
     ClusterSource, FixedAccess, HealthSource as _, ImageReview, ManifestSource as _,
@@ -34,6 +34,7 @@ use crate::telemetry::instant;
 use crate::text::clean;
 use crate::user::UserInfo;
 use crate::workload::{Node, ObjectRef, Workload};
+use crate::yaml::{Place, Position};
 
 /// Everything that objects are judged with.
 pub(super) struct Judge<'a> {

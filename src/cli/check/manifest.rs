@@ -8,11 +8,11 @@ use base64::Engine;
 use k8s_openapi::ByteString;
 use serde_json::value::RawValue;
 
-use super::document::{Node, Tree};
 use crate::credential::PullSecret;
-use crate::report::{IMAGE_KIND, InputError, Position};
+use crate::report::IMAGE_KIND;
 use crate::review::ServiceAccountFacts;
 use crate::workload::{NamespaceFacts, PodPlace, Workload, custom_kind, pod_path};
+use crate::yaml::{InputError, Node, Position, Tree};
 
 /// Lists within lists.
 const MAX_LISTS: usize = 8;
@@ -241,9 +241,9 @@ fn pairs(tree: &Tree, field: &str) -> Vec<(Box<str>, Box<str>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::documents;
     use super::*;
     use crate::workload::PodPath;
+    use crate::yaml::documents;
 
     fn read(content: &str, lenient: bool) -> Result<Manifests, InputError> {
         let mut found = Manifests::default();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
+use super::SubjectFlags;
 use super::input::{self, Input, Unrendered};
 use super::manifest::{Manifests, Reader};
 use super::render::{self, Rendered};
-use super::{SubjectFlags, stream};
 use crate::cli::print_message;
 use crate::policy::PullgatePolicy;
-use crate::report::{InputError, Position};
 use crate::text::{clean, count};
+use crate::yaml::{InputError, Position, documents};
 
 /// Errors that are told one by one; the rest is counted.
 const MAX_TOLD: usize = 20;
@@ -95,7 +95,7 @@ fn file(reader: &Reader<'_>, manifests: &mut Manifests, faults: &mut Faults, inp
     let mut errors = Vec::new();
     let before = manifests.templates;
     let mut is_template = false;
-    stream::documents(&name, &bytes, &mut |document| match document {
+    documents(&name, &bytes, &mut |document| match document {
         Ok(tree) => errors.extend(reader.add(manifests, &name, &tree, lenient).err()),
         Err(unreadable) => {
             is_template |= unreadable.is_template;
@@ -123,7 +123,7 @@ fn rendered(
     };
     let name: Arc<str> = file.into();
     let before = manifests.workloads.len();
-    stream::documents(&name, &bytes, &mut |document| {
+    documents(&name, &bytes, &mut |document| {
         let read = document.map_err(|unreadable| unreadable.error);
         let read = read.and_then(|tree| reader.add(manifests, &name, &tree, true));
         let fault = read.err().map(|error| {

@@ -11,12 +11,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use super::document::{Node, Tree};
 use super::input::{CHART, KUSTOMIZATIONS, Unrendered};
-use super::stream;
-use crate::report::{InputError, Position};
 use crate::telemetry::instant;
 use crate::text::clean;
+use crate::yaml::{InputError, Node, Position, Tree, documents};
 
 /// How long one program may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -184,7 +182,7 @@ fn trees(file: &Path) -> Vec<Tree> {
     let mut trees = Vec::new();
     if read.is_ok() {
         let name = file.display().to_string();
-        stream::documents(&name, &content, &mut |document| trees.extend(document.ok()));
+        documents(&name, &content, &mut |document| trees.extend(document.ok()));
     }
     trees
 }

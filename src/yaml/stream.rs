@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_saphyr::MessageFormatter;
 
 use super::document::Tree;
-use crate::report::{InputError, Position};
+use super::place::{InputError, Position};
 
 /// Documents in one file.
 const MAX_DOCUMENTS: usize = 100_000;
@@ -25,10 +25,10 @@ const TEMPLATE: &[u8] = b"{{";
 
 /// Why a document could not be read.
 #[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) error: InputError,
+pub(crate) struct Unreadable {
+    pub(crate) error: InputError,
     /// Whether it looks like a template that nobody has rendered.
-    pub(super) is_template: bool,
+    pub(crate) is_template: bool,
 }
 
 /// What is made of each document.
@@ -36,7 +36,7 @@ type Each<'e> = &'e mut (dyn FnMut(Result<Tree, Unreadable>) + Send);
 
 /// Reads every document of a file; empty ones are left out. In a thread of its own, since nested
 /// values need a deep stack.
-pub(super) fn documents(file: &str, content: &[u8], each: Each<'_>) {
+pub(crate) fn documents(file: &str, content: &[u8], each: Each<'_>) {
     let read = || {
         let content = decoded(content);
         let mut reader = StreamReader { file, count: 0, each: &mut *each };

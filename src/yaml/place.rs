@@ -25,12 +25,12 @@ impl Position {
     }
 
     /// The line, if it is known.
-    pub(super) fn known_line(self) -> Option<u32> {
+    pub(crate) fn known_line(self) -> Option<u32> {
         (self.line > 0).then_some(self.line)
     }
 
     /// The column, if it is known.
-    pub(super) fn known_column(self) -> Option<u32> {
+    pub(crate) fn known_column(self) -> Option<u32> {
         (self.line > 0 && self.column > 0).then_some(self.column)
     }
 }

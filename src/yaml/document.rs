@@ -7,18 +7,18 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_saphyr::Spanned;
 
-use crate::report::Position;
+use super::place::Position;
 
 /// A value with its place in the file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tree {
-    pub(super) at: Position,
-    pub(super) node: Node,
+pub(crate) struct Tree {
+    pub(crate) at: Position,
+    pub(crate) node: Node,
 }
 
 /// A value as JSON has them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Bool(bool),
     Number(serde_json::Number),
@@ -29,7 +29,7 @@ pub(super) enum Node {
 
 impl Tree {
     /// A member of a map.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.node {
             Node::Map(map) => map.get(key).filter(|tree| tree.node != Node::Null),
             _ => None,
@@ -37,7 +37,7 @@ impl Tree {
     }
 
     /// Its text, if it is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.node {
             Node::Text(text) => Some(text),
             _ => None,
@@ -45,12 +45,12 @@ impl Tree {
     }
 
     /// The text of a member, empty if there is none.
-    pub(super) fn text_of(&self, key: &str) -> &str {
+    pub(crate) fn text_of(&self, key: &str) -> &str {
         self.get(key).and_then(Self::text).unwrap_or_default()
     }
 
     /// The items of a list member.
-    pub(super) fn items_of(&self, key: &str) -> &[Self] {
+    pub(crate) fn items_of(&self, key: &str) -> &[Self] {
         match self.get(key).map(|tree| &tree.node) {
             Some(Node::List(items)) => items,
             _ => &[],
@@ -58,7 +58,7 @@ impl Tree {
     }
 
     /// Moves everything down by so many lines.
-    pub(super) fn shift(&mut self, lines: u32) {
+    pub(crate) fn shift(&mut self, lines: u32) {
         if self.at.line > 0 {
             self.at.line += lines;
         }
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// The place of the value at a JSON pointer, or of the nearest value above it.
-    pub(super) fn place_of(&self, pointer: &str) -> Position {
+    pub(crate) fn place_of(&self, pointer: &str) -> Position {
         let mut tree = self;
         let mut at = self.at;
         for key in pointer.split('/').skip(1) {

@@ -3,31 +3,31 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::report::Position;
+use super::place::Position;
 
 /// What some editors put in front of a file.
 const BOM: char = '\u{feff}';
 
 /// A name, where it stands, and what it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edit {
+pub(crate) struct Edit {
     /// Without a column it is somewhere on or below the line, as in JSON, or on the line itself, as
     /// in a list.
-    pub(super) at: Position,
-    pub(super) image: Box<str>,
-    pub(super) pinned: String,
+    pub(crate) at: Position,
+    pub(crate) image: Box<str>,
+    pub(crate) pinned: String,
 }
 
 /// What became of a file.
-pub(super) struct Edited {
-    pub(super) content: Vec<u8>,
-    pub(super) done: Vec<Edit>,
+pub(crate) struct Edited {
+    pub(crate) content: Vec<u8>,
+    pub(crate) done: Vec<Edit>,
     /// What does not stand where it was read.
-    pub(super) undone: Vec<Edit>,
+    pub(crate) undone: Vec<Edit>,
 }
 
 /// Applies the edits; one that does not fit changes nothing.
-pub(super) fn apply(content: Vec<u8>, edits: &[Edit]) -> Edited {
+pub(crate) fn edit(content: Vec<u8>, edits: &[Edit]) -> Edited {
     let Ok(text) = std::str::from_utf8(&content) else {
         return Edited { content, done: Vec::new(), undone: edits.to_vec() };
     };
@@ -160,7 +160,7 @@ mod tests {
                 pinned: "a:1@D".to_owned(),
             })
             .collect();
-        let edited = apply(text.as_bytes().to_vec(), &edits);
+        let edited = edit(text.as_bytes().to_vec(), &edits);
         (String::from_utf8(edited.content).unwrap(), edited.undone.len())
     }
 
