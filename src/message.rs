@@ -1,6 +1,7 @@
 //! Every sentence for people: what a line at `kubectl` says, how long it may be, and what is cut.
 
 mod cause;
+mod decision;
 mod drift;
 mod fit;
 mod limits;
@@ -9,7 +10,10 @@ mod observed;
 mod quota;
 mod stats;
 
-pub use cause::{escape_list, escape_words, evidence, sentence, tls_words, vouch_list};
+pub use cause::{escape_list, escape_words, evidence, sentence, tls_words};
+pub use decision::{
+    denial, denied_by, held_back_by, history_hidden, ignored_label, reopened, still_learning,
+};
 pub use drift::{DigestDrift, drift_sentences, start_sentences};
 pub use fit::{DETAILS, MAX_HEAD};
 pub use limits::{MAX_WARNING, MAX_WARNINGS_TOTAL, fit_warnings};

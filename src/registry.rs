@@ -235,7 +235,7 @@ impl RegistryClient {
         }
     }
 
-    async fn look(&self, request: LookupRequest, deadline: Instant) -> Lookup {
+    async fn look_up_through_cache(&self, request: LookupRequest, deadline: Instant) -> Lookup {
         let key = self.key(&request.reference, request.credential.as_ref());
         let image = request.reference.clone();
         let wanted = AnswerRequest {
@@ -260,11 +260,11 @@ impl RegistryClient {
                 } else {
                     let was_refused = matches!(before, Before::Refused);
                     let asking = Asking { request: &request, was_refused };
-                    let heard = lookups.ask(asking, &routes, deadline).await;
+                    let heard = lookups.look_up(asking, &routes, deadline).await;
                     blind.note(reference.host(), &heard.outcome);
                     heard
                 };
-                tracing::Span::current().record("outcome", metrics::word(&answered.outcome));
+                tracing::Span::current().record("outcome", answered.outcome.as_str());
                 answered
             };
             look.instrument(span).boxed()
@@ -311,7 +311,7 @@ impl RegistryClient {
 
 impl ManifestSource for RegistryClient {
     fn look_up(&self, request: LookupRequest, deadline: Instant) -> BoxFuture<'_, Lookup> {
-        Box::pin(self.look(request, deadline))
+        Box::pin(self.look_up_through_cache(request, deadline))
     }
 
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
@@ -330,7 +330,8 @@ impl ManifestSource for RegistryClient {
             let deadline = tokio::time::Instant::now() + whole;
             // Whoever asked in the meantime has asked for all.
             let max_age = Some(REFUSALS_APART / 2);
-            client.look(LookupRequest { max_age, ..request }, deadline.into()).await;
+            let request = LookupRequest { max_age, ..request };
+            client.look_up_through_cache(request, deadline.into()).await;
         });
         Box::pin(async move {
             // A task that broke off has confirmed nothing, which is what is then found.

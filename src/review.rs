@@ -58,10 +58,7 @@ pub use source::{
     NodeCredentials, Reading, SeenPod, ServiceAccountFacts,
 };
 pub use visibility::FixedAccess;
-pub use webhook::{
-    AdmissionOutcome, Endpoint, ReviewRecord, Skip, denied_by, held_back_by, history_hidden,
-    label_words, learning_words, reopened,
-};
+pub use webhook::{AdmissionOutcome, Endpoint, ReviewRecord, Skip};
 
 /// Where a review gets its evidence.
 #[derive(Clone, Copy)]

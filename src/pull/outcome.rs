@@ -149,6 +149,36 @@ impl Outcome {
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::MissingOrDenied | Self::Unauthorized | Self::Forbidden)
     }
+
+    /// The word in logs and metrics: of a closed list, without anything that a registry sent.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exists(_) => "exists",
+            Self::TagMissing { .. } => "tag_missing",
+            Self::RepositoryMissing { .. } => "repository_missing",
+            Self::MissingOrDenied => "missing_or_denied",
+            Self::Unauthorized => "unauthorized",
+            Self::LoginWithheld => "login_withheld",
+            Self::PasswordMissing => "password_missing",
+            Self::MirrorRefused => "mirror_refused",
+            Self::RedirectRefused => "redirect_refused",
+            Self::Forbidden => "forbidden",
+            Self::AddressRefused => "address_refused",
+            Self::RefusedByStranger => "refused_by_stranger",
+            Self::Throttled { .. } => "throttled",
+            Self::RegistryError { .. } => "registry_error",
+            Self::Network(_) => "network",
+            Self::Tls(_) => "tls",
+            Self::Timeout(_) => "timeout",
+            Self::Malformed(_) => "malformed",
+            Self::CorruptContent => "corrupt_content",
+            Self::ForbiddenAddress => "forbidden_address",
+            Self::ForeignRealm(_) => "foreign_realm",
+            Self::NoHost => "no_host",
+            Self::TooLate => "too_late",
+            Self::Overloaded => "overloaded",
+        }
+    }
 }
 
 /// A manifest that is there.

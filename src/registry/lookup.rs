@@ -61,7 +61,7 @@ impl<'a> Question<'a> {
 
 impl LookupService {
     /// Asks one host after the other until one has it.
-    pub(super) async fn ask(
+    pub(super) async fn look_up(
         &self,
         asking: Asking<'_>,
         routes: &[Route],
@@ -69,7 +69,7 @@ impl LookupService {
     ) -> LookupResult {
         let mut heard: Vec<LookupResult> = Vec::new();
         for route in routes {
-            let answered = self.ask_one(asking, route, &mut deadline).await;
+            let answered = self.look_up_at(asking, route, &mut deadline).await;
             if matches!(answered.outcome, Outcome::Exists(_)) {
                 return answered;
             }
@@ -91,7 +91,7 @@ impl LookupService {
             mirror == known.mirror
         });
         let (Some(route), Outcome::Exists(found)) = (route, &known.outcome) else {
-            return self.ask(Asking { request, was_refused: false }, routes, deadline).await;
+            return self.look_up(Asking { request, was_refused: false }, routes, deadline).await;
         };
         let found = found.clone();
         let at_mirror = self.at_mirror(route).filter(|_| known.node_login);
@@ -120,7 +120,7 @@ impl LookupService {
     /// Asks one host. Where nobody's credential is given and the runtime has a login for the
     /// host, that login is used. A refusal is then heard without it, too: files differ in how
     /// they name a host, and what anybody may have is there for nodes.
-    async fn ask_one(
+    async fn look_up_at(
         &self,
         asking: Asking<'_>,
         route: &Route,
@@ -130,18 +130,19 @@ impl LookupService {
         let mirror = route.endpoint.is_mirror.then(|| host_of(route));
         let given = request.credential.as_ref();
         if let Some((route, login)) = self.at_mirror(route) {
-            let (outcome, asked_at) = self.ask_with(asking, Some(&login), &route, deadline).await;
+            let (outcome, asked_at) =
+                self.look_up_with(asking, Some(&login), &route, deadline).await;
             let outcome = at_strangers(outcome);
             return LookupResult { outcome, mirror, node_login: true, asked_at };
         }
         let Some(login) = node_login(request, route) else {
-            let (outcome, asked_at) = self.ask_with(asking, given, route, deadline).await;
+            let (outcome, asked_at) = self.look_up_with(asking, given, route, deadline).await;
             let outcome = if is_stranger(route) { at_strangers(outcome) } else { outcome };
             return LookupResult { outcome, mirror, node_login: false, asked_at };
         };
-        let (outcome, asked_at) = self.ask_with(asking, Some(&login), route, deadline).await;
-        if is_word(&outcome) {
-            let (without, asked_at) = self.ask_with(asking, None, route, deadline).await;
+        let (outcome, asked_at) = self.look_up_with(asking, Some(&login), route, deadline).await;
+        if is_clear_no(&outcome) {
+            let (without, asked_at) = self.look_up_with(asking, None, route, deadline).await;
             if matches!(without, Outcome::Exists(_)) {
                 return LookupResult { outcome: without, mirror, node_login: false, asked_at };
             }
@@ -164,7 +165,7 @@ impl LookupService {
     }
 
     /// What came of it, and when it was asked for.
-    async fn ask_with(
+    async fn look_up_with(
         &self,
         Asking { request, was_refused }: Asking<'_>,
         credential: Option<&Credential>,
@@ -180,7 +181,7 @@ impl LookupService {
         };
         let question = Question::of(request);
         self.with_session(question, credential, route, deadline, async |session| {
-            (manifest::look(session, &wanted, &self.contents).await, session.asked_at())
+            (manifest::find(session, &wanted, &self.contents).await, session.asked_at())
         })
         .await
         .unwrap_or_else(|outcome| (outcome, Instant::now()))
@@ -255,7 +256,7 @@ fn is_stranger(route: &Route) -> bool {
 /// What a mirror's refusal says where its login is the runtime's business: nodes may have another
 /// one, in files that nobody gave us or that are read in another way.
 fn at_strangers(outcome: Outcome) -> Outcome {
-    if is_refusal(&outcome) { Outcome::MirrorRefused } else { outcome }
+    if outcome.is_refusal() { Outcome::MirrorRefused } else { outcome }
 }
 
 /// The login of the nodes' runtime for this host, where it counts.
@@ -279,7 +280,7 @@ pub(super) fn host_of(route: &Route) -> Box<str> {
 /// What several refusals come to: the first that leaves room for doubt, else the last, which is
 /// the registry's own. They are as old as the oldest of them.
 fn settle(heard: Vec<LookupResult>) -> LookupResult {
-    let doubtful = heard.iter().position(|answered| !is_word(&answered.outcome));
+    let doubtful = heard.iter().position(|answered| !is_clear_no(&answered.outcome));
     let index = doubtful.unwrap_or(heard.len().saturating_sub(1));
     let now = Instant::now();
     let asked_at = heard.iter().map(|answered| answered.asked_at).min().unwrap_or(now);
@@ -292,12 +293,8 @@ fn settle(heard: Vec<LookupResult>) -> LookupResult {
     LookupResult { asked_at, ..decisive }
 }
 
-fn is_refusal(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::MissingOrDenied | Outcome::Unauthorized | Outcome::Forbidden)
-}
-
 /// Whether it is the registry's own word that the image cannot be had.
-fn is_word(outcome: &Outcome) -> bool {
+fn is_clear_no(outcome: &Outcome) -> bool {
     matches!(
         outcome,
         Outcome::TagMissing { code: Some(_) }

@@ -188,11 +188,11 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Looks for the manifest.
-pub(super) async fn look(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> Outcome {
-    find(session, wanted, kept).await.unwrap_or_else(|outcome| outcome)
+pub(super) async fn find(session: &Session<'_>, wanted: &Wanted<'_>, kept: &Contents) -> Outcome {
+    try_find(session, wanted, kept).await.unwrap_or_else(|outcome| outcome)
 }
 
-async fn find(
+async fn try_find(
     session: &Session<'_>,
     wanted: &Wanted<'_>,
     kept: &Contents,
@@ -207,7 +207,7 @@ async fn find(
         let first = session.means.habits(|habits| habits.is_first_head(registry));
         return bring(session, url, wanted, kept, first).await;
     }
-    let reply = session.ask(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
+    let reply = session.request(Method::HEAD, url.clone(), ACCEPT, Kind::Head).await?;
     match reply.answer.status {
         StatusCode::METHOD_NOT_ALLOWED => {}
         StatusCode::OK => {
@@ -245,7 +245,7 @@ fn leaves_open(reply: &Reply) -> bool {
 /// Whether a registry refuses to HEAD what it has given to GET: not if the tag has come meanwhile, or
 /// the token was too old.
 async fn refuses_head(session: &Session<'_>, url: Url) -> bool {
-    let again = session.ask(Method::HEAD, url, ACCEPT, Kind::Head).await;
+    let again = session.request(Method::HEAD, url, ACCEPT, Kind::Head).await;
     let refused = again.is_ok_and(|reply| leaves_open(&reply));
     session.means.habits(|habits| habits.note_heads(origin(&session.endpoint.url), refused));
     refused
@@ -260,7 +260,7 @@ async fn bring(
     kept: &Contents,
     with_head: bool,
 ) -> Result<Outcome, Outcome> {
-    let reply = session.ask(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
+    let reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
         return Ok(session.refuse(reply, true).await);
     }
@@ -364,7 +364,7 @@ async fn fetch(
     kept: &Contents,
 ) -> Result<Content, Outcome> {
     let url = session.url(&format!("manifests/{digest}"))?;
-    let reply = session.ask(Method::GET, url, ACCEPT, Kind::Get).await?;
+    let reply = session.request(Method::GET, url, ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
         return Err(contradiction(session.refuse(reply, true).await));
     }
@@ -397,7 +397,7 @@ async fn follow_config(
         ConfigLink::Artifact => return Ok(kept.keep(key, Content::Artifact).await),
     };
     let url = session.url(&format!("blobs/{digest}"))?;
-    let reply = session.ask(Method::GET, url, "*/*", Kind::Blob).await?;
+    let reply = session.request(Method::GET, url, "*/*", Kind::Blob).await?;
     if reply.answer.status != StatusCode::OK {
         return Err(contradiction(session.refuse(reply, true).await));
     }

@@ -178,7 +178,7 @@ impl RegistryMetrics {
     }
 
     pub(super) fn finished(&self, outcome: &Outcome) {
-        self.lookups.get_or_create(&OutcomeLabel { outcome: word(outcome) }).inc();
+        self.lookups.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     pub(super) fn shed(&self) {
@@ -217,35 +217,5 @@ impl RegistryMetrics {
         }
         hosts.insert(host.into());
         host
-    }
-}
-
-/// The word for an outcome in metrics: closed, without anything that a registry sent.
-pub(super) fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Exists(_) => "exists",
-        Outcome::TagMissing { .. } => "tag_missing",
-        Outcome::RepositoryMissing { .. } => "repository_missing",
-        Outcome::MissingOrDenied => "missing_or_denied",
-        Outcome::Unauthorized => "unauthorized",
-        Outcome::LoginWithheld => "login_withheld",
-        Outcome::PasswordMissing => "password_missing",
-        Outcome::MirrorRefused => "mirror_refused",
-        Outcome::RedirectRefused => "redirect_refused",
-        Outcome::Forbidden => "forbidden",
-        Outcome::AddressRefused => "address_refused",
-        Outcome::RefusedByStranger => "refused_by_stranger",
-        Outcome::Throttled { .. } => "throttled",
-        Outcome::RegistryError { .. } => "registry_error",
-        Outcome::Network(_) => "network",
-        Outcome::Tls(_) => "tls",
-        Outcome::Timeout(_) => "timeout",
-        Outcome::Malformed(_) => "malformed",
-        Outcome::CorruptContent => "corrupt_content",
-        Outcome::ForbiddenAddress => "forbidden_address",
-        Outcome::ForeignRealm(_) => "foreign_realm",
-        Outcome::NoHost => "no_host",
-        Outcome::TooLate => "too_late",
-        Outcome::Overloaded => "overloaded",
     }
 }

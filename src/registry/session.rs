@@ -107,7 +107,7 @@ impl Session<'_> {
     }
 
     /// Asks, once plainly and at most again with proof, along at most a few redirects.
-    pub(super) async fn ask(
+    pub(super) async fn request(
         &self,
         method: Method,
         mut url: Url,
@@ -476,7 +476,7 @@ impl Session<'_> {
         tracing::debug!(
             host = self.endpoint.url.host_str(),
             status = status.as_u16(),
-            outcome = super::metrics::word(&outcome),
+            outcome = outcome.as_str(),
             said = decode::excerpt(body.as_deref().unwrap_or_default()),
             "a registry refused"
         );

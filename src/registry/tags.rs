@@ -45,7 +45,8 @@ pub(super) async fn list(
     url.query_pairs_mut().append_pair("n", "1000");
     let mut list = TagList { tags: Vec::new(), truncated: false };
     for _ in 0..limits.tag_pages {
-        let reply = session.ask(Method::GET, url.clone(), "application/json", Kind::Tags).await?;
+        let reply =
+            session.request(Method::GET, url.clone(), "application/json", Kind::Tags).await?;
         if reply.answer.status != StatusCode::OK {
             return Err(session.refuse(reply, true).await);
         }

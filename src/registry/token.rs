@@ -147,7 +147,7 @@ impl Tokens {
         }
         let (kept, exchange) = (self.kept.clone(), Arc::clone(&self.exchange));
         let task = tokio::spawn(async move {
-            let asked = Box::pin(exchange.ask(application));
+            let asked = Box::pin(exchange.obtain(application));
             kept.try_get_with(key, asked).await
         });
         match tokio::time::timeout_at(deadline, task).await {
@@ -162,7 +162,7 @@ impl Tokens {
 }
 
 impl TokenExchange {
-    async fn ask(&self, application: Application) -> Result<Token, Outcome> {
+    async fn obtain(&self, application: Application) -> Result<Token, Outcome> {
         let realm = application
             .challenge
             .realm

@@ -14,9 +14,11 @@ use super::{
 use crate::admission::{
     AdmissionRequest, Answer, DecodeError, Object, Operation, decode, decode_with_pod, encode,
 };
-use crate::history::{Freshness, ReportTarget};
-use crate::message::{DETAILS, lines, vouch_list};
-use crate::policy::{Decision, LabelUse, Mode, Mutation, PullgatePolicy, Reason};
+use crate::history::ReportTarget;
+use crate::message::{
+    denial, held_back_by, history_hidden, ignored_label, lines, reopened, still_learning,
+};
+use crate::policy::{Decision, Mode, Mutation, PullgatePolicy, Reason};
 use crate::pull::{Escape, Verdict};
 use crate::workload::{ExtractError, PodPlace, Rollout, Workload, pod_path};
 
@@ -30,6 +32,16 @@ pub enum Endpoint {
     Validate,
     /// Changes what the policy allows; never denies.
     Mutate,
+}
+
+impl Endpoint {
+    /// The word in paths, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Mutate => "mutate",
+        }
+    }
 }
 
 /// The answer to one review, and what is recorded of it.
@@ -383,7 +395,7 @@ fn place_of(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<P
     })
 }
 
-/// The words of a review: a denial carries the lines of what is denied, everything else warns.
+/// The answer to a review: a denial carries the lines of what is denied, everything else warns.
 fn answer(review: &Review, policy: &str) -> Answer {
     let namespace = &*review.namespace;
     let said = |decision: Decision| {
@@ -403,7 +415,7 @@ fn answer(review: &Review, policy: &str) -> Answer {
     };
     let unheard = |image: &&super::ImageReview| image.ruling.reason == Reason::Learning;
     if let Some(image) = review.images.iter().find(unheard) {
-        warnings.push(learning_words(image.history.freshness, namespace));
+        warnings.push(still_learning(image.history.freshness, namespace));
     }
     if rulings().any(|ruling| ruling.reason == Reason::HistoryHidden) {
         warnings.push(history_hidden(namespace));
@@ -420,68 +432,9 @@ fn answer(review: &Review, policy: &str) -> Answer {
         warnings.extend(held_back_by(policy, namespace, &open));
     }
     if !(warnings.is_empty() && denials.is_empty()) {
-        warnings.extend(rulings().find_map(|ruling| label_words(ruling.label)).map(str::to_owned));
+        warnings
+            .extend(rulings().find_map(|ruling| ignored_label(ruling.label)).map(str::to_owned));
     }
-    let denial = (!denials.is_empty()).then(|| {
-        let lines = denials.join(" | ");
-        // One dash a line: what is behind it are details.
-        let joint = if lines.contains(DETAILS) { "; " } else { DETAILS };
-        lines + joint + &denied_by(policy, namespace)
-    });
+    let denial = (!denials.is_empty()).then(|| denial(&denials, policy, namespace));
     Answer { denial, warnings, patch: None }
-}
-
-/// What is said of a namespace's mode label that does not count.
-pub const fn label_words(label: LabelUse) -> Option<&'static str> {
-    match label {
-        LabelUse::Absent | LabelUse::Chosen => None,
-        LabelUse::NotAllowed => Some(
-            "the namespace's label pullgate.dev/mode is ignored: the PullgatePolicy does not let this namespace choose that mode",
-        ),
-        LabelUse::Unknown => Some(
-            "the namespace's label pullgate.dev/mode is ignored: its value is none of off, warn and enforce",
-        ),
-    }
-}
-
-/// Said once where a namespace enforces and nothing is denied because these escapes are open.
-pub fn held_back_by(policy: &str, namespace: &str, open: &[Escape]) -> Option<String> {
-    let vouches = vouch_list(open)?;
-    let words = format!("PullgatePolicy {policy} (spec.nodes) does not vouch for: {vouches}");
-    Some(enforces_but(namespace, &words))
-}
-
-/// Said once where a namespace enforces and nothing is denied because this cluster's nodes have
-/// recently contradicted look-ups at that registry.
-pub fn reopened(namespace: &str) -> String {
-    let words = "nodes here pulled from this registry what it still refused to Pullgate, so for a while nothing is denied for it";
-    enforces_but(namespace, words)
-}
-
-/// Said once where a namespace enforces and nothing is denied because others use the registry, whom
-/// the user may not see.
-pub fn history_hidden(namespace: &str) -> String {
-    let words = "namespaces that you may not see use this registry, and what they pulled may be on the nodes";
-    enforces_but(namespace, words)
-}
-
-/// Said once where a namespace enforces and nothing is denied because the cluster's history cannot
-/// be believed yet, or any more.
-pub fn learning_words(freshness: Freshness, namespace: &str) -> String {
-    let words = match freshness {
-        Freshness::Stale => {
-            "Pullgate has lost contact with the API server, so it does not know what runs here"
-        }
-        _ => "Pullgate has just started and is still learning what runs here",
-    };
-    enforces_but(namespace, words)
-}
-
-fn enforces_but(namespace: &str, words: &str) -> String {
-    format!("namespace {namespace} enforces, but {words}")
-}
-
-/// Said at the end of every denial: where the policy is.
-pub fn denied_by(policy: &str, namespace: &str) -> String {
-    format!("denied by PullgatePolicy {policy} (namespace {namespace} enforces)")
 }

@@ -87,14 +87,6 @@ impl Admit for Reviewer {
     }
 }
 
-/// The word for an endpoint in paths, logs and metrics.
-const fn word(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Validate => "validate",
-        Endpoint::Mutate => "mutate",
-    }
-}
-
 /// How much may be under way at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -141,7 +133,7 @@ impl AdmissionRoutes {
         let router = Router::new().fallback(unknown);
         let router =
             [Endpoint::Validate, Endpoint::Mutate].into_iter().fold(router, |router, endpoint| {
-                let path = format!("/{}", word(endpoint));
+                let path = format!("/{}", endpoint.as_str());
                 router
                     .route(
                         &format!("{path}/{{token}}"),
@@ -286,7 +278,7 @@ impl AdmissionRoutes {
     /// Reads the review of a proven caller and answers it.
     async fn proven(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
         let (now, arrived) = clock();
-        let span = review_span(word(endpoint), request.headers());
+        let span = review_span(endpoint.as_str(), request.headers());
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
@@ -309,7 +301,7 @@ impl AdmissionRoutes {
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
             ReviewAnswer::Reviewed(outcome) => {
-                record::record(&self.metrics, word(endpoint), &outcome.record, seconds);
+                record::record(&self.metrics, endpoint.as_str(), &outcome.record, seconds);
                 span.record("uid", &outcome.record.uid);
                 span.record("kind", &outcome.record.kind);
                 span.record("dry_run", outcome.record.dry_run);
@@ -317,7 +309,13 @@ impl AdmissionRoutes {
                 answer::json(StatusCode::OK, outcome.body)
             }
             ReviewAnswer::FailOpenAnswer(fail_open, reason) => {
-                record::fail_open(&self.metrics, word(endpoint), &fail_open.uid, reason, seconds);
+                record::fail_open(
+                    &self.metrics,
+                    endpoint.as_str(),
+                    &fail_open.uid,
+                    reason,
+                    seconds,
+                );
                 answer::json(StatusCode::OK, fail_open.body)
             }
             ReviewAnswer::Unreadable(fault) => {

@@ -21,15 +21,13 @@ use pullgate::history::{
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::message::{
     DETAILS, DigestDrift, FailureStats, Finding, MAX_HEAD, MAX_WARNING, NodesFailing,
-    QuotaForecast, StatsScope, escape_words, evidence, fit_warnings, lines, sentence, tls_words,
+    QuotaForecast, StatsScope, denied_by, escape_words, evidence, fit_warnings, held_back_by,
+    history_hidden, ignored_label, lines, reopened, sentence, still_learning, tls_words,
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
     Assessment, Attempt, Cause, Content, Doubt, Escape, Found, Lookup, MediaKind, Outcome,
     PullsLeft, TlsFault, Verdict,
-};
-use pullgate::review::{
-    denied_by, held_back_by, history_hidden, label_words, learning_words, reopened,
 };
 use pullgate::workload::{Placement, Rollout};
 
@@ -452,9 +450,9 @@ fn answers() -> Vec<String> {
     let held_back = held_back_by("pullgate", "shop", Escape::ALL).unwrap();
     let mut all =
         vec![held_back, reopened("shop"), history_hidden("shop"), denied_by("pullgate", "shop")];
-    all.extend([Freshness::Learning, Freshness::Stale].map(|one| learning_words(one, "shop")));
+    all.extend([Freshness::Learning, Freshness::Stale].map(|one| still_learning(one, "shop")));
     let labels = [LabelUse::NotAllowed, LabelUse::Unknown];
-    all.extend(labels.into_iter().filter_map(label_words).map(str::to_owned));
+    all.extend(labels.into_iter().filter_map(ignored_label).map(str::to_owned));
     let many: Vec<String> = (0..100).map(|n| format!("{n} {}", "x".repeat(300))).collect();
     all.extend(fit_warnings(&many).pop());
     all

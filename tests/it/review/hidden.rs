@@ -374,5 +374,5 @@ fn what_the_user_sees_counts_as_ever() {
     assert!(!is_allowed(&scene.answer(&[], false)), "another image, and all that is known is seen");
     let others = Happened { nth: 2, image: 5, namespace: "bank", listed: false, ..ran };
     let answer = String::from_utf8(scene.answer(&[others], false)).unwrap();
-    assert!(answer.contains(&pullgate::review::history_hidden("shop")), "{answer}");
+    assert!(answer.contains(&pullgate::message::history_hidden("shop")), "{answer}");
 }
