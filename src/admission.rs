@@ -6,8 +6,8 @@ mod decode;
 mod encode;
 mod patch;
 
-pub use decode::{
-    AdmissionRequest, DecodeError, FRONT_OF_UID, Object, Operation, decode, decode_with_pod,
-};
+pub use decode::{AdmissionRequest, DecodeError, Object, Operation, decode};
+pub(crate) use decode::{FRONT_OF_UID, decode_with_pod};
 pub use encode::{Answer, Patch, encode};
-pub use patch::{ORIGINAL_IMAGES_ANNOTATION, Pin, PodChanges, patch_pod};
+pub use patch::Pin;
+pub(crate) use patch::{PodChanges, patch_pod};

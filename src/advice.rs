@@ -15,16 +15,17 @@ mod tag;
 mod version;
 mod text;
 
-pub use command::{CommandTarget, add_to_service_account, delete_pods};
-pub use correct::corrections;
-pub use nearest::{NearTag, Nearness, nearest_tags, spellings};
+pub use command::delete_pods;
+pub(crate) use command::{CommandTarget, add_to_service_account};
+pub(crate) use correct::corrections;
+pub(crate) use nearest::nearest_tags;
+pub use nearest::{Nearness, spellings};
 pub use platform::{already_on_nodes, built_for, fitting_nodes};
-pub use repository::{TeamPaths, misspelt, of_same_name};
-pub use secret::{
-    SecretFault, certificate_expires, create_command, fix_secret, login_command, login_name,
-    secret_expires,
-};
-pub use tag::{rank_known_tags, rank_namesakes};
+pub(crate) use repository::of_same_name;
+pub use repository::{TeamPaths, misspelt};
+pub use secret::{SecretFault, certificate_expires, fix_secret, secret_expires};
+pub(crate) use secret::{login_command, login_name};
+pub(crate) use tag::{rank_known_tags, rank_namesakes};
 
 use serde::Serialize;
 
@@ -117,7 +118,7 @@ kinds! {
 
 impl AdviceKind {
     /// Whether it says that what works now soon does not.
-    pub const fn is_an_end(self) -> bool {
+    pub(crate) const fn is_an_end(self) -> bool {
         matches!(self, Self::SecretExpires | Self::CertificateExpires)
     }
 }

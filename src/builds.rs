@@ -91,7 +91,7 @@ impl Builds {
 
     /// The jobs that push another tag of this image's repository, each with that tag; in the same
     /// order.
-    pub fn of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
+    pub(crate) fn of_other_tags(&self, image: &ImageReference) -> Vec<(BuildJob, Box<str>)> {
         let wanted = image.canonical();
         let other = |named: &str| {
             let tag = named.strip_prefix(image.name()).and_then(|rest| rest.strip_prefix(':'));

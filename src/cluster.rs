@@ -58,17 +58,18 @@ use crate::telemetry::Metrics;
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
-pub use access::IdentityError;
+pub(crate) use access::IdentityError;
 pub use client::{ClusterTarget, Connection};
-pub use dry_run::{TriedOut, try_out};
+pub(crate) use dry_run::{TriedOut, try_out};
 pub use error::{ApiError, ClusterError};
-pub use list_once::{Survey, read_object};
-pub use owners::FailingPod;
+pub use list_once::Survey;
+pub(crate) use list_once::read_object;
 pub use pages::WatchTuning;
-pub use policies::{KeptPolicy, ListedPolicy, PolicyNews, PolicySource, list_policies};
-pub use progress::{STALE_AFTER, WatchProgress};
-pub use refused_pods::RefusedPods;
-pub use reports::{ReportError, ReportKind, ReportWriter};
+pub(crate) use policies::{KeptPolicy, ListedPolicy, PolicyNews, PolicySource, list_policies};
+pub use progress::WatchProgress;
+pub(crate) use refused_pods::RefusedPods;
+pub use reports::ReportKind;
+pub(crate) use reports::ReportWriter;
 pub use serve_history::{ServeHistory, remembered};
 
 use access::Accesses;
@@ -145,7 +146,7 @@ impl Cluster {
     }
 
     /// Writes an Event about a workload; what cannot be written is counted and left.
-    pub async fn write_event(&self, event: &WorkloadEvent, now: Timestamp) {
+    pub(crate) async fn write_event(&self, event: &WorkloadEvent, now: Timestamp) {
         self.events.write(event, now).await;
     }
 
@@ -181,39 +182,42 @@ impl Cluster {
 
     /// The addresses that the cluster gives to its Services: none where it does not tell, nothing
     /// where it could not be asked.
-    pub async fn service_ranges(&self) -> Option<Vec<IpNet>> {
+    pub(crate) async fn service_ranges(&self) -> Option<Vec<IpNet>> {
         settings::service_ranges(&self.connection).await
     }
 
     /// The addresses of the nodes' pods; nothing while the nodes are not known.
-    pub fn pod_ranges(&self) -> Option<Vec<IpNet>> {
+    pub(crate) fn pod_ranges(&self) -> Option<Vec<IpNet>> {
         self.nodes().map(|nodes| settings::pod_ranges(&nodes))
     }
 
     /// Which of these programs runs here, given as part of a repository's path with a name for it.
-    pub fn running_programs(&self, programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    pub(crate) fn running_programs(
+        &self,
+        programs: &[(&'static str, &'static str)],
+    ) -> Vec<&'static str> {
         self.memory.lock().index.running_programs(programs)
     }
 
     /// Whether containers run images of this registry.
-    pub fn runs_images_of(&self, host: &str) -> bool {
+    pub(crate) fn runs_images_of(&self, host: &str) -> bool {
         let host = crate::image::registry_of_host(host);
         self.memory.lock().index.registry_health(host, Timestamp::UNIX_EPOCH).healthy > 0
     }
 
     /// The next image that pods got without a pull secret and of which it is not known whether
     /// anybody may have it.
-    pub fn next_secretless(&self, now: Timestamp) -> Option<ImageReference> {
+    pub(crate) fn next_secretless(&self, now: Timestamp) -> Option<ImageReference> {
         self.memory.lock().index.next_secretless(now)
     }
 
     /// Whether it was refused to who does not log in.
-    pub fn note_anonymous(&self, asked: &ImageReference, refused: bool, now: Timestamp) {
+    pub(crate) fn note_anonymous(&self, asked: &ImageReference, refused: bool, now: Timestamp) {
         self.memory.lock().index.note_anonymous(asked, refused, now);
     }
 
     /// The network policies that select the pods behind a Service; nothing if they could not be read.
-    pub async fn network_policies(
+    pub(crate) async fn network_policies(
         &self,
         namespace: &str,
         service: &str,

@@ -25,8 +25,10 @@ pub use expiry::Expiry;
 pub use identity::{
     Credential, CredentialIdentity, CredentialOrigin, CredentialSource, IdentitySalt, Password,
 };
-pub use keyring::{IgnoredSecret, Keyring, KeyringError, Match, MatchRule, Mismatch, pattern_fits};
-pub use provider::{CacheScope, Provider, ProviderAnswer, ProviderConfig, ProviderError};
+pub(crate) use keyring::Mismatch;
+pub use keyring::{IgnoredSecret, Keyring, KeyringError, Match, MatchRule, pattern_fits};
+pub(crate) use provider::{CacheScope, ProviderAnswer, ProviderConfig};
+pub use provider::{Provider, ProviderError};
 pub use secret::{PullSecret, SecretProblem};
 
 /// The most characters of a key that are shown.

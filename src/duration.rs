@@ -17,7 +17,7 @@ const UNITS: &[(&str, f64)] = &[
 
 /// Reads numbers, each with a unit, such as `10s`, `500ms`, `1h30m` or `2.5s`, or `0`
 /// (`time.ParseDuration`). Nothing if it is none, or is negative.
-pub fn parse_go(text: &str) -> Option<Duration> {
+pub(crate) fn parse_go(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

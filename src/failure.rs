@@ -14,6 +14,5 @@ mod tests;
 mod tokens;
 
 pub use classify::{Classified, CredentialProblem, KnownMessage, classify, known_messages};
-pub use explain::{
-    ExplainError, Explanation, MessageLine, explain_line, explain_message, next_step, next_step_of,
-};
+pub use explain::next_step;
+pub(crate) use explain::{explain_line, explain_message, next_step_of};

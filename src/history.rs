@@ -8,18 +8,20 @@ mod memory;
 mod related;
 mod report;
 
+pub(crate) use accuracy::TRIAL_DAYS;
 pub use accuracy::{
-    FIRST_REOPENING, NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore,
-    RegistryScoreSummary, Score, TRIAL_DAYS, Trial, VerdictCount, WouldDeny, is_refusal,
+    NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, RegistryScore, RegistryScoreSummary, Score,
+    VerdictCount, WouldDeny, is_refusal,
 };
 pub use facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success, Visibility,
     VisibleHistory,
 };
 pub use index::{
-    FailingImage, FailingWorkload, HealthIndex, IndexSize, KnownImage, Limits, OwnerKind, Refusal,
-    RegistryCounts, Rewrite, Snapshot, SnapshotError, Trend, TroubleKind, UsedImage,
+    FailingImage, HealthIndex, IndexSize, Limits, Refusal, Rewrite, Snapshot, SnapshotError, Trend,
+    TroubleKind,
 };
+pub(crate) use index::{FailingWorkload, KnownImage, OwnerKind, RegistryCounts};
 pub use memory::{RememberedHistory, RememberedTag};
 pub use related::{
     AllowedSources, PodTrouble, RegistryService, SelectingNetworkPolicy, ServiceState,

@@ -15,13 +15,11 @@ mod reference;
 pub use digest::{Algorithm, Digest, DigestError};
 pub use explain::ReferenceErrorKind;
 pub use platform::{Platform, PlatformError, PlatformRule};
-pub use reference::{
-    DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, ImageReference, ReferenceError,
-    registry_of_host,
-};
+pub(crate) use reference::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, registry_of_host};
+pub use reference::{ImageReference, ReferenceError};
 
 /// Whether this is a registry as a reference names it: a host, with a port or without.
-pub fn is_registry(text: &str) -> bool {
+pub(crate) fn is_registry(text: &str) -> bool {
     grammar::is_domain(text)
 }
 

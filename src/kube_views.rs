@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 pub(crate) use pod::slim_meta;
+pub(crate) use pod::{ConditionView, OwnerView};
 pub use pod::{
-    ConditionView, ContainerStatusView, ContainerView, EventView, InvolvedObject, OwnerView,
-    PodSpecView, PodStatusView, PodView, RunningView, SecretName, SeriesView, StateView,
-    TerminatedView, WaitingView, controller,
+    ContainerStatusView, ContainerView, EventView, InvolvedObject, PodSpecView, PodStatusView,
+    PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView, WaitingView,
+    controller,
 };
 pub use uid::{Listed, Uid};
 
@@ -32,7 +33,7 @@ impl Text<'_> {
 
 /// Whether this can be the name of a Secret or ServiceAccount: a DNS subdomain as in RFC 1123
 /// (`validation.IsDNS1123Subdomain` of apimachinery).
-pub fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let label = |label: &str| {
         let ends = [label.bytes().next(), label.bytes().next_back()];
         ends.iter().all(|end| end.is_some_and(|b| b != b'-'))
@@ -42,7 +43,7 @@ pub fn is_object_name(name: &str) -> bool {
 }
 
 /// Whether this can be the name of a namespace: a DNS label as in RFC 1123.
-pub fn is_namespace_name(name: &str) -> bool {
+pub(crate) fn is_namespace_name(name: &str) -> bool {
     name.len() <= 63 && !name.contains('.') && is_object_name(name)
 }
 

@@ -36,6 +36,9 @@
 //! exactly the pod's own credentials, with no way left in which a node could still succeed, may
 //! deny ([`pull::assess`]); the policy can make that milder, never harsher ([`policy`]).
 
+// What the tests, the benches and the program use is public, and nothing else.
+#![warn(unreachable_pub)]
+
 // Pure modules, each using only those above it: no tokio, no sockets, no clock, no logging.
 pub mod text;
 pub mod duration;

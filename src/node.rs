@@ -144,7 +144,7 @@ impl NodeFiles {
     }
 
     /// The login that CRI-O has for a mirror's copy of an image, by the docker configuration.
-    pub fn mirror_login(&self, at_mirror: &ImageReference) -> Option<Credential> {
+    pub(crate) fn mirror_login(&self, at_mirror: &ImageReference) -> Option<Credential> {
         self.auth_file.login(at_mirror)
     }
 

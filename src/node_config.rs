@@ -14,8 +14,10 @@ mod route;
 mod toml_reader;
 
 pub use endpoint::{Client, Endpoint, NodeLogin, Route, TlsSettings, default_endpoint};
-pub use hosts_toml::{certificates_only, parse_hosts_toml, registry_of_directory};
-pub use registries_conf::{parse_registries_conf, parse_registries_drop_in};
+pub(crate) use hosts_toml::certificates_only;
+pub use hosts_toml::{parse_hosts_toml, registry_of_directory};
+pub use registries_conf::parse_registries_conf;
+pub(crate) use registries_conf::parse_registries_drop_in;
 pub use registries_yaml::parse_registries_yaml;
 pub use route::{FilesOf, Pattern, RegistryHosts, Rewrite, UpstreamRule};
 pub use toml_reader::{MirrorError, MirrorFault};

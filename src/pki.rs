@@ -14,10 +14,11 @@ mod lease;
 mod make;
 mod material;
 
-pub use controller::{ApiFault, CertificateController, InstallationError, Pace};
+pub use controller::{CertificateController, Pace};
 pub use directory::{SelfSigned, SelfSignedError};
-pub use front_proxy::{FrontProxyError, RequestHeaders};
-pub use make::{Lifetimes, MakeError, placeholder};
+pub(crate) use front_proxy::RequestHeaders;
+pub(crate) use make::placeholder;
+pub use make::{Lifetimes, MakeError};
 pub use material::ServingMaterial;
 
 /// The names of what belongs to this installation.

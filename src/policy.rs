@@ -28,12 +28,14 @@ pub use document::{
     RegistryBudget, Rule, TokenRealm,
 };
 pub use nodes::{NodePool, Nodes, NodesOverride, VouchNetwork, VouchPreloaded};
-pub use parse::{API_VERSION, KIND, PolicyError, PolicyProblem, Position};
+pub(crate) use parse::API_VERSION;
+pub use parse::{KIND, PolicyError, PolicyProblem, Position};
 pub use pattern::{HostName, ImagePattern, RegistryHost, RegistryPattern};
-pub use plausible::{IMAGE_SHARING, contradictions};
-pub use resolve::{BREAK_GLASS_ANNOTATION, ChosenMode, LabelUse, MODE_LABEL, PodKind};
+pub(crate) use plausible::{IMAGE_SHARING, contradictions};
+pub use resolve::{ChosenMode, LabelUse, PodKind};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceLabels, NamespaceSelector};
-pub use status::{Condition, PullgatePolicyStatus, StatusFacts, listed_words};
+pub(crate) use status::listed_words;
+pub use status::{Condition, PullgatePolicyStatus, StatusFacts};
 pub use value::{
     AccountName, Action, CannotTell, EnforceOn, Mode, Moment, Mutation, NodePlatform, Period,
     TemplatePath,
@@ -69,7 +71,7 @@ impl PullgatePolicy {
 
     /// The same with one mode for everything, whatever labels and rules say.
     #[must_use]
-    pub fn in_mode(&self, mode: Mode) -> Self {
+    pub(crate) fn in_mode(&self, mode: Mode) -> Self {
         let mut policy = self.clone();
         policy.spec.default_mode = mode;
         policy.spec.allowed_modes.clear();
@@ -81,7 +83,7 @@ impl PullgatePolicy {
 
     /// The same as it counts for files, where nobody is in a hurry: what it leaves open is noted.
     #[must_use]
-    pub fn for_files(mut self) -> Self {
+    pub(crate) fn for_files(mut self) -> Self {
         self.spec.advice.mutable_tags.get_or_insert(true);
         self.spec.advice.digest_drift.get_or_insert(true);
         self

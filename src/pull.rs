@@ -17,17 +17,22 @@ mod runtime;
 mod verdict;
 mod vouches;
 
-pub use assess::{assess, is_about_access, meaning, on_every_node, starts_without_asking};
-pub use blind::{BlindReason, BlindSpot, realm_to_list};
+pub use assess::assess;
+pub(crate) use assess::{is_about_access, meaning, on_every_node, starts_without_asking};
+pub(crate) use blind::realm_to_list;
+pub use blind::{BlindReason, BlindSpot};
 pub use cause::Cause;
 pub use evidence::{
     Assessment, Attempt, Doubt, HistoryFacts, Observation, RepositoryAccess, SecretsState, lists,
 };
-pub use known_manifest::{KnownManifest, same_image};
+pub use known_manifest::KnownManifest;
+pub(crate) use known_manifest::same_image;
+pub(crate) use outcome::REFUSALS_APART;
 pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
-    PullsLeft, Purpose, REFUSALS_APART, Step, TagList, TlsFault,
+    PullsLeft, Purpose, Step, TagList, TlsFault,
 };
-pub use runtime::{MirrorFiles, Runtime, runs_on};
+pub(crate) use runtime::runs_on;
+pub use runtime::{MirrorFiles, Runtime};
 pub use verdict::{Escape, Verdict};
 pub use vouches::{NodeLogin, Vouch, Vouches};

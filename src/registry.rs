@@ -55,14 +55,13 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-pub use address::{AddressPolicy, Forbidden};
+pub use address::Forbidden;
 pub use certificates::CertificateEnd;
 pub use challenge::{Challenge, Scheme, parse as parse_challenges};
 pub use classify::confirmed_missing;
 pub use decode::{ConfigLink, body_kind, config_link, config_platform, platforms};
 pub use error::RegistryError;
 pub use hosts::{HostsError, HostsSource};
-pub use limits::{Breaker, RegistryStatus};
 pub use link::next_page;
 pub use metrics::RegistryMetrics;
 pub use options::NameResolver;
@@ -205,16 +204,8 @@ impl RegistryClient {
 
     /// Closes these addresses to registries that are not declared to be in the cluster,
     /// beside the ranges of the options. Kept answers stay: as a rule a node was added.
-    pub fn take_cluster_ranges(&self, ranges: &[IpNet]) {
+    pub(crate) fn take_cluster_ranges(&self, ranges: &[IpNet]) {
         self.lookups.means.transport.close(ranges);
-    }
-
-    /// What is known of a registry's reachability; nothing if it was not asked recently. The host
-    /// as it stands in image names.
-    pub fn status(&self, host: &str) -> Option<RegistryStatus> {
-        let hosts = self.hosts.load();
-        let route = hosts.routes(host, "", false).pop()?;
-        self.lookups.limits.status(&lookup::host_of(&route))
     }
 
     /// The registries of which nothing could be seen lately. Nodes may well reach them.

@@ -42,22 +42,22 @@ use crate::pull::{Assessment, Attempt, PullsLeft, Purpose, Runtime};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, Eligible, Rollout, Workload};
 
-pub use audit::{AuditResult, ImageUse, audit_pace, check_in_use, recheck};
+pub use audit::{AuditResult, ImageUse, recheck};
+pub(crate) use audit::{audit_pace, check_in_use};
 pub use blindness::BlindRegistryNotices;
 use context::{FRESH, ResolvedName, ReviewContext};
 pub use context::{PodSecrets, SecretsOrigin};
-pub use drift::{Compared, Drift, compare_use, drifted, pods_differ};
+pub(crate) use drift::{Compared, Drift, compare_use, drifted, pods_differ};
 pub use event::WorkloadEvent;
-pub use mutate::MUTATE_ANNOTATION;
 pub use node_login::is_refused_to_anybody;
 pub use probe::ProbeResult;
-pub use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
+pub(crate) use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
 pub use reviewer::{EventQueue, EventRequest, Reviewer};
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, Reading, SeenPod, ServiceAccountFacts,
 };
-pub use visibility::FixedAccess;
+pub(crate) use visibility::FixedAccess;
 pub use webhook::{AdmissionOutcome, Endpoint, ReviewRecord, Skip};
 
 /// Where a review gets its evidence.

@@ -6,5 +6,6 @@
 mod need;
 mod report;
 
-pub use need::{Need, NeedKey, Needs, Puller, PullerName, Question, When};
+pub(crate) use need::Question;
+pub use need::{Need, NeedKey, Needs, Puller, PullerName, When};
 pub use report::{ImageRisk, PullerRisk, RiskReport, UnclearImage};

@@ -35,10 +35,8 @@ use crate::telemetry::{self, Otlp};
 pub use config::{
     CallerProof, Config, ConfigError, NodeSettings, PolicyPlace, RegistrySettings, TlsSource,
 };
-pub use flags::{
-    ClusterFlags, NODES_HEADING, NodeFlags, OwnFlags, OwnSettings, REGISTRY_HEADING, RegistryFlags,
-    ServeFlags,
-};
+pub use flags::{ClusterFlags, NodeFlags, OwnFlags, OwnSettings, RegistryFlags, ServeFlags};
+pub(crate) use flags::{NODES_HEADING, REGISTRY_HEADING};
 pub(crate) use pages::overview;
 use wiring::App;
 

@@ -34,11 +34,10 @@ use crate::telemetry::Metrics;
 pub use admin::{Readiness, WatchState, admin_router};
 pub use admission::{AdmissionRoutes, Admit, BODY_LIMIT, Limits, Proof, close_when_stopping};
 pub use caller::{Callers, CallersError, PathToken};
-pub use deadline::deadline_from_query;
-pub use front_proxy::{FrontProxy, FrontProxyTrust};
+pub(crate) use front_proxy::{FrontProxy, FrontProxyTrust};
 pub use pem::TlsError;
 pub use tls::{CertificateTaker, ServingTls, TlsFiles};
-pub use watchfile::WatchedFiles;
+pub(crate) use watchfile::WatchedFiles;
 
 /// How long a client may take for the head of a request. A connection on which nothing is asked
 /// waits for a head, too: it must be the API server that closes it (after 90 s), or a review that
@@ -95,7 +94,7 @@ impl Bound {
     }
 
     /// Serves the admin port, without TLS, until `stop`.
-    pub async fn serve_admin(
+    pub(crate) async fn serve_admin(
         self,
         routes: axum::Router,
         stop: CancellationToken,

@@ -8,12 +8,15 @@ mod logging;
 mod metrics;
 mod otlp;
 
+pub(crate) use clock::instant;
+pub use clock::now;
 pub(crate) use clock::{clock, random_between};
-pub use clock::{instant, now};
 pub use logging::{LogFormat, LogLevel, init};
+pub(crate) use metrics::SecretEnd;
 pub use metrics::{
     ApiCall, DriftAgainst, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers,
-    Rejection, SecretEnd,
+    Rejection,
 };
-pub use otlp::{METRICS_EVERY, Otlp, OtlpError};
+pub(crate) use otlp::METRICS_EVERY;
+pub use otlp::{Otlp, OtlpError};
 pub(crate) use otlp::{lookup_span, review_span};

@@ -15,7 +15,7 @@ pub struct UserInfo {
 
 impl UserInfo {
     /// Whether it is a ServiceAccount: what it is told is read by others.
-    pub fn is_service_account(&self) -> bool {
+    pub(crate) fn is_service_account(&self) -> bool {
         self.username.starts_with("system:serviceaccount:")
     }
 }

@@ -13,7 +13,8 @@ mod routes;
 mod sessions;
 mod source;
 
-pub use explanation::Explanation;
+pub(crate) use explanation::Explanation;
 pub use overview::{AuditSummary, LostImage, MovedTag, Overview, UnpullableImages};
-pub use routes::web_router;
-pub use source::{NotFound, PageSource, PageTarget, SignInRefused, Viewer};
+pub(crate) use routes::web_router;
+pub use source::NotFound;
+pub(crate) use source::{PageSource, PageTarget, SignInRefused};

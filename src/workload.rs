@@ -21,9 +21,11 @@ mod triggers;
 mod view;
 
 pub use custom::{CustomKind, custom_kind, custom_kinds};
-pub use extract::{ExtractError, PULL_SECRETS_AT_MOST, PodObject, extract};
+pub(crate) use extract::PULL_SECRETS_AT_MOST;
+pub use extract::{ExtractError, PodObject, extract};
 pub use kind::{PodPath, TektonKind, WorkloadKind, built_in_kinds, pod_path};
-pub use node::{LISTED_IMAGES_AT_MOST, LISTED_NAMES_AT_MOST, Node, Taint, TaintEffect};
+pub(crate) use node::{LISTED_IMAGES_AT_MOST, LISTED_NAMES_AT_MOST};
+pub use node::{Node, Taint, TaintEffect};
 pub use object::{ContainerImage, ContainerKind, ImagePullPolicy, ObjectRef, Owner, Workload};
 pub use place::PodPlace;
 pub use placement::{Eligible, Placement};

@@ -19,7 +19,7 @@ pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 /// The only kind that is spoken.
 pub(super) const KIND: &str = "AdmissionReview";
 /// How the API server's requests begin: its fields have one order.
-pub const FRONT_OF_UID: &str =
+pub(crate) const FRONT_OF_UID: &str =
     r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":""#;
 /// The API server makes uids of 36 characters; anything far longer is not its own.
 const MAX_UID: usize = 256;
@@ -186,7 +186,7 @@ pub fn decode(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
 
 /// The same, and where the request makes a pod, that pod: in one pass. One that cannot be read so stays
 /// as it is written.
-pub fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
+pub(crate) fn decode_with_pod(body: &[u8]) -> Result<AdmissionRequest<'_>, DecodeError> {
     if let Ok(text) = str::from_utf8(body)
         && seems_to_make_a_pod(text)
         && let Ok(review) = serde_json::from_str::<ReviewView<'_, Box<PodObject<'_>>>>(text)

@@ -15,11 +15,11 @@ use super::encode::Patch;
 
 /// The annotation that keeps what images were before they were pinned: a JSON object of images by
 /// container, or by `volumes/<name>`.
-pub const ORIGINAL_IMAGES_ANNOTATION: &str = "pullgate.dev/original-images";
+const ORIGINAL_IMAGES_ANNOTATION: &str = "pullgate.dev/original-images";
 
 /// What is to be changed in a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PodChanges {
+pub(crate) struct PodChanges {
     /// Names of pull secrets to append.
     pub pull_secrets: Vec<Box<str>>,
     /// Images to pin.
@@ -66,7 +66,7 @@ struct NameView {
 
 /// The patch that makes these changes to this pod; nothing if there is nothing to change, or if
 /// the pod is not one that can be read.
-pub fn patch_pod(pod: &RawValue, changes: &PodChanges) -> Option<Patch> {
+pub(crate) fn patch_pod(pod: &RawValue, changes: &PodChanges) -> Option<Patch> {
     let view: PodView = serde_json::from_str(pod.get()).ok()?;
     let mut operations = Vec::new();
     append_secrets(&view.spec.unwrap_or_default(), &changes.pull_secrets, &mut operations)?;

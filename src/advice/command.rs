@@ -5,7 +5,7 @@ use crate::workload::ContainerKind;
 
 /// An object that a command is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommandTarget<'a> {
+pub(crate) struct CommandTarget<'a> {
     /// `Deployment`, `StatefulSet`, …, `Pod`.
     pub kind: &'a str,
     /// Its namespace.
@@ -35,7 +35,7 @@ impl CommandTarget<'_> {
 
     /// Puts another image into a container or a volume. Nothing can put one into a container that
     /// was added to a running pod.
-    pub fn set_image(&self, kind: ContainerKind, name: &str, image: &str) -> Option<String> {
+    pub(crate) fn set_image(&self, kind: ContainerKind, name: &str, image: &str) -> Option<String> {
         let known = self.is_rolled_out() || SET_IMAGE.contains(&self.kind);
         let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-._:/@[]+".contains(&b);
         let plain = is_plain(name) && image.bytes().all(harmless) && !image.starts_with('-');
@@ -54,26 +54,31 @@ impl CommandTarget<'_> {
     }
 
     /// Goes back to the revision before.
-    pub fn undo(&self) -> Option<String> {
+    pub(crate) fn undo(&self) -> Option<String> {
         let (named, namespace) = (self.named()?, self.namespace);
         self.is_rolled_out().then(|| format!("kubectl rollout undo {named} -n {namespace}"))
     }
 
     /// Makes its pods anew, so that they take what has changed beside them.
-    pub fn restart(&self) -> Option<String> {
+    pub(crate) fn restart(&self) -> Option<String> {
         let (named, namespace) = (self.named()?, self.namespace);
         self.is_rolled_out().then(|| format!("kubectl rollout restart {named} -n {namespace}"))
     }
 
     /// Names a pull secret in its template, beside those that it names. `before` are those that its
     /// pods have: once a template names one, those of the ServiceAccount no longer count.
-    pub fn add_pull_secret(&self, before: &[Box<str>], secret: &str) -> Option<String> {
+    pub(crate) fn add_pull_secret(&self, before: &[Box<str>], secret: &str) -> Option<String> {
         let list = named_secrets(before, secret)?;
         self.patch_pod_spec(&format!("{{\"imagePullSecrets\":[{list}]}}"))
     }
 
     /// Gives a container or volume of its template another pull policy.
-    pub fn set_pull_policy(&self, kind: ContainerKind, name: &str, policy: &str) -> Option<String> {
+    pub(crate) fn set_pull_policy(
+        &self,
+        kind: ContainerKind,
+        name: &str,
+        policy: &str,
+    ) -> Option<String> {
         let plain = is_plain(name) && policy.bytes().all(|b| b.is_ascii_alphabetic());
         let containers = |list: &str| {
             format!("{{\"{list}\":[{{\"name\":\"{name}\",\"imagePullPolicy\":\"{policy}\"}}]}}")
@@ -101,7 +106,7 @@ impl CommandTarget<'_> {
     }
 
     /// Shows whether it came about.
-    pub fn verify(&self) -> Option<String> {
+    pub(crate) fn verify(&self) -> Option<String> {
         let (named, namespace) = (self.named()?, self.namespace);
         Some(if self.is_rolled_out() {
             format!("kubectl rollout status {named} -n {namespace}")
@@ -113,7 +118,7 @@ impl CommandTarget<'_> {
 
 /// Names a pull secret in a ServiceAccount, behind those that it names already: the list is
 /// replaced as a whole by a patch.
-pub fn add_to_service_account(
+pub(crate) fn add_to_service_account(
     account: &str,
     namespace: &str,
     before: &[Box<str>],

@@ -7,7 +7,7 @@ const SCHEMES: &[&str] = &["https://", "http://", "docker://", "oci://"];
 
 /// The name as it was most likely meant, best first; to be proven before it is said. Made of
 /// nothing but what was written.
-pub fn corrections(written: &str) -> Vec<ImageReference> {
+pub(crate) fn corrections(written: &str) -> Vec<ImageReference> {
     let trimmed = written.trim().trim_end_matches(['/', ':']);
     let plain = SCHEMES.iter().find_map(|scheme| trimmed.strip_prefix(scheme)).unwrap_or(trimmed);
     let mut candidates = vec![plain.to_owned(), lower_repository(plain), plus_in_tag(plain, '_')];

@@ -74,14 +74,14 @@ impl Nearness {
     }
 
     /// Whether it is most likely what was meant, and not merely something else that there is.
-    pub const fn is_meant(self) -> bool {
+    pub(crate) const fn is_meant(self) -> bool {
         matches!(self, Self::VersionPrefix | Self::Case | Self::Separator | Self::Typo)
     }
 }
 
 /// A tag that exists, as the registry lists it, and how it is near.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NearTag<'t> {
+pub(crate) struct NearTag<'t> {
     /// The tag.
     pub tag: &'t str,
     /// How it is near.
@@ -105,7 +105,7 @@ pub fn spellings(wanted: &str) -> Vec<(String, Nearness)> {
 }
 
 /// The tags that are nearest to the missing one, best first; to be proven before they are said.
-pub fn nearest_tags<'t>(
+pub(crate) fn nearest_tags<'t>(
     repository: &ImageReference,
     wanted: &str,
     tags: impl IntoIterator<Item = &'t str>,

@@ -92,7 +92,7 @@ impl Advice {
     }
 
     /// The job that pushes another tag of the repository.
-    pub fn builds_other_tag(job: &BuildJob, built: &str, wanted: &str) -> Self {
+    pub(crate) fn builds_other_tag(job: &BuildJob, built: &str, wanted: &str) -> Self {
         let what = noun(job.kind);
         let name = format!("{}/{}", job.namespace, job.name);
         let message = format!("{what} {name} pushes {built}, and not {wanted}");

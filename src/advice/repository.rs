@@ -70,7 +70,7 @@ pub fn misspelt<'n>(
 
 /// The same in the team's repositories whose last part is that of the wanted one: for names that
 /// the user may see, and not for what a registry lists.
-pub fn of_same_name<'n>(
+pub(crate) fn of_same_name<'n>(
     team: &TeamPaths<'_>,
     repositories: impl IntoIterator<Item = &'n str>,
 ) -> Vec<ImageReference> {

@@ -77,7 +77,7 @@ pub fn fix_secret(name: &str, namespace: &str, host: &str, fault: SecretFault) -
 
 /// The command that makes a pull secret; what only the person knows is in angle brackets. None if
 /// a name is not one that may stand in a command as it is.
-pub fn create_command(name: &str, namespace: &str, host: &str) -> Option<String> {
+fn create_command(name: &str, namespace: &str, host: &str) -> Option<String> {
     let server = if host == DOCKER_HUB { HUB_SERVER } else { host };
     let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b);
     (is_plain(name) && is_plain(namespace) && server.bytes().all(harmless)).then(|| {
@@ -117,12 +117,12 @@ pub(super) fn is_plain(text: &str) -> bool {
 }
 
 /// The command that makes a pull secret for one registry, under a name made of its host.
-pub fn login_command(namespace: &str, host: &str) -> Option<String> {
+pub(crate) fn login_command(namespace: &str, host: &str) -> Option<String> {
     create_command(&login_name(host), namespace, host)
 }
 
 /// A name for a secret that is for one registry.
-pub fn login_name(host: &str) -> String {
+pub(crate) fn login_name(host: &str) -> String {
     let word: String = host
         .to_ascii_lowercase()
         .chars()

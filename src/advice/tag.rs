@@ -9,7 +9,10 @@ use crate::image::ImageReference;
 /// Tags that run here in place of `wanted`, best first: the same variant before others, the same
 /// major version, releases before pre-releases, and the newest of those. Where versions do not
 /// decide: in its own namespace before others, then the one started last.
-pub fn rank_known_tags<'t>(wanted: &ImageReference, known: &'t [KnownTag]) -> Vec<&'t KnownTag> {
+pub(crate) fn rank_known_tags<'t>(
+    wanted: &ImageReference,
+    known: &'t [KnownTag],
+) -> Vec<&'t KnownTag> {
     let version = wanted.tag().and_then(TagVersion::parse);
     let mut ranked: Vec<(Option<TagVersion>, &KnownTag)> = known
         .iter()
@@ -25,7 +28,10 @@ pub fn rank_known_tags<'t>(wanted: &ImageReference, known: &'t [KnownTag]) -> Ve
 }
 
 /// Images of the same name that run here under another repository or registry, best first.
-pub fn rank_namesakes<'t>(wanted: &ImageReference, known: &'t [KnownTag]) -> Vec<&'t KnownTag> {
+pub(crate) fn rank_namesakes<'t>(
+    wanted: &ImageReference,
+    known: &'t [KnownTag],
+) -> Vec<&'t KnownTag> {
     let mut ranked: Vec<&KnownTag> = known
         .iter()
         .filter(|other| other.reference.name() != wanted.name() && other.pods > 0)

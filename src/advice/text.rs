@@ -41,7 +41,7 @@ impl Advice {
     }
 
     /// Whether it says no more than which tag to use.
-    pub fn is_tag_to_use(&self) -> bool {
+    pub(crate) fn is_tag_to_use(&self) -> bool {
         let is_tag = matches!(self.kind, AdviceKind::KnownGoodTag | AdviceKind::NearestTag);
         is_tag && self.message.starts_with("use ")
     }

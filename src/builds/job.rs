@@ -93,7 +93,7 @@ impl BuildKind {
 
 impl BuildJob {
     /// Whether its pods may say why it is not done.
-    pub const fn is_unfinished(&self) -> bool {
+    pub(crate) const fn is_unfinished(&self) -> bool {
         let waits = matches!(self.state, BuildState::NeverRun { suspended: false });
         self.kind.has_pods()
             && (matches!(self.state, BuildState::Failed { .. } | BuildState::Running { .. })

@@ -163,7 +163,7 @@ const TOKEN_PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 /// Why it is not known who presents a token.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
+pub(crate) enum IdentityError {
     /// The API server takes it for nobody's.
     #[error("the API server does not accept this token")]
     Nobody,
@@ -202,7 +202,7 @@ impl Cluster {
     /// # Errors
     ///
     /// If it is nobody's, or that could not be found out in time.
-    pub async fn who_presents(
+    pub(crate) async fn who_presents(
         &self,
         token: &str,
         deadline: Instant,

@@ -10,7 +10,7 @@ use super::error::{ApiError, ClusterError};
 
 /// What came of a pod that was created for show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TriedOut {
+pub(crate) struct TriedOut {
     /// The HTTP status.
     pub status: u16,
     /// Why it was refused, if it was.
@@ -27,7 +27,7 @@ struct Refusal {
 }
 
 /// Creates a pod in a namespace as a dry run: it is admitted like any other, and kept nowhere.
-pub async fn try_out(
+pub(crate) async fn try_out(
     connection: &Connection,
     namespace: &str,
     pod: &serde_json::Value,

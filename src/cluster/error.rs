@@ -112,7 +112,7 @@ pub(super) fn unless_missing<T>(answer: Result<T, CallError>) -> Result<Option<T
 
 impl ClusterError {
     /// Whether the API server said that this user may not.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         match self {
             Self::List(error) => error.is_forbidden(),
             Self::Get(error) | Self::Status(error) => error.status() == Some(403),

@@ -76,7 +76,7 @@ where
 
     /// The answer of `ask`, which begins now: neither what is kept nor what a call that is under
     /// way will say counts, since that may be of a moment before.
-    pub(super) async fn get_now<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
+    async fn get_now<F>(&self, key: K, deadline: Instant, ask: F) -> Fetched<V>
     where
         F: Future<Output = CacheEntry<V>> + Send + 'static,
     {

@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     /// Lists what has templates and is not listed by a survey, as far as that reached.
-    pub async fn survey_templates(
+    pub(crate) async fn survey_templates(
         &self,
         survey: &mut Survey,
         deadline: Instant,
@@ -174,7 +174,7 @@ impl Cluster {
     }
 
     /// The uppermost controller that is known of an object, as kind, namespace and name.
-    pub fn owner_of(&self, object: [&str; 3]) -> [String; 3] {
+    pub(crate) fn owner_of(&self, object: [&str; 3]) -> [String; 3] {
         self.memory.lock().index.owner_of(object)
     }
 
@@ -187,7 +187,7 @@ impl Cluster {
 
 /// Reads one object by name as JSON; nothing if it does not exist. `collection` is the group's
 /// path and the resource, such as `/apis/apps/v1` and `deployments`.
-pub async fn read_object(
+pub(crate) async fn read_object(
     connection: &Connection,
     (group, resource): (&str, &str),
     namespace: &str,

@@ -25,13 +25,17 @@ impl Cluster {
     }
 
     /// The registries of which containers want images, those in trouble first.
-    pub fn registries_seen(&self, visibility: &Visibility, now: Timestamp) -> Vec<RegistryReport> {
+    pub(crate) fn registries_seen(
+        &self,
+        visibility: &Visibility,
+        now: Timestamp,
+    ) -> Vec<RegistryReport> {
         self.index(|index| index.registries_seen(visibility, now))
     }
 
     /// The images that fail, those of the most containers first: at most so many, and how many there
     /// are.
-    pub fn failing_images(
+    pub(crate) fn failing_images(
         &self,
         visibility: &Visibility,
         most: usize,
@@ -40,7 +44,7 @@ impl Cluster {
     }
 
     /// Who has an image, written so: nobody, if it is not known.
-    pub fn scope_of(&self, image: &str, visibility: &Visibility) -> Scope {
+    pub(crate) fn scope_of(&self, image: &str, visibility: &Visibility) -> Scope {
         let image = ImageReference::parse(image);
         image.map_or_else(
             |_| Scope::default(),
@@ -49,7 +53,7 @@ impl Cluster {
     }
 
     /// The images whose name has all these words in it: at most so many, and how many there are.
-    pub fn images_named(
+    pub(crate) fn images_named(
         &self,
         words: &str,
         visibility: &Visibility,
@@ -59,7 +63,7 @@ impl Cluster {
     }
 
     /// The digests that pods run under this name now.
-    pub fn running_digests(
+    pub(crate) fn running_digests(
         &self,
         image: &ImageReference,
         visibility: &Visibility,
@@ -68,7 +72,7 @@ impl Cluster {
     }
 
     /// The images that pods of a workload (kind, namespace, name) have or want.
-    pub fn images_of_workload(
+    pub(crate) fn images_of_workload(
         &self,
         workload: [&str; 3],
         visibility: &Visibility,
@@ -85,18 +89,18 @@ impl Cluster {
     }
 
     /// Says how long an image is remembered after the last word of it.
-    pub fn remember_for(&self, retention: Duration) {
+    pub(crate) fn remember_for(&self, retention: Duration) {
         self.memory.lock().index.remember_for(retention);
     }
 
     /// From here on the index counts as learning, until [`Self::recall`]: what an earlier process
     /// remembered may still come, and a denial must not be made without it.
-    pub fn expect_memory(&self) {
+    pub(crate) fn expect_memory(&self) {
         self.recalling.store(true, Ordering::Release);
     }
 
     /// Adds what an earlier process remembered, or gives it up.
-    pub fn recall(&self, snapshot: Option<Snapshot>, now: Timestamp) {
+    pub(crate) fn recall(&self, snapshot: Option<Snapshot>, now: Timestamp) {
         if let Some(snapshot) = snapshot {
             self.memory.lock().index.restore(snapshot, now);
         }
@@ -120,12 +124,12 @@ impl Cluster {
     }
 
     /// The suspicions that wait for a repeated look-up; they are handed out once.
-    pub fn take_rechecks(&self) -> Vec<Recheck> {
+    pub(crate) fn take_rechecks(&self) -> Vec<Recheck> {
         self.memory.lock().index.score_mut().take_rechecks()
     }
 
     /// What a repeated look-up came to: whether the registry still calls it missing or forbidden.
-    pub fn rechecked(&self, recheck: &Recheck, still_refused: bool, now: Timestamp) {
+    pub(crate) fn rechecked(&self, recheck: &Recheck, still_refused: bool, now: Timestamp) {
         self.memory.lock().index.score_mut().rechecked(recheck, still_refused, now);
     }
 

@@ -20,7 +20,7 @@ const CALL_TIME: Duration = Duration::from_secs(5);
 
 /// A pod that fails, and the object that an Event about it belongs on.
 #[derive(Debug, Clone)]
-pub struct FailingPod {
+pub(crate) struct FailingPod {
     /// The pod, reduced.
     pub workload: Workload,
     /// Its uppermost controller, or the pod itself.
@@ -42,12 +42,12 @@ struct MetaWire {
 
 impl Cluster {
     /// The workloads of which a pod has failed to pull for at least so many seconds.
-    pub fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
+    pub(crate) fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
         self.index(|index| index.failing_now(at_least, now))
     }
 
     /// Reads a pod that fails, and its controllers; nothing if it is gone, or not in time.
-    pub async fn failing_pod(&self, failing: &FailingWorkload) -> Option<FailingPod> {
+    pub(crate) async fn failing_pod(&self, failing: &FailingWorkload) -> Option<FailingPod> {
         let namespace = &*failing.namespace;
         let text = self.by_name("/api/v1", "pods", namespace, &failing.pod).await?;
         let raw = RawValue::from_string(text).ok()?;

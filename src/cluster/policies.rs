@@ -32,7 +32,7 @@ const MOST_LISTED: u32 = 50;
 
 /// What was last heard of the object.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub enum PolicyNews {
+pub(crate) enum PolicyNews {
     /// Nothing yet.
     #[default]
     Unheard,
@@ -53,7 +53,7 @@ pub enum PolicyNews {
 }
 
 /// Watches one `PullgatePolicy` and writes its status.
-pub struct PolicySource {
+pub(crate) struct PolicySource {
     connection: Connection,
     name: Box<str>,
     progress: Arc<WatchProgress>,
@@ -62,7 +62,7 @@ pub struct PolicySource {
 
 impl PolicySource {
     /// Nothing is asked yet.
-    pub fn new(connection: &Connection, name: &str, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(connection: &Connection, name: &str, metrics: &Arc<Metrics>) -> Self {
         let progress = WatchProgress::new("pullgatepolicies", false, Arc::clone(metrics));
         Self {
             connection: connection.clone(),
@@ -73,23 +73,26 @@ impl PolicySource {
     }
 
     /// What is heard of it.
-    pub fn news(&self) -> watch::Receiver<PolicyNews> {
+    pub(crate) fn news(&self) -> watch::Receiver<PolicyNews> {
         self.news.subscribe()
     }
 
     /// The name that is watched.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The watch: never ends, and nothing waits for it.
-    pub fn watch(&self, tuning: WatchTuning) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn watch(&self, tuning: WatchTuning) -> impl Future<Output = ()> + Send + use<> {
         let store = PolicyStore { name: self.name.clone(), news: self.news.clone() };
         watching::run(self.connection.clone(), store, Arc::clone(&self.progress), tuning)
     }
 
     /// Writes the status, and nothing else of the object.
-    pub async fn write_status(&self, status: &PullgatePolicyStatus) -> Result<(), ClusterError> {
+    pub(crate) async fn write_status(
+        &self,
+        status: &PullgatePolicyStatus,
+    ) -> Result<(), ClusterError> {
         // All of it, so that nothing of what was there stays.
         let PullgatePolicyStatus { observed_generation, conditions, score } = status;
         let status = json!({
@@ -193,7 +196,7 @@ fn document(name: &str, spec: &Value) -> String {
 
 /// One object of a list.
 #[derive(Debug)]
-pub struct ListedPolicy {
+pub(crate) struct ListedPolicy {
     /// Its name.
     pub name: Box<str>,
     /// What it says, or what is wrong with it.
@@ -209,7 +212,7 @@ struct ListWire {
 }
 
 /// Lists the policies of a cluster once; nothing if its API server does not know the kind.
-pub async fn list_policies(
+pub(crate) async fn list_policies(
     connection: &Connection,
     deadline: Instant,
 ) -> Result<Option<Vec<ListedPolicy>>, ClusterError> {
@@ -234,7 +237,7 @@ const KEY: &str = "policy.yaml";
 
 /// Where the policy that was last accepted is kept.
 #[derive(Debug, Clone)]
-pub struct KeptPolicy {
+pub(crate) struct KeptPolicy {
     connection: Connection,
     namespace: Box<str>,
     name: Box<str>,
@@ -248,7 +251,7 @@ struct ConfigMapWire {
 
 impl KeptPolicy {
     /// That of the installation whose own Secret has this name. Nothing is asked yet.
-    pub fn beside(connection: &Connection, namespace: &str, secret: &str) -> Self {
+    pub(crate) fn beside(connection: &Connection, namespace: &str, secret: &str) -> Self {
         Self {
             connection: connection.clone(),
             namespace: namespace.into(),
@@ -257,12 +260,12 @@ impl KeptPolicy {
     }
 
     /// The object, for messages.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("ConfigMap {}/{}", self.namespace, self.name)
     }
 
     /// The document, if one is kept.
-    pub async fn read(&self) -> Result<Option<String>, ClusterError> {
+    pub(crate) async fn read(&self) -> Result<Option<String>, ClusterError> {
         let request = self.at().get(&self.name, &kube::api::GetParams::default());
         match self.call(request).await {
             Ok(Some(object)) => {
@@ -278,7 +281,7 @@ impl KeptPolicy {
     }
 
     /// Keeps a document in the place of the one before; whether it is another one.
-    pub async fn write(&self, document: &str) -> Result<bool, ClusterError> {
+    pub(crate) async fn write(&self, document: &str) -> Result<bool, ClusterError> {
         if self.read().await?.as_deref() == Some(document) {
             return Ok(false);
         }

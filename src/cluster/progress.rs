@@ -11,7 +11,7 @@ use crate::telemetry::{Metrics, now};
 
 /// A watch that has not heard of the API server for so long is stale. Bookmarks come about every
 /// minute, and every watch is renewed after a few minutes.
-pub const STALE_AFTER: Duration = Duration::from_secs(6 * 60);
+const STALE_AFTER: Duration = Duration::from_secs(6 * 60);
 
 /// How far one watch has got.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl WatchProgress {
     }
 
     /// Whether nothing may be believed without it.
-    pub fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         self.needed
     }
 

@@ -15,7 +15,7 @@ const MAX_EVENTS: usize = 2000;
 
 /// Pods of one controller that were refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct RefusedPods {
+pub(crate) struct RefusedPods {
     /// `Deployment`, `Job`, …: the uppermost controller that is known.
     pub kind: String,
     /// Its namespace.
@@ -33,7 +33,7 @@ pub struct RefusedPods {
 impl Cluster {
     /// The controllers of a namespace whose pods were refused, as its `FailedCreate` events say;
     /// the latest first. Owners are those of the survey.
-    pub async fn refused_pods(
+    pub(crate) async fn refused_pods(
         &self,
         namespace: &str,
         deadline: Instant,

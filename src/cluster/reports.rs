@@ -49,14 +49,14 @@ impl ReportKind {
 
 /// Writes reports.
 #[derive(Debug, Clone)]
-pub struct ReportWriter {
+pub(crate) struct ReportWriter {
     connection: Connection,
     kind: ReportKind,
 }
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// The API server refused it, or could not be asked.
     #[error("failed to write the report")]
     Api(#[source] ApiError),
@@ -67,12 +67,12 @@ pub enum ReportError {
 
 impl ReportWriter {
     /// A writer of reports of this kind.
-    pub fn new(connection: &Connection, kind: ReportKind) -> Self {
+    pub(crate) fn new(connection: &Connection, kind: ReportKind) -> Self {
         Self { connection: connection.clone(), kind }
     }
 
     /// Puts a namespace's report in the place of the one before: its summary and its results.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         namespace: &str,
         summary: &Value,
@@ -93,7 +93,7 @@ impl ReportWriter {
     }
 
     /// Takes a namespace's report away; that there is none is no error.
-    pub async fn remove(&self, namespace: &str) -> Result<(), ReportError> {
+    pub(crate) async fn remove(&self, namespace: &str) -> Result<(), ReportError> {
         if !is_namespace_name(namespace) {
             return Ok(());
         }

@@ -54,7 +54,7 @@ impl DockerConfig {
     }
 
     /// Reads the older shape of `.dockercfg`: the map of entries itself.
-    pub fn parse_legacy(data: &[u8]) -> Result<Self, ConfigError> {
+    pub(super) fn parse_legacy(data: &[u8]) -> Result<Self, ConfigError> {
         check(data).map_err(|text| ConfigError::Syntax(text.into()))?;
         let mut decoder = Decoder::default();
         decoder.entries(data, None)?;
@@ -63,7 +63,9 @@ impl DockerConfig {
 
     /// Entries that somebody else decoded, such as a credential plugin's answer: key, user name,
     /// password.
-    pub fn from_logins<'a>(logins: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> Self {
+    pub(super) fn from_logins<'a>(
+        logins: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+    ) -> Self {
         let mut entries = Entries::default();
         for (key, username, password) in logins {
             entries.put(key.into(), Login::new(username.as_bytes(), password.as_bytes()));

@@ -43,12 +43,12 @@ pub struct Expiry {
 
 impl Expiry {
     /// The end of what is good from one moment to another.
-    pub fn of_life(from: Timestamp, at: Timestamp) -> Self {
+    pub(crate) fn of_life(from: Timestamp, at: Timestamp) -> Self {
         Self { at, short_lived: at.duration_since(from) <= SHORT }
     }
 
     /// Whether it is so near that who uses the login should hear of it.
-    pub fn is_near(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_near(&self, now: Timestamp) -> bool {
         let near = if self.short_lived { NEAR_SHORT } else { NEAR };
         self.at.duration_since(now) < near
     }

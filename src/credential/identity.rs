@@ -80,7 +80,7 @@ pub struct CredentialSource {
 
 impl CredentialSource {
     /// A login of the nodes' runtime, which the kubelet knows nothing of.
-    pub fn node_runtime() -> Self {
+    pub(crate) fn node_runtime() -> Self {
         Self { origin: CredentialOrigin::NodeRuntime, written: Box::default(), key: Box::default() }
     }
 }
@@ -99,7 +99,7 @@ impl Credential {
     }
 
     /// The same of bytes that need not be text.
-    pub fn of_bytes(username: &[u8], password: &[u8], origin: CredentialOrigin) -> Self {
+    pub(crate) fn of_bytes(username: &[u8], password: &[u8], origin: CredentialOrigin) -> Self {
         let source = CredentialSource { origin, written: Box::default(), key: Box::default() };
         Self { login: Arc::new(Login::new(username, password)), source: Arc::new(source) }
     }
@@ -125,13 +125,13 @@ impl Credential {
     }
 
     /// Whether runtimes send no login for it: its user name is empty, whatever its password is.
-    pub fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.login.is_anonymous()
     }
 
     /// Whether user name and password are UTF-8. Where they are not, some kubelets and runtimes
     /// cannot pass them on: what the node will do cannot be told.
-    pub fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         std::str::from_utf8(&self.login.username).is_ok()
             && std::str::from_utf8(&self.login.password).is_ok()
     }
@@ -200,7 +200,7 @@ pub struct CredentialIdentity([u8; 32]);
 
 impl CredentialIdentity {
     /// The identity of no credential.
-    pub const ANONYMOUS: Self = Self([0; 32]);
+    pub(crate) const ANONYMOUS: Self = Self([0; 32]);
 
     /// Of a credential, or of none.
     pub fn of(credential: Option<&Credential>, salt: &IdentitySalt) -> Self {

@@ -90,7 +90,7 @@ pub enum MatchRule {
 
 /// What keeps an entry from matching an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// It is for another host.
     Host,
     /// It is for another port of this host.
@@ -214,7 +214,7 @@ impl Keyring {
     }
 
     /// When the login that stands behind this key expires, as far as that can be known.
-    pub fn expiry_of(&self, source: &CredentialSource) -> Option<Expiry> {
+    pub(crate) fn expiry_of(&self, source: &CredentialSource) -> Option<Expiry> {
         let mut credentials = self.entries.iter().map(|entry| &entry.credential);
         self.expiry(credentials.find(|credential| credential.source() == source)?)
     }
@@ -230,14 +230,14 @@ impl Keyring {
     }
 
     /// Every login with a known end, by the key that it stands behind.
-    pub fn expiries(&self) -> impl Iterator<Item = (&CredentialSource, Expiry)> {
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (&CredentialSource, Expiry)> {
         let credentials = self.entries.iter().map(|entry| &entry.credential);
         credentials.filter_map(|one| Some((one.source(), self.expiry(one)?)))
     }
 
     /// The entries that do not match an image, each with what keeps it from matching; in the order
     /// in which the kubelet looks at them.
-    pub fn mismatches(&self, image: &ImageReference) -> Vec<(&CredentialSource, Mismatch)> {
+    pub(crate) fn mismatches(&self, image: &ImageReference) -> Vec<(&CredentialSource, Mismatch)> {
         let target = Pattern::of_key(image.name().as_bytes(), Brackets::Ipv6Only);
         let apart = |entry: &Entry| match (&entry.pattern, &target) {
             _ if entry.fits(target.as_ref()) => None,

@@ -16,7 +16,7 @@ use crate::image::ImageReference;
 
 /// The kubelet's `CredentialProviderConfig`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProviderConfig {
+pub(crate) struct ProviderConfig {
     /// The providers, in the order of the file.
     pub providers: Vec<Provider>,
 }
@@ -118,7 +118,7 @@ struct EnvView {
 
 /// For whom an answer may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-pub enum CacheScope {
+pub(crate) enum CacheScope {
     /// For the same image.
     Image,
     /// For every image of the same registry.
@@ -129,7 +129,7 @@ pub enum CacheScope {
 
 /// A plugin's answer.
 #[derive(Debug, Clone)]
-pub struct ProviderAnswer {
+pub(crate) struct ProviderAnswer {
     /// For whom it may be reused.
     pub scope: CacheScope,
     /// How long it may be reused; zero is not at all.
@@ -167,7 +167,7 @@ struct Question<'a> {
 
 impl ProviderConfig {
     /// Reads a configuration, YAML or JSON, and checks it as the kubelet does at its start.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, ProviderError> {
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self, ProviderError> {
         let options = serde_saphyr::options! { with_snippet: false };
         let view: ConfigView =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -250,7 +250,7 @@ impl Provider {
     }
 
     /// What the plugin wrote.
-    pub fn read_answer(&self, output: &[u8]) -> Result<ProviderAnswer, ProviderError> {
+    pub(crate) fn read_answer(&self, output: &[u8]) -> Result<ProviderAnswer, ProviderError> {
         let no_answer = || ProviderError::Answer { plugin: self.name.clone() };
         let view: AnswerView = serde_json::from_slice(output).map_err(|_| no_answer())?;
         if *view.api_version != *self.api_version || view.kind != "CredentialProviderResponse" {

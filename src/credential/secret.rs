@@ -31,7 +31,7 @@ pub struct PullSecret {
 impl PullSecret {
     /// The same, with when it was made or last written.
     #[must_use]
-    pub fn created_at(self, created: Option<Timestamp>) -> Self {
+    pub(crate) fn created_at(self, created: Option<Timestamp>) -> Self {
         Self { created, ..self }
     }
 

@@ -11,7 +11,7 @@ use crate::pull::Cause;
 
 /// One message to explain: a line of `--messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct MessageLine {
+pub(crate) struct MessageLine {
     /// What the caller knows it by; echoed as it came.
     #[serde(default)]
     id: Option<serde_json::Value>,
@@ -24,7 +24,7 @@ pub struct MessageLine {
 
 /// The answer to one message: a line of output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The id that came with the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<serde_json::Value>,
@@ -46,14 +46,14 @@ pub struct Explanation {
 
 /// Why a line could not be explained.
 #[derive(Debug, thiserror::Error)]
-pub enum ExplainError {
+pub(crate) enum ExplainError {
     /// It is not a JSON object with a `message`.
     #[error("not a JSON object with a \"message\" string")]
     Line(#[source] serde_json::Error),
 }
 
 /// Explains one message.
-pub fn explain_message(reason: Option<&str>, message: &str) -> Explanation {
+pub(crate) fn explain_message(reason: Option<&str>, message: &str) -> Explanation {
     let classified = classify(reason, message);
     let next_step = next_step(&classified);
     let transient = classified.is_transient();
@@ -62,7 +62,7 @@ pub fn explain_message(reason: Option<&str>, message: &str) -> Explanation {
 }
 
 /// Explains one line of JSON; gives one line of JSON, without its line end.
-pub fn explain_line(line: &str) -> Result<String, ExplainError> {
+pub(crate) fn explain_line(line: &str) -> Result<String, ExplainError> {
     let MessageLine { id, reason, message } =
         serde_json::from_str(line).map_err(ExplainError::Line)?;
     let explanation = Explanation { id, ..explain_message(reason.as_deref(), &message) };
@@ -93,7 +93,7 @@ pub fn next_step(classified: &Classified) -> &'static str {
 }
 
 /// What to do about a cause when nothing more is known.
-pub const fn next_step_of(cause: Cause) -> &'static str {
+pub(crate) const fn next_step_of(cause: Cause) -> &'static str {
     match cause {
         Cause::InvalidReference => {
             "correct the image name: lower case, one tag, no scheme, a registry that nodes know"

@@ -16,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-pub use self::registry::{FIRST_REOPENING, RegistryScore, RegistryScoreSummary, VerdictCount};
+pub use self::registry::{RegistryScore, RegistryScoreSummary, VerdictCount};
+pub(crate) use self::verdicts::TRIAL_DAYS;
 pub use self::verdicts::{
-    NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, TRIAL_DAYS, Trial, WouldDeny, is_refusal,
+    NodeOutcome, PodVerdicts, Recheck, RecordedVerdict, WouldDeny, is_refusal,
 };
 use crate::image::ImageReference;
 use crate::kube_views::Uid;
@@ -271,14 +272,14 @@ impl Score {
     }
 
     /// The suspicions that wait for a look-up; they are handed out once.
-    pub fn take_rechecks(&mut self) -> Vec<Recheck> {
+    pub(crate) fn take_rechecks(&mut self) -> Vec<Recheck> {
         self.rechecks.drain(..).collect()
     }
 
     /// The answer of a look-up made after the pull: `still_fails` if the registry still calls the
     /// image missing or forbidden to the same credentials. A look-up that came to nothing is not
     /// reported.
-    pub fn rechecked(&mut self, recheck: &Recheck, still_fails: bool, now: Timestamp) {
+    pub(crate) fn rechecked(&mut self, recheck: &Recheck, still_fails: bool, now: Timestamp) {
         let now = super::index::seconds(now);
         if let Some(score) = self.registry_mut(recheck.reference.host()) {
             if still_fails {

@@ -36,9 +36,10 @@ use jiff::Timestamp;
 
 pub use image_refusals::Refusal;
 pub use images::Rewrite;
-pub use in_use::UsedImage;
-pub use overview::{FailingImage, FailingWorkload, KnownImage};
-pub use registries::{RegistryCounts, Trend, TroubleKind};
+pub use overview::FailingImage;
+pub(crate) use overview::{FailingWorkload, KnownImage};
+pub(crate) use registries::RegistryCounts;
+pub use registries::{Trend, TroubleKind};
 pub use snapshot::{Snapshot, SnapshotError};
 
 use super::accuracy::Score;
@@ -86,7 +87,7 @@ pub struct IndexSize {
 
 /// The kinds of object between a pod and what a person wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnerKind {
+pub(crate) enum OwnerKind {
     /// Owned by a Deployment.
     ReplicaSet,
     /// Owned by a CronJob.
@@ -152,7 +153,7 @@ impl HealthIndex {
     }
 
     /// Says how long an image is remembered after the last word of it.
-    pub fn remember_for(&mut self, retention: std::time::Duration) {
+    pub(crate) fn remember_for(&mut self, retention: std::time::Duration) {
         self.limits.retention = retention;
     }
 
@@ -200,7 +201,7 @@ impl HealthIndex {
 
     /// A complete list of all pods was taken in: those that it did not show are gone. Returns how
     /// many.
-    pub fn retain_pods(&mut self, listed: &Listed, now: Timestamp) -> usize {
+    pub(crate) fn retain_pods(&mut self, listed: &Listed, now: Timestamp) -> usize {
         let gone = self.pods.iter().filter(|(_, pod)| !listed.contains(pod.uid));
         let gone: Vec<_> = gone.map(|(slot, _)| slot).collect();
         for slot in &gone {
@@ -218,7 +219,7 @@ impl HealthIndex {
     }
 
     /// A ReplicaSet or Job was listed, added or changed.
-    pub fn apply_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
+    pub(crate) fn apply_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
         let child = self.workload(kind, owner);
         let parent = controller(&owner.metadata).map(|parent| Workload {
             kind: self.names.name(parent.kind.as_str()),
@@ -231,20 +232,20 @@ impl HealthIndex {
     }
 
     /// A ReplicaSet or Job is gone.
-    pub fn delete_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
+    pub(crate) fn delete_owner(&mut self, kind: OwnerKind, owner: &OwnerView) {
         let child = self.workload(kind, owner);
         let uid = Uid::of_object(&owner.metadata);
         self.workloads.delete(uid, child);
     }
 
     /// A complete list of all ReplicaSets or Jobs was taken in: those that it did not show are gone.
-    pub fn retain_owners(&mut self, kind: OwnerKind, listed: &Listed) {
+    pub(crate) fn retain_owners(&mut self, kind: OwnerKind, listed: &Listed) {
         let name = self.names.name(kind.as_str());
         self.workloads.retain(kind, name, listed);
     }
 
     /// When the controller of this kind and uid was created, if it is one that is known.
-    pub fn owner_created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
+    pub(crate) fn owner_created(&self, kind: &str, uid: &str) -> Option<Timestamp> {
         let kind =
             [OwnerKind::ReplicaSet, OwnerKind::Job].into_iter().find(|one| one.as_str() == kind)?;
         self.workloads.created(kind, Uid::of(uid)).map(timestamp)
@@ -262,20 +263,20 @@ impl HealthIndex {
 
     /// A node was listed or changed: the images that it lists (`status.images`, names and
     /// digests). They prove presence; absence proves nothing.
-    pub fn apply_node<'n>(&mut self, name: &str, images: impl IntoIterator<Item = &'n str>) {
+    pub(crate) fn apply_node<'n>(&mut self, name: &str, images: impl IntoIterator<Item = &'n str>) {
         let node = self.names.name(name);
         self.nodes.apply(node, images);
     }
 
     /// A node is gone.
-    pub fn delete_node(&mut self, name: &str) {
+    pub(crate) fn delete_node(&mut self, name: &str) {
         if let Some(node) = self.names.find(name) {
             self.nodes.delete(node);
         }
     }
 
     /// How many nodes list this image among theirs.
-    pub fn nodes_listing(&self, reference: &ImageReference) -> u32 {
+    pub(crate) fn nodes_listing(&self, reference: &ImageReference) -> u32 {
         self.nodes.listing(reference)
     }
 
@@ -285,7 +286,7 @@ impl HealthIndex {
     }
 
     /// The same, to remember verdicts and the answers of repeated look-ups.
-    pub fn score_mut(&mut self) -> &mut Score {
+    pub(crate) fn score_mut(&mut self) -> &mut Score {
         &mut self.score
     }
 }

@@ -113,7 +113,7 @@ impl RememberedHistory {
 
 impl Report {
     /// Adds what is remembered to what was listed now. What the list shows, counts for more.
-    pub fn recall(&mut self, memory: RememberedHistory) {
+    pub(crate) fn recall(&mut self, memory: RememberedHistory) {
         self.last_success = self.last_success.max(memory.last_success);
         for old in memory.tags {
             match self.tags.iter_mut().find(|line| line.reference == old.reference) {

@@ -34,7 +34,7 @@ pub enum ServiceState {
 
 impl RegistryService {
     /// Whether nobody can pull through it.
-    pub const fn is_down(&self) -> bool {
+    pub(crate) const fn is_down(&self) -> bool {
         !matches!(self.state, ServiceState::Ready(_))
     }
 }

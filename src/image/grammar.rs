@@ -39,7 +39,7 @@ pub(super) fn is_domain(text: &str) -> bool {
 }
 
 /// One label of a domain: letters, digits and inner hyphens.
-pub(super) fn is_domain_label(label: &str) -> bool {
+fn is_domain_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     bytes.first().is_some_and(u8::is_ascii_alphanumeric)
         && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
@@ -47,7 +47,7 @@ pub(super) fn is_domain_label(label: &str) -> bool {
 }
 
 /// A repository path: components joined by single slashes.
-pub(super) fn is_path(text: &str) -> bool {
+fn is_path(text: &str) -> bool {
     text.split('/').all(is_path_component)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn is_tag(text: &str) -> bool {
 
 /// `algorithm:hex` as far as the reference grammar goes; lengths and known algorithms are
 /// checked by `Digest::parse` afterwards.
-pub(super) fn is_digest(text: &str) -> bool {
+fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     algorithm.split(['-', '_', '+', '.']).all(|part| {
         part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())

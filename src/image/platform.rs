@@ -109,7 +109,7 @@ impl Platform {
 
     /// Whether both have the same operating system and architecture, which is all that a node
     /// reports of itself.
-    pub fn is_same_machine(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_machine(&self, other: &Self) -> bool {
         let (one, other) = (self.normalized(), other.normalized());
         one.os == other.os && one.architecture == other.architecture
     }
@@ -117,7 +117,7 @@ impl Platform {
     /// The same platform in containerd's canonical words: lower case, `x86_64` is `amd64`,
     /// `aarch64` is `arm64`, default variants dropped (arm: filled in).
     #[must_use]
-    pub fn normalized(&self) -> Self {
+    pub(crate) fn normalized(&self) -> Self {
         let os = match self.os.to_lowercase() {
             os if os == "macos" => "darwin".to_owned(),
             os => os,
@@ -154,7 +154,7 @@ impl Platform {
 
     /// As `matches`, for a node whose variant Kubernetes does not report: an arm node without a
     /// variant may be any of v5 to v8, so whatever one of them takes may be taken.
-    pub fn may_match(&self, offered: &Self, rule: PlatformRule) -> bool {
+    pub(crate) fn may_match(&self, offered: &Self, rule: PlatformRule) -> bool {
         self.matches(offered, rule)
             || (self.variant.is_empty()
                 && self.normalized().architecture == "arm"

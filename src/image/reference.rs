@@ -117,13 +117,13 @@ impl ImageReference {
     }
 
     /// Whether its registry is Docker Hub, under whichever of its names.
-    pub fn is_on_docker_hub(&self) -> bool {
+    pub(crate) fn is_on_docker_hub(&self) -> bool {
         self.host() == DOCKER_HUB
     }
 
     /// Whether containerd takes it for the ID of an image that a node has, as a pod's status names it:
     /// `sha256:` and 64 hexadecimal digits (`LocalResolve` in `internal/cri/store/image` of containerd).
-    pub fn may_be_an_id(&self) -> bool {
+    pub(crate) fn may_be_an_id(&self) -> bool {
         let digest = |tag: &str| format!("{}:{tag}", self.short_name().unwrap_or_default());
         self.digest.is_none()
             && self.is_short()
@@ -158,7 +158,7 @@ impl ImageReference {
     }
 
     /// Whether a runtime pulls the same for both: their canonical names are one.
-    pub fn is_same_image(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_image(&self, other: &Self) -> bool {
         self.name == other.name
             && self.digest.is_some() == other.digest.is_some()
             && self.manifest_reference() == other.manifest_reference()
@@ -288,11 +288,11 @@ impl ReferenceError {
 }
 
 /// Docker Hub, as it stands in every reference.
-pub const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 /// What runtimes dial for it.
-pub const DOCKER_HUB_DIALLED: &str = "registry-1.docker.io";
+pub(crate) const DOCKER_HUB_DIALLED: &str = "registry-1.docker.io";
 /// What docker configurations call it, and references did long ago.
-pub const DOCKER_HUB_LEGACY: &str = "index.docker.io";
+pub(crate) const DOCKER_HUB_LEGACY: &str = "index.docker.io";
 /// Its other hosts: they stand in messages.
 const OTHERS: &[&str] = &[
     "auth.docker.io",
@@ -302,7 +302,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// The registry of a host: Docker Hub's hosts are one.
-pub fn registry_of_host(host: &str) -> &str {
+pub(crate) fn registry_of_host(host: &str) -> &str {
     let all = [DOCKER_HUB, DOCKER_HUB_LEGACY, DOCKER_HUB_DIALLED];
     let is_hub = all.iter().chain(OTHERS).any(|hub| host.eq_ignore_ascii_case(hub));
     if is_hub { DOCKER_HUB } else { host }

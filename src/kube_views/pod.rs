@@ -223,7 +223,7 @@ pub struct SeriesView {
 /// Deployment or CronJob.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct OwnerView {
+pub(crate) struct OwnerView {
     /// Name, namespace, uid, resource version, creation time, controlling owner.
     #[serde(deserialize_with = "slim_meta")]
     pub metadata: ObjectMeta,
@@ -232,7 +232,7 @@ pub struct OwnerView {
 /// A condition of an object's status.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ConditionView {
+pub(crate) struct ConditionView {
     /// `Complete`, `Failed`, `Succeeded`, …
     #[serde(rename = "type")]
     pub kind: Box<str>,

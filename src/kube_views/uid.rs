@@ -39,7 +39,7 @@ impl Uid {
     }
 
     /// The uid in these metadata; the same one for all that have none.
-    pub fn of_object(meta: &ObjectMeta) -> Self {
+    pub(crate) fn of_object(meta: &ObjectMeta) -> Self {
         Self::of(meta.uid.as_deref().unwrap_or_default())
     }
 }

@@ -16,7 +16,7 @@ pub const fn escape_words(escape: Escape) -> &'static str {
 }
 
 /// What nodes have where these escapes are open, in words; nothing where none is.
-pub fn escape_list(escapes: &[Escape]) -> Option<String> {
+pub(crate) fn escape_list(escapes: &[Escape]) -> Option<String> {
     let words: Vec<&str> = escapes.iter().map(|escape| escape_words(*escape)).collect();
     let (last, most) = words.split_last()?;
     let most = if most.is_empty() { String::new() } else { format!("{} or ", most.join(", ")) };
@@ -24,7 +24,7 @@ pub fn escape_list(escapes: &[Escape]) -> Option<String> {
 }
 
 /// What a policy would have to vouch for to close these escapes, in words; nothing where none is open.
-pub fn vouch_list(escapes: &[Escape]) -> Option<String> {
+pub(crate) fn vouch_list(escapes: &[Escape]) -> Option<String> {
     let words: Vec<&str> = escapes
         .iter()
         .map(|escape| match escape {

@@ -26,7 +26,7 @@ impl DigestDrift {
 }
 
 /// What becomes of pods that run another digest than the registry has, as sentences.
-pub fn drift_sentences(others: &[&RunningDigest], now: &Digest) -> String {
+pub(crate) fn drift_sentences(others: &[&RunningDigest], now: &Digest) -> String {
     let pods: u32 = others.iter().map(|one| one.pods).sum();
     let run = if pods == 1 { "1 pod runs" } else { &format!("{pods} pods run") };
     let starts = start_sentences(others);
@@ -34,7 +34,7 @@ pub fn drift_sentences(others: &[&RunningDigest], now: &Digest) -> String {
 }
 
 /// What the next starts of these pods run, by their pull policies.
-pub fn start_sentences(running: &[&RunningDigest]) -> String {
+pub(crate) fn start_sentences(running: &[&RunningDigest]) -> String {
     let pods: u32 = running.iter().map(|one| one.pods).sum();
     let always: u32 = running.iter().map(|one| one.always).sum();
     let mut words = Vec::new();

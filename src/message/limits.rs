@@ -9,7 +9,7 @@ use crate::text::{clean, shorten};
 /// Characters in one warning.
 pub const MAX_WARNING: usize = 256;
 /// Characters in all warnings of an answer.
-pub const MAX_WARNINGS_TOTAL: usize = 4096;
+const MAX_WARNINGS_TOTAL: usize = 4096;
 /// What is left for the warnings of other webhooks and the API server itself.
 const OURS: usize = MAX_WARNINGS_TOTAL - 512;
 

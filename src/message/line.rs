@@ -83,7 +83,7 @@ impl Finding<'_> {
 
     /// What to list where the registry wants credentials on a host of others. For those who run
     /// Pullgate: a registry chose that host.
-    pub fn realm_to_list(&self) -> Option<String> {
+    pub(crate) fn realm_to_list(&self) -> Option<String> {
         let registry = self.reference.ok()?.host();
         let registry = registry.rsplit_once(':').map_or(registry, |(host, _port)| host);
         self.attempts.iter().find_map(|attempt| match &attempt.lookup.outcome {

@@ -6,7 +6,7 @@ use crate::pull::Verdict;
 
 /// What goes on whatever a registry answers now: that nothing is known, or that the registry as a
 /// whole is in trouble. Nothing, if neither.
-pub fn observed_at_large(report: &Report) -> Option<String> {
+pub(crate) fn observed_at_large(report: &Report) -> Option<String> {
     if report.freshness != "current" {
         return Some("nothing can be said yet: the cluster's history is not known".to_owned());
     }
@@ -26,7 +26,7 @@ pub fn observed_at_large(report: &Report) -> Option<String> {
 }
 
 /// What is wrong by what was observed alone.
-pub fn observed(report: &Report) -> String {
+pub(crate) fn observed(report: &Report) -> String {
     if let Some(at_large) = observed_at_large(report) {
         return at_large;
     }
@@ -54,7 +54,7 @@ pub fn containers(count: u32, verb: &str) -> String {
 }
 
 /// With a capital in front and a full stop behind.
-pub fn as_sentence(words: &str) -> String {
+pub(crate) fn as_sentence(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     let stop = if words.ends_with(['.', '!', '?']) { "" } else { "." };

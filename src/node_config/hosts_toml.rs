@@ -42,7 +42,7 @@ pub fn parse_hosts_toml(
 }
 
 /// The ways of a directory without a `hosts.toml`: docker's layout of certificates beside it.
-pub fn certificates_only(
+pub(crate) fn certificates_only(
     registry: Option<&str>,
     ca_files: Vec<PathBuf>,
     clients: Vec<Client>,

@@ -21,7 +21,10 @@ pub fn parse_registries_conf(file: &str, text: &str) -> Result<RegistryHosts, Mi
 }
 
 /// Reads one file of `registries.conf.d`, where version 1 is refused.
-pub fn parse_registries_drop_in(file: &str, text: &str) -> Result<RegistryHosts, MirrorError> {
+pub(crate) fn parse_registries_drop_in(
+    file: &str,
+    text: &str,
+) -> Result<RegistryHosts, MirrorError> {
     parse(file, text, false)
 }
 

@@ -99,7 +99,7 @@ impl RegistryHosts {
 
     /// Whose files these are, and whether they say anything of this repository; nothing where none
     /// were handed over.
-    pub fn files_for(&self, host: &str, repository: &str) -> Option<(FilesOf, bool)> {
+    pub(crate) fn files_for(&self, host: &str, repository: &str) -> Option<(FilesOf, bool)> {
         let files_of = self.files_of?;
         let is_for = match self.crio() {
             Some(crio) => crio.is_for(host, repository),

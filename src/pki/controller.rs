@@ -18,7 +18,7 @@ use crate::telemetry::{self, Metrics};
 
 /// Why a look came to nothing; the next one is due soon.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallationError {
+pub(crate) enum InstallationError {
     /// The Secret could not be read or written.
     #[error("failed to keep the Secret of this installation")]
     Secret(#[source] ApiFault),
@@ -39,7 +39,7 @@ pub enum InstallationError {
 /// Why a call to the API server failed. Its own words are left out where it refused what was
 /// written: they repeat it, and it is secret.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiFault {
+pub(crate) enum ApiFault {
     /// It answered, and refused.
     #[error("the API server answered {code} {reason}")]
     Refused {

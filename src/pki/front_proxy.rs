@@ -11,7 +11,7 @@ const NAME: &str = "extension-apiserver-authentication";
 
 /// Why it is not known by whom the aggregation layer proves itself.
 #[derive(Debug, thiserror::Error)]
-pub enum FrontProxyError {
+pub(crate) enum FrontProxyError {
     /// The `ConfigMap` could not be read.
     #[error("failed to read ConfigMap {NAMESPACE}/{NAME}")]
     Read(#[source] ApiFault),
@@ -33,7 +33,7 @@ pub enum FrontProxyError {
 
 /// How the aggregation layer proves itself, and in which headers it says who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestHeaders {
+pub(crate) struct RequestHeaders {
     /// The authorities of its certificate, PEM.
     pub authorities: String,
     /// The common names that its certificate may have; any if there are none.
@@ -46,7 +46,7 @@ pub struct RequestHeaders {
 
 impl RequestHeaders {
     /// Reads it.
-    pub async fn read(client: &kube::Client) -> Result<Self, FrontProxyError> {
+    pub(crate) async fn read(client: &kube::Client) -> Result<Self, FrontProxyError> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
         let map = api.get(NAME).await.map_err(|error| FrontProxyError::Read(error.into()))?;
         Self::of(&map)

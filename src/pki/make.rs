@@ -236,7 +236,7 @@ fn authority(wanted: &Wanted<'_>) -> Result<Pair, MakeError> {
 }
 
 /// A certificate that nobody trusts, PEM with its key: to listen with until there is a real one.
-pub fn placeholder(now: Timestamp) -> Result<(String, String), MakeError> {
+pub(crate) fn placeholder(now: Timestamp) -> Result<(String, String), MakeError> {
     let hosts = ["not-ready.pullgate.invalid".to_owned()];
     let lifetimes = Lifetimes::default();
     let wanted = Wanted { hosts: &hosts, lifetimes, published: Duration::ZERO, now };

@@ -387,7 +387,7 @@ pub struct ExceptionUse {
 
 impl PullgatePolicySpec {
     /// The exception that fits: one in force before one that has ended, the longest first.
-    pub(super) fn exception_for(
+    fn exception_for(
         &self,
         subject: PolicyScope<'_>,
         cause: Option<Cause>,

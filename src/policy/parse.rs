@@ -12,7 +12,7 @@ use super::{PullgatePolicy, suggest};
 use crate::text::escaped;
 
 /// The version of the document that is understood.
-pub const API_VERSION: &str = "pullgate.dev/v1alpha1";
+pub(crate) const API_VERSION: &str = "pullgate.dev/v1alpha1";
 /// The kind of the document.
 pub const KIND: &str = "PullgatePolicy";
 /// The size of the longest document that is read; the API server stores none that is longer.

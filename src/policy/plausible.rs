@@ -13,7 +13,7 @@ use crate::workload::{LISTED_IMAGES_AT_MOST, Node};
 /// Repositories of programs that serve images between nodes, as mirrors of the runtime. Part of a
 /// repository's path, wherever it is mirrored itself.
 /// <https://spegel.dev/docs/>, <https://d7y.io/docs/>, <https://github.com/uber/kraken>
-pub const IMAGE_SHARING: &[(&str, &str)] =
+pub(crate) const IMAGE_SHARING: &[(&str, &str)] =
     &[("spegel-org/spegel", "Spegel"), ("dragonflyoss/", "Dragonfly"), ("uber/kraken", "Kraken")];
 
 /// What a node shows by a label or by the version of its kubelet, and what is usual there.
@@ -64,7 +64,7 @@ const SIGNS: &[Sign] = &[
 
 /// What speaks against the policy's words about nodes, a sentence each. `sharing` names the
 /// programs of [`IMAGE_SHARING`] that run, `mirror_sets` the kinds of objects that give nodes mirrors.
-pub fn contradictions(
+pub(crate) fn contradictions(
     spec: &PullgatePolicySpec,
     nodes: &[Node],
     sharing: &[&'static str],

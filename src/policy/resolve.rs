@@ -11,9 +11,9 @@ use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, PodPath, PodPlace, TektonKind};
 
 /// The label with which a namespace chooses its mode.
-pub const MODE_LABEL: &str = "pullgate.dev/mode";
+const MODE_LABEL: &str = "pullgate.dev/mode";
 /// The annotation with which an object asks to get past a denial; its value is the reason.
-pub const BREAK_GLASS_ANNOTATION: &str = "pullgate.dev/break-glass";
+pub(crate) const BREAK_GLASS_ANNOTATION: &str = "pullgate.dev/break-glass";
 
 /// A mode, and what became of the namespace's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl PullgatePolicy {
     }
 
     /// Whether the document itself wants nothing said of this cause.
-    pub fn silences(
+    pub(crate) fn silences(
         &self,
         reference: &ImageReference,
         namespace: &str,
@@ -166,19 +166,19 @@ impl PullgatePolicy {
     }
 
     /// Whether tags that move are noted.
-    pub fn notes_mutable_tags(&self) -> bool {
+    pub(crate) fn notes_mutable_tags(&self) -> bool {
         let advice = &self.spec.advice;
         advice.enabled && advice.mutable_tags.unwrap_or(false)
     }
 
     /// Whether is noted that pods run another digest of a tag than the registry has.
-    pub fn notes_drift(&self) -> bool {
+    pub(crate) fn notes_drift(&self) -> bool {
         let advice = &self.spec.advice;
         advice.enabled && advice.digest_drift.unwrap_or(false)
     }
 
     /// Whether is noted that a rollout may need more pulls than Docker Hub has left.
-    pub fn notes_quota(&self) -> bool {
+    pub(crate) fn notes_quota(&self) -> bool {
         let advice = &self.spec.advice;
         advice.enabled && advice.pull_quota
     }
@@ -194,7 +194,7 @@ impl PullgatePolicy {
     }
 
     /// The budget of a registry, if it has one.
-    pub fn budget(&self, host: &str) -> Option<&RegistryBudget> {
+    pub(crate) fn budget(&self, host: &str) -> Option<&RegistryBudget> {
         self.spec.registries.budgets.iter().find(|budget| budget.registry.matches(host))
     }
 

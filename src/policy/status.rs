@@ -76,7 +76,7 @@ pub struct StatusFacts {
 
 impl PullgatePolicyStatus {
     /// Whether a running Pullgate follows the document, whether or not it could be put in force.
-    pub fn is_followed(&self) -> bool {
+    pub(crate) fn is_followed(&self) -> bool {
         self.conditions.iter().any(|condition| condition.kind == IN_FORCE)
     }
 
@@ -133,7 +133,7 @@ impl PullgatePolicyStatus {
 }
 
 /// What is said where a document relies on files that were not given.
-pub fn listed_words(fields: &[String]) -> String {
+pub(crate) fn listed_words(fields: &[String]) -> String {
     format!(
         "{}: \"listed\" counts as \"unknown\", because Pullgate was not given the nodes' files (mirrors: \
          --registry-hosts-dir, --k3s-registries or --crio-registries; credentials: \

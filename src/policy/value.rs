@@ -55,7 +55,7 @@ impl Mode {
     }
 
     /// The mode with this word, or nothing.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|mode| mode.as_str() == word)
     }
 }

@@ -40,7 +40,7 @@ fn by_kubelets(seen: &Observation<'_>) -> Assessment {
 }
 
 /// The verdict map: what one outcome means for a pull with that credential.
-pub const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
+pub(crate) const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
     use Verdict::{CannotTell, Fails, Works};
     match outcome {
         Outcome::Exists(_) => (Works, None),
@@ -107,14 +107,14 @@ fn present(seen: &Observation<'_>) -> Assessment {
 
 /// Whether every node that the pods may land on lists the image, at least one is known, they need no
 /// others, and none would check credentials again before it starts what it has.
-pub fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> bool {
+pub(crate) fn on_every_node(eligible: &Eligible<'_>, reference: &ImageReference) -> bool {
     !eligible.nodes.is_empty()
         && !eligible.may_need_others
         && eligible.nodes.iter().all(|node| starts_without_asking(node, reference))
 }
 
 /// Whether a node lists the image, and would not check credentials again before it starts it.
-pub fn starts_without_asking(node: &Node, reference: &ImageReference) -> bool {
+pub(crate) fn starts_without_asking(node: &Node, reference: &ImageReference) -> bool {
     lists(node, reference) && !verifies_images(node)
 }
 
@@ -156,7 +156,7 @@ const fn is_missing(cause: Option<Cause>) -> bool {
 }
 
 /// Whether the registry refused whoever asked.
-pub const fn is_about_access(cause: Option<Cause>) -> bool {
+pub(crate) const fn is_about_access(cause: Option<Cause>) -> bool {
     matches!(cause, Some(Cause::Unauthorized | Cause::Forbidden | Cause::AccessDeniedOrMissing))
 }
 

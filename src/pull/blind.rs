@@ -109,7 +109,7 @@ impl BlindSpot {
 }
 
 /// What to list so that a registry's logins may be sent to its token service on another host.
-pub fn realm_to_list(registry: &str, realm: &str) -> String {
+pub(crate) fn realm_to_list(registry: &str, realm: &str) -> String {
     let is_address = |host: &str| host.starts_with('[') || host.parse::<IpAddr>().is_ok();
     if is_address(registry) || is_address(realm) {
         return format!(

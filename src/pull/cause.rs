@@ -95,7 +95,7 @@ causes! {
 
 impl Cause {
     /// The cause with this word, or nothing.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|cause| cause.as_str() == word)
     }
 }

@@ -169,7 +169,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// Whether it is what pods of this cluster met with, and not what was left untried.
-    pub const fn is_from_history(self) -> bool {
+    pub(crate) const fn is_from_history(self) -> bool {
         matches!(self, Self::RecentSuccess | Self::RegistryTrouble)
     }
 }

@@ -31,7 +31,7 @@ impl KnownManifest {
 /// Whether these are the same image, each with what its digest is known to be; nothing if that cannot
 /// be told. An index holds the images that are its members, and one that is built anew without that
 /// any image has changed (with another attestation) is the same.
-pub fn same_image(
+pub(crate) fn same_image(
     (one, known): (&Digest, Option<&KnownManifest>),
     (other, other_known): (&Digest, Option<&KnownManifest>),
 ) -> Option<bool> {

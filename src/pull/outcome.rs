@@ -66,7 +66,7 @@ pub struct Lookup {
 }
 
 /// Two refusals that count as two are at least so far apart.
-pub const REFUSALS_APART: Duration = Duration::from_secs(1);
+pub(crate) const REFUSALS_APART: Duration = Duration::from_secs(1);
 
 impl Lookup {
     /// Whether this credential was refused, and no second exchange has confirmed it.

@@ -130,7 +130,7 @@ pub(super) fn could_run(platform: &Platform, entries: &[Option<Platform>]) -> bo
 }
 
 /// Whether this node surely takes an image of this platform.
-pub fn runs_on(node: &Node, platform: Option<&Platform>) -> bool {
+pub(crate) fn runs_on(node: &Node, platform: Option<&Platform>) -> bool {
     fit(node, platform) == Fit::Yes
 }
 

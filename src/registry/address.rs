@@ -51,7 +51,7 @@ pub enum Forbidden {
 
 /// What may be contacted.
 #[derive(Debug, Clone, Default)]
-pub struct AddressPolicy {
+pub(crate) struct AddressPolicy {
     /// Ranges that are opened; never metadata services.
     pub allow: Vec<IpNet>,
     /// Whether loopback may be contacted: a person who runs the command line for themselves.
@@ -63,7 +63,7 @@ pub struct AddressPolicy {
 impl AddressPolicy {
     /// Whether this address may be dialled; `in_cluster` for a registry that is declared to be
     /// served from within the cluster.
-    pub fn check(&self, address: IpAddr, in_cluster: bool) -> Result<(), Forbidden> {
+    pub(crate) fn check(&self, address: IpAddr, in_cluster: bool) -> Result<(), Forbidden> {
         self.check_form(address, in_cluster)?;
         if let IpAddr::V6(v6) = address {
             for embedded in embedded_v4(v6) {

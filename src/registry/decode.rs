@@ -16,7 +16,7 @@ use crate::pull::{Content, MediaKind};
 const MAX_PLATFORMS: usize = 1024;
 
 /// Why a body is no manifest; ours, for `Outcome::Malformed`.
-pub type Fault = &'static str;
+pub(crate) type Fault = &'static str;
 
 /// Reads a JSON object; unlike serde alone it takes no list for one.
 pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
@@ -28,7 +28,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 }
 
 /// The kind that a `Content-Type` names; nothing for one that no manifest has.
-pub fn media_kind(content_type: &str) -> Option<MediaKind> {
+pub(crate) fn media_kind(content_type: &str) -> Option<MediaKind> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     match MediaType::from(essence) {
         MediaType::ImageIndex => return Some(MediaKind::Index),
@@ -216,7 +216,7 @@ pub fn config_link(body: &[u8]) -> Result<ConfigLink, Fault> {
 }
 
 /// What the layers of a lone manifest come to, packed as they are; nothing if one does not say.
-pub fn compressed_bytes(body: &[u8]) -> Option<u64> {
+pub(crate) fn compressed_bytes(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Layers {
         layers: Vec<Layer>,

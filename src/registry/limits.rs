@@ -93,26 +93,6 @@ struct Open {
     outcome: Outcome,
 }
 
-/// What is known of a registry's reachability, for health queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegistryStatus {
-    /// Whether it is left alone, or being probed.
-    pub breaker: Breaker,
-    /// How long some credential is still throttled.
-    pub throttled_for: Option<Duration>,
-}
-
-/// The state of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Breaker {
-    /// Requests are made.
-    Closed,
-    /// No requests are made.
-    Open,
-    /// One look-up is under way, or may be made, to see whether it is back.
-    HalfOpen,
-}
-
 /// The right to ask one registry now; given back when dropped.
 pub(super) struct Permit {
     host: Arc<HostLimits>,
@@ -171,20 +151,6 @@ impl Limits {
         let quota = *lock(&host.state).quotas.get(&identity)?;
         let left = PullsLeft { remaining: quota.remaining, window: quota.window };
         quota.is_recent(Instant::now()).then_some(left)
-    }
-
-    /// What is known of a registry; nothing if it was not asked recently.
-    pub(super) fn status(&self, name: &str) -> Option<RegistryStatus> {
-        let host = lock(&self.hosts).get(name).cloned()?;
-        let now = Instant::now();
-        let state = lock(&host.state);
-        let breaker = match &state.open {
-            None => Breaker::Closed,
-            Some(open) if open.probing || open.until <= now => Breaker::HalfOpen,
-            Some(_) => Breaker::Open,
-        };
-        let throttled = state.throttled.values().max().filter(|until| **until > now);
-        Some(RegistryStatus { breaker, throttled_for: throttled.map(|until| *until - now) })
     }
 }
 

@@ -254,7 +254,7 @@ pub struct CacheLimits {
 impl CacheLimits {
     /// For a program that asks once and ends: equal questions are asked once, however long it runs.
     /// What may pass is asked again as ever.
-    pub fn for_one_run() -> Self {
+    pub(crate) fn for_one_run() -> Self {
         let whole = Duration::from_secs(24 * 3600);
         Self {
             by_digest: whole,

@@ -28,7 +28,7 @@ const PUBLIC_SERVICES: &[&str] =
 
 /// Whether a token may be asked for at `realm` on behalf of the registry at `registry`;
 /// `anonymous` if no credential would be sent.
-pub fn may_ask<'a>(
+pub(crate) fn may_ask<'a>(
     registry: &Url,
     realm: &Url,
     anonymous: bool,

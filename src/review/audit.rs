@@ -78,7 +78,7 @@ pub struct AuditResult {
 }
 
 /// Looks once; nothing if the policy leaves the image alone.
-pub async fn check_in_use(
+pub(crate) async fn check_in_use(
     sources: Sources<'_>,
     policy: &PullgatePolicy,
     runtime: Option<Runtime>,
@@ -145,7 +145,7 @@ pub async fn recheck(
 
 /// How long to wait between two images of one registry, so that all of them are looked at within
 /// `pass`, or later where the policy's budget asks for it: no more than a quarter of it is used.
-pub fn audit_pace(images: usize, pass: Duration, per_minute: Option<u32>) -> Duration {
+pub(crate) fn audit_pace(images: usize, pass: Duration, per_minute: Option<u32>) -> Duration {
     /// Nobody is asked more often, however many images there are.
     const SHORTEST: Duration = Duration::from_millis(100);
     let images = u32::try_from(images.max(1)).unwrap_or(u32::MAX);

@@ -26,7 +26,7 @@ impl KnownDigests<'_> {
 
 /// Of the digests that pods run under a tag, those of another image than the registry's now. `image` is
 /// what is asked for, as nodes resolve the name.
-pub fn drifted(
+pub(crate) fn drifted(
     registry: &dyn ManifestSource,
     image: &ImageReference,
     mut running: Vec<RunningDigest>,
@@ -39,7 +39,7 @@ pub fn drifted(
 }
 
 /// Whether two pods of one workload run different images under the tag.
-pub fn pods_differ(
+pub(crate) fn pods_differ(
     registry: &dyn ManifestSource,
     image: &ImageReference,
     running: &[RunningDigest],
@@ -69,7 +69,7 @@ pub fn pods_differ(
 
 /// Pods of one namespace that run another image than the registry has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// What the registry has.
     pub now: Digest,
     /// How many they are.
@@ -78,7 +78,7 @@ pub struct Drift {
 
 /// What a look said of drift.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compared {
+pub(crate) enum Compared {
     /// The registry gave no digest: what was known before stands.
     Not,
     /// Nothing is known to differ.
@@ -89,7 +89,7 @@ pub enum Compared {
 
 impl Compared {
     /// Takes in what another use of the same image in the same namespace came to.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         let known = match (&*self, &other) {
             (Self::Differs(_), _) | (Self::Alike, Self::Not) => return,
             _ => other,
@@ -99,7 +99,7 @@ impl Compared {
 }
 
 /// Of one use of an image, what differs from what a look at the registry found.
-pub fn compare_use(sources: Sources<'_>, used: &ImageUse, found: &AuditResult) -> Compared {
+pub(crate) fn compare_use(sources: Sources<'_>, used: &ImageUse, found: &AuditResult) -> Compared {
     let written = ImageReference::parse(&used.image);
     // What runs is not known now.
     if sources.health.freshness() != Freshness::Current {

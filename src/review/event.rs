@@ -59,7 +59,7 @@ impl Reviewer {
 
     /// What an Event says of pods that fail to pull on the nodes; nothing if the policy does not
     /// want Events. `event_request` is one of these pods, `cause` what the nodes say.
-    pub async fn failing_event(
+    pub(crate) async fn failing_event(
         &self,
         event_request: &EventRequest,
         (about, uid): (ObjectRef, Box<str>),

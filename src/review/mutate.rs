@@ -17,7 +17,7 @@ use crate::workload::{ContainerImage, ContainerKind, NamespaceFacts, Workload, b
 
 /// What a namespace or a pod asks for: a list with commas. The pod's word counts before its
 /// namespace's.
-pub const MUTATE_ANNOTATION: &str = "pullgate.dev/mutate";
+const MUTATE_ANNOTATION: &str = "pullgate.dev/mutate";
 
 /// The changes that are asked for, allowed, and possible for this object.
 pub(super) fn asked(

@@ -11,7 +11,7 @@ use crate::image::ImageReference;
 use crate::workload::Workload;
 
 /// The annotation that asks: `image:REFERENCE` or `registry:HOST`.
-pub const EXPLAIN_ANNOTATION: &str = "pullgate.dev/explain";
+pub(crate) const EXPLAIN_ANNOTATION: &str = "pullgate.dev/explain";
 /// What each of the warnings with the answer begins with; its number and a colon follow.
 const PREFIX: &str = "pullgate-memory ";
 /// Bytes of the answer, and characters of one of its parts: together they stay within what an
@@ -54,7 +54,7 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 /// The answer, from the texts of all warnings that came; nothing if it is not among them.
-pub fn memory_of_warnings<'w>(
+pub(crate) fn memory_of_warnings<'w>(
     warnings: impl Iterator<Item = &'w str>,
 ) -> Option<RememberedHistory> {
     let part = |text: &'w str| {

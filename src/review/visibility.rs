@@ -23,7 +23,7 @@ const OTHER_NAMESPACES: usize = MAX_REVIEWS - 3 - FOR_SERVICES;
 
 /// Who may see what where that is known beforehand: the same for everybody, and nobody is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedAccess {
+pub(crate) struct FixedAccess {
     /// Of which namespaces pods may be listed.
     pub pods: Visibility,
     /// Whether Secrets may be read.

@@ -148,7 +148,7 @@ impl Reviewer {
 
     /// The same for a caller of whom it is not certain that it is the API server: it learns what
     /// anybody could find out, and nothing of what it says is believed or written down.
-    pub async fn admit_unproven(
+    pub(crate) async fn admit_unproven(
         &self,
         endpoint: Endpoint,
         body: &[u8],

@@ -70,7 +70,7 @@ pub struct Need {
 }
 
 /// One question to a registry: the image with its credentials, and which of the [`Need`]s.
-pub type Question = (NeedKey, usize);
+pub(crate) type Question = (NeedKey, usize);
 
 /// All images that something would pull again.
 #[derive(Debug, Clone, Default)]

@@ -60,7 +60,7 @@ pub(super) type BlindSpots = Arc<ArcSwap<Vec<BlindSpot>>>;
 
 /// Which registries nodes use and Pullgate cannot reach: for the policy's status, the metrics and the
 /// log. Never ends.
-pub(super) async fn watch_blind_spots(
+async fn watch_blind_spots(
     cluster: Arc<Cluster>,
     registry: Arc<RegistryClient>,
     metrics: Arc<Metrics>,
@@ -93,7 +93,7 @@ const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(60);
 pub(super) type Contradictions = Arc<ArcSwap<Vec<String>>>;
 
 /// Whether what the policy says of nodes fits what the cluster shows. Never ends.
-pub(super) async fn watch_contradictions(
+async fn watch_contradictions(
     cluster: Arc<Cluster>,
     policy: Arc<ArcSwap<PullgatePolicy>>,
     metrics: Arc<Metrics>,
@@ -125,7 +125,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(10);
 
 /// Closes the cluster's own addresses to registries that the policy does not declare to be in it; what was once told stays closed until something
 /// else is. Never ends.
-pub(super) async fn follow_ranges(cluster: Arc<Cluster>, registry: Arc<RegistryClient>) {
+async fn follow_ranges(cluster: Arc<Cluster>, registry: Arc<RegistryClient>) {
     let (mut services, mut pods, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let (of_services, of_pods) = (cluster.service_ranges().await, cluster.pod_ranges());
@@ -157,7 +157,7 @@ const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 /// Finds out whether nodes log in to registries by themselves: what pods got without a pull secret is
 /// asked for without a login, one image at a time, and again a day later. Never ends.
-pub(super) async fn find_node_logins(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
+async fn find_node_logins(cluster: Arc<Cluster>, reviewer: Arc<Reviewer>) {
     loop {
         tokio::time::sleep(LOGINS_EVERY).await;
         let (now, began) = clock();

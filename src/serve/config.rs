@@ -111,7 +111,7 @@ pub struct NodeSettings {
 
 impl NodeSettings {
     /// Whether any file with credentials was given.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         self.credential_providers.is_some() || self.docker_config.is_some()
     }
 }

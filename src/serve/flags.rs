@@ -13,9 +13,9 @@ use crate::pull::Runtime;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// Where flags about reaching registries stand in the help.
-pub const REGISTRY_HEADING: &str = "How registries are reached";
+pub(crate) const REGISTRY_HEADING: &str = "How registries are reached";
 /// Where flags about the nodes' own settings stand in the help.
-pub const NODES_HEADING: &str = "What the nodes have";
+pub(crate) const NODES_HEADING: &str = "What the nodes have";
 
 /// What one types.
 const EXAMPLES: &str = "\

@@ -22,7 +22,7 @@ use crate::telemetry::clock;
 use crate::user::UserInfo;
 use crate::web::{
     AuditSummary, Explanation, LostImage, MovedTag, NotFound, Overview, PageSource, PageTarget,
-    SignInRefused, UnpullableImages, Viewer,
+    SignInRefused, UnpullableImages,
 };
 
 /// Images that fail, and images that are lost, on one page.
@@ -277,8 +277,8 @@ impl PageSource for ServePages {
         .boxed()
     }
 
-    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview> {
-        let seen = viewer.visibility.clone();
+    fn overview<'a>(&'a self, visible: &'a Visibility) -> BoxFuture<'a, Overview> {
+        let seen = visible.clone();
         aside(self.clone(), move |own| own.overview_now(&seen)).boxed()
     }
 
@@ -290,20 +290,20 @@ impl PageSource for ServePages {
     fn images<'a>(
         &'a self,
         words: &'a str,
-        viewer: &'a Viewer,
+        visible: &'a Visibility,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
-        let (words, seen) = (words.to_owned(), viewer.visibility.clone());
+        let (words, seen) = (words.to_owned(), visible.clone());
         aside(self.clone(), move |own| own.cluster.images_named(&words, &seen, most)).boxed()
     }
 
     fn explain<'a>(
         &'a self,
         asked: &'a PageTarget,
-        viewer: &'a Viewer,
+        visible: &'a Visibility,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
-        let (asked, seen) = (asked.clone(), viewer.visibility.clone());
+        let (asked, seen) = (asked.clone(), visible.clone());
         aside(self.clone(), move |own| own.explain_now(&asked, &seen)).boxed()
     }
 }

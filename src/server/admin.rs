@@ -56,7 +56,7 @@ impl Readiness {
     }
 
     /// Whether the server is about to stop.
-    pub fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 

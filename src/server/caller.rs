@@ -118,13 +118,13 @@ impl Callers {
 
     /// The API server's aggregation layer as well.
     #[must_use]
-    pub fn and_front_proxy(self, front_proxy: FrontProxy) -> Self {
+    pub(crate) fn and_front_proxy(self, front_proxy: FrontProxy) -> Self {
         Self { front_proxy: Some(front_proxy), ..self }
     }
 
     /// The path token counts as much as any proof: for tests and trying out.
     #[must_use]
-    pub fn trusting_path(self) -> Self {
+    pub(crate) fn trusting_path(self) -> Self {
         Self { trusts_path: true, ..self }
     }
 
@@ -150,7 +150,7 @@ impl Callers {
     }
 
     /// Whether the caller has proven itself with this token. Takes the same time for all.
-    pub fn knows_token(&self, given: &str) -> bool {
+    pub(super) fn knows_token(&self, given: &str) -> bool {
         let given = PathToken::new(given);
         let tokens = self.tokens.load();
         let hits = tokens.iter().map(|token| token.matches(&given));
@@ -158,7 +158,7 @@ impl Callers {
     }
 
     /// Whether a client certificate that TLS has verified is proof enough.
-    pub fn accepts_certificates(&self) -> bool {
+    pub(super) fn accepts_certificates(&self) -> bool {
         self.certificates
     }
 }

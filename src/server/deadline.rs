@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Reads `timeout` from a query such as `timeout=10s`. The API server writes Go durations; what
 /// cannot be read, or makes no sense, counts as the default of 10 s.
-pub fn timeout_from_query(query: Option<&str>) -> Duration {
+pub(crate) fn timeout_from_query(query: Option<&str>) -> Duration {
     query
         .unwrap_or_default()
         .split('&')
@@ -23,13 +23,13 @@ pub fn timeout_from_query(query: Option<&str>) -> Duration {
 
 /// The moment by which the answer must be on its way: a margin before the caller gives up, so
 /// that the answer still travels. A third of the time, at least 50 ms, at most a second.
-pub fn deadline_from_query(query: Option<&str>, arrived: Instant) -> Instant {
+pub(crate) fn deadline_from_query(query: Option<&str>, arrived: Instant) -> Instant {
     let timeout = timeout_from_query(query);
     arrived + timeout.saturating_sub(margin(timeout))
 }
 
 /// How long before the caller gives up the answer should leave.
-pub fn margin(timeout: Duration) -> Duration {
+pub(crate) fn margin(timeout: Duration) -> Duration {
     (timeout / 3).clamp(Duration::from_millis(50), Duration::from_secs(1))
 }
 

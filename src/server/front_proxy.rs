@@ -25,7 +25,7 @@ const ITS_GROUPS: [&str; 2] = ["system:authenticated", "system:masters"];
 
 /// What the API server says of its aggregation layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FrontProxyTrust {
+pub(crate) struct FrontProxyTrust {
     /// Who signs the front proxy's certificate, PEM.
     pub authorities: String,
     /// The common names that its certificate may have; any if there are none.
@@ -43,7 +43,7 @@ struct ActiveTrust {
 
 /// Knows the front proxy. Cheap to clone; clones see what is taken later. Nobody is it until then.
 #[derive(Clone, Default)]
-pub struct FrontProxy(Arc<ArcSwapOption<ActiveTrust>>);
+pub(crate) struct FrontProxy(Arc<ArcSwapOption<ActiveTrust>>);
 
 impl fmt::Debug for FrontProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +55,7 @@ impl fmt::Debug for FrontProxy {
 
 impl FrontProxy {
     /// Takes this into force; in case of an error the old stays. Says whether it is news.
-    pub fn take(&self, trust: FrontProxyTrust) -> Result<bool, TlsError> {
+    pub(crate) fn take(&self, trust: FrontProxyTrust) -> Result<bool, TlsError> {
         if self.0.load().as_ref().is_some_and(|known| known.trust == trust) {
             return Ok(false);
         }
@@ -66,7 +66,7 @@ impl FrontProxy {
     }
 
     /// Whether what may be trusted is known.
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.0.load().is_some()
     }
 

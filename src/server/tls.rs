@@ -68,7 +68,7 @@ impl ServingTls {
     }
 
     /// Takes client certificates of the API server's aggregation layer as well.
-    pub fn trusting(mut self, front_proxy: FrontProxy) -> Result<Self, TlsError> {
+    pub(crate) fn trusting(mut self, front_proxy: FrontProxy) -> Result<Self, TlsError> {
         let usable = parse(&self.files, &self.seen, Some(&front_proxy))?;
         self.in_use.reload_from_config(usable.config);
         self.front_proxy = Some(front_proxy);

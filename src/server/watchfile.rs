@@ -10,36 +10,36 @@ use std::time::Duration;
 
 /// Files that are read together.
 #[derive(Debug)]
-pub struct WatchedFiles {
+pub(crate) struct WatchedFiles {
     paths: Vec<PathBuf>,
     seen: Vec<Vec<u8>>,
 }
 
 impl WatchedFiles {
     /// These files, with the content that was last seen of each.
-    pub fn new(paths: Vec<PathBuf>, seen: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(paths: Vec<PathBuf>, seen: Vec<Vec<u8>>) -> Self {
         Self { paths, seen }
     }
 
     /// One file, read now.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let content = std::fs::read(&path)?;
         Ok(Self { paths: vec![path], seen: vec![content] })
     }
 
     /// The text of the first file as it was last seen.
-    pub fn text(&self) -> Cow<'_, str> {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
         self.seen.first().map_or(Cow::Borrowed(""), |content| String::from_utf8_lossy(content))
     }
 
     /// The first file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.paths.first().map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// Waits until the files have content that was not seen yet, and returns it, in the order of
     /// the paths. Trouble in reading is told once, not at every look.
-    pub async fn changed(&mut self, every: Duration) -> &[Vec<u8>] {
+    pub(crate) async fn changed(&mut self, every: Duration) -> &[Vec<u8>] {
         let mut told = None;
         loop {
             tokio::time::sleep(every).await;

@@ -13,7 +13,7 @@ pub fn now() -> Timestamp {
 
 /// The same to measure time by.
 #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
-pub fn instant() -> Instant {
+pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 

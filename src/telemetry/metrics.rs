@@ -15,7 +15,8 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use nodes::{FailingContainers, RegistryNumbers, SecretEnd};
+pub(crate) use nodes::SecretEnd;
+pub use nodes::{FailingContainers, RegistryNumbers};
 pub use reviews::{ApiCall, DriftAgainst, FailOpenReason, Refusal, Rejection};
 
 /// The most registries that appear as labels of one metric; the rest are `other`.

@@ -34,7 +34,7 @@ const SPANS: &str = "otlp";
 /// How long one request to the collector may take.
 const SEND: Duration = Duration::from_secs(10);
 /// Between two sendings of the metrics.
-pub const METRICS_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const METRICS_EVERY: Duration = Duration::from_secs(30);
 
 /// Why traces cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ impl Otlp {
     }
 
     /// Sends the metrics of a page in `OpenMetrics`; whether the collector took them.
-    pub async fn send_metrics(&self, page: &str, now: SystemTime) -> bool {
+    pub(crate) async fn send_metrics(&self, page: &str, now: SystemTime) -> bool {
         let request = convert::request(page, &self.attributes, self.started, now);
         let body = Bytes::from(request.encode_to_vec());
         let sent = self.sender.client.post(self.metrics.clone());

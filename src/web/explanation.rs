@@ -14,7 +14,7 @@ const MAX_NAMES: usize = 5;
 
 /// Everything that is known of one image or registry.
 #[derive(Debug, Clone)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// What was observed.
     pub report: Report,
     /// What is wrong, in one sentence.

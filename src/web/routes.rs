@@ -17,7 +17,8 @@ use tokio::sync::Semaphore;
 use super::explanation::Part;
 use super::layout::{Frame, guarded, image, plain};
 use super::sessions::{Session, Sessions};
-use super::source::{PageSource, PageTarget, SignInRefused, Viewer};
+use super::source::{PageSource, PageTarget, SignInRefused};
+use crate::history::Visibility;
 use crate::image::ImageReference;
 use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::telemetry::{instant, now};
@@ -46,7 +47,7 @@ struct Web {
 }
 
 /// The routes of the page.
-pub fn web_router(source: Arc<dyn PageSource>) -> Router {
+pub(crate) fn web_router(source: Arc<dyn PageSource>) -> Router {
     let web = Web {
         source,
         sessions: Sessions::new(),
@@ -94,15 +95,15 @@ async fn from_here(request: Request, next: Next) -> Response {
 /// Who asks for a page, with the time that it may take.
 struct PageRequest {
     session: Arc<Session>,
-    viewer: Viewer,
+    visible: Visibility,
     until: Instant,
 }
 
 impl PageRequest {
     fn frame<'a>(&'a self, title: &'a str, words: &'a str) -> Frame<'a> {
-        let namespace = match &self.viewer.visibility {
-            crate::history::Visibility::Cluster => None,
-            crate::history::Visibility::Namespaces(names) => names.first().map(AsRef::as_ref),
+        let namespace = match &self.visible {
+            Visibility::Cluster => None,
+            Visibility::Namespaces(names) => names.first().map(AsRef::as_ref),
         };
         Frame { title, user: Some(&self.session.user.username), words, namespace }
     }
@@ -126,10 +127,7 @@ impl Web {
         let namespace = session.namespace();
         let seen = self.source.visibility(&session.user, namespace.as_deref(), until).await;
         match seen {
-            Some(visibility) => {
-                let viewer = Viewer { user: session.user.clone(), visibility };
-                Ok(PageRequest { session, viewer, until })
-            }
+            Some(visible) => Ok(PageRequest { session, visible, until }),
             None => Err(Redirect::to("/namespace").into_response()),
         }
     }
@@ -146,8 +144,8 @@ async fn overview(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
         Err(instead) => return instead,
     };
     let Ok(_page) = web.pages.try_acquire() else { return busy() };
-    let overview = web.source.overview(&visit.viewer).await;
-    visit.page("Overview", "", &overview.content(&visit.viewer.visibility))
+    let overview = web.source.overview(&visit.visible).await;
+    visit.page("Overview", "", &overview.content(&visit.visible))
 }
 
 async fn begin_audit(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
@@ -181,7 +179,7 @@ async fn images(
     if words.len() > MAX_TEXT {
         return visit.refusal("Images", StatusCode::BAD_REQUEST, "That is too long.");
     }
-    let (found, all) = web.source.images(words, &visit.viewer, MAX_IMAGES).await;
+    let (found, all) = web.source.images(words, &visit.visible, MAX_IMAGES).await;
     // What nobody here uses may be asked about all the same.
     let named = ImageReference::parse(words).ok().filter(|_| found.is_empty());
     let content = html! {
@@ -273,7 +271,7 @@ async fn explained(
         Ok(asked) => asked,
         Err(why) => return visit.refusal(title, StatusCode::BAD_REQUEST, why),
     };
-    let explaining = web.source.explain(&asked, &visit.viewer, visit.until);
+    let explaining = web.source.explain(&asked, &visit.visible, visit.until);
     let found = match tokio::time::timeout_at(visit.until.into(), explaining).await {
         Ok(Ok(found)) => found,
         Ok(Err(why)) => return visit.refusal(title, StatusCode::NOT_FOUND, &why.to_string()),

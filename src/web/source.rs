@@ -11,7 +11,7 @@ use crate::image::ImageReference;
 use crate::user::UserInfo;
 
 /// Where pages get what they show. `serve` and `explain --web` each have one.
-pub trait PageSource: Send + Sync + 'static {
+pub(crate) trait PageSource: Send + Sync + 'static {
     /// What a person has to enter to sign in, as a sentence for the page that asks for it, and a
     /// command that shows it.
     fn sign_in_help(&self) -> (&'static str, &'static str);
@@ -36,8 +36,8 @@ pub trait PageSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> BoxFuture<'a, Option<Visibility>>;
 
-    /// The cluster at a glance.
-    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview>;
+    /// The cluster at a glance, as far as it may be seen.
+    fn overview<'a>(&'a self, visible: &'a Visibility) -> BoxFuture<'a, Overview>;
 
     /// Begins to look again at all images in use; whether this source does that when it is told to.
     fn refresh(&self) -> bool;
@@ -46,7 +46,7 @@ pub trait PageSource: Send + Sync + 'static {
     fn images<'a>(
         &'a self,
         words: &'a str,
-        viewer: &'a Viewer,
+        visible: &'a Visibility,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)>;
 
@@ -54,23 +54,14 @@ pub trait PageSource: Send + Sync + 'static {
     fn explain<'a>(
         &'a self,
         asked: &'a PageTarget,
-        viewer: &'a Viewer,
+        visible: &'a Visibility,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>>;
 }
 
-/// Who looks, and what they may see.
-#[derive(Debug, Clone)]
-pub struct Viewer {
-    /// Who it is.
-    pub user: UserInfo,
-    /// What may be shown.
-    pub visibility: Visibility,
-}
-
 /// What a page is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageTarget {
+pub(crate) enum PageTarget {
     /// A tag or a digest.
     Image(ImageReference),
     /// A host, as it stands in image names.
@@ -93,7 +84,7 @@ pub struct NotFound(pub String);
 
 /// Why somebody could not sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SignInRefused {
+pub(crate) enum SignInRefused {
     /// What was entered is nobody's.
     #[error("This is not accepted. It may have expired, or be incomplete.")]
     Nobody,

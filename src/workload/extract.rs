@@ -20,7 +20,7 @@ const OUR_ANNOTATIONS: &str = "pullgate.dev/";
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Pull secrets of one pod that are read; whatever the others bring is unknown. Pods have a few.
-pub const PULL_SECRETS_AT_MOST: usize = 64;
+pub(crate) const PULL_SECRETS_AT_MOST: usize = 64;
 /// Names of objects have so many bytes at most (DNS-1123 subdomains).
 const LONGEST_NAME: usize = 253;
 
@@ -89,7 +89,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for PodObject<'a> {
 
 impl PodObject<'_> {
     /// What decides about pulling.
-    pub fn to_workload(&self) -> Workload {
+    pub(crate) fn to_workload(&self) -> Workload {
         let annotation = |metadata| metadata_has(metadata, MIRROR_ANNOTATION);
         let is_mirror = self.head.metadata.as_ref().and_then(annotation).is_some();
         Workload {

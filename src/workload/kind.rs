@@ -88,7 +88,7 @@ pub enum TektonKind {
 
 impl TektonKind {
     /// The API group.
-    pub const GROUP: &'static str = "tekton.dev";
+    pub(crate) const GROUP: &'static str = "tekton.dev";
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Task, Self::TaskRun, Self::Pipeline, Self::PipelineRun];
 

@@ -44,11 +44,11 @@ pub struct Node {
 
 /// How many images a kubelet lists at most where it is not set otherwise (`nodeStatusMaxImages`).
 /// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>
-pub const LISTED_IMAGES_AT_MOST: i32 = 50;
+pub(crate) const LISTED_IMAGES_AT_MOST: i32 = 50;
 
 /// How many names of an image a kubelet lists at most (`maxNamesPerImageInNodeStatus` in
 /// `pkg/kubelet/kubelet_node_status.go`).
-pub const LISTED_NAMES_AT_MOST: usize = 5;
+pub(crate) const LISTED_NAMES_AT_MOST: usize = 5;
 
 /// The labels by which virtual kubelets are known, and the prefix of the taint that they have.
 /// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>,
@@ -84,7 +84,7 @@ impl Node {
 
     /// Whether its pods run somewhere else, by rules of their own: no kubelet pulls there, and the
     /// node does not tell what can run.
-    pub fn is_virtual(&self) -> bool {
+    pub(crate) fn is_virtual(&self) -> bool {
         VIRTUAL.iter().any(|(key, value)| self.label(key) == Some(*value))
             || self.taints.iter().any(|taint| taint.key.starts_with(VIRTUAL_TAINT))
     }

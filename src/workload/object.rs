@@ -125,7 +125,7 @@ impl ImagePullPolicy {
 
 impl Workload {
     /// A pod with this image alone, pulled at every start, of the ServiceAccount `default`.
-    pub fn of_image(image: &str) -> Self {
+    pub(crate) fn of_image(image: &str) -> Self {
         Self {
             object: ObjectRef::default(),
             uid: Box::default(),

@@ -120,14 +120,14 @@ impl Placement {
     }
 
     /// That of pods of which nobody has said where they may land: they are compared with no node.
-    pub fn not_yet_known() -> Self {
+    pub(crate) fn not_yet_known() -> Self {
         Self { not_yet_known: true, ..Self::default() }
     }
 
     /// The same constraints, and a node selector for this label with this value in place of any
     /// other for the same label.
     #[must_use]
-    pub fn with_selector(&self, key: &str, value: &str) -> Self {
+    pub(crate) fn with_selector(&self, key: &str, value: &str) -> Self {
         let mut narrowed = self.clone();
         narrowed.selector.retain(|(own, _)| **own != *key);
         narrowed.selector.push((key.into(), value.into()));
@@ -136,7 +136,7 @@ impl Placement {
 
     /// The same constraints for a pod that takes this one's place: on no node yet.
     #[must_use]
-    pub fn unbound(&self) -> Self {
+    pub(crate) fn unbound(&self) -> Self {
         Self { node_name: Box::default(), ..self.clone() }
     }
 
@@ -148,7 +148,7 @@ impl Placement {
     /// With what its `RuntimeClass` adds, as the API server adds it to pods. A selector that
     /// contradicts the pod's own leaves no node: such a pod is refused.
     #[must_use]
-    pub fn with_runtime_class(&self, class: &RuntimeClass) -> Self {
+    pub(crate) fn with_runtime_class(&self, class: &RuntimeClass) -> Self {
         let mut merged = self.clone();
         merged.selector.extend(class.selector.iter().cloned());
         merged.tolerations.extend(class.tolerations.iter().cloned());
@@ -167,7 +167,7 @@ impl Placement {
     }
 
     /// Whether no node without this label is selected.
-    pub fn demands(&self, key: &str, value: &str) -> bool {
+    pub(crate) fn demands(&self, key: &str, value: &str) -> bool {
         let is_it = |wanted: &Requirement| {
             *wanted.key == *key
                 && wanted.operator == Operator::In
@@ -226,7 +226,7 @@ impl<'n> Eligible<'n> {
     /// Every known node that its pods may run on some day: those they may land on now, those that only
     /// a taint keeps them away from, and where they may have to wait for a node, or none takes them
     /// yet, all that are known.
-    pub fn where_it_may_run(&self) -> impl Iterator<Item = &'n Node> {
+    pub(crate) fn where_it_may_run(&self) -> impl Iterator<Item = &'n Node> {
         let all = self.nodes.is_empty() || self.may_need_others;
         let (some, all) = if all { (None, Some(self.known)) } else { (Some(&self.nodes), None) };
         let near = some.into_iter().flatten().chain(&self.kept_away).copied();

@@ -56,7 +56,7 @@ Examples:
     group = clap::ArgGroup::new("images").multiple(true),
     group = clap::ArgGroup::new("clusters").multiple(true)
 )]
-pub struct SubjectFlags {
+pub(crate) struct SubjectFlags {
     /// File or directory with YAML or JSON, or - for standard input (repeatable; directories
     /// are searched for *.yaml, *.yml and *.json)
     #[arg(short, long, value_name = "FILE|DIR|-", group = "subjects", num_args = 1..)]
@@ -149,7 +149,7 @@ pub(super) enum LoginUse {
 }
 
 /// Where flags about the result stand in the help: a heading of flattened flags goes on to those below.
-pub const RESULT_HEADING: &str = "Result";
+pub(crate) const RESULT_HEADING: &str = "Result";
 
 /// Flags of `pullgate check`.
 #[derive(Debug, Clone, Args)]
@@ -158,7 +158,7 @@ pub const RESULT_HEADING: &str = "Result";
     long_about = ABOUT,
     after_help = EXAMPLES
 )]
-pub struct CheckFlags {
+pub(crate) struct CheckFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the group")]
     pub(super) subjects: SubjectFlags,

@@ -33,7 +33,7 @@ use crate::telemetry::now;
 use crate::user::UserInfo;
 use crate::web::{
     Explanation, NotFound, Overview, PageSource, PageTarget, SignInRefused, UnpullableImages,
-    Viewer, web_router,
+    web_router,
 };
 
 /// A look at the cluster that is younger than this is not repeated.
@@ -227,13 +227,13 @@ impl PageSource for OwnPages {
         async move { Some(seen) }.boxed()
     }
 
-    fn overview<'a>(&'a self, viewer: &'a Viewer) -> BoxFuture<'a, Overview> {
+    fn overview<'a>(&'a self, visible: &'a Visibility) -> BoxFuture<'a, Overview> {
         async move {
             self.look_again().await;
             let trial = self.trial().await;
             let known = self.known.load_full();
             let lost = self.lost(&known.cluster);
-            overview(&known.cluster, (&viewer.visibility, known.at), lost, trial)
+            overview(&known.cluster, (visible, known.at), lost, trial)
         }
         .boxed()
     }
@@ -248,17 +248,17 @@ impl PageSource for OwnPages {
     fn images<'a>(
         &'a self,
         words: &'a str,
-        viewer: &'a Viewer,
+        visible: &'a Visibility,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
-        let found = self.known.load().cluster.images_named(words, &viewer.visibility, most);
+        let found = self.known.load().cluster.images_named(words, visible, most);
         async move { found }.boxed()
     }
 
     fn explain<'a>(
         &'a self,
         asked: &'a PageTarget,
-        _: &'a Viewer,
+        _: &'a Visibility,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Explanation>, NotFound>> {
         self.explain_all(asked, deadline).boxed()

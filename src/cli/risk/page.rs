@@ -45,7 +45,7 @@ pub(in crate::cli) fn page(report: &RiskReport, supposing: Option<&str>, now: Ti
 
 /// What it came to, in one or two sentences.
 /// `supposing`: what is only supposed, as the end of a sentence that begins with `if`.
-pub(super) fn headline(report: &RiskReport, supposing: Option<&str>) -> String {
+fn headline(report: &RiskReport, supposing: Option<&str>) -> String {
     let node = report.node.as_ref().map(|node| format!("node {} goes", clean(node)));
     let place = supposing.map(clean).or(node).map(|what| format!(" if {what}")).unwrap_or_default();
     let mut line = match (report.images, report.at_risk.len()) {
@@ -77,7 +77,7 @@ fn holders(report: &RiskReport, risk: &ImageRisk) -> String {
 }
 
 /// What would become of a new pod, in words.
-pub(super) fn outlook(report: &RiskReport, puller: &PullerRisk) -> String {
+fn outlook(report: &RiskReport, puller: &PullerRisk) -> String {
     if puller.pull_policy == "Always" {
         return "starts nowhere: it asks the registry at every start".to_owned();
     }

@@ -10,7 +10,7 @@ use super::verdicts::{NodeOutcome, Trial, WouldDeny};
 use crate::pull::Verdict;
 
 /// How long escapes are open again after a first disagreement, in seconds: a week.
-pub const FIRST_REOPENING: u32 = 7 * 24 * 3600;
+const FIRST_REOPENING: u32 = 7 * 24 * 3600;
 /// So long apart two contradictions in one namespace are independent, in seconds.
 const HOURS_LATER: u32 = 3 * 3600;
 /// How long a contradiction in one namespace waits for another one, in seconds.

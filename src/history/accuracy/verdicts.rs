@@ -113,13 +113,13 @@ pub struct Recheck {
 }
 
 /// Days that are remembered.
-pub const TRIAL_DAYS: u32 = 30;
+pub(crate) const TRIAL_DAYS: u32 = 30;
 const DAY: u32 = 24 * 3600;
 
 /// What would have been denied of one registry's images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// By day since 1970.
     days: BTreeMap<u32, Day>,
 }

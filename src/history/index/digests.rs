@@ -35,7 +35,7 @@ struct Tally {
 impl HealthIndex {
     /// The digests that pods run under this name now, in namespaces that may be seen: those of the most
     /// pods first. A bounded number of pods is looked at.
-    pub fn running_digests(
+    pub(crate) fn running_digests(
         &self,
         image: &ImageReference,
         visibility: &Visibility,
@@ -48,7 +48,7 @@ impl HealthIndex {
     }
 
     /// The same without the digest that is named, if one is; looked for only if any pod runs another one.
-    pub fn other_digests(
+    pub(crate) fn other_digests(
         &self,
         image: &ImageReference,
         visibility: &Visibility,

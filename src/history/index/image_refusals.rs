@@ -95,7 +95,7 @@ impl HealthIndex {
 
     /// The uppermost controller that is known of an object, as kind, namespace and name: the object
     /// itself where none is.
-    pub fn owner_of(&self, [kind, namespace, name]: [&str; 3]) -> [String; 3] {
+    pub(crate) fn owner_of(&self, [kind, namespace, name]: [&str; 3]) -> [String; 3] {
         let find = |text: &str| self.names.find(text);
         let known = find(kind).zip(find(namespace)).zip(find(name));
         let Some(((kind_id, namespace_id), name_id)) = known else {

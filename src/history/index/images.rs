@@ -289,7 +289,7 @@ impl Images {
     }
 
     /// The registry with this host.
-    pub(super) fn intern_registry(&mut self, host: &str) -> Id {
+    fn intern_registry(&mut self, host: &str) -> Id {
         let host = registry_of_host(host);
         if let Some(&registry) = self.by_host.get(host) {
             return registry;

@@ -60,7 +60,7 @@ impl SecretCounts {
 
 /// An image as pods use it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsedImage {
+pub(crate) struct UsedImage {
     /// The image as it is written.
     pub image: Arc<str>,
     /// The pods' namespace.
@@ -116,7 +116,7 @@ impl HealthIndex {
     }
 
     /// Whether an image ran here without that any node said that it got it from a registry.
-    pub fn was_loaded(&self, image: &str) -> bool {
+    pub(crate) fn was_loaded(&self, image: &str) -> bool {
         let known = self.images.find_text(image).and_then(|image| self.images.get(image));
         known
             .is_some_and(|known| known.started > 0 && known.pulled == 0 && known.digests.is_empty())
@@ -124,7 +124,7 @@ impl HealthIndex {
 
     /// Every image that pods use and that has run here, with the namespaces and pull secrets that
     /// it is used with, in their order. It looks at every pod: for those who ask seldom.
-    pub fn images_in_use(&self) -> BTreeSet<UsedImage> {
+    pub(crate) fn images_in_use(&self) -> BTreeSet<UsedImage> {
         let mut marks = Marks::new(self.uses.bound());
         self.pods.iter().for_each(|(_, pod)| marks.set(pod.used));
         let name = |id: &Id| self.names.get(*id).cloned();

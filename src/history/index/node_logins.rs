@@ -92,7 +92,7 @@ impl SecretlessPulls {
 impl HealthIndex {
     /// The next image that pods got without a pull secret, of a repository of which it is not known
     /// whether anybody may read it; the one that was not asked for the longest.
-    pub fn next_secretless(&mut self, now: Timestamp) -> Option<ImageReference> {
+    pub(crate) fn next_secretless(&mut self, now: Timestamp) -> Option<ImageReference> {
         let now = seconds(now);
         let retention = self.retention();
         let due = self.images.registries().flat_map(|(registry, entry)| {
@@ -116,7 +116,7 @@ impl HealthIndex {
     }
 
     /// Whether who does not log in was refused an image of this repository.
-    pub fn note_anonymous(&mut self, asked: &ImageReference, refused: bool, now: Timestamp) {
+    pub(crate) fn note_anonymous(&mut self, asked: &ImageReference, refused: bool, now: Timestamp) {
         let Some(image) = self.images.find(asked).and_then(|image| self.images.get(image)) else {
             return;
         };

@@ -30,7 +30,7 @@ pub struct FailingImage {
 
 /// An image that containers have or want.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KnownImage {
+pub(crate) struct KnownImage {
     /// The whole reference.
     pub image: String,
     /// Containers that run.
@@ -41,7 +41,11 @@ pub struct KnownImage {
 
 impl HealthIndex {
     /// The registries of which containers want images, those with the most failing ones first.
-    pub fn registries_seen(&self, visibility: &Visibility, now: Timestamp) -> Vec<RegistryReport> {
+    pub(crate) fn registries_seen(
+        &self,
+        visibility: &Visibility,
+        now: Timestamp,
+    ) -> Vec<RegistryReport> {
         if self.freshness != Freshness::Current {
             return Vec::new();
         }
@@ -61,7 +65,7 @@ impl HealthIndex {
 
     /// The images that fail, those of the most containers first: at most so many, and how many there
     /// are.
-    pub fn failing_images(
+    pub(crate) fn failing_images(
         &self,
         visibility: &Visibility,
         most: usize,
@@ -91,7 +95,7 @@ impl HealthIndex {
     }
 
     /// Who has an image; nobody, if it is not known.
-    pub fn scope_of(&self, image: &ImageReference, visibility: &Visibility) -> Scope {
+    pub(crate) fn scope_of(&self, image: &ImageReference, visibility: &Visibility) -> Scope {
         let subject = ReportTarget::Image(image.clone());
         let mut report = Report::empty(&subject, self.freshness, visibility);
         if self.freshness == Freshness::Current
@@ -104,7 +108,7 @@ impl HealthIndex {
 
     /// The images whose name has all these words in it, in any case; those that fail first, then by
     /// name. At most so many, and how many there are.
-    pub fn images_named(
+    pub(crate) fn images_named(
         &self,
         words: &str,
         visibility: &Visibility,
@@ -137,7 +141,7 @@ impl HealthIndex {
 
     /// The images that pods of a workload have or want, through its ReplicaSets or Jobs too; those of
     /// a single pod, if the kind is `Pod`. In the order of their names.
-    pub fn images_of_workload(
+    pub(crate) fn images_of_workload(
         &self,
         [kind, namespace, name]: [&str; 3],
         visibility: &Visibility,
@@ -169,7 +173,7 @@ const MAX_LOOKED_AT: usize = 4096;
 
 /// A workload of which pods fail to pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailingWorkload {
+pub(crate) struct FailingWorkload {
     /// `Deployment`, `StatefulSet`, …, or `Pod` for one that nobody owns.
     pub kind: Box<str>,
     /// Its namespace.
@@ -185,7 +189,7 @@ pub struct FailingWorkload {
 impl HealthIndex {
     /// The workloads of which a pod has failed to pull for at least so many seconds and says why;
     /// each once.
-    pub fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
+    pub(crate) fn failing_now(&self, at_least: u32, now: Timestamp) -> Vec<FailingWorkload> {
         if self.freshness != Freshness::Current {
             return Vec::new();
         }

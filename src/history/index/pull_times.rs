@@ -127,7 +127,7 @@ impl HealthIndex {
     /// How long a node is likely to take for this image: by its own pulls, by those of its
     /// repository, or by the speed of its registry where its size is known. Nothing where none was
     /// seen, or while the index may not be believed.
-    pub fn pull_forecast(
+    pub(crate) fn pull_forecast(
         &self,
         reference: &ImageReference,
         compressed_bytes: Option<u64>,

@@ -264,7 +264,10 @@ impl HealthIndex {
     }
 
     /// Which of these runs here, given as part of a repository's path with a name for it.
-    pub fn running_programs(&self, programs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+    pub(crate) fn running_programs(
+        &self,
+        programs: &[(&'static str, &'static str)],
+    ) -> Vec<&'static str> {
         let runs = |part: &str| {
             let running = self.images.iter().filter(|(_, image)| image.running > 0);
             running.into_iter().any(|(_, image)| image.reference.repository().contains(part))

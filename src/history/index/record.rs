@@ -68,7 +68,7 @@ fn code(cause: Option<Cause>) -> u8 {
 }
 
 /// The cause with this number, as kept in records and snapshots of this process.
-pub(super) fn cause_of(code: u8) -> Option<Cause> {
+fn cause_of(code: u8) -> Option<Cause> {
     Cause::ALL.get(usize::from(code)).copied()
 }
 

@@ -26,11 +26,11 @@ use super::record::{Seconds, State, seconds};
 use crate::pull::Cause;
 
 /// Failing containers from which on a registry may be in trouble.
-pub(super) const ENTER_PODS: u32 = 3;
+const ENTER_PODS: u32 = 3;
 /// Repositories of which they must be.
-pub(super) const ENTER_REPOSITORIES: usize = 2;
+const ENTER_REPOSITORIES: usize = 2;
 /// Failing containers with which trouble stays.
-pub(super) const STAY_PODS: u32 = 2;
+const STAY_PODS: u32 = 2;
 /// How long a fresh pull counts against trouble, in seconds.
 pub(super) const RECENT: Seconds = 600;
 /// Failing pods that are looked at to find out how widespread the trouble is.
@@ -345,7 +345,7 @@ impl Registry {
 
 /// One registry in numbers of the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryCounts {
+pub(crate) struct RegistryCounts {
     /// Its host.
     pub host: Arc<str>,
     /// Containers that run an image of it.
@@ -362,7 +362,7 @@ pub struct RegistryCounts {
 
 impl HealthIndex {
     /// Every registry that is used now or was pulled from, in numbers.
-    pub fn registry_counts(&self, now: Timestamp) -> Vec<RegistryCounts> {
+    pub(crate) fn registry_counts(&self, now: Timestamp) -> Vec<RegistryCounts> {
         let now = seconds(now);
         let known = self.images.registries().filter(|(_, registry)| {
             registry.healthy > 0 || registry.failing > 0 || registry.pulled > 0

@@ -44,7 +44,7 @@ impl HealthIndex {
     /// Everything was listed once, at a time that stands still: registries are judged, and how many
     /// failed a quarter of an hour ago is taken from since when each of them fails. What has
     /// recovered meanwhile is not known then.
-    pub fn settle(&mut self, now: Timestamp) {
+    pub(crate) fn settle(&mut self, now: Timestamp) {
         let then = seconds(now).saturating_sub(SAMPLED);
         let registries: Vec<Id> = self.images.registries().map(|(id, _)| id).collect();
         for id in registries {
@@ -60,7 +60,7 @@ impl HealthIndex {
     /// A list is complete that began at `since`: what was judged while only a part of it was known
     /// counts as never judged, since a registry that is in trouble stays so longer than it would
     /// take to get there.
-    pub fn judge_afresh(&mut self, since: Timestamp, now: Timestamp) {
+    pub(crate) fn judge_afresh(&mut self, since: Timestamp, now: Timestamp) {
         let (since, now) = (seconds(since), seconds(now));
         let registries: Vec<Id> = self.images.registries().map(|(id, _)| id).collect();
         for id in registries {

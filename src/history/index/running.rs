@@ -33,7 +33,7 @@ impl HealthIndex {
 
     /// The nodes on which pods run this image (of this digest, if one is given), in namespaces that may be
     /// seen; nothing if so many pods have it that not all were looked at.
-    pub fn nodes_running(
+    pub(crate) fn nodes_running(
         &self,
         image: &ImageReference,
         digest: Option<&Digest>,

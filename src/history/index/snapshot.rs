@@ -56,7 +56,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Largest snapshot that is written or read, in bytes.
-    pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+    pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
     /// The bytes for a file. `cluster` tells this cluster from others (the uid of `kube-system`).
     pub fn encode(&self, cluster: &str) -> Result<Vec<u8>, SnapshotError> {

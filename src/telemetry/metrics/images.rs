@@ -77,14 +77,14 @@ impl Metrics {
     }
 
     /// Counts a tag of which pods run other digests, or no longer (`by` is 1 or -1).
-    pub fn drifts(&self, registry: &str, against: DriftAgainst, by: i64) {
+    pub(crate) fn drifts(&self, registry: &str, against: DriftAgainst, by: i64) {
         let registry = self.images.name_of(registry, false);
         let labels = DriftLabels { registry, against: against.as_str() };
         self.images.drift.get_or_create(&labels).inc_by(by);
     }
 
     /// Forgets what is known of images in use: another replica looks at them now.
-    pub fn forget_pullable(&self) {
+    pub(crate) fn forget_pullable(&self) {
         let mut known = self.images.registries.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter_mut().for_each(HashSet::clear);
         self.images.pullable.clear();
@@ -166,13 +166,13 @@ impl IndexMetrics {
 
 impl Metrics {
     /// Notes how much is in the health index.
-    pub fn index_size(&self, pods: usize, images: usize) {
+    pub(crate) fn index_size(&self, pods: usize, images: usize) {
         self.index.index_pods.set(i64::try_from(pods).unwrap_or(i64::MAX));
         self.index.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
     }
 
     /// Notes whether the health index may be believed: `learning`, `current` or `stale`.
-    pub fn index_freshness(&self, now: &'static str) {
+    pub(crate) fn index_freshness(&self, now: &'static str) {
         for state in ["learning", "current", "stale"] {
             let labels = StateLabels { state };
             self.index.index_state.get_or_create(&labels).set(i64::from(state == now));
@@ -180,7 +180,7 @@ impl Metrics {
     }
 
     /// Notes how often a verdict has met an outcome in all.
-    pub fn verdicts_judged(&self, verdict: &'static str, outcome: &'static str, total: u64) {
+    pub(crate) fn verdicts_judged(&self, verdict: &'static str, outcome: &'static str, total: u64) {
         let counter = self.index.judged.get_or_create_owned(&JudgedLabels { verdict, outcome });
         counter.inc_by(total.saturating_sub(counter.get()));
     }

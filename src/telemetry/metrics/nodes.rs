@@ -133,7 +133,7 @@ impl NodeMetrics {
 
 /// The end of a login of a pull secret in use.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SecretEnd {
+pub(crate) struct SecretEnd {
     /// When, in Unix seconds.
     pub at: i64,
     /// The secret's namespace; empty for a client certificate of the nodes.
@@ -150,7 +150,7 @@ const MAX_SECRETS: usize = 500;
 impl Metrics {
     /// Notes when the logins in use expire, by registry, in Unix seconds; those that end first are told
     /// of. Whose they are is not: anybody may read metrics.
-    pub fn secrets_expire(&self, mut ends: Vec<SecretEnd>) {
+    pub(crate) fn secrets_expire(&self, mut ends: Vec<SecretEnd>) {
         ends.sort();
         let mut first: BTreeMap<(&'static str, Box<str>, &'static str), i64> = BTreeMap::new();
         for SecretEnd { at, namespace, registry, short_lived } in ends {

@@ -86,12 +86,12 @@ impl ProcessMetrics {
 
 impl Metrics {
     /// Counts a failed TLS handshake.
-    pub fn handshake_failed(&self) {
+    pub(crate) fn handshake_failed(&self) {
         self.process.handshakes_failed.inc();
     }
 
     /// Counts a changed file that was taken into use (or not, and the old content kept).
-    pub fn reloaded(&self, file: &'static str, taken: bool) {
+    pub(crate) fn reloaded(&self, file: &'static str, taken: bool) {
         let result = if taken { "taken" } else { "refused" };
         self.process.reloads.get_or_create(&FileLabels { file, result }).inc();
     }
@@ -107,7 +107,7 @@ impl Metrics {
     }
 
     /// Notes whether the first list of a watch is in.
-    pub fn watch_synced(&self, resource: &'static str, synced: bool) {
+    pub(crate) fn watch_synced(&self, resource: &'static str, synced: bool) {
         self.process
             .watch_synced
             .get_or_create(&ResourceLabels { resource })
@@ -115,28 +115,28 @@ impl Metrics {
     }
 
     /// Notes when a watch last heard of the API server (Unix seconds).
-    pub fn watch_contact(&self, resource: &'static str, at: f64) {
+    pub(crate) fn watch_contact(&self, resource: &'static str, at: f64) {
         self.process.watch_contact.get_or_create(&ResourceLabels { resource }).set(at);
     }
 
     /// Counts a watch error.
-    pub fn watch_failed(&self, resource: &'static str) {
+    pub(crate) fn watch_failed(&self, resource: &'static str) {
         self.process.watch_failures.get_or_create(&ResourceLabels { resource }).inc();
     }
 
     /// Counts a complete list taken in by a watch.
-    pub fn watch_listed(&self, resource: &'static str) {
+    pub(crate) fn watch_listed(&self, resource: &'static str) {
         self.process.watch_lists.get_or_create(&ResourceLabels { resource }).inc();
     }
 
     /// Counts a watched object that could not be read.
-    pub fn watch_undecodable(&self, resource: &'static str) {
+    pub(crate) fn watch_undecodable(&self, resource: &'static str) {
         self.process.watch_undecodable.get_or_create(&ResourceLabels { resource }).inc();
     }
 
     /// Counts a call to the API server by name; `outcome` is one of `ok`, `missing`, `exists`,
     /// `refused`, `failed`, `late`, `dropped`.
-    pub fn api_call(&self, call: ApiCall, outcome: &'static str) {
+    pub(crate) fn api_call(&self, call: ApiCall, outcome: &'static str) {
         self.process.api_calls.get_or_create(&ApiLabels { resource: call.as_str(), outcome }).inc();
     }
 }
@@ -186,17 +186,17 @@ impl InstallationMetrics {
 
 impl Metrics {
     /// Notes whether the policy that was given is in force.
-    pub fn policy_current(&self, current: bool) {
+    pub(crate) fn policy_current(&self, current: bool) {
         self.installation.policy_current.set(i64::from(current));
     }
 
     /// Notes how many fields of the policy rely on files that were not given.
-    pub fn listed_without_files(&self, fields: usize) {
+    pub(crate) fn listed_without_files(&self, fields: usize) {
         self.installation.listed_without_files.set(i64::try_from(fields).unwrap_or(i64::MAX));
     }
 
     /// Notes in how many ways the cluster contradicts the policy.
-    pub fn policy_contradictions(&self, ways: usize) {
+    pub(crate) fn policy_contradictions(&self, ways: usize) {
         self.installation.policy_contradictions.set(i64::try_from(ways).unwrap_or(i64::MAX));
     }
 
@@ -211,7 +211,7 @@ impl Metrics {
     }
 
     /// Counts a failed look at what this installation keeps.
-    pub fn installation_failed(&self) {
+    pub(crate) fn installation_failed(&self) {
         self.installation.installation_failures.inc();
     }
 }

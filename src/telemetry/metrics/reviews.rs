@@ -107,7 +107,7 @@ impl Metrics {
     }
 
     /// A review begins; it ends when the guard is dropped.
-    pub fn review_begins(&self) -> InFlight {
+    pub(crate) fn review_begins(&self) -> InFlight {
         self.reviews.in_flight.inc();
         InFlight(self.reviews.in_flight.clone())
     }
@@ -123,19 +123,19 @@ impl Metrics {
     }
 
     /// Counts a review that was let through without a look.
-    pub fn cut_short(&self, reason: FailOpenReason) {
+    pub(crate) fn cut_short(&self, reason: FailOpenReason) {
         self.reviews.cut_short.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
     }
 
     /// Counts what got past the policy, by `exception` or by `break_glass`.
-    pub fn let_through(&self, by: &'static str) {
+    pub(crate) fn let_through(&self, by: &'static str) {
         self.reviews.let_through.get_or_create(&PassLabels { by }).inc();
     }
 }
 
 /// A review under way.
 #[derive(Debug)]
-pub struct InFlight(IntGauge);
+pub(crate) struct InFlight(IntGauge);
 
 impl Drop for InFlight {
     fn drop(&mut self) {

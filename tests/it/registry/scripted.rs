@@ -427,6 +427,11 @@ pub fn counted(client: &RegistryClient, series: &str) -> u64 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
+/// Whether this registry, which could not be reached, is left alone.
+pub fn is_left_alone(client: &RegistryClient, host: &str) -> bool {
+    counted(client, &format!("registry_breaker_open{{registry=\"{host}\"}}")) == 1
+}
+
 /// Requests of this kind so far.
 pub fn requests(client: &RegistryClient, kind: &str) -> u64 {
     counted(client, &format!("registry_requests_total{{kind=\"{kind}\"}}"))
