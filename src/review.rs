@@ -8,7 +8,6 @@ mod advise;
 mod accuracy;
 mod context;
 mod drift;
-mod dry_run;
 mod audit;
 mod blindness;
 mod event;
@@ -20,9 +19,9 @@ mod node_login;
 mod probe;
 mod recall;
 mod restart;
+mod restricted;
 mod reviewer;
 mod source;
-mod unproven;
 mod visibility;
 
 use std::sync::Arc;
@@ -52,6 +51,7 @@ pub use event::WorkloadEvent;
 pub use node_login::is_refused_to_anybody;
 pub use probe::ProbeResult;
 pub(crate) use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
+pub(crate) use restricted::WithoutSecrets;
 pub use reviewer::{EventQueue, EventRequest, Reviewer};
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::dry_run::Unmetered;
+use super::restricted::Unmetered;
 use super::{Review, ReviewRequest, Sources};
 use crate::admission::{AdmissionRequest, Object, Operation};
 use crate::advice::AdviceKind;

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::dry_run::Unmetered;
+use super::restricted::{PublicSources, Unmetered};
 use super::reviewer::Reviewer;
-use super::unproven::PublicSources;
 use super::{
     EventRequest, Review, ReviewRequest, SeenPod, Sources, accuracy, blindness, mutate, recall,
     restart,
@@ -155,7 +154,7 @@ impl Reviewer {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<AdmissionOutcome, DecodeError> {
-        let unproven = PublicSources(self.sources());
+        let unproven = PublicSources::of(self.sources());
         self.admit_with(endpoint, body, (now, deadline), Some(&unproven)).await
     }
 

@@ -13,7 +13,7 @@ use super::credentials::{self, OwnLoginResult};
 use super::flags::LoginUse;
 use super::given::{Login, Logins};
 use super::manifest::Found;
-use super::runner::{TimedSource, WithLogin, WithoutSecrets, without_secrets};
+use super::runner::{TimedSource, WithLogin, without_secrets};
 use super::source::FileSource;
 use crate::advice::AdviceKind;
 use crate::credential::CredentialOrigin;
@@ -28,7 +28,7 @@ use crate::report::{
 };
 use crate::review::{
     ClusterSource, FixedAccess, HealthSource as _, ImageReview, ManifestSource as _,
-    NodeCredentialSource, Review, ReviewRequest, SecretsOrigin, Sources, review,
+    NodeCredentialSource, Review, ReviewRequest, SecretsOrigin, Sources, WithoutSecrets, review,
 };
 use crate::telemetry::instant;
 use crate::text::clean;
@@ -78,7 +78,7 @@ impl Judge<'_> {
         } else {
             Cow::Borrowed(&found.workload)
         };
-        let (no_secrets, access) = (WithoutSecrets(self.files), self.files.access());
+        let (no_secrets, access) = (WithoutSecrets::of(self.files), self.files.access());
         let cluster: &dyn ClusterSource = if by_login { &no_secrets } else { self.files };
         let subject = ReviewRequest {
             workload: &workload,

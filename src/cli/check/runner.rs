@@ -3,23 +3,18 @@
 //! long each image was waited for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::given::{Login, Logins};
-use super::source::FileSource;
-use crate::credential::PullSecret;
 use crate::image::ImageReference;
 use crate::pull::{Detail, Lookup, LookupRequest};
-use crate::review::{
-    ClusterSource, Fetched, ManifestSource, NodeCredentialSource, NodeCredentials, Reading,
-    ServiceAccountFacts,
-};
+use crate::review::{ManifestSource, NodeCredentialSource, NodeCredentials};
 use crate::telemetry::instant;
-use crate::workload::{NamespaceFacts, Node, Workload};
+use crate::workload::Workload;
 
 /// What nodes have, and then the own login.
 pub(super) struct WithLogin<'a> {
@@ -46,47 +41,10 @@ impl NodeCredentialSource for WithLogin<'_> {
     }
 }
 
-/// The files and the cluster without pull secrets: nothing is known of any.
-pub(super) struct WithoutSecrets<'a>(pub(super) &'a FileSource);
-
 /// The workload as one whose ServiceAccount nobody has seen.
 pub(super) fn without_secrets(workload: &Workload) -> Workload {
     let account = workload.service_account.clone().unwrap_or_else(|| "default".into());
     Workload { pull_secrets: Vec::new(), service_account: Some(account), ..workload.clone() }
-}
-
-impl ClusterSource for WithoutSecrets<'_> {
-    fn inner(&self) -> Option<&dyn ClusterSource> {
-        Some(self.0)
-    }
-
-    fn pull_secret<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Reading,
-        _: Instant,
-    ) -> BoxFuture<'a, Fetched<PullSecret>> {
-        async { Fetched::Unavailable }.boxed()
-    }
-
-    fn service_account<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Reading,
-        _: Instant,
-    ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
-        async { Fetched::NotInFiles }.boxed()
-    }
-
-    fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
-        self.0.namespace(name)
-    }
-
-    fn nodes(&self) -> Option<Arc<Vec<Node>>> {
-        self.0.nodes()
-    }
 }
 
 /// Passes every question on, and keeps the longest wait for each image.
