@@ -167,7 +167,7 @@ async fn pod(client: &Arc<RegistryClient>, host: &str, images: usize) -> f64 {
             detail: Detail::Presence,
             max_age: None,
             purpose: Purpose::Verdict,
-            namespace: Box::default(),
+            namespace: Arc::default(),
         };
         let deadline = started + Duration::from_secs(10);
         tasks.spawn(async move { client.look_up(request, deadline).await.outcome });

@@ -261,7 +261,7 @@ impl ClusterSource for Cluster {
         Box::pin(self.by_name.service_account(namespace, name, reading, deadline))
     }
 
-    fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
+    fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
         self.namespaces.get(name)
     }
 

@@ -218,7 +218,7 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         subject: request,
         secrets: &secrets,
         eligible: &eligible,
-        facts: facts.as_ref(),
+        facts: facts.as_deref(),
         pods_rewritten,
         more_reviews: &more_reviews,
         purpose: Purpose::Verdict,
@@ -232,7 +232,7 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
     let shown = visibility::shown(sources, request, named);
     let reviews =
         groups.into_iter().map(|places| context.review(places, secrets_now.clone(), shown.clone()));
-    let mut images = join_all(reviews).await;
+    let mut images = joined(reviews).await;
     if forecast::is_due(context) {
         Box::pin(forecast::note(context, &mut images, shown)).await;
     }
@@ -242,6 +242,14 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
     let pods_rewritten = pods_rewritten == Some(true);
     let namespace = request.namespace.into();
     Review { namespace, images, secrets, decision, is_pod, pods_rewritten }
+}
+
+/// What comes of each, all at the same time. Most pods have one image, and it waits for no others.
+async fn joined<F: Future>(mut futures: impl ExactSizeIterator<Item = F>) -> Vec<F::Output> {
+    match (futures.len(), futures.next()) {
+        (1, Some(only)) => vec![Box::pin(only).await],
+        (_, first) => join_all(first.into_iter().chain(futures)).await,
+    }
 }
 
 /// The images of a workload, those with the same name and pull policy together. One with the

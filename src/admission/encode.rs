@@ -53,6 +53,9 @@ struct StatusBody<'a> {
     message: &'a str,
 }
 
+/// Bytes that an answer without words fits into.
+const USUAL_ANSWER: usize = 256;
+
 /// Writes the answer to the request with this uid.
 pub fn encode(uid: &str, answer: &Answer) -> Vec<u8> {
     let patch = answer.patch.as_ref().and_then(|patch| {
@@ -76,7 +79,11 @@ pub fn encode(uid: &str, answer: &Answer) -> Vec<u8> {
         },
     };
     // Strings and booleans always serialise; an empty body would be a failed call, not a denial.
-    serde_json::to_vec(&body).unwrap_or_default()
+    let mut json = Vec::with_capacity(USUAL_ANSWER);
+    if serde_json::to_writer(&mut json, &body).is_err() {
+        json.clear();
+    }
+    json
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const OURS: &str = "pullgate.dev/";
 /// The namespace that every cluster has, and whose uid tells clusters apart.
 const EVERYWHERE: &str = "kube-system";
 
-type Facts = HashMap<Box<str>, (Uid, NamespaceFacts)>;
+type Facts = HashMap<Box<str>, (Uid, Arc<NamespaceFacts>)>;
 
 /// The namespaces that are known, kept current by their watch.
 #[derive(Default)]
@@ -25,9 +25,9 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn get(&self, name: &str) -> Option<NamespaceFacts> {
+    pub(super) fn get(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
         let facts = self.facts.read().unwrap_or_else(PoisonError::into_inner);
-        facts.get(name).map(|(_, facts)| facts.clone())
+        facts.get(name).map(|(_, facts)| Arc::clone(facts))
     }
 
     /// What tells this cluster from others; nothing before the first list.
@@ -58,7 +58,7 @@ impl Store for Arc<Namespaces> {
             self.cluster.get_or_init(|| uid.into());
         }
         let uid = Uid::of(uid);
-        self.write().insert(name, (uid, facts(object)));
+        self.write().insert(name, (uid, Arc::new(facts(object))));
         Ok(())
     }
 
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(facts.labels, labels);
         assert_eq!(facts.annotations, [("pullgate.dev/mutate".into(), "digest".into())]);
         apply(r#"{"metadata":{"name":"shop","uid":"u-2"}}"#);
-        assert_eq!(namespaces.get("shop"), Some(NamespaceFacts::default()));
+        assert_eq!(namespaces.get("shop"), Some(Arc::default()));
         assert_eq!(namespaces.cluster(), None);
         apply(r#"{"metadata":{"name":"kube-system","uid":"u-1"}}"#);
         assert_eq!(namespaces.cluster(), Some("u-1"));

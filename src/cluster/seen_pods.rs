@@ -4,10 +4,10 @@
 //! somebody has been waiting for it. Bounded, and kept in memory alone: after a restart the grace
 //! begins anew, which only makes decisions milder.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
+use hashbrown::HashTable;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::review::SeenPod;
@@ -20,12 +20,14 @@ const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// The first time of each, and the last.
 #[derive(Default)]
 pub(super) struct SeenPods {
-    seen: Mutex<HashMap<u64, Seen>>,
+    seen: Mutex<HashTable<Seen>>,
     hasher: RandomState,
 }
 
 #[derive(Clone, Copy)]
 struct Seen {
+    /// The hash of who it is.
+    pod: u64,
     first: Timestamp,
     last: Timestamp,
 }
@@ -38,24 +40,26 @@ impl Seen {
 
 impl SeenPods {
     pub(super) fn first(&self, pod: SeenPod<'_>, now: Timestamp) -> Option<Timestamp> {
+        let pod = self.hasher.hash_one(pod);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = seen.get(&self.hasher.hash_one(pod)).filter(|known| known.counts(now));
+        let known = seen.find(pod, |seen| seen.pod == pod).filter(|known| known.counts(now));
         known.map(|known| known.first)
     }
 
     pub(super) fn note(&self, pod: SeenPod<'_>, now: Timestamp) {
+        let pod = self.hasher.hash_one(pod);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = self.hasher.hash_one(pod);
-        if let Some(known) = seen.get_mut(&name) {
+        if let Some(known) = seen.find_mut(pod, |seen| seen.pod == pod) {
             let first = if known.counts(now) { known.first } else { now };
-            *known = Seen { first, last: known.last.max(now) };
+            *known = Seen { pod, first, last: known.last.max(now) };
             return;
         }
         if seen.len() >= MOST {
-            seen.retain(|_, known| known.counts(now));
+            seen.retain(|known| known.counts(now));
         }
         if seen.len() < MOST {
-            seen.insert(name, Seen { first: now, last: now });
+            let new = Seen { pod, first: now, last: now };
+            seen.insert_unique(pod, new, |seen| seen.pod);
         }
     }
 }

@@ -103,6 +103,9 @@ pub(super) fn go_lower(text: &str) -> String {
 
 /// Whether Go's `strings.ToLower` would change the text.
 pub(super) fn has_upper(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|b| b.is_ascii_uppercase());
+    }
     text.chars().any(|c| c.to_lowercase().next().is_some_and(|lower| lower != c))
 }
 

@@ -92,7 +92,7 @@ impl ImageReference {
         };
         let cri_o = if image.starts_with('[') || written > CRI_O_NAME {
             CriOReading::Refused
-        } else if is_short(image) {
+        } else if is_short(image, elements.domain) {
             CriOReading::Short
         } else if name.len() > CRI_O_NAME {
             CriOReading::Refused
@@ -252,9 +252,9 @@ fn split_domain(image: &str) -> (&str, Cow<'_, str>) {
 
 /// CRI-O's test for a short name (`shortnames.IsShortName` of its image library), for a name
 /// that is known to parse.
-fn is_short(image: &str) -> bool {
+fn is_short(image: &str, domain: Option<&str>) -> bool {
     match image.split_once('/') {
-        Some((first, _)) if grammar::is_domain(first) => {
+        Some((first, _)) if domain == Some(first) || grammar::is_domain(first) => {
             first != "localhost" && !first.contains(['.', ':'])
         }
         _ => true,

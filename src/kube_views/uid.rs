@@ -11,25 +11,10 @@ pub struct Uid([u8; 16]);
 impl Uid {
     /// The uid with this text.
     pub fn of(text: &str) -> Self {
+        if let Some(number) = uuid(text) {
+            return Self(number.to_be_bytes());
+        }
         let mut bytes = [0u8; 16];
-        let mut nibbles = 0;
-        for byte in text.bytes().filter(|byte| *byte != b'-') {
-            let value = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                _ => {
-                    nibbles = 99;
-                    break;
-                }
-            };
-            if nibbles < 32 {
-                bytes[nibbles / 2] |= value << (if nibbles % 2 == 0 { 4 } else { 0 });
-            }
-            nibbles += 1;
-        }
-        if nibbles == 32 {
-            return Self(bytes);
-        }
         for (half, salt) in [(0, "a"), (8, "b")] {
             let mut hasher = DefaultHasher::new();
             (salt, text).hash(&mut hasher);
@@ -42,6 +27,22 @@ impl Uid {
     pub(crate) fn of_object(meta: &ObjectMeta) -> Self {
         Self::of(meta.uid.as_deref().unwrap_or_default())
     }
+}
+
+/// The number that a UUID writes; dashes may stand anywhere.
+fn uuid(text: &str) -> Option<u128> {
+    let (mut number, mut digits) = (0u128, 0);
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'-' => continue,
+            _ => return None,
+        };
+        number = number << 4 | u128::from(digit);
+        digits += 1;
+    }
+    (digits == 32).then_some(number)
 }
 
 /// The objects that one complete list showed.

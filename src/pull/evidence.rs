@@ -148,6 +148,11 @@ impl Assessment {
         }
     }
 
+    /// Whether nothing is to be said of it.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.verdict == Verdict::Works && self.cause.is_none()
+    }
+
     /// Whether a policy may deny for this.
     pub fn may_deny(&self) -> bool {
         self.verdict == Verdict::Fails && self.escapes.is_empty()

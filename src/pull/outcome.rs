@@ -3,6 +3,7 @@
 //! A look-up is one reference asked for with one credential at all the hosts that serve it (the
 //! registry and its listed mirrors). What a registry says is data here, never an error.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::credential::Credential;
@@ -42,7 +43,7 @@ pub struct LookupRequest {
     /// What the answer is for.
     pub purpose: Purpose,
     /// The namespace on whose behalf it is asked, empty for nobody's: namespaces take turns.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
 }
 
 /// The answer to a [`LookupRequest`].
@@ -214,7 +215,7 @@ pub enum Content {
     /// It was not read.
     Unread,
     /// The platforms of an index, attestations left out. An entry without platform is `None`.
-    Platforms(Vec<Option<Platform>>),
+    Platforms(Arc<[Option<Platform>]>),
     /// The platform that the configuration of a lone manifest names, and how many bytes its layers
     /// are, packed, if the manifest says so.
     Config(Platform, Option<u64>),

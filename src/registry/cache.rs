@@ -30,7 +30,7 @@ pub(super) struct Key {
 }
 
 /// An answer and how long it holds.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct CacheEntry {
     pub(super) answered: LookupResult,
     at: Instant,
@@ -57,7 +57,7 @@ pub(super) enum Before {
 pub(super) struct AnswerRequest {
     pub(super) detail: Detail,
     pub(super) max_age: Option<Duration>,
-    pub(super) namespace: Box<str>,
+    pub(super) namespace: Arc<str>,
 }
 
 type FlightKey = (Key, Detail);
@@ -70,7 +70,7 @@ struct InFlight {
 struct Flight {
     /// Since when the answer is known that is only carried on.
     known_since: Option<Instant>,
-    answer: watch::Receiver<Option<CacheEntry>>,
+    answer: watch::Receiver<Option<Arc<CacheEntry>>>,
 }
 
 impl InFlight {
@@ -87,7 +87,7 @@ impl InFlight {
 
 /// The answers.
 pub(super) struct Answers {
-    kept: Cache<Key, CacheEntry>,
+    kept: Cache<Key, Arc<CacheEntry>>,
     limits: CacheLimits,
     flights: Arc<Mutex<InFlight>>,
     places: Arc<Places>,
@@ -142,7 +142,7 @@ impl Answers {
         Self {
             kept: Cache::builder()
                 .max_capacity(limits.outcome_bytes)
-                .weigher(|key: &Key, kept: &CacheEntry| {
+                .weigher(|key: &Key, kept: &Arc<CacheEntry>| {
                     let content = match &kept.answered.outcome {
                         Outcome::Exists(found) => &found.content,
                         _ => &Content::Unread,
@@ -188,7 +188,7 @@ impl Answers {
         };
         let landed = tokio::time::timeout_at(deadline, flight.wait_for(Option::is_some)).await;
         match landed {
-            Ok(Ok(kept)) => kept.as_ref().map_or_else(broken, CacheEntry::to_lookup),
+            Ok(Ok(kept)) => kept.as_ref().map_or_else(broken, |kept| kept.to_lookup()),
             Ok(Err(_)) => broken(),
             Err(_) => unanswered(Outcome::TooLate),
         }
@@ -198,9 +198,9 @@ impl Answers {
         &self,
         key: Key,
         wanted: AnswerRequest,
-        earlier: Option<CacheEntry>,
+        earlier: Option<Arc<CacheEntry>>,
         ask: impl FnOnce(Before) -> F,
-    ) -> Option<watch::Receiver<Option<CacheEntry>>>
+    ) -> Option<watch::Receiver<Option<Arc<CacheEntry>>>>
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
@@ -276,7 +276,7 @@ impl Drop for InFlightGuard {
 }
 
 struct Task {
-    kept: Cache<Key, CacheEntry>,
+    kept: Cache<Key, Arc<CacheEntry>>,
     limits: CacheLimits,
     metrics: Arc<RegistryMetrics>,
     key: Key,
@@ -284,11 +284,11 @@ struct Task {
     max_age: Option<Duration>,
     /// Since when the answer is known that this look-up only carries on.
     known_since: Option<Instant>,
-    earlier: Option<CacheEntry>,
+    earlier: Option<Arc<CacheEntry>>,
 }
 
 impl Task {
-    async fn run(self, future: impl Future<Output = LookupResult>) -> CacheEntry {
+    async fn run(self, future: impl Future<Output = LookupResult>) -> Arc<CacheEntry> {
         // Another look-up may have landed between the question to the cache and this one's start.
         let now = Instant::now();
         let landed = self.kept.get(&self.key).await;
@@ -316,7 +316,7 @@ impl Task {
         };
         let before = self.earlier.as_ref().and_then(|earlier| earlier.refused_since);
         let refused_since = answered.outcome.is_refusal().then(|| before.unwrap_or(at));
-        let kept = CacheEntry {
+        let kept = Arc::new(CacheEntry {
             answered,
             at,
             lifetime,
@@ -324,9 +324,9 @@ impl Task {
             failures,
             refused_since,
             incomplete_until: Instant::now() + self.limits.unreachable,
-        };
+        });
         if lifetime > Duration::ZERO {
-            self.kept.insert(self.key, kept.clone()).await;
+            self.kept.insert(self.key, Arc::clone(&kept)).await;
         }
         kept
     }

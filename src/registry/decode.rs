@@ -140,7 +140,7 @@ pub fn platforms(body: &[u8]) -> Result<Content, Fault> {
     if found.len() > MAX_PLATFORMS {
         return Err("an index with too many platforms");
     }
-    Ok(Content::Platforms(found))
+    Ok(Content::Platforms(found.into()))
 }
 
 #[derive(Deserialize)]

@@ -21,13 +21,13 @@ pub(super) struct Places {
 #[derive(Default)]
 struct SlotsInUse {
     all: usize,
-    by_namespace: HashMap<Box<str>, usize>,
+    by_namespace: HashMap<Arc<str>, usize>,
 }
 
 /// A place; free again when dropped.
 pub(super) struct Place {
     places: Arc<Places>,
-    namespace: Box<str>,
+    namespace: Arc<str>,
 }
 
 impl Places {
@@ -36,7 +36,7 @@ impl Places {
     }
 
     /// A place for this namespace; nothing if it has its share already, or all are taken.
-    pub(super) fn take(self: &Arc<Self>, namespace: Box<str>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, namespace: Arc<str>) -> Option<Place> {
         let mut taken = self.taken();
         let own = taken.by_namespace.get(&namespace).copied().unwrap_or(0);
         if !may_take(own, taken.all, self.most) {

@@ -34,7 +34,7 @@ pub(super) struct ListRequest {
     pub(super) reference: ImageReference,
     pub(super) listing: Listing,
     pub(super) credential: Option<Credential>,
-    pub(super) namespace: Box<str>,
+    pub(super) namespace: Arc<str>,
 }
 
 impl ListRequest {
@@ -125,7 +125,7 @@ impl TagLists {
     pub(super) async fn get(
         &self,
         key: Key,
-        namespace: Box<str>,
+        namespace: Arc<str>,
         deadline: Instant,
         read: impl Future<Output = Result<Arc<TagList>, Outcome>> + Send + 'static,
     ) -> Result<Arc<TagList>, Outcome> {

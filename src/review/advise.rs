@@ -10,6 +10,8 @@ mod secrets;
 mod sources;
 mod tags;
 
+use std::sync::Arc;
+
 use futures::join;
 
 use super::visibility::SharedVisibility;
@@ -175,8 +177,8 @@ impl AdviceContext<'_> {
         let attempt = self.review.attempts.get(self.review.assessment.decisive?)?;
         let Outcome::Exists(found) = &attempt.lookup.outcome else { return None };
         let platforms = match &found.content {
-            Content::Platforms(entries) => entries.clone(),
-            Content::Config(platform, _) => vec![Some(platform.clone())],
+            Content::Platforms(entries) => Arc::clone(entries),
+            Content::Config(platform, _) => Arc::from([Some(platform.clone())]),
             Content::Unread | Content::NoPlatform | Content::Artifact => return None,
         };
         let nodes = self.context.sources.cluster.nodes()?;

@@ -125,7 +125,7 @@ pub async fn recheck(
         return None;
     }
     let facts = sources.cluster.namespace(&used.namespace);
-    let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_ref(), None);
+    let vouches = policy.vouches(meant.as_deref(), &used.namespace, facts.as_deref(), None);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
     let unfit = !probed.assessment.unfit_nodes.is_empty();
     let result = match probed.result() {

@@ -67,7 +67,7 @@ impl Reviewer {
         (now, deadline): (Timestamp, Instant),
     ) -> Option<WorkloadEvent> {
         let facts = self.cluster.namespace(&event_request.namespace);
-        let mode = self.policy.load().mode(&event_request.namespace, facts.as_ref()).mode;
+        let mode = self.policy.load().mode(&event_request.namespace, facts.as_deref()).mode;
         if mode == Mode::Off || &*event_request.namespace == NEVER_JUDGED {
             return None;
         }

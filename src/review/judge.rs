@@ -86,7 +86,7 @@ impl ReviewContext<'_> {
         let (context, judged) = if judged.is_denial() {
             secrets = secrets_now.await;
             facts = self.sources.cluster.namespace(self.subject.namespace);
-            let context = ReviewContext { secrets: &secrets, facts: facts.as_ref(), ..self };
+            let context = ReviewContext { secrets: &secrets, facts: facts.as_deref(), ..self };
             let again = context.confirm_denial(&places, name, &history, shown.clone());
             (context, Box::pin(again).await)
         } else {
@@ -398,7 +398,8 @@ impl ReviewContext<'_> {
             facts,
             is_pod: workload.is_pod,
             pods_rewritten: self.pods_rewritten != Some(false),
-            wanted_since: self.wanted_since(places),
+            // Of what works nobody asks it.
+            wanted_since: (!assessment.is_fine()).then(|| self.wanted_since(places)).flatten(),
             refused_once: stale || gathered.attempts.iter().any(first_refusal),
             annotations: &workload.annotations,
             user,

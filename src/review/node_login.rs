@@ -1,6 +1,7 @@
 //! Whether what pods got without a pull secret is to be had by anybody: if not, their nodes log in
 //! by themselves.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::ManifestSource;
@@ -26,7 +27,7 @@ pub async fn is_refused_to_anybody(
         detail: Detail::Presence,
         max_age: None,
         purpose: Purpose::Advice,
-        namespace: Box::default(),
+        namespace: Arc::default(),
     };
     match registry.look_up(request, deadline).await.outcome {
         Outcome::Exists(_) => Some(false),

@@ -3,6 +3,7 @@
 //!
 //! Nothing is decided, nothing is suggested, and the cluster's history does not count.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ impl ReviewContext<'_> {
 pub(super) struct ProbeContext<'n> {
     pub secrets: PodSecrets,
     eligible: Eligible<'n>,
-    facts: Option<NamespaceFacts>,
+    facts: Option<Arc<NamespaceFacts>>,
     more_reviews: AtomicUsize,
 }
 
@@ -172,7 +173,7 @@ impl<'n> ProbeContext<'n> {
             subject: request,
             secrets: &self.secrets,
             eligible: &self.eligible,
-            facts: self.facts.as_ref(),
+            facts: self.facts.as_deref(),
             pods_rewritten: Some(false),
             more_reviews: &self.more_reviews,
             purpose: Purpose::Verdict,

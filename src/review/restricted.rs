@@ -90,7 +90,7 @@ impl ClusterSource for WithoutSecrets<'_> {
         Box::pin(ready(unknown))
     }
 
-    fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
+    fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
         self.cluster.namespace(name)
     }
 

@@ -156,7 +156,7 @@ pub trait ClusterSource: Send + Sync {
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>>;
 
     /// What is known of a namespace; nothing if it is not known (yet).
-    fn namespace(&self, name: &str) -> Option<NamespaceFacts>;
+    fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>>;
 
     /// The nodes that are known; nothing where there is no cluster to know of.
     fn nodes(&self) -> Option<Arc<Vec<Node>>>;

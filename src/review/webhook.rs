@@ -306,7 +306,7 @@ impl Reviewer {
             return Ok((workload, Vec::new()));
         }
         let facts = self.cluster.namespace(&request.namespace);
-        let mutations = mutate::asked(policy, &workload, facts.as_ref());
+        let mutations = mutate::asked(policy, &workload, facts.as_deref());
         if mutations.is_empty() || request.operation != Operation::Create {
             return Err(Skip::NothingAsked);
         }
@@ -325,7 +325,7 @@ impl Reviewer {
         let place = place_of(request, policy).ok_or(Skip::Kind)?;
         let own = self.own_namespace.as_deref() == Some(request.namespace.as_ref());
         let facts = self.cluster.namespace(&request.namespace);
-        let mode = policy.mode(&request.namespace, facts.as_ref()).mode;
+        let mode = policy.mode(&request.namespace, facts.as_deref()).mode;
         if request.namespace == NEVER_JUDGED || own || mode == Mode::Off {
             return Err(Skip::Namespace);
         }

@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use std::sync::LazyLock;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use memchr::memmem::Finder;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -83,17 +85,15 @@ fn namespace_in_front(body: &[u8]) -> Option<&str> {
     const FRONT: usize = 2048;
     let front = body.strip_prefix(FRONT_OF_UID.as_bytes())?;
     let front = front.get(..FRONT).unwrap_or(front);
-    let (before, after) = split_at(front, br#""namespace":""#)?;
-    let (namespace, _) = split_at(after, b"\"")?;
-    let namespace = str::from_utf8(namespace).ok()?;
-    (!namespace.contains('\\') && split_at(before, br#""object":"#).is_none()).then_some(namespace)
+    let key = NAMESPACE.find(front)?;
+    let after = front.get(key + NAMESPACE.needle().len()..)?;
+    let namespace = str::from_utf8(after.get(..memchr::memchr(b'"', after)?)?).ok()?;
+    let before = front.get(..key)?;
+    (!namespace.contains('\\') && OBJECT.find(before).is_none()).then_some(namespace)
 }
 
-/// What stands before and behind the first of these texts.
-fn split_at<'a>(bytes: &'a [u8], text: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = memchr::memmem::find(bytes, text)?;
-    Some((&bytes[..at], &bytes[at + text.len()..]))
-}
+static NAMESPACE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(br#""namespace":""#));
+static OBJECT: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(br#""object":"#));
 
 /// Looks for a text in nested objects, and reads no further than that.
 struct Sought<'c, 'de> {

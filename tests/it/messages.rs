@@ -350,7 +350,7 @@ fn tails() -> Vec<String> {
     let (plain, gone) = (ruling(), assessment(Verdict::Fails, Cause::TagNotFound));
     let mut lines = Vec::new();
     let platform = |word: &str| Some(Platform::parse(word).unwrap());
-    let content = Content::Platforms(vec![platform("linux/arm64")]);
+    let content = Content::Platforms([platform("linux/arm64")].into());
     let found = Found { digest: None, media: MediaKind::Index, content, head_refused: false };
     let unfit = Assessment {
         node_platforms: vec![platform("linux/amd64")],

@@ -137,7 +137,7 @@ impl Judge<'_> {
             return self.policy.in_mode(Mode::Enforce);
         }
         let facts = self.files.namespace(namespace);
-        match self.policy.mode(namespace, facts.as_ref()).mode {
+        match self.policy.mode(namespace, facts.as_deref()).mode {
             Mode::Off => self.policy.in_mode(Mode::Warn),
             Mode::Warn | Mode::Enforce => self.policy.clone(),
         }
@@ -161,7 +161,7 @@ impl Judge<'_> {
             detail: Detail::Presence,
             max_age: None,
             purpose: Purpose::Verdict,
-            namespace: Box::default(),
+            namespace: Arc::default(),
         };
         own.outcome = Some(self.registry.look_up(request, deadline).await.outcome);
         own

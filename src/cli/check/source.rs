@@ -170,11 +170,11 @@ impl ClusterSource for FileSource {
         }
     }
 
-    fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
-        let known = self.manifests.namespaces.get(name).cloned();
+    fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
+        let known = self.manifests.namespaces.get(name).cloned().map(Arc::new);
         known
             .or_else(|| self.cluster.as_ref().and_then(|cluster| cluster.namespace(name)))
-            .or_else(|| self.every_namespace_known.then(NamespaceFacts::default))
+            .or_else(|| self.every_namespace_known.then(Arc::default))
     }
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {

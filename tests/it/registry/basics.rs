@@ -93,7 +93,7 @@ async fn an_index_is_read_once_per_digest() {
         let lookup = client.look_up(request(&reference, None, Detail::Platforms), soon()).await;
         let Outcome::Exists(found) = lookup.outcome else { panic!("{lookup:?}") };
         let platforms = ["amd64", "arm64"].map(|a| Some(Platform::new("linux", a)));
-        assert_eq!(found.content, Content::Platforms(platforms.to_vec()));
+        assert_eq!(found.content, Content::Platforms(platforms.into()));
     }
     assert_eq!(
         registry.log(),

@@ -127,7 +127,7 @@ fn manifest(bytes: &[u8]) {
     let clean = |text: &str| text.len() <= 40 && text.bytes().all(|b| b.is_ascii_graphic());
     if let Ok(Content::Platforms(found)) = platforms(bytes) {
         assert!(found.len() <= 1024);
-        for platform in found.into_iter().flatten() {
+        for platform in found.iter().flatten() {
             assert!(clean(&platform.os) && clean(&platform.architecture));
             assert!(clean(&platform.variant) && clean(&platform.os_version));
         }

@@ -64,8 +64,8 @@ fn an_open_registry(#[case] program: &str) {
         assert_eq!(found.media, MediaKind::Index);
         assert_eq!(found.digest.as_ref().unwrap().as_str(), index.digest());
         let arm64 = Platform::new("linux", "arm64").with_variant("v8");
-        let platforms = vec![Some(Platform::new("linux", "amd64")), Some(arm64)];
-        assert_eq!(found.content, Content::Platforms(platforms));
+        let platforms = [Some(Platform::new("linux", "amd64")), Some(arm64)];
+        assert_eq!(found.content, Content::Platforms(platforms.into()));
 
         let Outcome::Exists(found) = ask("shop/app:lone", Detail::Config).await else {
             panic!("the lone manifest is there")

@@ -387,7 +387,7 @@ pub fn request(
         detail,
         max_age: None,
         purpose: Purpose::Verdict,
-        namespace: Box::default(),
+        namespace: Arc::default(),
     }
 }
 

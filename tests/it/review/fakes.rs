@@ -294,8 +294,9 @@ impl ClusterSource for World {
         async { answer }.boxed()
     }
 
-    fn namespace(&self, _: &str) -> Option<NamespaceFacts> {
-        Some(NamespaceFacts { labels: self.labels.clone(), annotations: self.annotations.clone() })
+    fn namespace(&self, _: &str) -> Option<Arc<NamespaceFacts>> {
+        let (labels, annotations) = (self.labels.clone(), self.annotations.clone());
+        Some(Arc::new(NamespaceFacts { labels, annotations }))
     }
 
     fn nodes(&self) -> Option<Arc<Vec<Node>>> {
