@@ -61,10 +61,13 @@ impl Vouches {
     }
 
     /// Whether a node lists as many images as it does at most, or as many names of one, so that it may
-    /// have others.
+    /// have others. One that lists none has not looked yet (`nodestatus.Images` in `pkg/kubelet`
+    /// writes none until the runtime has answered once), or is told to list none.
     pub(super) fn may_have_more_images(&self, node: &Node) -> bool {
         let most = self.listed_images_at_most.unwrap_or(LISTED_IMAGES_AT_MOST);
-        node.names_cut || usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
+        node.names_cut
+            || node.listed_images == 0
+            || usize::try_from(most).is_ok_and(|most| node.listed_images >= most)
     }
 }
 

@@ -105,6 +105,8 @@ fn node(platform: &Platform, runtime: &str) -> Node {
         .map(|(key, value)| (key.into(), value.as_str().into()))
         .into(),
         runtime: runtime.into(),
+        // A list of images is nothing that it lacks: there is no node.
+        listed_images: 1,
         ..Node::new(&platform.to_string(), platform.clone())
     }
 }

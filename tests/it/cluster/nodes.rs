@@ -49,6 +49,8 @@ pub fn create_node(
             "containerRuntimeVersion": "containerd://2.1.8", "kubeletVersion": "v1.34.4",
             "kubeProxyVersion": "",
         },
+        // Of its own pods' sandboxes, at least, a kubelet has one.
+        "images": [{"names": ["registry.k8s.io/pause:3.10"], "sizeBytes": 320_000}],
     }});
     patch(cluster, &["node", name, "--subresource=status"], &status);
     // The API server taints every new node as not ready; on a real cluster the node controller

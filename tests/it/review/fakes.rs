@@ -156,6 +156,7 @@ pub fn node(name: &str, platform: &str) -> Node {
         labels: [("kubernetes.io/arch".into(), platform.split('/').nth(1).unwrap().into())].into(),
         runtime: "containerd://2.1.8".into(),
         kubelet: "v1.34.4".into(),
+        listed_images: 1,
         ..Node::new(name, Platform::parse(platform).unwrap())
     }
 }

@@ -140,13 +140,15 @@ fn pod_if_absent(image: &str) -> serde_json::Value {
 }
 
 /// The kubelet lists the fifty largest images, or as many as it is set to: what a full list does
-/// not name may be there.
+/// not name may be there. It lists none until its runtime has answered.
 #[rstest]
 #[case::full(50, "", Decision::Warn)]
 #[case::whole(49, "", Decision::Deny)]
 #[case::set_lower(20, ", nodeStatusMaxImages: 20", Decision::Warn)]
 #[case::set_higher(50, ", nodeStatusMaxImages: 100", Decision::Deny)]
 #[case::without_a_limit(500, ", nodeStatusMaxImages: -1", Decision::Deny)]
+#[case::not_looked_yet(0, "", Decision::Warn)]
+#[case::told_to_list_none(0, ", nodeStatusMaxImages: 0", Decision::Warn)]
 #[tokio::test]
 async fn a_full_list_of_images_proves_nothing_about_what_it_leaves_out(
     #[case] listed_images: usize,
