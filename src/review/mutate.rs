@@ -119,7 +119,8 @@ async fn all_pins(
     join_all(pins).await.concat()
 }
 
-/// The places of an image that works, pinned to the digest that its tag has now.
+/// The places of an image that works, pinned to the digest that its tag has now. What nodes ask for
+/// then is the digest, and not every mirror that serves tags serves those: that, too, is seen first.
 async fn pins(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
@@ -131,41 +132,52 @@ async fn pins(
     if !pinnable || reference.digest().is_some() {
         return Vec::new();
     }
-    let Some(digest) = digest_now(sources, subject, review, image, reference).await else {
+    let Some(attempt) = image.assessment.decisive.and_then(|index| image.attempts.get(index))
+    else {
         return Vec::new();
     };
-    image.places.iter().filter_map(|place| pin(place, reference, &digest)).collect()
+    let credential = match &attempt.source {
+        // The runtime's own login is found where it is asked with.
+        None => None,
+        Some(source) if *source == CredentialSource::node_runtime() => None,
+        Some(source) => match credential_of(sources, subject, review, reference, source).await {
+            Some(credential) => Some(credential),
+            None => return Vec::new(),
+        },
+    };
+    let digest = image.assessment.digest.as_ref();
+    let Some(digest) = digest else { return Vec::new() };
+    let by_digest = reference.with_digest(digest.clone());
+    let mut asked = vec![&by_digest];
+    // Another digest than the one that was assessed was not assessed.
+    if attempt.lookup.age > FRESH {
+        asked.push(reference);
+    }
+    let has_it = asked.into_iter().map(|name| has(sources, subject, name, &credential, digest));
+    if !join_all(has_it).await.into_iter().all(|has_it| has_it) {
+        return Vec::new();
+    }
+    image.places.iter().filter_map(|place| pin(place, reference, digest)).collect()
 }
 
-/// The digest, from an answer of just now.
-async fn digest_now(
+/// Whether the registry has this digest under this name, from an answer of just now.
+async fn has(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
-    review: &Review,
-    image: &ImageReview,
     reference: &ImageReference,
-) -> Option<Digest> {
-    let attempt = image.attempts.get(image.assessment.decisive?)?;
-    if attempt.lookup.age <= FRESH {
-        return image.assessment.digest.clone();
-    }
-    let credential = match &attempt.source {
-        None => None,
-        Some(source) => Some(credential_of(sources, subject, review, reference, source).await?),
-    };
+    credential: &Option<Credential>,
+    digest: &Digest,
+) -> bool {
     let request = LookupRequest {
         reference: reference.clone(),
-        credential,
+        credential: credential.clone(),
         detail: Detail::Presence,
         max_age: Some(FRESH),
         purpose: Purpose::Verdict,
         namespace: subject.namespace.into(),
     };
-    match sources.registry.look_up(request, subject.deadline).await.outcome {
-        // Another digest than the one that was assessed was not assessed.
-        Outcome::Exists(found) if found.digest == image.assessment.digest => found.digest,
-        _ => None,
-    }
+    let lookup = sources.registry.look_up(request, subject.deadline).await;
+    matches!(&lookup.outcome, Outcome::Exists(found) if found.digest.as_ref() == Some(digest))
 }
 
 /// The credential that got the answer.

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use pullgate::image::Digest;
 use pullgate::policy::PullgatePolicy;
+use pullgate::pull::Outcome;
 use pullgate::review::{Endpoint, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::review::fakes::{World, exists, exists_as, secret};
+use crate::review::fakes::{World, exists, exists_as, missing, secret};
 
 const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
@@ -24,6 +25,11 @@ fn world() -> World {
         .answer("reg.example.com/app:1", "", exists_as("app"))
         .answer(&format!("reg.example.com/app@{}", digest()), "", exists_as("app"))
         .answer("reg.example.com/private:1", "regcred", exists_as("private"))
+        .answer(
+            &format!("reg.example.com/private@{}", Digest::of_sha256(b"private")),
+            "regcred",
+            exists_as("private"),
+        )
         .secret(secret("regcred", "reg.example.com", "u"));
     world.secrets_in_use = vec!["regcred".into()];
     world.annotations = vec![("pullgate.dev/mutate".into(), "pull-secret, digest".into())];
@@ -124,6 +130,18 @@ async fn a_tag_is_pinned_to_what_the_registry_says_just_now() {
     let unknown = World { annotations: world().annotations, ..unknown };
     let object = pod("reg.example.com/app:1");
     assert_eq!(mutate(unknown, ALLOWING, object.clone()).await.0, object);
+}
+
+/// A mirror that is asked for tags only (CRI-O's `pull-from-mirror`), before a registry that nodes do
+/// not reach: what works by its tag would not start by its digest.
+#[tokio::test]
+async fn a_tag_is_not_pinned_to_a_digest_that_nobody_serves() {
+    let by_digest = format!("reg.example.com/app@{}", digest());
+    let object = pod("reg.example.com/app:1");
+    for outcome in [Outcome::TooLate, Outcome::NoHost, missing(), exists_as("other")] {
+        let world = world().answer(&by_digest, "", outcome);
+        assert_eq!(mutate(world, ALLOWING, object.clone()).await.0, object);
+    }
 }
 
 #[rstest]
