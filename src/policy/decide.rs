@@ -35,6 +35,8 @@ pub struct DecisionInput<'a> {
     pub facts: Option<&'a NamespaceFacts>,
     /// Whether the object is a pod, not a template for pods.
     pub is_pod: bool,
+    /// Whether the object makes no pods as it is now.
+    pub makes_no_pods: bool,
     /// When the pod's controller (ReplicaSet, Job, ...) was created or, where that is not known,
     /// when a pod of this name and owner was first seen; nothing counts as just now.
     pub wanted_since: Option<Timestamp>,
@@ -125,6 +127,8 @@ pub enum Reason {
     BreakGlass,
     /// It would be denied, but not on this kind of object: its pods will be, or a template was.
     NotEnforcedHere,
+    /// The object makes no pods now: it is scaled to zero, suspended, paused, or a mere template.
+    NoPodsNow,
     /// The policy refuses this image.
     RegistryRefused,
     /// It certainly fails.
@@ -152,6 +156,7 @@ impl Reason {
         Self::SecretToCome,
         Self::BreakGlass,
         Self::NotEnforcedHere,
+        Self::NoPodsNow,
         Self::RegistryRefused,
         Self::Denied,
     ];
@@ -177,6 +182,7 @@ impl Reason {
             Self::SecretToCome => "secret_to_come",
             Self::BreakGlass => "break_glass",
             Self::NotEnforcedHere => "not_enforced_here",
+            Self::NoPodsNow => "no_pods_now",
             Self::RegistryRefused => "registry_refused",
             Self::Denied => "denied",
         }
@@ -271,7 +277,10 @@ impl PullgatePolicy {
         !skipped
             && exception.is_none_or(|exception| exception.expired)
             && (decision == Decision::Deny
-                || matches!(reason, Reason::NotEnforcedHere | Reason::NamespaceUnknown))
+                || matches!(
+                    reason,
+                    Reason::NotEnforcedHere | Reason::NoPodsNow | Reason::NamespaceUnknown
+                ))
     }
 
     fn by_verdict(
@@ -335,6 +344,7 @@ impl PullgatePolicy {
             (self.spec.break_glass.opens(input.user, input.annotations), Reason::BreakGlass),
             (!input.is_pod && input.pods_rewritten, Reason::Rewritten),
             (!self.spec.enforces_on(subject, on), Reason::NotEnforcedHere),
+            (!refused && input.makes_no_pods, Reason::NoPodsNow),
             (!refused && awaits_secret(input), Reason::SecretToCome),
         ];
         gates

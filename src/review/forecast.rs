@@ -131,6 +131,6 @@ fn pulls(context: ReviewContext<'_>, image: &ImageReview, known: Option<&Visibil
         PodCount::Count(pods) if context.eligible.known.is_empty() => pods,
         PodCount::Count(pods) => pods.min(lack),
         PodCount::OnePerNode => lack,
-        PodCount::Unknown => 0,
+        PodCount::Paused | PodCount::Unknown => 0,
     }
 }

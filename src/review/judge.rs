@@ -397,6 +397,7 @@ impl ReviewContext<'_> {
             namespace,
             facts,
             is_pod: workload.is_pod,
+            makes_no_pods: workload.makes_no_pods(),
             pods_rewritten: self.pods_rewritten != Some(false),
             // Of what works nobody asks it.
             wanted_since: (!assessment.is_fine()).then(|| self.wanted_since(places)).flatten(),

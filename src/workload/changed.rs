@@ -4,15 +4,19 @@
 //! another one, and a controller makes new pods with what its template has.
 
 use super::object::{ContainerImage, ContainerKind, ImagePullPolicy, Workload};
+use super::rollout::PodCount;
 use crate::image::ImageReference;
 
 impl Workload {
     /// The same with only those images that are others than in `old`, are pulled in another way, or
     /// with other secrets. New pods of a template may land on other nodes; a pod stays where it is.
+    /// What made no pods and now does pulls everything; what was only paused may pull nothing, and
+    /// its controller makes an object for what it does.
     #[must_use]
     pub fn pulled_anew(mut self, old: &Self) -> Self {
         let moved = !self.is_pod && self.placement != old.placement;
-        if self.secrets_from() != old.secrets_from() || moved {
+        let wakes = old.pods == PodCount::Count(0) && !self.makes_no_pods();
+        if self.secrets_from() != old.secrets_from() || moved || wakes {
             return self;
         }
         let stays = |image: &ContainerImage| old.images.iter().any(|one| one.is_pulled_like(image));

@@ -124,6 +124,11 @@ impl ImagePullPolicy {
 }
 
 impl Workload {
+    /// Whether nothing is pulled for it as it is now: its pods come when somebody changes it.
+    pub fn makes_no_pods(&self) -> bool {
+        matches!(self.pods, PodCount::Count(0) | PodCount::Paused)
+    }
+
     /// A pod with this image alone, pulled at every start, of the ServiceAccount `default`.
     pub(crate) fn of_image(image: &str) -> Self {
         Self {

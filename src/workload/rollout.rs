@@ -28,6 +28,7 @@ struct SpecView {
     parallelism: Option<u32>,
     completions: Option<u32>,
     job_template: Option<Box<ObjectView>>,
+    suspend: Option<bool>,
     paused: Option<bool>,
     strategy: Option<StrategyView>,
     update_strategy: Option<StrategyView>,
@@ -135,11 +136,13 @@ impl Amount {
     }
 }
 
-/// How many pods an object makes.
+/// How many pods an object makes, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PodCount {
-    /// So many.
+    /// So many; none while it is scaled to zero or suspended.
     Count(u32),
+    /// None of its template while it is paused: those that it has stay as they are.
+    Paused,
     /// One on each node that they may land on.
     OnePerNode,
     /// It does not say.
@@ -151,7 +154,16 @@ impl SpecView {
     /// Pods of one run that succeeds: the kubelet's retries come on top.
     fn of_job(&self) -> u32 {
         let at_once = self.parallelism.unwrap_or(1);
-        self.completions.unwrap_or(at_once).max(at_once.min(1))
+        if at_once == 0 || self.rests() {
+            return 0;
+        }
+        self.completions.unwrap_or(at_once).max(1)
+    }
+
+    /// Whether its controller makes no pods until somebody changes it. Controllers of others have
+    /// taken these words over from Kubernetes.
+    fn rests(&self) -> bool {
+        self.replicas == Some(0) || self.suspend == Some(true)
     }
 }
 
@@ -165,6 +177,12 @@ impl PodCount {
             return Self::Unknown;
         };
         match kind {
+            // It is there for others to copy.
+            "PodTemplate" => Self::Count(0),
+            _ if spec.rests() => Self::Count(0),
+            // It changes the number of the pods that it has, and begins nothing new (`sync` in
+            // `pkg/controller/deployment` of kubernetes).
+            _ if spec.paused == Some(true) => Self::Paused,
             "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController" => {
                 Self::Count(spec.replicas.unwrap_or(1))
             }
@@ -216,7 +234,15 @@ mod tests {
     #[case("Job", json!({"parallelism": 3}), PodCount::Count(3))]
     #[case("Job", json!({}), PodCount::Count(1))]
     #[case("CronJob", json!({"jobTemplate": {"spec": {"completions": 2}}}), PodCount::Count(2))]
-    #[case("PodTemplate", json!({}), PodCount::Unknown)]
+    #[case("PodTemplate", json!({}), PodCount::Count(0))]
+    #[case("Deployment", json!({"replicas": 7, "paused": true}), PodCount::Paused)]
+    #[case("Job", json!({"suspend": true, "completions": 9}), PodCount::Count(0))]
+    #[case("Job", json!({"parallelism": 0, "completions": 9}), PodCount::Count(0))]
+    #[case("CronJob", json!({"suspend": true, "jobTemplate": {"spec": {}}}), PodCount::Count(0))]
+    #[case("CronJob", json!({"jobTemplate": {"spec": {"suspend": true}}}), PodCount::Count(0))]
+    #[case("Deployment", json!({"replicas": 0, "paused": true}), PodCount::Count(0))]
+    #[case("Rollout", json!({"replicas": 0}), PodCount::Count(0))]
+    #[case("Rollout", json!({"replicas": 2}), PodCount::Unknown)]
     #[case("Deployment", json!({"replicas": "x"}), PodCount::Unknown)]
     fn what_an_object_makes(#[case] kind: &str, #[case] spec: Value, #[case] count: PodCount) {
         let object = serde_json::value::to_raw_value(&json!({"spec": spec})).unwrap();

@@ -143,6 +143,7 @@ proptest! {
             namespace: "shop",
             facts: scene.facts.as_ref(),
             is_pod,
+            makes_no_pods: false,
             refused_once,
             pods_rewritten: false,
             wanted_since: scene.age.map(|age| now - SignedDuration::from_secs(age)),

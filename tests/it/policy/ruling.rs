@@ -44,6 +44,7 @@ impl Scene {
             namespace: "shop",
             facts: self.facts.as_ref(),
             is_pod: true,
+            makes_no_pods: false,
             wanted_since: Some(Timestamp::UNIX_EPOCH),
             refused_once: false,
             pods_rewritten: false,
@@ -132,6 +133,22 @@ fn a_workload_whose_secret_may_still_come_is_not_denied(
 ) {
     let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
         (matter.is_pod, matter.secret_missing, matter.cause) = (is_pod, secret_missing, cause);
+    });
+    assert_eq!(ruling.reason, reason);
+}
+
+/// A Deployment at zero, a suspended Job: its controller pulls nothing now.
+#[rstest]
+#[case::makes_none(Cause::TagNotFound, true, Reason::NoPodsNow)]
+#[case::makes_some(Cause::TagNotFound, false, Reason::Denied)]
+#[case::name_of_no_image(Cause::InvalidReference, true, Reason::NoPodsNow)]
+fn a_workload_that_makes_no_pods_now_is_not_denied(
+    #[case] cause: Cause,
+    #[case] makes_no_pods: bool,
+    #[case] reason: Reason,
+) {
+    let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
+        (matter.is_pod, matter.makes_no_pods, matter.cause) = (false, makes_no_pods, Some(cause));
     });
     assert_eq!(ruling.reason, reason);
 }
