@@ -297,15 +297,16 @@ impl Score {
         self.waiting.contains_key(uid)
     }
 
-    /// A node's word about an image of a pod.
+    /// A node's word about an image of a pod. Whether it shows that the node pulled it although the
+    /// pod's own secrets, all of them read, have no login for it.
     pub(super) fn observe(
         &mut self,
         uid: &Uid,
         reference: &ImageReference,
         word: NodeObservation,
         now: u32,
-    ) {
-        let Some(pod) = self.waiting.get_mut(uid) else { return };
+    ) -> bool {
+        let Some(pod) = self.waiting.get_mut(uid) else { return false };
         let earliest = pod.since.saturating_sub(CLOCKS_DIFFER);
         let mut settled = Vec::new();
         for image in pod.images.iter_mut().filter(|image| !image.done) {
@@ -345,6 +346,7 @@ impl Score {
             self.count(given, NodeOutcome::PulledFreshly, now);
         }
         self.drop_if_done(*uid);
+        settled.iter().any(|(given, _)| given.secretless)
     }
 
     /// The pod is gone.

@@ -28,10 +28,22 @@ pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodV
             Ok(keyring) => identities(keyring, &reference),
             Err(_) => Box::default(),
         };
+        let all_read = review.secrets.keyring.is_ok()
+            && review.secrets.missing.is_empty()
+            && !review.secrets.unread;
+        let secretless = all_read && credentials.is_empty();
         let assessment = &image.assessment;
         let (verdict, cause) = (assessment.verdict, assessment.cause);
         let (would_deny, escapes) = (image.would_deny, assessment.escapes.clone());
-        Some(RecordedVerdict { reference, verdict, cause, credentials, would_deny, escapes })
+        Some(RecordedVerdict {
+            reference,
+            verdict,
+            cause,
+            credentials,
+            secretless,
+            would_deny,
+            escapes,
+        })
     };
     PodVerdicts {
         namespace: subject.namespace,

@@ -19,7 +19,8 @@ fn said(verdict: Verdict) -> RecordedVerdict {
     let reference = ImageReference::parse(IMAGE).unwrap();
     let would_deny = verdict == Verdict::Fails;
     let escapes = if would_deny { vec![Escape::NodeMirror] } else { Vec::new() };
-    RecordedVerdict { reference, verdict, cause, credentials: [].into(), would_deny, escapes }
+    let (credentials, secretless) = ([].into(), false);
+    RecordedVerdict { reference, verdict, cause, credentials, secretless, would_deny, escapes }
 }
 
 fn of_pod(uid: &str, verdict: Verdict, denied: bool) -> PodVerdicts<'_> {
@@ -289,4 +290,20 @@ fn the_summary_shows_disagreements_first() {
              "verdicts": [{"verdict": "works", "outcome": "denied", "count": 2}]},
         ])
     );
+}
+
+/// ServiceAccounts bring secrets for other registries into every pod.
+#[test]
+fn a_pull_with_secrets_for_other_registries_shows_a_login_of_the_nodes() {
+    for secretless in [true, false] {
+        let mut index = HealthIndex::default();
+        let verdicts = vec![RecordedVerdict { secretless, ..said(Verdict::CannotTell) }];
+        let given = PodVerdicts { verdicts, ..of_pod(UID, Verdict::CannotTell, false) };
+        index.score_mut().remember(given, at(0));
+        let mut with_secret = pod(&runs(1), "Always");
+        with_secret.spec.image_pull_secrets =
+            serde_json::from_value(json!([{"name": "dockercfg"}])).unwrap();
+        index.apply_pod(&with_secret, at(1));
+        assert_eq!(index.next_secretless(at(2)).is_some(), secretless);
+    }
 }

@@ -54,6 +54,8 @@ pub struct RecordedVerdict {
     pub cause: Option<Cause>,
     /// The pod's own credentials for it at that time, in the kubelet's order.
     pub credentials: Box<[CredentialIdentity]>,
+    /// Whether all of the pod's secrets were read, and none has a login for it.
+    pub secretless: bool,
     /// Whether it would be denied if everything were vouched for and the namespace enforced.
     pub would_deny: bool,
     /// The escapes that are open for it as things are.

@@ -30,19 +30,36 @@ impl HealthIndex {
                     State::Failing => NodeObservation::Fails,
                     State::Waiting => return None,
                 };
-                Some((self.images.get(container.image)?.reference.clone(), word))
+                Some((container.image, self.images.get(container.image)?.reference.clone(), word))
             })
             .collect();
-        let uid = pod.uid;
-        for (reference, word) in words {
-            self.score.observe(&uid, &reference, word, now);
+        let (uid, namespace) = (pod.uid, pod.namespace);
+        for (image, reference, word) in words {
+            let secretless = self.score.observe(&uid, &reference, word, now);
+            if let (true, NodeObservation::Pulled(at)) = (secretless, word) {
+                self.note_secretless(image, namespace, at);
+            }
+        }
+    }
+
+    /// A node pulled an image for a pod whose secrets have no login for it.
+    fn note_secretless(&mut self, image: Id, namespace: Id, at: Seconds) {
+        let namespace = self.names.get(namespace).cloned();
+        if let (Some(namespace), Some((registry, repository))) =
+            (namespace, self.images.owners_of(image))
+        {
+            registry.secretless.add(repository, &namespace, at);
         }
     }
 
     /// A node has freshly pulled an image for a pod.
     pub(super) fn score_pull(&mut self, uid: Uid, image: Id, at: Seconds) {
-        if let Some(image) = self.images.get(image) {
-            self.score.observe(&uid, &image.reference, NodeObservation::Pulled(at), at);
+        let secretless = self.images.get(image).is_some_and(|image| {
+            self.score.observe(&uid, &image.reference, NodeObservation::Pulled(at), at)
+        });
+        let pod = self.pods.slot(&uid).and_then(|slot| self.pods.get(slot));
+        if let Some(namespace) = pod.map(|pod| pod.namespace).filter(|_| secretless) {
+            self.note_secretless(image, namespace, at);
         }
         if self.score.watches_denied() {
             self.score_pull_for(uid, image, at);

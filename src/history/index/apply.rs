@@ -210,6 +210,7 @@ impl HealthIndex {
     fn count_starts(&mut self, slot: Slot, before: &[ContainerRecord]) {
         let Some(pod) = self.pods.get(slot) else { return };
         let (uid, without_secrets) = (pod.uid, pod.without_secrets);
+        let namespace = self.names.get(pod.namespace).cloned();
         let mut pulled = Vec::new();
         let ran = |state| matches!(state, State::Running | State::Done);
         for container in pod.containers.as_slice().iter().filter(|c| c.always && ran(c.state)) {
@@ -221,8 +222,8 @@ impl HealthIndex {
             }
             if !known && let Some((registry, repository)) = self.images.owners_of(container.image) {
                 registry.count_pull(container.at);
-                if without_secrets {
-                    registry.secretless.add(repository, container.at);
+                if let Some(namespace) = namespace.as_deref().filter(|_| without_secrets) {
+                    registry.secretless.add(repository, namespace, container.at);
                 }
             }
         }

@@ -137,6 +137,7 @@ impl HealthIndex {
     fn apply_pull(&mut self, slot: Slot, image: Id, at: Seconds, time: PullTime) -> bool {
         let Some(pod) = self.pods.get_mut(slot) else { return false };
         let (uid, node, without_secrets) = (pod.uid, pod.node, pod.without_secrets);
+        let namespace = self.names.get(pod.namespace).cloned();
         let mut has_it = false;
         let (mut fresh, mut is_news) = (true, true);
         for container in pod.containers.as_mut_slice() {
@@ -165,8 +166,8 @@ impl HealthIndex {
             if fresh {
                 registry.count_pull(at);
             }
-            if without_secrets {
-                registry.secretless.add(repository, at);
+            if let Some(namespace) = namespace.as_deref().filter(|_| without_secrets) {
+                registry.secretless.add(repository, namespace, at);
             }
         }
         self.score_pull(uid, image, at);

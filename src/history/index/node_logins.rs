@@ -1,12 +1,18 @@
 //! Whether the nodes log in to a registry by themselves.
 //!
-//! A pod without any pull secret that freshly pulls an image shows it, unless the image is public.
-//! Which of the two it is tells an anonymous question for what was pulled: it is asked elsewhere,
-//! one repository after the other, and its answer kept here.
+//! A pod without a pull secret for an image that freshly pulls it shows it, unless the image is
+//! public. Which of the two it is tells an anonymous question for what was pulled: it is asked
+//! elsewhere, one repository after the other, and its answer kept here.
+//!
+//! The image may have been public when it was pulled and be gone or private by the time of the
+//! question. So a refusal leaves it possible, and only a pull after it proves a login. And since one
+//! tenant can bring about either, it counts for others only where it was seen in two namespaces.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::HealthIndex;
 use super::interner::Id;
@@ -22,21 +28,60 @@ const ANSWER_COUNTS: Seconds = 24 * 3600;
 /// Between two questions for the same repository where the first had no answer.
 const ASK_AGAIN: Seconds = 600;
 
-/// The repositories of one registry from which pods without pull secrets pulled.
+/// How far the clocks of a node and of Pullgate may be apart, in seconds.
+const CLOCKS_DIFFER: Seconds = 60;
+/// Namespaces of one repository that are remembered: two are as many as it takes.
+const MAX_NAMESPACES: usize = 2;
+
+/// The repositories of one registry from which pods pulled without a pull secret of their own.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SecretlessPulls(HashMap<Id, Pull>);
 
-#[derive(Debug, Clone, Copy, Default)]
+/// What tells namespaces apart and does not name them: it is written to the snapshot.
+type Mark = u64;
+
+fn mark(namespace: &str) -> Mark {
+    Sha256::digest(namespace).iter().take(8).fold(0, |mark, byte| mark << 8 | Mark::from(*byte))
+}
+
+#[derive(Debug, Clone, Default)]
 struct Pull {
     /// The last of them.
     last: Seconds,
+    /// For whose pods, and when last: those of the latest.
+    namespaces: Vec<(Mark, Seconds)>,
     /// When it was last asked for, answered or not.
     asked: Seconds,
     /// When there was an answer, and whether it was a refusal.
     answer: Option<(Seconds, bool)>,
+    /// When anybody last could have it; 0 for never.
+    public: Seconds,
+    /// When the first of its refusals was, those since then taken together; 0 for none.
+    refused: Seconds,
 }
 
 impl Pull {
+    /// What the pulls of each namespace show.
+    fn shown(&self) -> impl Iterator<Item = (Mark, NodeLogin)> {
+        let refused = matches!(self.answer, Some((_, true)));
+        // What anybody could have at that time shows nothing.
+        let telling = move |at: Seconds| refused && at > self.public;
+        let of = self.namespaces.iter().filter(move |(_, at)| telling(*at));
+        of.map(|(namespace, at)| {
+            let later = *at > self.refused.saturating_add(CLOCKS_DIFFER);
+            (*namespace, if later { NodeLogin::Proven } else { NodeLogin::Possible })
+        })
+    }
+
+    fn note(&mut self, refused: bool, now: Seconds) {
+        self.answer = Some((now, refused));
+        if !refused {
+            (self.public, self.refused) = (now, 0);
+        } else if self.refused == 0 {
+            self.refused = now;
+        }
+    }
+
     fn counts(&self, retention: Seconds, now: Seconds) -> bool {
         self.last.saturating_add(retention) >= now
     }
@@ -48,45 +93,103 @@ impl Pull {
 }
 
 impl SecretlessPulls {
-    /// A pod without pull secrets pulled from this repository.
-    pub(super) fn add(&mut self, repository: Id, at: Seconds) {
+    /// A pod of this namespace pulled from this repository without a secret of its own.
+    pub(super) fn add(&mut self, repository: Id, namespace: &str, at: Seconds) {
+        self.add_marked(repository, mark(namespace), at);
+    }
+
+    fn add_marked(&mut self, repository: Id, namespace: Mark, at: Seconds) {
+        let pull = self.pull_of(repository);
+        pull.last = pull.last.max(at);
+        match pull.namespaces.iter_mut().find(|(known, _)| *known == namespace) {
+            Some((_, last)) => *last = at.max(*last),
+            None => pull.namespaces.push((namespace, at)),
+        }
+        // The same two whatever order they are heard of in.
+        pull.namespaces.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        pull.namespaces.truncate(MAX_NAMESPACES);
+    }
+
+    fn pull_of(&mut self, repository: Id) -> &mut Pull {
         if self.0.len() >= MAX_REPOSITORIES && !self.0.contains_key(&repository) {
             let is_public = |pull: &Pull| matches!(pull.answer, Some((_, false)));
             let worth = |pull: &Pull| (!is_public(pull), pull.last);
             let least = self.0.iter().min_by_key(|(_, pull)| worth(pull)).map(|(id, _)| *id);
             least.and_then(|least| self.0.remove(&least));
         }
-        let pull = self.0.entry(repository).or_default();
-        pull.last = pull.last.max(at);
+        self.0.entry(repository).or_default()
     }
 
     pub(super) fn forget(&mut self, repository: Id) {
         self.0.remove(&repository);
     }
 
-    /// What they show. An answer counts until there is a newer one.
-    pub(super) fn show(&self, retention: Seconds, now: Seconds) -> NodeLogin {
-        let shows = |pull: &Pull| match pull.answer {
-            Some((_, true)) => NodeLogin::Proven,
-            Some((_, false)) => NodeLogin::NotSeen,
-            None => NodeLogin::Possible,
+    /// What they show to a namespace; to none in particular, what they show at all. An answer counts
+    /// until there is a newer one.
+    pub(super) fn show(
+        &self,
+        namespace: Option<&str>,
+        retention: Seconds,
+        now: Seconds,
+    ) -> NodeLogin {
+        let counting = || self.0.values().filter(|pull| pull.counts(retention, now));
+        let mut of_each: BTreeMap<Mark, NodeLogin> = BTreeMap::new();
+        for (namespace, shown) in counting().flat_map(Pull::shown) {
+            let known = of_each.entry(namespace).or_default();
+            *known = shown.max(*known);
+        }
+        let mut levels: Vec<NodeLogin> = of_each.values().copied().collect();
+        levels.sort_unstable();
+        let most = levels.pop().unwrap_or_default();
+        let of_two = levels.pop().unwrap_or_default();
+        let own = match namespace {
+            Some(namespace) if !of_each.is_empty() => {
+                of_each.get(&mark(namespace)).copied().unwrap_or_default()
+            }
+            _ => most,
         };
-        let counting = self.0.values().filter(|pull| pull.counts(retention, now));
-        counting.map(shows).max().unwrap_or_default()
+        let open = counting().any(|pull| pull.answer.is_none());
+        own.max(of_two).max(if open { NodeLogin::Possible } else { NodeLogin::NotSeen })
     }
 
-    /// Each repository with its last pull and whether it refused who did not log in.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, Seconds, Option<bool>)> {
-        self.0.iter().map(|(id, pull)| (*id, pull.last, pull.answer.map(|(_, refused)| refused)))
+    /// Each repository with what is kept of it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, KeptPull)> {
+        self.0.iter().map(|(id, pull)| {
+            let kept = KeptPull {
+                last: pull.last,
+                refused: pull.answer.map(|(_, refused)| refused),
+                namespaces: pull.namespaces.clone(),
+                public: pull.public,
+                since: pull.refused,
+            };
+            (*id, kept)
+        })
     }
 
-    /// What was remembered of an earlier time.
-    pub(super) fn restore(&mut self, repository: Id, last: Seconds, refused: Option<bool>) {
-        self.add(repository, last);
-        if let Some(pull) = self.0.get_mut(&repository) {
-            pull.answer = pull.answer.or(refused.map(|refused| (last, refused)));
+    /// What was remembered of an earlier time; later times are taken for now.
+    pub(super) fn restore(&mut self, repository: Id, kept: KeptPull, now: Seconds) {
+        let last = kept.last.min(now);
+        for (namespace, at) in kept.namespaces {
+            self.add_marked(repository, namespace, at.min(now));
+        }
+        let pull = self.pull_of(repository);
+        pull.last = pull.last.max(last);
+        if pull.answer.is_none() {
+            pull.answer = kept.refused.map(|refused| (last, refused));
+            (pull.public, pull.refused) = (kept.public.min(now), kept.since.min(now));
         }
     }
+}
+
+/// What a snapshot keeps of the pulls from one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct KeptPull {
+    pub(super) last: Seconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<bool>,
+    pub(super) namespaces: Vec<(Mark, Seconds)>,
+    pub(super) public: Seconds,
+    pub(super) since: Seconds,
 }
 
 impl HealthIndex {
@@ -125,7 +228,7 @@ impl HealthIndex {
         let registry = registry.and_then(|registry| self.images.registry_mut(registry));
         let pull = registry.and_then(|entry| entry.secretless.0.get_mut(&repository));
         if let Some(pull) = pull {
-            pull.answer = Some((seconds(now), refused));
+            pull.note(refused, seconds(now));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::history::facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success,
 };
 use crate::image::{Digest, ImageReference};
-use crate::pull::Cause;
+use crate::pull::{Cause, NodeLogin};
 
 /// Images of a repository that are looked at for one answer.
 pub(super) const MAX_LOOKED_AT: usize = 512;
@@ -63,6 +63,7 @@ impl HealthIndex {
             history.known_tags = self.known_tags(&repository.images, &visible, namespace);
             if let Some(registry) = self.images.registry(repository.registry) {
                 history.registry = self.health_of(registry, &visible, now);
+                history.registry.node_login = self.node_login(registry, question.namespace, now);
                 history.registry.escapes_reopened |=
                     self.score.escapes_reopened_for(&registry.host, question.namespace, now);
                 return history;
@@ -71,6 +72,10 @@ impl HealthIndex {
         let name = self.images.repository_name(question.reference);
         let host = name.split('/').next().unwrap_or_default();
         history.registry = self.health_for(host, &visible, now);
+        let known = self.images.find_registry(host).and_then(|id| self.images.registry(id));
+        history.registry.node_login = known
+            .map(|registry| self.node_login(registry, question.namespace, now))
+            .unwrap_or_default();
         history.registry.escapes_reopened |=
             self.score.escapes_reopened_for(host, question.namespace, now);
         history
@@ -298,6 +303,11 @@ impl HealthIndex {
         }
     }
 
+    /// Whether nodes log in to a registry by themselves, as far as it counts for this namespace.
+    fn node_login(&self, registry: &Registry, namespace: &str, now: Timestamp) -> NodeLogin {
+        registry.secretless.show(Some(namespace), self.retention(), seconds(now))
+    }
+
     fn health_of(&self, registry: &Registry, visible: &Visible, now: Timestamp) -> RegistryHealth {
         let (healthy, failing) = match visible {
             Visible::All => (registry.healthy, registry.failing),
@@ -312,7 +322,7 @@ impl HealthIndex {
             main_cause: registry.main_cause(),
             recent_pulls: registry.recent_pulls(seconds(now)),
             in_trouble: registry.trouble.is_some(),
-            node_login: registry.secretless.show(self.retention(), seconds(now)),
+            node_login: registry.secretless.show(None, self.retention(), seconds(now)),
             escapes_reopened: self.score.escapes_reopened(&registry.host, now),
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HealthIndex;
 use super::interner::NONE;
+use super::node_logins::KeptPull;
 use super::record::{Seconds, seconds};
 use super::retention::GoneLine;
 use crate::history::accuracy::RegistryScore;
@@ -130,10 +131,10 @@ struct RegistryLine {
     /// When a pod without pull secrets last pulled from it. Earlier versions knew no more.
     #[serde(default, skip_serializing)]
     without_secret: Seconds,
-    /// Repositories from which such pods pulled, when they last did, and whether who does not log
-    /// in is refused there.
+    /// Repositories from which pods pulled without a secret of their own. Earlier versions did not
+    /// know for whose pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    secretless: Vec<(String, Seconds, Option<bool>)>,
+    logins: Vec<(String, KeptPull)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -157,19 +158,19 @@ impl HealthIndex {
     }
 
     fn registry_line(&self, registry: &super::registries::Registry) -> RegistryLine {
-        let mut secretless: Vec<_> = registry
+        let mut logins: Vec<_> = registry
             .secretless
             .iter()
-            .filter_map(|(repository, last, refused)| {
-                Some((self.images.repository(repository)?.name.to_string(), last, refused))
+            .filter_map(|(repository, kept)| {
+                Some((self.images.repository(repository)?.name.to_string(), kept))
             })
             .collect();
-        secretless.sort_unstable();
+        logins.sort_unstable();
         RegistryLine {
             host: registry.host.to_string(),
             pulled: registry.pulled,
             without_secret: 0,
-            secretless,
+            logins,
         }
     }
 
@@ -195,9 +196,9 @@ impl HealthIndex {
         })
     }
 
-    fn restore_secretless(&mut self, repository: &str, last: Seconds, refused: Option<bool>) {
+    fn restore_secretless(&mut self, repository: &str, kept: KeptPull, now: Seconds) {
         if let Some((registry, repository)) = self.images.find_repository(repository) {
-            registry.secretless.restore(repository, last, refused);
+            registry.secretless.restore(repository, kept, now);
         }
     }
 
@@ -238,12 +239,13 @@ impl HealthIndex {
                 registry.pulled = registry.pulled.max(line.pulled.min(now));
                 if line.without_secret > 0 {
                     for repository in self.images.repositories_of(id) {
-                        self.restore_secretless(&repository, line.without_secret.min(now), None);
+                        let kept = KeptPull { last: line.without_secret, ..KeptPull::default() };
+                        self.restore_secretless(&repository, kept, now);
                     }
                 }
             }
-            for (repository, last, refused) in line.secretless {
-                self.restore_secretless(&repository, last.min(now), refused);
+            for (repository, kept) in line.logins {
+                self.restore_secretless(&repository, kept, now);
             }
         }
         self.score.restore(&snapshot.score);

@@ -385,7 +385,11 @@ fn a_pull_of_what_anybody_may_read_proves_no_login() {
     index.note_anonymous(&asked[0], false, at(12));
     assert_eq!(shows(&index, 12), NodeLogin::NotSeen);
     index.note_anonymous(&asked[0], true, at(13));
-    assert_eq!(shows(&index, 13), NodeLogin::Proven);
+    assert_eq!(shows(&index, 13), NodeLogin::NotSeen, "it was public when it was pulled");
+    let mut again = pod(3, "r.example/private:1", What::Runs(15));
+    (again.secrets, again.policy) = (false, "Always");
+    index.apply_pod(&again.view(), at(15));
+    assert_eq!(shows(&index, 15), NodeLogin::Proven);
     // What was found survives a restart, and is asked again a day later.
     let bytes = index.snapshot().encode("c").unwrap();
     let mut after = HealthIndex::default();
@@ -393,6 +397,46 @@ fn a_pull_of_what_anybody_may_read_proves_no_login() {
     assert_eq!(shows(&after, 20), NodeLogin::Proven);
     assert_eq!(index.next_secretless(at(60)), None);
     assert!(index.next_secretless(at(60 * 24 + 30)).is_some());
+}
+
+/// Pulls without a secret, by namespace and minute, of an image that is refused to anybody since
+/// minute 5: what that shows the first namespace, and one that pulled nothing.
+#[rstest]
+#[case::before_the_refusal(&[("shop", 1)], NodeLogin::Possible, NodeLogin::NotSeen)]
+#[case::after_the_refusal(&[("shop", 1), ("shop", 9)], NodeLogin::Proven, NodeLogin::NotSeen)]
+#[case::in_two_namespaces(&[("shop", 1), ("bank", 1)], NodeLogin::Possible, NodeLogin::Possible)]
+#[case::one_of_two_later(&[("shop", 9), ("bank", 1)], NodeLogin::Proven, NodeLogin::Possible)]
+#[case::both_later(&[("bank", 1), ("shop", 9), ("bank", 9)], NodeLogin::Proven, NodeLogin::Proven)]
+fn one_tenant_shows_nothing_to_others_of_a_whole_registry(
+    #[case] pulls: &[(&str, i64)],
+    #[case] own: NodeLogin,
+    #[case] others: NodeLogin,
+) {
+    let pulled = |n: u32, (namespace, minute): (&str, i64)| {
+        let mut running = pod(n, "r.example/app:1", What::Runs(minute));
+        (running.secrets, running.policy) = (false, "Always");
+        running.namespace = namespace.into();
+        running
+    };
+    let mut index = index(&[]);
+    let (before, after): (Vec<_>, Vec<_>) = pulls.iter().enumerate().partition(|(_, p)| p.1 < 5);
+    let apply = |index: &mut HealthIndex, pods: &[(usize, &(&str, i64))]| {
+        for (n, pull) in pods {
+            let running = pulled(u32::try_from(*n).unwrap(), **pull);
+            index.apply_pod(&running.view(), at(pull.1));
+        }
+    };
+    apply(&mut index, &before);
+    let asked = index.next_secretless(at(5)).unwrap();
+    index.note_anonymous(&asked, true, at(5));
+    apply(&mut index, &after);
+    let shows = |namespace| {
+        let reference = ImageReference::parse("r.example/other:1").unwrap();
+        let visibility = &Visibility::Cluster;
+        let question = HistoryQuestion { reference: &reference, namespace, visibility };
+        index.history(&question, at(10)).registry.node_login
+    };
+    assert_eq!((shows("shop"), shows("third")), (own, others));
 }
 
 #[test]
