@@ -19,7 +19,7 @@ mod secret;
 
 use crate::text::escaped;
 
-pub use auth_file::AuthFile;
+pub use auth_file::{AuthFile, RuntimeLogin};
 pub use docker_config::{ConfigError, DockerConfig};
 pub use expiry::Expiry;
 pub use identity::{

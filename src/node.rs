@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::credential::{
     AuthFile, CacheScope, Credential, CredentialOrigin, DockerConfig, Keyring, Provider,
-    ProviderConfig, ProviderError,
+    ProviderConfig, ProviderError, RuntimeLogin,
 };
 use crate::image::ImageReference;
 use crate::review::{NodeCredentialSource, NodeCredentials};
@@ -69,7 +69,7 @@ pub enum PluginError {
 /// The nodes' own credentials.
 pub struct NodeFiles {
     config: Option<Keyring>,
-    /// The same file as CRI-O reads it, for mirrors.
+    /// The same file as CRI-O reads it.
     auth_file: AuthFile,
     providers: Vec<Arc<Provider>>,
     plugins: PathBuf,
@@ -217,6 +217,10 @@ fn subject(scope: CacheScope, image: &ImageReference) -> Box<str> {
 }
 
 impl NodeCredentialSource for NodeFiles {
+    fn runtime_login(&self, image: &ImageReference) -> RuntimeLogin {
+        self.auth_file.of(image)
+    }
+
     fn node_credentials<'a>(
         &'a self,
         image: &'a ImageReference,

@@ -19,5 +19,5 @@ pub use hosts_toml::{parse_hosts_toml, registry_of_directory};
 pub use registries_conf::parse_registries_conf;
 pub(crate) use registries_conf::parse_registries_drop_in;
 pub use registries_yaml::parse_registries_yaml;
-pub use route::{FilesOf, Pattern, RegistryHosts, Rewrite, UpstreamRule};
+pub use route::{FilesOf, MirrorFiles, Pattern, RegistryHosts, Rewrite, UpstreamRule};
 pub use toml_reader::{MirrorError, MirrorFault};

@@ -32,7 +32,7 @@ pub use outcome::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
     PullsLeft, Purpose, Step, TagList, TlsFault,
 };
+pub use runtime::Runtime;
 pub(crate) use runtime::runs_on;
-pub use runtime::{MirrorFiles, Runtime};
 pub use verdict::{Escape, Verdict};
 pub use vouches::{NodeLogin, Vouch, Vouches};

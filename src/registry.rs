@@ -72,9 +72,9 @@ pub use options::{
 
 use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};
-use crate::node_config::RegistryHosts;
+use crate::node_config::{MirrorFiles, RegistryHosts};
 use crate::pull::{
-    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft,
+    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, Outcome, PullsLeft,
     REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
@@ -348,8 +348,7 @@ impl ManifestSource for RegistryClient {
     }
 
     fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {
-        let files = self.hosts.load().files_for(image.host(), image.repository());
-        files.map(|(of, routes)| MirrorFiles { of, routes })
+        self.hosts.load().files_for(image.host(), image.repository())
     }
 
     fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {

@@ -8,14 +8,37 @@ use super::identity::{Credential, CredentialOrigin};
 use crate::image::{DOCKER_HUB, DOCKER_HUB_DIALLED, DOCKER_HUB_LEGACY, ImageReference};
 
 /// The entries of `auths`, and the registries for which a program holds the login.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct AuthFile {
     entries: Vec<(Box<str>, Entry)>,
     helped: Vec<Box<str>>,
     origin: Option<CredentialOrigin>,
 }
 
+/// What CRI-O's own login for a name is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RuntimeLogin {
+    /// It has none.
+    #[default]
+    None,
+    /// This one.
+    Login(Credential),
+    /// It cannot be found out here: a program holds it, or it is of a kind that is not used here.
+    Unclear,
+}
+
+impl RuntimeLogin {
+    /// The login, if there is one that is known.
+    pub fn login(&self) -> Option<&Credential> {
+        match self {
+            Self::Login(login) => Some(login),
+            Self::None | Self::Unclear => None,
+        }
+    }
+}
+
 /// What one entry comes to.
+#[derive(Clone)]
 enum Entry {
     /// User name and password.
     Login(Box<[u8]>, Box<[u8]>),
@@ -43,21 +66,31 @@ impl AuthFile {
         }
     }
 
-    /// The login for this name. The most exact key counts, were it empty: the repository, each part
-    /// of its path, the registry; at last the registry under another spelling.
+    /// The login for this name, if there is one that is known.
     pub fn login(&self, image: &ImageReference) -> Option<Credential> {
+        self.of(image).login().cloned()
+    }
+
+    /// What CRI-O has for this name. The most exact key counts, were it empty: the repository, each
+    /// part of its path, the registry; at last the registry under another spelling.
+    pub fn of(&self, image: &ImageReference) -> RuntimeLogin {
         let (name, registry) = (image.name(), image.host());
         if self.helped.iter().any(|helped| **helped == *registry) {
-            return None;
+            return RuntimeLogin::Unclear;
         }
         let parents = std::iter::successors(Some(name), |name| Some(name.rsplit_once('/')?.0));
         let exact = parents.into_iter().find_map(|key| self.entry(|own| own == key));
-        let entry = exact.or_else(|| self.entry(|own| spelled(own) == spelled(registry)))?;
-        match entry {
-            Entry::Login(username, password) if !(username.is_empty() && password.is_empty()) => {
-                Some(Credential::of_bytes(username, password, self.origin.clone()?))
+        match exact.or_else(|| self.entry(|own| spelled(own) == spelled(registry))) {
+            Some(Entry::Login(username, password))
+                if !(username.is_empty() && password.is_empty()) =>
+            {
+                let login = |origin| Credential::of_bytes(username, password, origin);
+                self.origin
+                    .clone()
+                    .map_or(RuntimeLogin::None, |origin| RuntimeLogin::Login(login(origin)))
             }
-            _ => None,
+            Some(Entry::Unusable) => RuntimeLogin::Unclear,
+            Some(_) | None => RuntimeLogin::None,
         }
     }
 

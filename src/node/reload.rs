@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::{NodeFiles, PluginError};
+use crate::credential::RuntimeLogin;
 use crate::image::ImageReference;
 use crate::review::{NodeCredentialSource, NodeCredentials};
 
@@ -86,6 +87,10 @@ impl FollowedNodeFiles {
 }
 
 impl NodeCredentialSource for FollowedNodeFiles {
+    fn runtime_login(&self, image: &ImageReference) -> RuntimeLogin {
+        self.current().runtime_login(image)
+    }
+
     fn node_credentials<'a>(
         &'a self,
         image: &'a ImageReference,

@@ -21,6 +21,8 @@ pub(super) struct CrioRegistries {
     pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
     /// `unqualified-search-registries`, if a file has them.
     pub(super) search: Option<Vec<Box<str>>>,
+    /// Whether `credential-helpers` names programs, if a file has it.
+    pub(super) helpers: Option<bool>,
 }
 
 /// A `[[registry]]`, under its prefix.
@@ -54,6 +56,12 @@ impl CrioRegistries {
             self.aliases.entry(name).or_insert(full);
         }
         self.search = self.search.take().or(earlier.search);
+        self.helpers = self.helpers.or(earlier.helpers);
+    }
+
+    /// Whether programs are asked for logins, for every registry.
+    pub(super) fn asks_helpers(&self) -> bool {
+        self.helpers == Some(true)
     }
 
     /// The entry for this `host[/repository]`: that of the longest prefix, and of equal ones the

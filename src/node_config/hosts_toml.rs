@@ -12,6 +12,7 @@ use url::Url;
 use super::endpoint::{Client, Endpoint, TlsSettings, default_endpoint, split_port};
 use super::route::{Rewrite, UpstreamRule};
 use super::toml_reader::{Document, Field, MirrorError, MirrorFault, Section};
+use crate::duration::parse_go;
 
 /// Reads one `hosts.toml`. `registry` is the host that its directory is named after, nothing for
 /// `_default`; files that it names are relative to `directory`.
@@ -69,11 +70,15 @@ struct HostConfig {
 struct Capabilities {
     pull: bool,
     resolve: bool,
+    referrers: bool,
 }
 
 impl HostConfig {
     fn read(section: &Section<'_, '_>, directory: &Path) -> Result<Self, MirrorError> {
         let skip_verify = section.get("skip_verify").map(|field| field.flag()).transpose()?;
+        if let Some(timeout) = section.get("dial_timeout") {
+            check_dial_timeout(&timeout)?;
+        }
         Ok(Self {
             capabilities: section
                 .get("capabilities")
@@ -130,7 +135,8 @@ impl HostConfig {
         if both {
             url.set_scheme("https").map_err(|()| no_address())?;
         }
-        let capabilities = self.capabilities.unwrap_or(Capabilities { pull: true, resolve: true });
+        let all = Capabilities { pull: true, resolve: true, referrers: false };
+        let capabilities = self.capabilities.unwrap_or(all);
         Ok(UpstreamRule {
             endpoint: Some(Arc::new(Endpoint {
                 told_registry: true,
@@ -142,6 +148,7 @@ impl HostConfig {
             by_tag: capabilities.pull && capabilities.resolve,
             by_digest: capabilities.pull,
             rename: Rewrite::Keep,
+            since_2_2: capabilities.referrers,
         })
     }
 
@@ -153,7 +160,8 @@ impl HostConfig {
             let tls = self.tls().or_else(|| endpoint.tls.clone());
             Arc::new(Endpoint { tls, headers: self.headers.clone(), ..endpoint })
         });
-        UpstreamRule { endpoint, ..UpstreamRule::itself() }
+        let since_2_2 = self.capabilities.is_some_and(|own| own.referrers);
+        UpstreamRule { endpoint, since_2_2, ..UpstreamRule::itself() }
     }
 }
 
@@ -164,12 +172,24 @@ fn capabilities(field: &Field<'_, '_>) -> Result<Option<Capabilities>, MirrorErr
         match element.text()?.to_ascii_lowercase().as_str() {
             "pull" => found.pull = true,
             "resolve" => found.resolve = true,
-            "push" | "referrers" => {}
+            "push" => {}
+            "referrers" => found.referrers = true,
             _ => return Err(element.fault(MirrorFault::Capability)),
         }
     }
     // An empty list is as good as none.
     Ok((!elements.is_empty()).then_some(found))
+}
+
+/// A duration as Go reads one; an empty text is none.
+fn check_dial_timeout(field: &Field<'_, '_>) -> Result<(), MirrorError> {
+    let text = field.text()?;
+    let amount = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if text.is_empty() || parse_go(amount).is_some() {
+        Ok(())
+    } else {
+        Err(field.fault(MirrorFault::Kind("a duration with its unit, such as 5s")))
+    }
 }
 
 fn clients(field: &Field<'_, '_>, directory: &Path) -> Result<Vec<Client>, MirrorError> {
@@ -181,7 +201,6 @@ fn clients(field: &Field<'_, '_>, directory: &Path) -> Result<Vec<Client>, Mirro
             let Some(pair) = element.elements() else { return element.text().map(alone) };
             let paths: Vec<_> = pair.iter().map(Field::text).collect::<Result<_, _>>()?;
             match paths[..] {
-                [certificate] | [certificate, ""] => Ok(alone(certificate)),
                 [certificate, key] => Ok(Client {
                     certificate: directory.join(certificate),
                     key: Some(directory.join(key)),

@@ -12,6 +12,9 @@ use super::route::RegistryHosts;
 use super::toml_reader::{Document, Field, MirrorError, MirrorFault, Section};
 use crate::image::{ImageReference, is_registry};
 
+/// The word for the auth file among `credential-helpers`, where all others are programs.
+const AUTH_FILE_HELPER: &str = "containers-auth.json";
+
 /// Which of several entries for one location say the same: insecure, blocked.
 type Settings = BTreeMap<Box<str>, (bool, bool)>;
 
@@ -47,6 +50,11 @@ fn parse(file: &str, text: &str, takes_first: bool) -> Result<RegistryHosts, Mir
     }
     if let Some(search) = root.get_any_case("unqualified-search-registries") {
         crio.search = Some(read_search(&search)?);
+    }
+    if let Some(helpers) = root.get_any_case("credential-helpers") {
+        let helpers = helpers.list()?;
+        let names = helpers.iter().map(Field::text).collect::<Result<Vec<_>, _>>()?;
+        crio.helpers = Some(names.iter().any(|name| *name != AUTH_FILE_HELPER));
     }
     if let Some(mode) = root.get_any_case("short-name-mode")
         && !matches!(mode.text()?, "" | "disabled" | "enforcing" | "permissive")

@@ -19,6 +19,19 @@ pub enum FilesOf {
     CriO,
 }
 
+/// The mirror files that were handed over, as far as one image is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MirrorFiles {
+    /// The runtime that reads them.
+    pub of: FilesOf,
+    /// Whether they say where the image comes from.
+    pub routes: bool,
+    /// Whether CRI-O asks programs for its logins by them, which cannot be asked here.
+    pub credential_helpers: bool,
+    /// Whether containerd before 2.2 drops what they say, and asks the registry itself.
+    pub since_2_2: bool,
+}
+
 /// Registry → ordered endpoints.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistryHosts {
@@ -99,13 +112,18 @@ impl RegistryHosts {
 
     /// Whose files these are, and whether they say anything of this repository; nothing where none
     /// were handed over.
-    pub(crate) fn files_for(&self, host: &str, repository: &str) -> Option<(FilesOf, bool)> {
-        let files_of = self.files_of?;
-        let is_for = match self.crio() {
-            Some(crio) => crio.is_for(host, repository),
-            None => self.rules.iter().any(|(pattern, _)| pattern.fit(host).is_some()),
-        };
-        Some((files_of, is_for))
+    pub fn files_for(&self, host: &str, repository: &str) -> Option<MirrorFiles> {
+        let of = self.files_of?;
+        let rule = self.rule_for(host);
+        Some(MirrorFiles {
+            of,
+            routes: match self.crio() {
+                Some(crio) => crio.is_for(host, repository),
+                None => rule.is_some(),
+            },
+            credential_helpers: self.crio().is_some_and(CrioRegistries::asks_helpers),
+            since_2_2: rule.is_some_and(|ways| ways.iter().any(|way| way.since_2_2)),
+        })
     }
 
     /// Whether nothing is listed.
@@ -129,18 +147,23 @@ impl RegistryHosts {
         of_all.map(|(_, ways)| ways.clone()).unwrap_or_default()
     }
 
+    /// The ways of the rule that is for this host; nothing if none is.
+    fn rule_for(&self, host: &str) -> Option<&[UpstreamRule]> {
+        let fitting =
+            self.rules.iter().filter_map(|(pattern, ways)| Some((pattern.fit(host)?, &**ways)));
+        // `max_by_key` would take the last of equals.
+        let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map(|(_, ways)| ways)
+    }
+
     /// The ways to a repository, in the order in which the runtime tries them; none if the files
     /// leave none.
     pub fn routes(&self, host: &str, repository: &str, by_digest: bool) -> Vec<Route> {
         if let Some(crio) = self.crio() {
             return crio.routes(host, repository, by_digest);
         }
-        let fitting =
-            self.rules.iter().filter_map(|(pattern, ways)| Some((pattern.fit(host)?, ways)));
-        // `max_by_key` would take the last of equals.
-        let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
         let itself = [UpstreamRule::itself()];
-        let ways = best.map_or(&itself[..], |(_, ways)| ways);
+        let ways = self.rule_for(host).unwrap_or(&itself);
         ways.iter()
             .filter(|way| if by_digest { way.by_digest } else { way.by_tag })
             .filter_map(|way| {
@@ -221,6 +244,8 @@ pub struct UpstreamRule {
     pub by_digest: bool,
     /// The repository's name there.
     pub rename: Rewrite,
+    /// Whether its file says what containerd knows since 2.2, and earlier ones drop the file for.
+    pub since_2_2: bool,
 }
 
 impl UpstreamRule {
@@ -231,11 +256,18 @@ impl UpstreamRule {
             by_tag: true,
             by_digest: true,
             rename: Rewrite::Keep,
+            since_2_2: false,
         }
     }
 
     /// The registry itself.
     pub fn itself() -> Self {
-        Self { endpoint: None, by_tag: true, by_digest: true, rename: Rewrite::Keep }
+        Self {
+            endpoint: None,
+            by_tag: true,
+            by_digest: true,
+            rename: Rewrite::Keep,
+            since_2_2: false,
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What was observed of one image, and what is made of it.
 
-use super::runtime::{MirrorFiles, Runtime};
+use super::runtime::Runtime;
 use super::{Cause, Escape, Lookup, NodeLogin, Verdict, Vouches};
 use crate::credential::CredentialSource;
 use crate::image::{Digest, ImageReference, Platform, ReferenceError};
-use crate::node_config::FilesOf;
+use crate::node_config::{FilesOf, MirrorFiles};
 use crate::workload::{Eligible, ImagePullPolicy, Node};
 
 /// What was observed in this cluster, as far as it bears on a verdict.
@@ -99,12 +99,12 @@ impl Observation<'_> {
     /// from counts, and where they may have to wait for others, or no node takes them yet, every
     /// node that is known.
     pub(super) fn has_other_mirrors(&self) -> bool {
-        let Some(MirrorFiles { of, .. }) = self.mirror_files else { return false };
+        let Some(files) = self.mirror_files else { return false };
         // `containerd` without a version is one of several.
         let reads = |runtime: Runtime| {
-            runtime.reads(of) || (runtime == Runtime::Other && of != FilesOf::CriO)
+            runtime.reads(files) || (runtime == Runtime::Other && files.of != FilesOf::CriO)
         };
-        let reads_not = |node: &Node| !Runtime::parse(&node.runtime).reads(of);
+        let reads_not = |node: &Node| !Runtime::parse(&node.runtime).reads(files);
         let Eligible { nodes, known, asked, .. } = self.eligible;
         if nodes.is_empty() && (known.is_empty() || !asked) {
             return self.runtime.map_or(*asked, |runtime| !reads(runtime));

@@ -1,7 +1,7 @@
 //! Which runtime a node has, as far as runtimes differ about pulling.
 
 use crate::image::{Platform, PlatformRule};
-use crate::node_config::FilesOf;
+use crate::node_config::{FilesOf, MirrorFiles};
 use crate::workload::Node;
 
 /// A container runtime and its version.
@@ -13,15 +13,6 @@ pub enum Runtime {
     CriO,
     /// Anything else, or unknown.
     Other,
-}
-
-/// The mirror files that were handed over, as far as one image is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MirrorFiles {
-    /// The runtime that reads them.
-    pub of: FilesOf,
-    /// Whether they say where the image comes from.
-    pub routes: bool,
 }
 
 /// Whether an image of some platform can be taken by a node.
@@ -55,11 +46,15 @@ impl Runtime {
     }
 
     /// Whether it reads these mirror files; an unknown one may not.
-    pub(super) const fn reads(self, files: FilesOf) -> bool {
-        matches!(
-            (self, files),
-            (Self::Containerd(..), FilesOf::Containerd) | (Self::CriO, FilesOf::CriO)
-        )
+    pub(super) const fn reads(self, files: MirrorFiles) -> bool {
+        match (self, files.of) {
+            // `parseHostConfig` in containerd refuses what it does not know.
+            (Self::Containerd(0..=1, ..) | Self::Containerd(2, 0..=1, _), FilesOf::Containerd) => {
+                !files.since_2_2
+            }
+            (Self::Containerd(..), FilesOf::Containerd) | (Self::CriO, FilesOf::CriO) => true,
+            _ => false,
+        }
     }
 
     /// The rules by which it may choose from an index: the first surely, the others perhaps.

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use super::context::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
 use super::{Fetched, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources, forecast};
-use crate::credential::{Credential, CredentialSource, Keyring, PullSecret};
+use crate::credential::{Credential, CredentialSource, Keyring, PullSecret, RuntimeLogin};
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
     Attempt, Detail, LookupRequest, Outcome, PullsLeft, RepositoryAccess, Runtime, SecretsState,
@@ -179,11 +179,16 @@ impl ReviewContext<'_> {
         let own = keyring.lookup(reference).into_iter().take(MAX_CREDENTIALS);
         let mut credentials: Vec<Option<Credential>> =
             own.chain(nodes.credentials.into_iter().take(MAX_CREDENTIALS)).map(Some).collect();
-        if credentials.is_empty() {
+        let runtime = self.runtime_login(reference, &credentials);
+        if let RuntimeLogin::Login(login) = &runtime {
+            credentials.push(Some(login.clone()));
+        }
+        // Files differ in how they name a registry: the login of the runtime may be nobody's.
+        if credentials.iter().flatten().all(|one| Some(one) == runtime.login()) {
             credentials.push(None);
         }
         // What was not tried may be what a node gets in with.
-        let nodes_unclear = nodes.unclear || untried;
+        let nodes_unclear = nodes.unclear || untried || runtime == RuntimeLogin::Unclear;
         let mut gathered = Gathered { nodes_unclear, ..Gathered::default() };
         for credential in credentials {
             let request = self.question(reference, credential, max_age);
@@ -263,6 +268,36 @@ impl ReviewContext<'_> {
         };
         let completed = || self.sources.registry.completed(reference);
         cri_o.then(completed).flatten().map_or(Cow::Borrowed(reference), Cow::Owned)
+    }
+
+    /// What CRI-O has itself where one of these credentials, or none at all, leaves it without a user
+    /// name (`PullImage` in `server/image_pull.go` of CRI-O); nothing where no node can have it.
+    fn runtime_login(
+        self,
+        reference: &ImageReference,
+        credentials: &[Option<Credential>],
+    ) -> RuntimeLogin {
+        let all_named =
+            !credentials.is_empty() && !credentials.iter().flatten().any(Credential::is_anonymous);
+        if all_named || !self.may_be_cri_o() {
+            return RuntimeLogin::None;
+        }
+        let asked = self.resolved(reference);
+        let files = self.sources.registry.mirror_files(&asked);
+        if files.is_some_and(|files| files.credential_helpers) {
+            return RuntimeLogin::Unclear;
+        }
+        self.sources.nodes.runtime_login(&asked)
+    }
+
+    /// Whether a node that the pods may land on has CRI-O, as far as it is known.
+    fn may_be_cri_o(self) -> bool {
+        let other = |runtime: Runtime| !matches!(runtime, Runtime::Containerd(..));
+        let mut nodes = self.eligible.where_it_may_run().peekable();
+        if nodes.peek().is_none() {
+            return self.subject.runtime.is_none_or(other);
+        }
+        nodes.any(|node| other(Runtime::parse(&node.runtime)))
     }
 
     /// One look-up with one credential.

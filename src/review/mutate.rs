@@ -153,7 +153,8 @@ async fn pins(
     if attempt.lookup.age > FRESH {
         asked.push(reference);
     }
-    let has_it = asked.into_iter().map(|name| has(sources, subject, name, &credential, digest));
+    let has_it =
+        asked.into_iter().map(|name| has(sources, subject, name, credential.as_ref(), digest));
     if !join_all(has_it).await.into_iter().all(|has_it| has_it) {
         return Vec::new();
     }
@@ -165,12 +166,12 @@ async fn has(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
     reference: &ImageReference,
-    credential: &Option<Credential>,
+    credential: Option<&Credential>,
     digest: &Digest,
 ) -> bool {
     let request = LookupRequest {
         reference: reference.clone(),
-        credential: credential.clone(),
+        credential: credential.cloned(),
         detail: Detail::Presence,
         max_age: Some(FRESH),
         purpose: Purpose::Verdict,
@@ -194,7 +195,8 @@ async fn credential_of(
         return Some(own);
     }
     let nodes = sources.nodes.node_credentials(reference, subject.deadline).await;
-    nodes.credentials.into_iter().find(is_it)
+    let runtime = sources.nodes.runtime_login(reference);
+    nodes.credentials.iter().chain(runtime.login()).find(|one| is_it(one)).cloned()
 }
 
 /// The name as written, its tag replaced by the digest: not every runtime takes both.

@@ -14,10 +14,11 @@ use super::{
     ClusterSource, Fetched, FixedAccess, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, Reading, ServiceAccountFacts, Sources,
 };
-use crate::credential::{Credential, PullSecret};
+use crate::credential::{Credential, PullSecret, RuntimeLogin};
 use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::ImageReference;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, MirrorFiles, Outcome, TagList};
+use crate::node_config::MirrorFiles;
+use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
 use crate::workload::{NamespaceFacts, Node};
 
 /// Registries, asked without reading manifests where each costs a pull.
@@ -179,6 +180,10 @@ impl ManifestSource for PublicSources<'_> {
 }
 
 impl NodeCredentialSource for PublicSources<'_> {
+    fn runtime_login(&self, _: &ImageReference) -> RuntimeLogin {
+        RuntimeLogin::Unclear
+    }
+
     fn node_credentials<'a>(
         &'a self,
         _: &'a ImageReference,

@@ -14,15 +14,14 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::builds::BuildJob;
-use crate::credential::{Credential, Expiry, PullSecret};
+use crate::credential::{Credential, Expiry, PullSecret, RuntimeLogin};
 use crate::history::{
     Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, PullForecast,
     RegistryService, RememberedHistory, ReportTarget, RunningDigest, Visibility, VisibleHistory,
 };
 use crate::image::{Digest, ImageReference};
-use crate::pull::{
-    BlindReason, KnownManifest, Lookup, LookupRequest, MirrorFiles, Outcome, PullsLeft, TagList,
-};
+use crate::node_config::MirrorFiles;
+use crate::pull::{BlindReason, KnownManifest, Lookup, LookupRequest, Outcome, PullsLeft, TagList};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
@@ -235,6 +234,9 @@ pub trait NodeCredentialSource: Send + Sync {
         image: &'a ImageReference,
         deadline: Instant,
     ) -> BoxFuture<'a, NodeCredentials>;
+
+    /// What CRI-O itself has for this name, which it uses where the kubelet sends it no user name.
+    fn runtime_login(&self, image: &ImageReference) -> RuntimeLogin;
 }
 
 /// What the nodes would add for an image.

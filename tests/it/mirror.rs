@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use pullgate::node_config::{
-    MirrorError, Pattern, RegistryHosts, Route, default_endpoint, parse_hosts_toml,
+    FilesOf, MirrorError, Pattern, RegistryHosts, Route, default_endpoint, parse_hosts_toml,
     parse_registries_conf, parse_registries_yaml, registry_of_directory,
 };
 use rstest::rstest;
@@ -178,11 +178,48 @@ fn directory_names(#[case] name: &str, #[case] expected: Option<(&str, u8)>) {
     "client = [[\"a\", \"b\", \"c\"]]",
     "hosts.toml:1: client[0]: must be a certificate and its key"
 )]
+#[case::client_without_a_key(
+    "client = [[\"a\"]]",
+    "hosts.toml:1: client[0]: must be a certificate and its key"
+)]
+#[case::timeout_without_a_unit(
+    "[host.\"https://m\"]\ndial_timeout = \"5\"",
+    "hosts.toml:2: host.\"https://m\".dial_timeout: must be a duration with its unit, such as 5s"
+)]
+#[case::timeout_kind("dial_timeout = 5", "hosts.toml:1: dial_timeout: must be a string")]
 #[case::header("header = \"x\"", "hosts.toml:1: header: must be a table")]
 #[case::host_kind("host = []", "hosts.toml:1: host: must be a table")]
 fn a_bad_hosts_toml_is_refused_with_its_place(#[case] text: &str, #[case] expected: &str) {
     let error = hosts_toml(Some("r.example"), text).unwrap_err().to_string();
     assert!(error.starts_with(expected), "{error}");
+}
+
+#[rstest]
+#[case("capabilities = [\"pull\", \"referrers\"]", true)]
+#[case("[host.\"https://m\"]\ncapabilities = [\"Referrers\"]\ndial_timeout = \"\"", true)]
+#[case("capabilities = [\"pull\", \"push\"]\ndial_timeout = \"1m30s\"", false)]
+fn what_containerd_knows_since_2_2_is_remembered(#[case] text: &str, #[case] since_2_2: bool) {
+    let hosts = hosts_toml(Some("r.example"), text).unwrap().read_from(FilesOf::Containerd);
+    assert_eq!(hosts.files_for("r.example", "app").unwrap().since_2_2, since_2_2);
+    assert!(!hosts.files_for("other.example", "app").unwrap().since_2_2);
+}
+
+/// With any helper but the auth file CRI-O asks a program for each login.
+#[rstest]
+#[case("credential-helpers = [\"containers-auth.json\"]", false)]
+#[case("Credential-Helpers = [\"containers-auth.json\", \"secretservice\"]", true)]
+#[case("credential-helpers = [\"ecr-login\"]", true)]
+#[case("credential-helpers = []", false)]
+#[case("", false)]
+fn credential_helpers_of_crio(#[case] text: &str, #[case] asked: bool) {
+    let asks = |hosts: &RegistryHosts| hosts.files_for("r.io", "app").unwrap().credential_helpers;
+    let hosts = parse_registries_conf("registries.conf", text).unwrap();
+    assert_eq!(asks(&hosts), asked);
+    // A later file has the last word, if it says any.
+    let helped = "credential-helpers = [\"ecr-login\"]";
+    let mut later = hosts;
+    later.extend(parse_registries_conf("registries.conf", helped).unwrap());
+    assert_eq!(asks(&later), asked || text.is_empty());
 }
 
 #[test]

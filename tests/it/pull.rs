@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use pullgate::image::{ImageReference, Platform};
-use pullgate::node_config::FilesOf;
+use pullgate::node_config::{FilesOf, MirrorFiles};
 use pullgate::pull::{
     Attempt, Cause, Content, Doubt, ErrorCode, Escape, Found, HistoryFacts, Lookup, MediaKind,
-    MirrorFiles, NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime,
-    SecretsState, Step, TlsFault, Verdict, Vouch, Vouches, assess,
+    NetworkFault, NodeLogin, Observation, Outcome, RepositoryAccess, Runtime, SecretsState, Step,
+    TlsFault, Verdict, Vouch, Vouches, assess,
 };
 use pullgate::workload::{Eligible, ImagePullPolicy, Node, Placement};
 use rstest::rstest;
@@ -460,6 +460,26 @@ fn names_that_cri_o_refuses(
     assert_eq!(assessment.verdict, verdict);
 }
 
+fn files(of: FilesOf, routes: bool) -> MirrorFiles {
+    MirrorFiles { of, routes, credential_helpers: false, since_2_2: false }
+}
+
+/// `referrers` is a capability since containerd 2.2; earlier ones drop the whole file for it.
+#[rstest]
+#[case::knows_it("containerd://2.2.0", Fails)]
+#[case::drops_it("containerd://2.1.8", CannotTell)]
+#[case::drops_it_of_old("containerd://1.7.29", CannotTell)]
+fn a_file_that_an_older_containerd_drops(#[case] runtime: &str, #[case] verdict: Verdict) {
+    let case = Case {
+        policy: ImagePullPolicy::Always,
+        nodes: on(&[runtime]),
+        vouches: Vouches { mirrors: Vouch::Listed, ..vouched() },
+        mirror_files: Some(MirrorFiles { since_2_2: true, ..files(FilesOf::Containerd, true) }),
+        ..Case::default()
+    };
+    assert_eq!(case.assess().verdict, verdict);
+}
+
 /// The mirrors of one runtime say nothing of where a node of the other one pulls from.
 #[rstest]
 #[case::its_own(FilesOf::CriO, true, &[CRI_O], missing(), Fails, true)]
@@ -482,7 +502,7 @@ fn mirrors_of_another_runtime(
         outcomes: vec![outcome],
         nodes: on(runtimes),
         vouches: Vouches { mirrors: Vouch::Listed, ..vouched() },
-        mirror_files: Some(MirrorFiles { of, routes }),
+        mirror_files: Some(files(of, routes)),
         mirror: Some("m.example.com"),
         ..Case::default()
     };
@@ -505,7 +525,7 @@ fn mirrors_of_another_runtime_where_no_node_takes_it_yet(
     let case = Case {
         nodes: on(runtimes),
         vouches: Vouches { mirrors: Vouch::Listed, ..vouched() },
-        mirror_files: Some(MirrorFiles { of: FilesOf::CriO, routes: true }),
+        mirror_files: Some(files(FilesOf::CriO, true)),
         gated: true,
         ..Case::default()
     };
@@ -518,7 +538,7 @@ fn what_the_registry_itself_has_works_on_nodes_of_both_runtimes() {
     let case = Case {
         outcomes: vec![index(&["linux/amd64"])],
         nodes: on(&[CONTAINERD, CRI_O]),
-        mirror_files: Some(MirrorFiles { of: FilesOf::CriO, routes: true }),
+        mirror_files: Some(files(FilesOf::CriO, true)),
         ..Case::default()
     };
     assert_eq!(case.assess().verdict, Works);

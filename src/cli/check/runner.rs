@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::given::{Login, Logins};
+use crate::credential::RuntimeLogin;
 use crate::image::ImageReference;
 use crate::pull::{Detail, Lookup, LookupRequest};
 use crate::review::{ManifestSource, NodeCredentialSource, NodeCredentials};
@@ -23,6 +24,10 @@ pub(super) struct WithLogin<'a> {
 }
 
 impl NodeCredentialSource for WithLogin<'_> {
+    fn runtime_login(&self, image: &ImageReference) -> RuntimeLogin {
+        self.nodes.runtime_login(image)
+    }
+
     fn node_credentials<'a>(
         &'a self,
         image: &'a ImageReference,

@@ -131,8 +131,10 @@ struct RegistryLine {
     /// When a pod without pull secrets last pulled from it. Earlier versions knew no more.
     #[serde(default, skip_serializing)]
     without_secret: Seconds,
-    /// Repositories from which pods pulled without a secret of their own. Earlier versions did not
-    /// know for whose pods.
+    /// Earlier versions knew repositories, and not for whose pods: it is asked again for them.
+    #[serde(default, skip_serializing)]
+    secretless: Vec<(String, Seconds, Option<bool>)>,
+    /// Repositories from which pods pulled without a secret of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     logins: Vec<(String, KeptPull)>,
 }
@@ -170,6 +172,7 @@ impl HealthIndex {
             host: registry.host.to_string(),
             pulled: registry.pulled,
             without_secret: 0,
+            secretless: Vec::new(),
             logins,
         }
     }
@@ -243,6 +246,10 @@ impl HealthIndex {
                         self.restore_secretless(&repository, kept, now);
                     }
                 }
+            }
+            for (repository, last, _) in line.secretless {
+                let kept = KeptPull { last, ..KeptPull::default() };
+                self.restore_secretless(&repository, kept, now);
             }
             for (repository, kept) in line.logins {
                 self.restore_secretless(&repository, kept, now);

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use pullgate::credential::PullSecret;
+use pullgate::credential::{AuthFile, PullSecret};
 use pullgate::policy::{Decision, PullgatePolicy};
 use pullgate::pull::Verdict;
 use pullgate::registry::{LoadLimits, RegistryClient, RegistryOptions};
@@ -112,6 +112,8 @@ pub struct Live {
     pub registries: Vec<Registry>,
     index_digest: String,
     pub client: std::sync::Arc<RegistryClient>,
+    /// The nodes' own logins, where they have CRI-O.
+    pub auth_file: AuthFile,
 }
 
 impl Live {
@@ -136,7 +138,12 @@ impl Live {
         };
         let _in_runtime = runtime().enter();
         let client = RegistryClient::new(options).unwrap();
-        Some(Self { registries, index_digest: index.digest().to_owned(), client })
+        Some(Self {
+            registries,
+            index_digest: index.digest().to_owned(),
+            client,
+            auth_file: AuthFile::default(),
+        })
     }
 
     fn image(&self, pull: &Pull) -> String {
@@ -200,7 +207,7 @@ impl Live {
         let nodes = runtimes.iter().map(on).collect();
         let secrets = self.secrets(pull);
         let pod = (&*self.image(pull), when, &*secrets, pull.of_account);
-        review_pod(&self.client, nodes, pod, vouched)
+        review_pod(&self.client, (nodes, &self.auth_file), pod, vouched)
     }
 
     /// Fails where theirs and ours do not go together; else names the kind of case.
@@ -242,12 +249,13 @@ impl Live {
 /// A review of a pod: its image, pull policy and pull secrets, and whether these are its account's.
 pub fn review_pod(
     client: &RegistryClient,
-    nodes: Vec<Node>,
+    (nodes, auth_file): (Vec<Node>, &AuthFile),
     (image, when, secrets, of_account): (&str, &str, &[String], bool),
     vouched: &str,
 ) -> Review {
     let mut world = World::enforcing();
     world.nodes = Some(nodes);
+    world.auth_file = auth_file.clone();
     let mut names = Vec::new();
     for (n, content) in secrets.iter().enumerate() {
         let name = n.to_string();

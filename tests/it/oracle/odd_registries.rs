@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pullgate::credential::AuthFile;
 use pullgate::pull::Verdict::{self, CannotTell, Works};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::workload::Node;
@@ -143,7 +144,7 @@ fn what_odd_registries_give(
         };
         let nodes = || vec![Node { runtime: on.into(), ..node("n", "linux/amd64") }];
         let pod = (&*image, "Always", &*secrets, false);
-        let reviewed = review_pod(&client, nodes(), pod, VOUCHED);
+        let reviewed = review_pod(&client, (nodes(), &AuthFile::default()), pod, VOUCHED);
         let said = &reviewed.images[0].assessment;
         assert_eq!(said.verdict, ours[n], "{op}: {said:#?}");
     }

@@ -8,12 +8,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use pullgate::builds::BuildJob;
-use pullgate::credential::{Credential, CredentialOrigin, PullSecret};
+use pullgate::credential::{AuthFile, Credential, CredentialOrigin, PullSecret, RuntimeLogin};
 use pullgate::history::{
     Freshness, History, HistoryQuestion, KnownTag, PodTrouble, PodVerdicts, RecordedVerdict,
     RegistryService, Visibility, VisibleHistory,
 };
 use pullgate::image::{Digest, ImageReference, Platform};
+use pullgate::node_config::MirrorFiles;
 use pullgate::pull::{
     Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
 };
@@ -42,6 +43,10 @@ pub struct World {
     pub known_tags: Vec<KnownTag>,
     pub secrets_in_use: Vec<Box<str>>,
     pub node_credentials: NodeCredentials,
+    /// The auth file of CRI-O.
+    pub auth_file: AuthFile,
+    /// The mirror files that were handed over.
+    pub mirror_files: Option<MirrorFiles>,
     pub may_list: bool,
     /// Whether that is so in the object's own namespace only.
     pub only_own: bool,
@@ -213,6 +218,10 @@ impl ManifestSource for World {
             .boxed()
     }
 
+    fn mirror_files(&self, _: &ImageReference) -> Option<MirrorFiles> {
+        self.mirror_files
+    }
+
     fn repeat(&self, request: LookupRequest) -> BoxFuture<'static, ()> {
         let key = (request.reference.canonical(), name_of(request.credential.as_ref()));
         self.repeated.lock().unwrap().push(key);
@@ -250,6 +259,10 @@ impl ManifestSource for World {
 }
 
 impl NodeCredentialSource for World {
+    fn runtime_login(&self, image: &ImageReference) -> RuntimeLogin {
+        self.auth_file.of(image)
+    }
+
     fn node_credentials<'a>(
         &'a self,
         _: &'a ImageReference,

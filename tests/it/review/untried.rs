@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use pullgate::credential::{AuthFile, CredentialOrigin};
 use pullgate::image::ImageReference;
+use pullgate::node_config::{FilesOf, MirrorFiles};
 use pullgate::policy::{Decision, PullgatePolicy};
 use pullgate::pull::{Cause, Escape, NodeLogin, Outcome, Verdict};
 use pullgate::review::is_refused_to_anybody;
@@ -15,6 +17,14 @@ use super::fakes::{World, exists, missing, node, secret};
 use super::{VOUCHED, line, pod, run};
 
 const APP: &str = "reg.example.com/app:1";
+const CRI_O: &str = "cri-o://1.36.3";
+const CONTAINERD: &str = "containerd://2.1.8";
+const LISTED: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullgatePolicy
+metadata: {name: default}
+spec:
+  nodes: {mirrors: none, credentials: listed, preloadedImages: none, network: same, platforms: [linux/amd64]}
+";
 
 #[rstest]
 #[case::unauthorized(Outcome::Unauthorized)]
@@ -50,6 +60,63 @@ async fn a_login_that_is_refused_is_no_matter_of_the_nodes() {
     let review = run(&world, object, "").await;
     assert_eq!(review.images[0].assessment.verdict, Verdict::Fails);
     assert!(review.images[0].assessment.escapes.contains(&Escape::NodeCredentials));
+}
+
+/// CRI-O logs in with the nodes' file where the kubelet sends it no user name. It knows keys that the
+/// kubelet does not, and programs that hold the login.
+#[rstest]
+#[case::the_kubelet_does_not_know_the_key(
+    "https://reg.example.com/any/path",
+    "",
+    CRI_O,
+    Verdict::Works
+)]
+#[case::not_for_containerd("https://reg.example.com/any/path", "", CONTAINERD, Verdict::Fails)]
+#[case::nobodys("https://other.example.com/any/path", "", CRI_O, Verdict::Fails)]
+#[case::a_secret_without_a_user("reg.example.com", "nobody", CRI_O, Verdict::Works)]
+#[case::a_secret_with_a_user("reg.example.com", "ann", CRI_O, Verdict::Fails)]
+#[tokio::test]
+async fn the_login_of_cri_o_counts_for_the_registry_itself(
+    #[case] key: &str,
+    #[case] user: &str,
+    #[case] runtime: &str,
+    #[case] verdict: Verdict,
+) {
+    let mut world = World::enforcing()
+        .answer(APP, "node docker config f", exists())
+        .secret(secret("nobody", "reg.example.com", ""))
+        .secret(secret("ann", "reg.example.com", "ann"));
+    world.nodes = Some(vec![Node { runtime: runtime.into(), ..node("n", "linux/amd64") }]);
+    let file = json!({"auths": {key: {"auth": "dTpw"}}});
+    let origin = CredentialOrigin::NodeConfig("f".into());
+    world.auth_file = AuthFile::parse(file.to_string().as_bytes(), origin);
+    let mut object = pod(APP);
+    if !user.is_empty() {
+        object["spec"]["imagePullSecrets"] = json!([{"name": user}]);
+    }
+    let review = run(&world, object, LISTED).await;
+    assert_eq!(review.images[0].assessment.verdict, verdict);
+}
+
+#[rstest]
+#[case::helped(json!({"credHelpers": {"reg.example.com": "ecr-login"}}), false, Decision::Warn)]
+#[case::token(json!({"auths": {"reg.example.com": {"auth": "dTpw", "identitytoken": "t"}}}), false, Decision::Warn)]
+#[case::helped_for_all(json!({}), true, Decision::Warn)]
+#[case::none(json!({}), false, Decision::Deny)]
+#[tokio::test]
+async fn a_login_of_cri_o_that_a_program_holds_is_a_doubt(
+    #[case] file: serde_json::Value,
+    #[case] credential_helpers: bool,
+    #[case] decision: Decision,
+) {
+    let mut world = World::enforcing().answer(APP, "", Outcome::Unauthorized);
+    world.nodes = Some(vec![Node { runtime: CRI_O.into(), ..node("n", "linux/amd64") }]);
+    world.auth_file =
+        AuthFile::parse(file.to_string().as_bytes(), CredentialOrigin::NodeConfig("f".into()));
+    let of = FilesOf::CriO;
+    world.mirror_files =
+        Some(MirrorFiles { of, routes: false, credential_helpers, since_2_2: false });
+    assert_eq!(run(&world, pod(APP), LISTED).await.decision, decision);
 }
 
 #[rstest]
