@@ -343,3 +343,46 @@ async fn why_nothing_is_denied_although_the_policy_vouches_is_said_plainly(
         warnings.iter().all(|warning| !warning.as_str().unwrap().contains("does not rule out"))
     );
 }
+
+/// A Deployment of what was deleted from the registry, and of how many pods.
+fn deployment(rest: &Value) -> Value {
+    let mut object = json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": [
+        {"name": "c", "image": format!("{APP}:9"), "imagePullPolicy": "Always"}]}}}});
+    for (key, value) in rest.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// What pulls nothing now is warned of; a change that wakes it is judged like a new object, for nothing
+/// else of it has changed.
+#[rstest]
+#[case::runs(None, json!({}), (false, false))]
+#[case::at_zero(None, json!({"replicas": 0}), (true, true))]
+#[case::suspended(None, json!({"suspend": true}), (true, true))]
+#[case::paused(None, json!({"paused": true}), (true, true))]
+#[case::scaled_up(Some(json!({"replicas": 0})), json!({"replicas": 2}), (false, false))]
+#[case::resumed(Some(json!({"suspend": true})), json!({"suspend": false}), (false, false))]
+#[case::unpaused(Some(json!({"paused": true})), json!({}), (true, false))]
+#[case::scaled_further(Some(json!({"replicas": 1})), json!({"replicas": 2}), (true, false))]
+#[case::scaled_down(Some(json!({"replicas": 2})), json!({"replicas": 0}), (true, false))]
+#[tokio::test]
+async fn what_makes_no_pods_now_is_warned_of_and_judged_when_it_does(
+    #[case] before: Option<Value>,
+    #[case] now: Value,
+    #[case] (allowed, warned): (bool, bool),
+) {
+    let policy = VOUCHED.replace("spec: {", "spec: {enforceOn: [workloads], ");
+    let reviewer = reviewer(world(), &policy);
+    let mut request = request(&deployment(&now));
+    request["request"]["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    request["request"]["object"]["kind"] = json!("Deployment");
+    if let Some(before) = before {
+        request["request"]["operation"] = json!("UPDATE");
+        request["request"]["oldObject"] = deployment(&before);
+        request["request"]["oldObject"]["kind"] = json!("Deployment");
+    }
+    let (answer, _) = answer(&reviewer, &request).await;
+    let response = &answer["response"];
+    assert_eq!((&response["allowed"], response["warnings"].is_array()), (&json!(allowed), warned));
+}

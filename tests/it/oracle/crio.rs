@@ -112,6 +112,9 @@ fn name_at(route: &Route) -> String {
     format!("{host}{port}/{}", route.repository)
 }
 
+/// A program that holds no login: there is none.
+const HELPER: &str = "no-such-helper";
+
 /// Where CRI-O asks for an image, by both sides; the kind of case.
 fn same_ways(question: &Value, theirs: &Value) -> Result<&'static str, String> {
     let Some(hosts) = agreed(question, theirs)? else { return Ok("files refused") };
@@ -120,6 +123,13 @@ fn same_ways(question: &Value, theirs: &Value) -> Result<&'static str, String> {
         return Ok("short or refused");
     }
     let (host, repository) = (reference.host(), reference.repository());
+    let ways = theirs["ways"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let asked = ways.iter().any(|way| text(way, "login_error").contains(HELPER));
+    let helped = hosts.files_for(host, repository).is_some_and(|files| files.credential_helpers);
+    if helped || asked {
+        let differ = || format!("a program is asked: ours {helped}, theirs {theirs:#}");
+        return if asked || ways.is_empty() { Ok("asks a program") } else { Err(differ()) };
+    }
     let routes = hosts.routes(host, repository, reference.digest().is_some());
     let config = question["auth_file"].to_string();
     let logins = AuthFile::parse(config.as_bytes(), CredentialOrigin::NodeRuntime);
@@ -395,8 +405,15 @@ fn auth_files() -> impl Strategy<Value = Value> {
 
 #[test]
 fn generated_ways_of_crio() {
+    let helpers = prop_oneof![
+        16 => Just(String::new()),
+        1 => Just("credential-helpers = []\n".to_owned()),
+        1 => Just("credential-helpers = ['containers-auth.json']\n".to_owned()),
+        1 => Just(format!("Credential-Helpers = ['{HELPER}']\n")),
+    ];
     let content = prop_oneof![
-        12 => vec(registry(), 0..4).prop_map(|registries| registries.concat()),
+        12 => (helpers, vec(registry(), 0..4))
+            .prop_map(|(helpers, registries)| helpers + &registries.concat()),
         1 => Just("[registries.search]\nregistries = ['quay.io']\n[registries.insecure]\n\
                    registries = ['a.b', 'a.b:5000/']\n[registries.block]\nregistries = ['x.a.b', 'a.b']\n"
             .to_owned()),
