@@ -5,7 +5,6 @@
 //! within bounds. Whoever may not see a namespace must not be told of its jobs; that is the
 //! caller's to see to.
 
-mod bare;
 mod destinations;
 mod job;
 mod read;

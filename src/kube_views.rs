@@ -7,8 +7,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-pub(crate) use pod::slim_meta;
-pub(crate) use pod::{ConditionView, OwnerView};
+pub(crate) use pod::{ConditionView, OwnerView, slim_meta};
 pub use pod::{
     ContainerStatusView, ContainerView, EventView, InvolvedObject, PodSpecView, PodStatusView,
     PodView, RunningView, SecretName, SeriesView, StateView, TerminatedView, WaitingView,

@@ -2,24 +2,21 @@
 
 mod cause;
 mod decision;
-mod drift;
 mod fit;
-mod limits;
 mod line;
 mod observed;
-mod quota;
 mod stats;
 
 pub use cause::{escape_words, evidence, sentence, tls_words};
 pub use decision::{
     denial, denied_by, held_back_by, history_hidden, ignored_label, reopened, still_learning,
 };
-pub use drift::DigestDrift;
-pub(crate) use drift::{drift_sentences, start_sentences};
 pub use fit::{DETAILS, MAX_HEAD};
-pub use limits::{MAX_WARNING, fit_warnings};
+pub use fit::{MAX_WARNING, fit_warnings};
 pub use line::{Finding, lines};
+pub use observed::DigestDrift;
 pub use observed::containers;
 pub(crate) use observed::{as_sentence, observed, observed_at_large};
-pub use quota::QuotaForecast;
+pub(crate) use observed::{drift_sentences, start_sentences};
+pub use stats::QuotaForecast;
 pub use stats::{FailureStats, NodesFailing, StatsScope};

@@ -7,7 +7,6 @@
 mod causes;
 mod crd;
 mod document;
-mod suggest;
 mod decide;
 mod nodes;
 mod parse;

@@ -12,32 +12,25 @@
 mod address;
 mod blind;
 mod cache;
-mod certificates;
 mod challenge;
 mod classify;
 mod deadline;
 mod decode;
-mod error;
 mod session;
 mod errors;
 mod hints;
 mod hosts;
 mod known_manifests;
-mod lifetime;
 mod limits;
-mod link;
 mod logins;
 mod lookup;
-mod lookup_result;
 mod manifest;
 mod metrics;
 mod options;
 mod auth;
 mod queue;
-mod quota;
 mod realm;
 mod redirect;
-mod reply;
 mod resolver;
 mod tag_lists;
 mod tags;
@@ -56,19 +49,17 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 pub use address::Forbidden;
-pub use certificates::CertificateEnd;
 pub use challenge::{Challenge, Scheme, parse as parse_challenges};
 pub use classify::confirmed_missing;
 pub use decode::{ConfigLink, body_kind, config_link, config_platform, platforms};
-pub use error::RegistryError;
 pub use hosts::{HostsError, HostsSource};
-pub use link::next_page;
 pub use metrics::RegistryMetrics;
-pub use options::NameResolver;
 pub use options::{
-    CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, ProxyOptions, RegistryOptions,
-    RegistryPolicy, StepLimits,
+    CacheLimits, InClusterHosts, LoadLimits, MirrorLogins, NameResolver, ProxyOptions,
+    RegistryError, RegistryOptions, RegistryPolicy, StepLimits,
 };
+pub use tags::next_page;
+pub use tls::CertificateEnd;
 
 use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};
@@ -80,10 +71,10 @@ use crate::pull::{
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Before, Key};
-use certificates::CertificateFiles;
 use lookup::{Asking, LookupService};
 use tag_lists::{ListRequest, TagLists};
 use tags::Listing;
+use tls::CertificateFiles;
 
 /// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
 const MOST_REPEATS: usize = 256;

@@ -8,15 +8,13 @@ mod logging;
 mod metrics;
 mod otlp;
 
-pub(crate) use clock::instant;
 pub use clock::now;
-pub(crate) use clock::{clock, random_between};
+pub(crate) use clock::{clock, instant, random_between};
 pub use logging::{LogFormat, LogLevel, init};
 pub(crate) use metrics::SecretEnd;
 pub use metrics::{
     ApiCall, DriftAgainst, FailOpenReason, FailingContainers, Metrics, Refusal, RegistryNumbers,
     Rejection,
 };
-pub(crate) use otlp::METRICS_EVERY;
+pub(crate) use otlp::{METRICS_EVERY, lookup_span, review_span};
 pub use otlp::{Otlp, OtlpError};
-pub(crate) use otlp::{lookup_span, review_span};

@@ -20,7 +20,6 @@ mod record;
 mod image_refusals;
 mod registries;
 mod running;
-mod seen;
 mod report;
 mod accuracy;
 mod snapshot;

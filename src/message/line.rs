@@ -8,9 +8,9 @@
 use std::fmt::Write as _;
 
 use super::cause::{escape_list, sentence, tls_words};
-use super::drift::DigestDrift;
 use super::fit::{MAX_CAUSE, Tail, fit, joined};
-use super::quota::QuotaForecast;
+use super::observed::DigestDrift;
+use super::stats::QuotaForecast;
 use super::stats::{FailureStats, NodesFailing};
 use crate::advice::{Advice, AdviceKind, built_for};
 use crate::credential::CredentialOrigin;

@@ -1,6 +1,8 @@
-//! How an image and its registry fare in this cluster, in a few words with their numbers.
+//! How an image and its registry fare in this cluster, and what a rollout needs of pulls, in a few words
+//! with their numbers.
 
 use crate::pull::Cause;
+use crate::text::count;
 
 /// Of which namespaces the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,5 +97,27 @@ impl FailureStats {
         let all = self.registry_failing + self.registry_healthy;
         let (failing, place) = (self.registry_failing, self.view.message());
         (failing > 0).then(|| format!("{failing} of {all} containers {place} cannot pull from it"))
+    }
+}
+
+/// What a rollout is estimated to pull from Docker Hub, and what is left there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaForecast {
+    /// Pulls that it may need: one for each image and node.
+    pub needed: u32,
+    /// Pulls that Docker Hub last said are left.
+    pub left: u32,
+    /// Whether that is for the account with which the pods pull; otherwise it is for the address that
+    /// Pullgate asks from, and nodes may have others.
+    pub of_account: bool,
+}
+
+impl QuotaForecast {
+    /// What is the case, as the head of a line.
+    pub(super) fn message(self) -> String {
+        let Self { needed, left, of_account } = self;
+        let pulls = count(needed, "Docker Hub pull");
+        let whose = if of_account { "its account" } else { "Pullgate's address" };
+        format!("rollout needs up to {pulls}; {whose} has {left} left")
     }
 }

@@ -8,8 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::suggest;
-use super::value::{Action, shown};
+use super::value::{Action, did_you_mean, shown};
 use crate::pull::Cause;
 
 /// What is done about a cause; what is not named is denied where a denial is possible.
@@ -48,7 +47,7 @@ impl<'de> Deserialize<'de> for CauseWord {
             D::Error::custom(format_args!(
                 "{} is not a cause{}",
                 shown(&word),
-                suggest::did_you_mean(&word, words)
+                did_you_mean(&word, words)
             ))
         })
     }

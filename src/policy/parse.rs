@@ -6,9 +6,10 @@ use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde_saphyr::MessageFormatter;
 
+use super::PullgatePolicy;
 use super::document::{ExceptionMatch, PullgatePolicySpec};
 use super::selector::NamespaceSelector;
-use super::{PullgatePolicy, suggest};
+use super::value::did_you_mean;
 use crate::text::escaped;
 
 /// The version of the document that is understood.
@@ -162,14 +163,14 @@ fn problem_of(error: &serde_saphyr::Error) -> PolicyProblem {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
             PolicyProblem::UnknownField {
                 field: shown(field),
-                hint: suggest::did_you_mean(field, expected.iter().copied()).into(),
+                hint: did_you_mean(field, expected.iter().copied()).into(),
             }
         }
         serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
             PolicyProblem::UnknownWord {
                 word: shown(variant),
                 words: expected.join(", ").into(),
-                hint: suggest::did_you_mean(variant, expected.iter().copied()).into(),
+                hint: did_you_mean(variant, expected.iter().copied()).into(),
             }
         }
         other => {

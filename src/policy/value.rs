@@ -1,7 +1,7 @@
 //! The small values of a policy document: modes, actions, lengths of time, names.
 //!
 //! Each parses itself, so that a document that is in force holds nothing malformed, and each says
-//! in its error what it would have taken.
+//! in its error what it would have taken, and what a person may have meant.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -382,6 +382,28 @@ text_value!(
     "a moment such as 2027-01-31T00:00:00Z or a day such as 2027-01-31",
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?$"
 );
+
+/// How alike two words must be for one to be offered for the other, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// The word of `words` that `wrong` was most likely meant to be, if any is near.
+pub(super) fn nearest<'w>(
+    wrong: &str,
+    words: impl IntoIterator<Item = &'w str>,
+) -> Option<&'w str> {
+    let wrong = wrong.to_lowercase();
+    words
+        .into_iter()
+        .map(|word| (strsim::normalized_damerau_levenshtein(&wrong, &word.to_lowercase()), word))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, word)| word)
+}
+
+/// `, did you mean ...?`, or nothing.
+pub(super) fn did_you_mean<'w>(wrong: &str, words: impl IntoIterator<Item = &'w str>) -> String {
+    nearest(wrong, words).map(|word| format!(", did you mean \"{word}\"?")).unwrap_or_default()
+}
 
 #[cfg(test)]
 mod tests {

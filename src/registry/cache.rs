@@ -12,11 +12,10 @@ use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lifetime::{is_unreachable, lifetime};
-use super::lookup_result::LookupResult;
 use super::manifest;
 use super::metrics::{CacheAnswer, RegistryMetrics};
 use super::options::CacheLimits;
+use super::options::{is_unreachable, lifetime};
 use super::queue::{Place, Places};
 use crate::credential::CredentialIdentity;
 use crate::pull::{Content, Detail, Lookup, MediaKind, Outcome};
@@ -347,4 +346,16 @@ fn unanswered(outcome: Outcome) -> Lookup {
         node_login: false,
         refused_for: Duration::ZERO,
     }
+}
+
+/// What one look-up came to.
+#[derive(Debug, Clone)]
+pub(super) struct LookupResult {
+    pub(super) outcome: Outcome,
+    /// The mirror that decided, if one did.
+    pub(super) mirror: Option<Box<str>>,
+    /// Whether it was asked with the login of the nodes' runtime.
+    pub(super) node_login: bool,
+    /// When the request was sent whose answer it is; for what was not asked at all, when that was so.
+    pub(super) asked_at: Instant,
 }

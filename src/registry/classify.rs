@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::challenge::{Challenge, Scheme};
 use super::decode;
+use super::http::Answer;
 use crate::pull::{ErrorCode, Outcome};
 
 /// Registries that answer in ways of their own.
@@ -328,6 +329,23 @@ impl Envelope {
 
     fn is_throttling(&self) -> bool {
         self.has("TOOMANYREQUESTS")
+    }
+}
+
+/// The last answer, and what is needed to judge it.
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    pub(super) proof: AuthUsed,
+    pub(super) family: RegistryVendor,
+    pub(super) challenges: Vec<Challenge>,
+    /// Whether it came from the registry itself, and not from where a redirect led.
+    pub(super) home: bool,
+}
+
+impl Reply {
+    /// Whether the registry showed in the headers that the answer is its own.
+    pub(super) fn is_challenged(&self) -> bool {
+        !self.challenges.is_empty()
     }
 }
 

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::address::AddressPolicy;
-use super::error::RegistryError;
 use super::errors;
 use super::options::NameResolver;
+use super::options::RegistryError;
 use super::options::{ProxyOptions, RegistryOptions, RegistryPolicy, StepLimits};
 use super::resolver::{GuardedResolver, ProxyResolver, SystemNames};
 use super::tls::TlsBase;

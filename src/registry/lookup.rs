@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::auth;
+use super::cache::LookupResult;
 use super::deadline::Deadline;
 use super::limits::Limits;
-use super::lookup_result::LookupResult;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};

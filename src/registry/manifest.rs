@@ -11,12 +11,12 @@ use moka::future::Cache;
 use tokio::time::Instant;
 use url::Url;
 
+use super::classify::Reply;
 use super::decode::{self, ConfigLink};
 use super::known_manifests::KnownManifests;
-use super::lifetime::lifetime;
 use super::metrics::Kind;
+use super::options::lifetime;
 use super::options::{CacheLimits, StepLimits};
-use super::reply::Reply;
 use super::session::{Session, origin};
 use crate::credential::CredentialIdentity;
 use crate::image::Digest;

@@ -1,4 +1,5 @@
-//! What the registry client is told: plain values, with defaults that suit a webhook.
+//! What the registry client is told: plain values, with defaults that suit a webhook; and why it cannot
+//! be built with them. What registries answer is never an error here: that is an outcome.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use crate::credential::Credential;
 use crate::image::ImageReference;
 use crate::node_config::RegistryHosts;
 use crate::policy::{RegistryBudget, TokenRealm};
+use crate::pull::{Outcome, Step};
 
 /// Options of a [`RegistryClient`](super::RegistryClient).
 #[derive(Clone)]
@@ -335,4 +337,91 @@ pub trait NameResolver: Send + Sync {
     /// The addresses of a name. One that ends in a dot is absolute; any other may be completed by
     /// a search list.
     fn resolve(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// How long an outcome holds. Failures are kept, too: who asks again at once learns nothing new and
+/// costs the registry a request; `failures` in a row, this one included, make it hold longer.
+pub(super) fn lifetime(
+    outcome: &Outcome,
+    by_digest: bool,
+    failures: u32,
+    limits: &CacheLimits,
+) -> Duration {
+    match outcome {
+        Outcome::Exists(_) if by_digest => limits.by_digest,
+        Outcome::Exists(_) => limits.by_tag,
+        Outcome::TagMissing { .. }
+        | Outcome::RepositoryMissing { .. }
+        | Outcome::MissingOrDenied
+        | Outcome::Unauthorized
+        | Outcome::Forbidden
+        | Outcome::AddressRefused
+        | Outcome::PasswordMissing
+        | Outcome::MirrorRefused
+        | Outcome::RedirectRefused
+        | Outcome::RefusedByStranger => limits.negative,
+        Outcome::Throttled { retry_after } => retry_after.unwrap_or(limits.odd),
+        // Our own bounds say nothing about the registry, and the next try gets further: what was
+        // learned on the way is kept.
+        Outcome::TooLate
+        | Outcome::Overloaded
+        | Outcome::LoginWithheld
+        | Outcome::Timeout(Step::Whole) => Duration::ZERO,
+        outcome if is_unreachable(outcome) => limits
+            .unreachable
+            .saturating_mul(1 << failures.saturating_sub(1).min(10))
+            .min(limits.unreachable_longest),
+        _ => limits.odd,
+    }
+}
+
+/// Whether there was no answer, or none of a registry that works.
+pub(super) fn is_unreachable(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Network(_) | Outcome::Tls(_) | Outcome::RegistryError { .. } => true,
+        Outcome::Timeout(step) => *step != Step::Whole,
+        _ => false,
+    }
+}
+
+/// Why a registry client cannot be built, or new hosts not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A certificate or key file cannot be read or holds nothing usable.
+    #[error("failed to load {what} from {}", path.display())]
+    Pem {
+        /// What it was meant to hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A certificate file without a certificate.
+    #[error("no certificate in {}", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS cannot be set up with these certificates.
+    #[error("failed to set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// The address of a proxy is none.
+    #[error("the proxy address is not a URL")]
+    Proxy,
+    /// The HTTP client cannot be built.
+    #[error("failed to set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// A host's extra header cannot be sent.
+    #[error("header {name:?} of {host} cannot be sent")]
+    Header {
+        /// The endpoint's host.
+        host: String,
+        /// The header's name.
+        name: String,
+    },
 }

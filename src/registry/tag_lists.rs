@@ -9,9 +9,9 @@ use moka::future::Cache;
 use tokio::time::Instant;
 
 use super::cache::Key;
-use super::lifetime::{is_unreachable, lifetime};
 use super::metrics::RegistryMetrics;
 use super::options::CacheLimits;
+use super::options::{is_unreachable, lifetime};
 use super::queue::Places;
 use super::tags::Listing;
 use crate::credential::Credential;

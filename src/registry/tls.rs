@@ -1,10 +1,15 @@
 //! TLS settings: whose certificates are trusted, for which endpoint, and who we say we are.
 //!
+//! Certificate files are looked at again: whether they are still those that were read, and when the
+//! client certificates among them end. That blocks while it reads.
+//!
 //! Roots are the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` honoured), the files named on the
 //! command line, and per endpoint those of its `hosts.toml`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,9 +18,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::error::RegistryError;
+use super::options::RegistryError;
 use crate::credential::Expiry;
-use crate::node_config::{Client, TlsSettings};
+use crate::node_config::{Client, Endpoint, RegistryHosts, TlsSettings};
 
 /// What every endpoint's settings start from.
 pub(super) struct TlsBase {
@@ -168,4 +173,65 @@ impl ServerCertVerifier for AcceptAnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// The end of a client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateEnd {
+    /// The host that it is shown to.
+    pub host: Box<str>,
+    /// When it ends.
+    pub end: Expiry,
+}
+
+/// What was found where the files lie.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct CertificateFiles {
+    /// When each was last written, and how long it is; nothing of one that is not there.
+    files: BTreeMap<PathBuf, Option<(SystemTime, u64)>>,
+    /// The ends of those that are client certificates and can be read.
+    ends: BTreeMap<PathBuf, Expiry>,
+}
+
+impl CertificateFiles {
+    /// Looks at every file that these hosts name.
+    pub(super) fn read(hosts: &RegistryHosts) -> Self {
+        let mut found = Self::default();
+        for settings in hosts.endpoints().filter_map(|endpoint| endpoint.tls.as_ref()) {
+            let clients = settings.clients.iter();
+            let files = clients.flat_map(|one| one.key.iter().chain([&one.certificate]));
+            for path in files.chain(&settings.ca_files) {
+                found.files.entry(path.clone()).or_insert_with(|| stamp(path));
+            }
+        }
+        for (_, path) in hosts.clients() {
+            if let Some(end) = end_of(path) {
+                found.ends.insert(path.to_owned(), end);
+            }
+        }
+        found
+    }
+
+    /// The ends of the client certificates, each with the host that it is shown to.
+    pub(super) fn ends(&self, hosts: &RegistryHosts) -> Vec<CertificateEnd> {
+        let clients = hosts.clients().into_iter();
+        let ends = clients.filter_map(|(host, path)| Some((host, *self.ends.get(path)?)));
+        ends.map(|(host, end)| CertificateEnd { host, end }).collect()
+    }
+
+    /// Whether no host is shown a certificate of which the end is known.
+    pub(super) fn has_no_end(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The end of the certificate that this endpoint is shown, if it is shown one.
+    pub(super) fn end_at(&self, endpoint: &Endpoint) -> Option<Expiry> {
+        let client = endpoint.tls.as_ref()?.clients.first()?;
+        self.ends.get(&client.certificate).copied()
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len()))
 }

@@ -3,15 +3,17 @@
 //! One HEAD for each image and credential. Nothing is judged, nothing is suggested and the
 //! cluster's history does not count: what is wanted is the registry's word of today.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::gather::hides_nothing;
 use super::probe::{AskedWith, ProbeContext, ProbeResult, bare_pod};
-use super::{ResolvedName, ReviewRequest, Sources};
+use super::{ManifestSource, ResolvedName, ReviewRequest, Sources};
 use crate::image::{Digest, ImageReference};
 use crate::policy::PullgatePolicy;
-use crate::pull::{Cause, Runtime, is_about_access};
+use crate::pull::{Cause, Detail, LookupRequest, Outcome, Purpose, Runtime, is_about_access};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Node, Placement, Workload};
 
@@ -151,6 +153,38 @@ pub(crate) fn audit_pace(images: usize, pass: Duration, per_minute: Option<u32>)
     let images = u32::try_from(images.max(1)).unwrap_or(u32::MAX);
     let budget = per_minute.map_or(SHORTEST, |n| Duration::from_secs(4 * 60) / n.max(1));
     (pass / images).max(budget).max(SHORTEST)
+}
+
+/// Whether this image is refused to who does not log in; nothing while nobody can tell, or if the
+/// policy leaves it alone.
+pub async fn is_refused_to_anybody(
+    registry: &dyn ManifestSource,
+    policy: &PullgatePolicy,
+    reference: &ImageReference,
+    deadline: Instant,
+) -> Option<bool> {
+    if policy.skips(reference) {
+        return None;
+    }
+    let request = LookupRequest {
+        reference: reference.clone(),
+        credential: None,
+        detail: Detail::Presence,
+        max_age: None,
+        purpose: Purpose::Advice,
+        namespace: Arc::default(),
+    };
+    match registry.look_up(request, deadline).await.outcome {
+        Outcome::Exists(_) => Some(false),
+        Outcome::Unauthorized | Outcome::Forbidden | Outcome::MissingOrDenied => Some(true),
+        // Gone since: then the repository itself has to tell, which may be hidden as well.
+        Outcome::TagMissing { code: Some(_) } | Outcome::RepositoryMissing { code: Some(_) } => {
+            let readable = hides_nothing(reference.host())
+                || registry.tags(reference, None, "", deadline).await.is_ok();
+            Some(!readable)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

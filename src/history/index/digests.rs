@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::HealthIndex;
+use super::interner::Visible;
 use super::interner::{Id, NONE};
 use super::query::MAX_PODS;
 use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
-use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{DigestUser, ReportTarget, RunningDigest};

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::HealthIndex;
+use super::interner::Visible;
 use super::interner::{LONGEST, Marks};
 use super::record::{Seconds, seconds, timestamp};
-use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::kube_views::EventView;

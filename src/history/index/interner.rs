@@ -1,4 +1,5 @@
-//! Names that many records share, kept once and known by a small number.
+//! Names that many records share, kept once and known by a small number; and which namespaces somebody
+//! may see, by theirs.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -6,6 +7,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::HealthIndex;
+use crate::history::facts::Visibility;
 use crate::text::cut;
 
 /// The number of a name; the same name has the same number until it is swept.
@@ -137,5 +140,34 @@ impl Marks {
 
     pub(super) fn as_slice(&self) -> &[bool] {
         &self.0
+    }
+}
+
+/// A [`Visibility`] by the numbers of the namespaces.
+pub(super) enum Visible {
+    All,
+    Some(Vec<Id>),
+}
+
+impl Visible {
+    pub(super) fn new(index: &HealthIndex, visibility: &Visibility) -> Self {
+        match visibility {
+            Visibility::Cluster => Self::All,
+            Visibility::Namespaces(names) => {
+                Self::Some(names.iter().filter_map(|name| index.names.find(&**name)).collect())
+            }
+        }
+    }
+
+    /// Whether nothing of anybody may be shown.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Some(ids) if ids.is_empty())
+    }
+
+    pub(super) fn includes(&self, namespace: Id) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(ids) => ids.contains(&namespace),
+        }
     }
 }

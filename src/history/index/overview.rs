@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::HealthIndex;
+use super::interner::Visible;
 use super::interner::{Id, NONE};
 use super::record::{PodRecord, State, seconds};
 use super::report::Selection;
-use super::seen::Visible;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{FailurePattern, RegistryReport, Report, ReportTarget, Scope};
 use crate::image::ImageReference;

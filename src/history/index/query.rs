@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::HealthIndex;
 use super::events::LISTED_WITHIN;
 use super::images::{Image, ImageNamespace};
+use super::interner::Visible;
 use super::interner::{Id, NONE};
 use super::record::{ContainerRecord, Seconds, State, seconds, timestamp};
 use super::registries::Registry;
-use super::seen::Visible;
 use crate::history::facts::{
     Freshness, History, HistoryQuestion, KnownTag, RegistryHealth, Success,
 };

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::HealthIndex;
 use super::images::{Image, Repository};
+use super::interner::Visible;
 use super::interner::{Id, NONE};
 use super::pull_times::PullTimes;
 use super::record::{ContainerRecord, PodRecord, Seconds, State, timestamp};
-use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::{Freshness, Visibility};
 use crate::history::report::{

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use super::interner::Visible;
 use super::interner::{Id, Marks, NONE};
 use super::record::{PodName, PodRecord, Seconds, State, seconds, timestamp};
 use super::registries::{MAX_LOOKED_AT, SAMPLED, Spread, TroubleKind};
-use super::seen::Visible;
 use super::workloads::Workload;
 use super::{HealthIndex, pods};
 use crate::history::report::RememberedLine;

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::HealthIndex;
+use super::interner::Visible;
 use super::interner::{Id, NONE};
 use super::query::MAX_PODS;
 use super::record::{ContainerRecord, State};
-use super::seen::Visible;
 use super::workloads::Workload;
 use crate::history::facts::Visibility;
 use crate::image::{Digest, ImageReference};

@@ -10,10 +10,10 @@ use super::HealthIndex;
 use super::events::LISTED_WITHIN;
 use super::images::Image;
 use super::interner::Id;
+use super::interner::Visible;
 use super::query::{MAX_LOOKED_AT, MAX_PODS};
 use super::record::{Seconds, State, seconds, timestamp};
 use super::retention::MAX_LINES as MOST_GONE;
-use super::seen::Visible;
 use crate::history::facts::{Freshness, HistoryQuestion, VisibleHistory};
 use crate::image::ImageReference;
 

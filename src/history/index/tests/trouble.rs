@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::history::index::seen::Visible;
+use crate::history::index::interner::Visible;
 
 /// Failing pods of several repositories, namespaces and nodes.
 fn outage(message: &'static str, count: u32) -> Vec<Pod> {
