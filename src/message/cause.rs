@@ -2,7 +2,7 @@
 //!
 //! Short enough that image and cause together are within the first 120 characters of a line.
 
-use crate::pull::{Cause, Escape, TlsFault, Verdict};
+use crate::pull::{Cause, Escape, Outcome, TlsFault, Verdict, meaning};
 
 /// What a node has where this escape is open, in words.
 pub const fn escape_words(escape: Escape) -> &'static str {
@@ -166,5 +166,13 @@ pub const fn evidence(cause: Cause) -> &'static str {
         | Cause::NodeRuntime
         | Cause::BackOff
         | Cause::NotAnImageFailure => "what nodes report of failed pulls; never a look-up",
+    }
+}
+
+/// The word and the sentence for what one credential got.
+pub(crate) fn tried_words(outcome: &Outcome) -> (&'static str, String) {
+    match meaning(outcome) {
+        (_, None) => ("works", "works".to_owned()),
+        (verdict, Some(cause)) => (cause.as_str(), sentence(cause, verdict).to_owned()),
     }
 }

@@ -210,15 +210,13 @@ fn doubt_mirrors(seen: &Observation<'_>, assessment: Assessment) -> Assessment {
     };
     let by_files = seen.mirror_files.is_some_and(|files| files.routes)
         && (assessment.verdict != Verdict::Works || at_mirror());
-    if by_files && seen.has_other_mirrors() {
-        Assessment {
-            verdict: Verdict::CannotTell,
-            cause: assessment.cause.or(Some(Cause::UnknownNodes)),
-            ..assessment
-        }
-    } else {
-        assessment
-    }
+    if by_files && seen.has_other_mirrors() { of_unknown_nodes(assessment) } else { assessment }
+}
+
+/// What nodes make of it is not known.
+fn of_unknown_nodes(assessment: Assessment) -> Assessment {
+    let cause = assessment.cause.or(Some(Cause::UnknownNodes));
+    Assessment { verdict: Verdict::CannotTell, cause, ..assessment }
 }
 
 /// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and
@@ -244,15 +242,7 @@ fn doubt_names(
         || is_cluster_name(reference.host())
         || ((reference.is_short() || reference.cri_o_refuses())
             && (cri_o() || (assessment.verdict == Verdict::Fails && !known())));
-    if doubtful {
-        Assessment {
-            verdict: Verdict::CannotTell,
-            cause: assessment.cause.or(Some(Cause::UnknownNodes)),
-            ..assessment
-        }
-    } else {
-        assessment
-    }
+    if doubtful { of_unknown_nodes(assessment) } else { assessment }
 }
 
 /// Where a pod may run on a virtual node, no kubelet reads the name or the secrets (interLink takes

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{AdviceEntry, CheckReport, CredentialReport, ImageEntry, LockFault};
 use crate::history::ForecastBasis;
 use crate::image::Digest;
-use crate::policy::{API_VERSION, Decision};
+use crate::policy::API_VERSION;
 use crate::pull::{Cause, Escape, Verdict};
 use crate::text::clean;
 use crate::workload::ObjectRef;
@@ -153,7 +153,7 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
         escapes: &finding.escapes,
         message: entry.line(),
         advice: &finding.advice,
-        decision: decision_word(finding.decision),
+        decision: finding.decision.as_str(),
         known: entry.known,
         lock: entry.lock.as_ref().map(|fault| match fault {
             LockFault::Moved { .. } => "moved",
@@ -174,13 +174,5 @@ fn image(entry: &ImageEntry) -> ImageBody<'_> {
             pulls: forecast.expected.pulls,
         }),
         credentials: finding.credentials.as_ref(),
-    }
-}
-
-pub(super) const fn decision_word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Allow => "allow",
-        Decision::Warn => "warn",
-        Decision::Deny => "deny",
     }
 }

@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::json::decision_word;
 use super::rule::{Fingerprints, Rule, rule_id, rules};
 use super::{CheckReport, ImageEntry, Severity};
 use crate::text::clean;
@@ -180,7 +179,7 @@ fn facts(entry: &ImageEntry) -> Value {
     json!({
         "verdict": finding.verdict,
         "cause": finding.cause,
-        "decision": decision_word(finding.decision),
+        "decision": finding.decision.as_str(),
         "known": entry.known,
         "escapes": finding.escapes,
         "reference": finding.reference,

@@ -4,8 +4,8 @@
 use super::source::FileSource;
 use crate::credential::{CredentialOrigin, CredentialSource, Keyring, Match, MatchRule};
 use crate::image::ImageReference;
-use crate::message::sentence;
-use crate::pull::{Attempt, Outcome, meaning};
+use crate::message::tried_words;
+use crate::pull::{Attempt, Outcome};
 use crate::report::{CredentialReport, TriedCredential};
 use crate::review::{ImageReview, PodSecrets, SecretsOrigin};
 use crate::text::clean;
@@ -64,7 +64,7 @@ pub(super) fn explain(
         ));
     }
     if let Some(own) = own {
-        let (outcome, words) = result(&own.outcome);
+        let (outcome, words) = tried_words(&own.outcome);
         report.tried.push(TriedCredential {
             from: CredentialOrigin::User.to_string(),
             key: String::new(),
@@ -93,7 +93,7 @@ fn tried(
 ) {
     let mut matches = keyring.explain(reference);
     for attempt in attempts {
-        let (outcome, words) = result(&attempt.lookup.outcome);
+        let (outcome, words) = tried_words(&attempt.lookup.outcome);
         let Some(source) = &attempt.source else {
             report.tried.push(TriedCredential {
                 from: "anonymous, since no entry matches".to_owned(),
@@ -165,13 +165,5 @@ fn notes(report: &mut CredentialReport, keyring: &Keyring, reference: &ImageRefe
             "a key with brackets matches on some kubelets only: what the node does depends on it"
                 .to_owned(),
         );
-    }
-}
-
-/// The word and the words for what one credential got.
-fn result(outcome: &Outcome) -> (&'static str, String) {
-    match meaning(outcome) {
-        (_, None) => ("works", "works".to_owned()),
-        (verdict, Some(cause)) => (cause.as_str(), sentence(cause, verdict).to_owned()),
     }
 }

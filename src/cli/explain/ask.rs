@@ -11,10 +11,10 @@ use crate::cluster::Cluster;
 use crate::credential::{CredentialOrigin, Mismatch};
 use crate::history::{RunningDigest, Visibility};
 use crate::image::{Digest, ImageReference};
-use crate::message::{DETAILS, drift_sentences, sentence};
+use crate::message::{DETAILS, drift_sentences, tried_words};
 use crate::node::NodeFiles;
 use crate::policy::PullgatePolicy;
-use crate::pull::{Cause, Outcome, Runtime, Verdict, meaning};
+use crate::pull::{Cause, Runtime, Verdict};
 use crate::registry::{RegistryClient, RegistryOptions};
 use crate::review::{
     AuditResult, Compared, FixedAccess, ImageReview, ImageUse, ManifestSource, PodSecrets, Review,
@@ -234,7 +234,7 @@ fn secrets(secrets: &PodSecrets) -> String {
 }
 
 fn tried(attempt: &crate::pull::Attempt) -> TriedLogin {
-    let (outcome, words) = result(&attempt.lookup.outcome);
+    let (outcome, words) = tried_words(&attempt.lookup.outcome);
     let Some(source) = &attempt.source else {
         let from = "without credentials".to_owned();
         return TriedLogin { from, key: String::new(), outcome, words };
@@ -244,13 +244,6 @@ fn tried(attempt: &crate::pull::Attempt) -> TriedLogin {
         _ => String::new(),
     };
     TriedLogin { from: clean(&source.origin.to_string()), key, outcome, words }
-}
-
-fn result(outcome: &Outcome) -> (&'static str, String) {
-    match meaning(outcome) {
-        (_, None) => ("works", "works".to_owned()),
-        (verdict, Some(cause)) => (cause.as_str(), sentence(cause, verdict).to_owned()),
-    }
 }
 
 /// Secrets and keys that are not tried for this image, each with the reason.

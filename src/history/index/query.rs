@@ -96,16 +96,12 @@ impl HealthIndex {
                 && last_name(&image.reference) == last_name(wanted)
                 && image.reference.name() != wanted.name()
         };
-        let mut tags: Vec<KnownTag> = self
+        let tags = self
             .images
             .iter()
             .filter(|(_, image)| alike(image))
-            .filter_map(|(id, image)| self.known_tag(id, image, &visible, namespace))
-            .take(MAX_LOOKED_AT)
-            .collect();
-        tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
-        tags.truncate(MAX_TAGS);
-        tags
+            .filter_map(|(id, image)| self.known_tag(id, image, &visible, namespace));
+        latest(tags)
     }
 
     /// The repositories of the wanted image's registry of which something runs, in namespaces that
@@ -218,17 +214,13 @@ impl HealthIndex {
         if visible.is_empty() {
             return Vec::new();
         }
-        let mut tags: Vec<KnownTag> = images
+        let tags = images
             .iter()
             .rev()
             .filter_map(|image| Some((*image, self.images.get(*image)?)))
             .filter(|(_, image)| image.running > 0)
-            .filter_map(|(id, image)| self.known_tag(id, image, visible, namespace))
-            .take(MAX_LOOKED_AT)
-            .collect();
-        tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
-        tags.truncate(MAX_TAGS);
-        tags
+            .filter_map(|(id, image)| self.known_tag(id, image, visible, namespace));
+        latest(tags)
     }
 
     fn known_tag(
@@ -361,4 +353,12 @@ impl Visible {
     ) -> impl Iterator<Item = &'i ImageNamespace> {
         image.namespaces.iter().filter(|space| self.includes(space.namespace))
     }
+}
+
+/// Those that were started last, of so many at most that are looked at.
+fn latest(tags: impl Iterator<Item = KnownTag>) -> Vec<KnownTag> {
+    let mut tags: Vec<KnownTag> = tags.take(MAX_LOOKED_AT).collect();
+    tags.sort_by(|a, b| b.last_started.cmp(&a.last_started).then(b.pods.cmp(&a.pods)));
+    tags.truncate(MAX_TAGS);
+    tags
 }
