@@ -78,8 +78,11 @@ pub struct ReviewRecord {
 }
 
 impl ReviewRecord {
-    /// Notes who or what got past the policy.
-    fn note_passes(&mut self, review: &Review, username: &str) {
+    /// Notes what came of it, and who or what got past the policy.
+    fn note(&mut self, review: &Review, username: &str) {
+        self.decision = Some(review.decision);
+        let judged = review.images.iter().map(|image| &image.assessment);
+        self.images = judged.map(|judged| (judged.verdict, judged.cause)).collect();
         for ruling in review.images.iter().map(|image| &image.ruling) {
             match (ruling.reason, &ruling.exception) {
                 (Reason::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
@@ -132,6 +135,18 @@ impl Skip {
     }
 }
 
+/// One request, and with what it is answered.
+struct Call<'r> {
+    endpoint: Endpoint,
+    request: &'r AdmissionRequest<'r>,
+    policy: &'r PullgatePolicy,
+    sources: Sources<'r>,
+    /// Whether the caller has proven that it is the API server.
+    is_proven: bool,
+    now: Timestamp,
+    deadline: Instant,
+}
+
 impl Reviewer {
     /// Answers one review. A readable request is always answered; what cannot be judged in time
     /// is let through.
@@ -165,7 +180,6 @@ impl Reviewer {
         (now, deadline): (Timestamp, Instant),
         unproven: Option<&PublicSources<'_>>,
     ) -> Result<AdmissionOutcome, DecodeError> {
-        let given = unproven.map_or_else(|| self.sources(), PublicSources::sources);
         let request = match endpoint {
             Endpoint::Validate => decode_with_pod(body)?,
             // What is changed is changed where it is written.
@@ -179,91 +193,100 @@ impl Reviewer {
             ..ReviewRecord::default()
         };
         let policy = self.policy.load_full();
-        if let Some((workload, asked)) = asked_to_recall(endpoint, &request, &policy) {
-            record.skipped = Some(Skip::Explained);
-            let subject = self.request(&workload, &request, &policy, (now, deadline));
-            let answer = Box::pin(recall::answer(&asked, given, subject)).await;
-            return Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record });
-        }
-        let answer = match self.to_judge(endpoint, &request, &policy) {
-            Err(skip) => {
-                record.skipped = Some(skip);
-                let restarts = skip == Skip::Unchanged && endpoint == Endpoint::Validate;
-                let workload = restarts.then(|| restarted(&request, &policy)).flatten();
-                let warnings = match workload {
-                    Some(workload) => {
-                        let subject = self.request(&workload, &request, &policy, (now, deadline));
-                        Box::pin(restart::notes(given, subject)).await
-                    }
-                    None => Vec::new(),
-                };
-                Answer { warnings, ..Answer::default() }
+        let call = Call {
+            endpoint,
+            request: &request,
+            policy: &policy,
+            sources: unproven.map_or_else(|| self.sources(), PublicSources::sources),
+            is_proven: unproven.is_none(),
+            now,
+            deadline,
+        };
+        let answer = match asked_to_recall(endpoint, &request, &policy) {
+            Some((workload, asked)) => {
+                record.skipped = Some(Skip::Explained);
+                let subject = self.request(&workload, &call);
+                Box::pin(recall::answer(&asked, call.sources, subject)).await
             }
-            Ok((workload, mutations)) => {
-                record.name = workload.object.name.to_string();
-                let subject = self.request(&workload, &request, &policy, (now, deadline));
-                let unmetered = Unmetered(given.registry);
-                let mut sources = given;
-                if request.dry_run {
-                    sources.registry = &unmetered;
+            None => match self.to_judge(endpoint, &request, &policy) {
+                Err(skip) => {
+                    record.skipped = Some(skip);
+                    self.unjudged(&call, skip).await
                 }
-                let review = super::review(sources, subject).await;
-                record.decision = Some(review.decision);
-                if endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
-                    given.health.remember(accuracy::verdicts(&review, &subject), now);
-                    for place in &workload.images {
-                        let pod = SeenPod::of(&workload, &request.namespace, &place.image);
-                        given.health.note_seen(pod, now);
-                    }
+                Ok((workload, mutations)) => {
+                    self.judged(&call, workload, &mutations, &mut record).await
                 }
-                record.note_passes(&review, &request.user.username);
-                record.images = review
-                    .images
-                    .iter()
-                    .map(|image| (image.assessment.verdict, image.assessment.cause))
-                    .collect();
-                let written = request.object.as_ref().and_then(Object::written);
-                if let (Endpoint::Mutate, Some(pod)) = (endpoint, written) {
-                    let patch = mutate::patch(sources, subject, pod, &review, &mutations);
-                    let patch = Box::pin(patch).await;
-                    Answer { patch, ..Answer::default() }
-                } else {
-                    let mut answer = answer(&review, policy.name());
-                    answer.warnings.extend(blindness::lines(
-                        &self.blindness,
-                        sources,
-                        &subject,
-                        &review,
-                    ));
-                    if review.decision != Decision::Allow && unproven.is_none() {
-                        self.queue_event(&request, &policy, workload);
-                    }
-                    answer
-                }
-            }
+            },
         };
         Ok(AdmissionOutcome { body: encode(&request.uid, &answer), record })
     }
 
-    /// What is reviewed, for whom and until when.
-    fn request<'r>(
+    /// What is said although nothing is judged: how a restart's pods will differ.
+    async fn unjudged(&self, call: &Call<'_>, skip: Skip) -> Answer {
+        let restarts = skip == Skip::Unchanged && call.endpoint == Endpoint::Validate;
+        let workload = restarts.then(|| restarted(call.request, call.policy)).flatten();
+        let warnings = match workload {
+            Some(workload) => {
+                let subject = self.request(&workload, call);
+                Box::pin(restart::notes(call.sources, subject)).await
+            }
+            None => Vec::new(),
+        };
+        Answer { warnings, ..Answer::default() }
+    }
+
+    /// The review, what is remembered and recorded of it, and the answer.
+    async fn judged(
         &self,
-        workload: &'r Workload,
-        request: &'r AdmissionRequest<'_>,
-        policy: &'r PullgatePolicy,
-        (now, deadline): (Timestamp, Instant),
-    ) -> ReviewRequest<'r> {
+        call: &Call<'_>,
+        workload: Workload,
+        mutations: &[Mutation],
+        record: &mut ReviewRecord,
+    ) -> Answer {
+        let request = call.request;
+        record.name = workload.object.name.to_string();
+        let subject = self.request(&workload, call);
+        let unmetered = Unmetered(call.sources.registry);
+        let mut sources = call.sources;
+        if request.dry_run {
+            sources.registry = &unmetered;
+        }
+        let review = super::review(sources, subject).await;
+        record.note(&review, &request.user.username);
+        if call.endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
+            sources.health.remember(accuracy::verdicts(&review, &subject), call.now);
+            for place in &workload.images {
+                let pod = SeenPod::of(&workload, &request.namespace, &place.image);
+                sources.health.note_seen(pod, call.now);
+            }
+        }
+        let written = request.object.as_ref().and_then(Object::written);
+        if let (Endpoint::Mutate, Some(pod)) = (call.endpoint, written) {
+            let patch = mutate::patch(sources, subject, pod, &review, mutations);
+            return Answer { patch: Box::pin(patch).await, ..Answer::default() };
+        }
+        let mut answer = answer(&review, call.policy.name());
+        let blind = blindness::lines(&self.blindness, sources, &subject, &review);
+        answer.warnings.extend(blind);
+        if review.decision != Decision::Allow && call.is_proven {
+            self.queue_event(request, call.policy, workload);
+        }
+        answer
+    }
+
+    /// What is reviewed, for whom and until when.
+    fn request<'r>(&self, workload: &'r Workload, call: &Call<'r>) -> ReviewRequest<'r> {
         ReviewRequest {
             workload,
-            namespace: &request.namespace,
-            user: &request.user,
-            policy,
+            namespace: &call.request.namespace,
+            user: &call.request.user,
+            policy: call.policy,
             runtime: self.runtime,
             account_applied: workload.is_pod,
             patient: false,
-            rollout: rollout(request),
-            now,
-            deadline,
+            rollout: rollout(call.request),
+            now: call.now,
+            deadline: call.deadline,
         }
     }
 
