@@ -6,8 +6,14 @@ use std::fmt::Display;
 /// Whether a character could disturb a terminal, a log or a header: control characters, and those
 /// that format or turn around what follows.
 fn disturbs(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    match c {
+        ' '..='~' => false,
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => true,
+        _ => c.is_control(),
+    }
 }
 
 /// The text with everything that could disturb taken out: each run of it becomes one space.

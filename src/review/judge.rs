@@ -110,36 +110,45 @@ impl ReviewContext<'_> {
             quota: None,
         };
         // Of what a short name means elsewhere nothing is suggested: a node may have an alias.
-        if elsewhere.is_some() {
-            return review;
-        }
-        if review.ruling.decision != Decision::Allow {
-            Box::pin(advise::advise(context, &mut review, shown, service.as_ref())).await;
-            return review;
-        }
-        // A template is where the person is: what a controller is told nobody reads.
-        if context.subject.workload.controller.is_some() {
-            return review;
-        }
-        if context.is_worth_a_line(&review) {
-            Box::pin(advise::advise_if_proven(context, &mut review, shown)).await;
-            return review;
-        }
-        if let Some(advice) = context.expires_soon(&review) {
-            review.advice.push(advice);
-            return review;
-        }
-        if advise::is_note_due(context, &review) {
-            Box::pin(advise::note_nodes_failing(context, &mut review, shown.clone())).await;
-        }
-        if context.subject.policy.notes_drift() && review.nodes_failing.is_none() {
-            Box::pin(advise::note_digest_drift(context, &mut review, shown.clone())).await;
-        }
-        let notes_tags = context.subject.policy.notes_mutable_tags();
-        if notes_tags && review.nodes_failing.is_none() && review.drift.is_none() {
-            Box::pin(advise::note_mutable_tag(context, &mut review, shown)).await;
+        if elsewhere.is_none() {
+            context.add_advice(&mut review, service.as_ref(), shown).await;
         }
         review
+    }
+
+    /// Adds what helps: advice on what is warned of or denied, one note on what works.
+    async fn add_advice(
+        self,
+        review: &mut ImageReview,
+        service: Option<&RegistryService>,
+        shown: SharedVisibility<'_>,
+    ) {
+        if review.ruling.decision != Decision::Allow {
+            Box::pin(advise::advise(self, review, shown, service)).await;
+            return;
+        }
+        // A template is where the person is: what a controller is told nobody reads.
+        if self.subject.workload.controller.is_some() {
+            return;
+        }
+        if self.is_worth_a_line(review) {
+            Box::pin(advise::advise_if_proven(self, review, shown)).await;
+            return;
+        }
+        if let Some(advice) = self.expires_soon(review) {
+            review.advice.push(advice);
+            return;
+        }
+        if advise::is_note_due(self, review) {
+            Box::pin(advise::note_nodes_failing(self, review, shown.clone())).await;
+        }
+        if self.subject.policy.notes_drift() && review.nodes_failing.is_none() {
+            Box::pin(advise::note_digest_drift(self, review, shown.clone())).await;
+        }
+        let notes_tags = self.subject.policy.notes_mutable_tags();
+        if notes_tags && review.nodes_failing.is_none() && review.drift.is_none() {
+            Box::pin(advise::note_mutable_tag(self, review, shown)).await;
+        }
     }
 
     /// What got the image, if it expires within a day: the login of a pull secret, else the client

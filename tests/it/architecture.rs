@@ -535,8 +535,6 @@ fn retired_phrases_do_not_come_back() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Files that are longer, and may only become shorter.
-const LONG: &[(&str, usize)] = &[];
 /// Lines of a file, its tests left out, beyond which it holds more than one thing.
 const LONGEST: usize = 500;
 
@@ -548,15 +546,11 @@ fn a_file_holds_one_thing() {
             continue;
         }
         let code = source.text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        let known = LONG.iter().find(|(name, _)| path.ends_with(name));
-        let most = known.map_or(LONGEST, |(_, most)| *most);
         let lines = code.lines().count();
-        assert!(lines <= most, "{path} has {lines} lines without its tests, at most {most}");
+        assert!(lines <= LONGEST, "{path} has {lines} lines without its tests, at most {LONGEST}");
     }
 }
 
-/// Functions that are longer, and may only become shorter.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("review/judge.rs", "review", 68)];
 /// Lines of a function's body beyond which its steps have names of their own.
 const LONGEST_FUNCTION: usize = 60;
 
@@ -570,11 +564,7 @@ fn a_function_is_no_longer_than_it_reads_well() {
         }
         let code = code(&source.text);
         for (name, lines) in functions(&code) {
-            let known = |(file, function, _): &&(&str, &str, usize)| {
-                path.ends_with(file) && *function == name
-            };
-            let most = LONG_FUNCTIONS.iter().find(known);
-            if lines > most.map_or(LONGEST_FUNCTION, |(_, _, most)| *most) {
+            if lines > LONGEST_FUNCTION {
                 found.push(format!("{path}: {name} has {lines} lines"));
             }
         }
