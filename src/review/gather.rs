@@ -279,15 +279,18 @@ impl ReviewContext<'_> {
     ) -> RuntimeLogin {
         let all_named =
             !credentials.is_empty() && !credentials.iter().flatten().any(Credential::is_anonymous);
-        if all_named || !self.may_be_cri_o() {
+        if all_named {
             return RuntimeLogin::None;
         }
         let asked = self.resolved(reference);
         let files = self.sources.registry.mirror_files(&asked);
-        if files.is_some_and(|files| files.credential_helpers) {
-            return RuntimeLogin::Unclear;
-        }
-        self.sources.nodes.runtime_login(&asked)
+        let login = if files.is_some_and(|files| files.credential_helpers) {
+            RuntimeLogin::Unclear
+        } else {
+            self.sources.nodes.runtime_login(&asked)
+        };
+        // The nodes are looked through last: there may be thousands.
+        if login == RuntimeLogin::None || self.may_be_cri_o() { login } else { RuntimeLogin::None }
     }
 
     /// Whether a node that the pods may land on has CRI-O, as far as it is known.

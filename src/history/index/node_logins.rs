@@ -6,7 +6,8 @@
 //!
 //! The image may have been public when it was pulled and be gone or private by the time of the
 //! question. So a refusal leaves it possible, and only a pull after it proves a login. And since one
-//! tenant can bring about either, it counts for others only where it was seen in two namespaces.
+//! tenant can bring that about, to others it is proven only by pulls of two namespaces; possible it is
+//! for all, so that nobody is denied what nodes may get in with.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -143,12 +144,13 @@ impl SecretlessPulls {
         let most = levels.pop().unwrap_or_default();
         let of_two = levels.pop().unwrap_or_default();
         let own = match namespace {
-            Some(namespace) if !of_each.is_empty() => {
+            Some(namespace) if most == NodeLogin::Proven => {
                 of_each.get(&mark(namespace)).copied().unwrap_or_default()
             }
             _ => most,
         };
-        let open = counting().any(|pull| pull.answer.is_none());
+        // Whoever showed it: nothing is denied for what nodes may get in with.
+        let open = most != NodeLogin::NotSeen || counting().any(|pull| pull.answer.is_none());
         own.max(of_two).max(if open { NodeLogin::Possible } else { NodeLogin::NotSeen })
     }
 
