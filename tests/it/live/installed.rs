@@ -148,6 +148,9 @@ fn on(
     admin.run(&wait).ok()?;
     say("the API server reaches it through its aggregation layer");
 
+    images_listed(&admin)?;
+    say("the node says which images it has");
+
     warned_and_failed(&admin, &developer, registry)?;
     say("a Deployment with a missing tag is warned about, and its pod fails on the node");
     denied(&admin, &developer, registry)?;
@@ -159,6 +162,21 @@ fn on(
     upgraded(&admin, &helm, &values)?;
     say("helm upgrade: a policy that cannot be used changes nothing, another one restarts the pod");
     Ok(())
+}
+
+/// A kubelet that has just started lists no image yet, and may have any: nothing that is missing in
+/// the registry is denied until it has.
+fn images_listed(admin: &Kubectl) -> Result<(), String> {
+    wait_until("a node that lists its images", || {
+        let nodes = admin.get(&["nodes"])?;
+        let nodes = nodes["items"].as_array().map_or(&[] as &[_], Vec::as_slice);
+        let listed = |node: &Value| !node["status"]["images"].as_array().is_none_or(Vec::is_empty);
+        if !nodes.is_empty() && nodes.iter().all(listed) {
+            Ok(())
+        } else {
+            Err(NotYet::from(format!("{nodes:?}")))
+        }
+    })
 }
 
 /// Warns at apply in a namespace that does not enforce, where the node then says the same.
