@@ -110,10 +110,13 @@ pub fn play(say: &dyn Fn(&str), archive: &str) -> Result<(), String> {
     say("starting etcd, kube-apiserver and kube-controller-manager");
     let cluster = ControlPlane::start_with(&programs, &["--enable-aggregator-routing=true"])?;
     let registry = Registry::start(&programs, Access::Anonymous)?;
-    registry.push("live/pause", &["1"], &Image::single("amd64", "pause"));
+    // What nodes hold of a registry may be others' to whoever may not see all pods: the pause image
+    // comes from one of its own.
+    let system = Registry::start(&programs, Access::Anonymous)?;
+    system.push("live/pause", &["1"], &Image::single("amd64", "pause"));
     registry.push("shop/app", &["1.0"], &Image::single("amd64", "app"));
     say("starting containerd, the kubelet and kube-scheduler");
-    let node = Node::start(&cluster, &registry.image("live/pause:1"))?;
+    let node = Node::start(&cluster, &system.image("live/pause:1"))?;
     let folder = process::folder("installed");
     let _controllers = start_controllers(&cluster, folder.path())?;
     let played = on(say, &cluster, &registry, archive);
