@@ -51,7 +51,7 @@ use crate::history::{
 };
 use crate::image::ImageReference;
 use crate::review::{
-    AccessSource, ClusterSource, Fetched, HealthSource, ImageUse, Reading, SeenPod,
+    AccessSource, ClusterSource, Fetched, HealthSource, ImageUse, ObjectQuery, SeenPod,
     ServiceAccountFacts, WorkloadEvent,
 };
 use crate::telemetry::Metrics;
@@ -235,12 +235,10 @@ impl Cluster {
 impl ClusterSource for Cluster {
     fn pull_secret<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>> {
-        Box::pin(self.by_name.pull_secret(namespace, name, reading, deadline))
+        Box::pin(self.by_name.pull_secret(wanted, deadline))
     }
 
     fn list_pull_secrets<'a>(
@@ -253,12 +251,10 @@ impl ClusterSource for Cluster {
 
     fn service_account<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
-        Box::pin(self.by_name.service_account(namespace, name, reading, deadline))
+        Box::pin(self.by_name.service_account(wanted, deadline))
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {

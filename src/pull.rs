@@ -29,8 +29,8 @@ pub use known_manifest::KnownManifest;
 pub(crate) use known_manifest::same_image;
 pub(crate) use outcome::REFUSALS_APART;
 pub use outcome::{
-    Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, NetworkFault, Outcome,
-    PullsLeft, Purpose, Step, TagList, TlsFault,
+    Content, Detail, ErrorCode, Found, ListRequest, Listing, Lookup, LookupRequest, MediaKind,
+    NetworkFault, Outcome, PullsLeft, Purpose, Step, TagList, TlsFault,
 };
 pub use runtime::Runtime;
 pub(crate) use runtime::runs_on;

@@ -65,15 +65,14 @@ use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};
 use crate::node_config::{MirrorFiles, RegistryHosts};
 use crate::pull::{
-    BlindReason, BlindSpot, KnownManifest, Lookup, LookupRequest, Outcome, PullsLeft,
+    BlindReason, BlindSpot, KnownManifest, ListRequest, Lookup, LookupRequest, Outcome, PullsLeft,
     REFUSALS_APART, TagList,
 };
 use crate::review::ManifestSource;
 use crate::telemetry::lookup_span;
 use cache::{AnswerRequest, Answers, Before, Key};
 use lookup::{Asking, LookupService};
-use tag_lists::{ListRequest, TagLists};
-use tags::Listing;
+use tag_lists::TagLists;
 use tls::CertificateFiles;
 
 /// Refusals that wait to be repeated at most; those beyond are repeated when somebody asks.
@@ -270,9 +269,13 @@ impl RegistryClient {
         routes.iter().find_map(|route| limits.backoff_outcome(&lookup::host_of(route)))
     }
 
-    async fn list(&self, wanted: ListRequest, deadline: Instant) -> Result<Arc<TagList>, Outcome> {
+    async fn list_through_cache(
+        &self,
+        wanted: ListRequest,
+        deadline: Instant,
+    ) -> Result<Arc<TagList>, Outcome> {
         let key = Key {
-            reference: wanted.kept_as(),
+            reference: tag_lists::kept_as(&wanted),
             by_digest: false,
             identity: CredentialIdentity::of(wanted.credential.as_ref(), &self.salt),
         };
@@ -366,25 +369,11 @@ impl ManifestSource for RegistryClient {
         (!full.cri_o_refuses()).then_some(full)
     }
 
-    fn repositories(
+    fn list(
         &self,
-        image: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
+        request: ListRequest,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        let wanted = ListRequest::new(image, Listing::Repositories, credential, namespace);
-        Box::pin(self.list(wanted, deadline))
-    }
-
-    fn tags(
-        &self,
-        repository: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        let wanted = ListRequest::new(repository, Listing::Tags, credential, namespace);
-        Box::pin(self.list(wanted, deadline))
+        Box::pin(self.list_through_cache(request, deadline))
     }
 }

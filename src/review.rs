@@ -53,10 +53,10 @@ pub(crate) use restricted::WithoutSecrets;
 pub use reviewer::{EventQueue, EventRequest, Reviewer};
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, Reading, SeenPod, ServiceAccountFacts,
+    NodeCredentials, ObjectQuery, Reading, SeenPod, ServiceAccountFacts,
 };
 pub(crate) use visibility::FixedAccess;
-pub use webhook::{AdmissionOutcome, Endpoint, ReviewRecord, Skip};
+pub use webhook::{AdmissionOutcome, Endpoint, Proof, ReviewRecord, Skip};
 
 /// Where a review gets its evidence.
 #[derive(Clone, Copy)]

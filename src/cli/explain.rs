@@ -301,7 +301,8 @@ async fn explanations(
     };
     let mut explained = Vec::with_capacity(subjects.len());
     for subject in subjects {
-        let report = sources.cluster.report(subject, sources.visibility, sources.now);
+        let report =
+            sources.cluster.index(|index| index.report(subject, sources.visibility, sources.now));
         let named = Named { object, review: review.as_ref() };
         explained.push(sources.explain(report, subject, named).await);
     }

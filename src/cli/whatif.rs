@@ -20,7 +20,7 @@ use crate::kube_views::{is_namespace_name, is_object_name};
 use crate::policy::API_VERSION;
 use crate::pull::{Cause, Verdict};
 use crate::registry::HostsSource;
-use crate::review::{ClusterSource as _, Fetched, ImageUse, Reading};
+use crate::review::{ClusterSource as _, Fetched, ImageUse, ObjectQuery};
 use crate::risk::{Need, Question, RiskReport};
 use crate::serve::RegistrySettings;
 use crate::workload::{Node, Placement};
@@ -273,7 +273,7 @@ impl WhatIfFlags {
         if let Some(account) = used.service_account.take() {
             let namespace = used.namespace.clone();
             let (cluster, until) = (&look.cluster, list_deadline());
-            match cluster.service_account(&namespace, &account, Reading::Kept, until).await {
+            match cluster.service_account(ObjectQuery::kept(&namespace, &account), until).await {
                 Fetched::Found(facts) => used.pull_secrets = facts.pull_secrets,
                 Fetched::Missing | Fetched::NotInFiles => {}
                 Fetched::Unavailable => {

@@ -19,7 +19,7 @@ use super::client::{CALL_TIME, Connection};
 use super::get::{CacheEntry, Named, ObjectKey, get_cluster_text, get_text};
 use crate::credential::PullSecret;
 use crate::kube_views::{Text, is_namespace_name, is_object_name};
-use crate::review::{Fetched, Reading, ServiceAccountFacts};
+use crate::review::{Fetched, ObjectQuery, ServiceAccountFacts};
 use crate::telemetry::{ApiCall, Metrics};
 use crate::workload::RuntimeClass;
 
@@ -63,13 +63,11 @@ impl ByName {
 
     pub(super) async fn pull_secret(
         &self,
-        namespace: &str,
-        name: &str,
-        reading: Reading,
+        wanted: ObjectQuery<'_>,
         deadline: Instant,
     ) -> Fetched<PullSecret> {
         let ask = |key| read_secret(self.connection.clone(), key);
-        self.pull_secrets.object((namespace, name), reading, deadline, ask).await
+        self.pull_secrets.object(wanted, deadline, ask).await
     }
 
     /// The names of a namespace's pull secrets, the youngest first; none where they may not be listed,
@@ -90,13 +88,11 @@ impl ByName {
     /// Which pull secrets a ServiceAccount adds, and whether it forbids others.
     pub(super) async fn service_account(
         &self,
-        namespace: &str,
-        name: &str,
-        reading: Reading,
+        wanted: ObjectQuery<'_>,
         deadline: Instant,
     ) -> Fetched<ServiceAccountFacts> {
         let ask = |key| read_account(self.connection.clone(), key);
-        self.service_accounts.object((namespace, name), reading, deadline, ask).await
+        self.service_accounts.object(wanted, deadline, ask).await
     }
 
     /// Where pods of a template that names it may land; nothing if it is not there, or could not be

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::client::{CALL_TIME, Connection};
 use crate::kube_views::{is_namespace_name, is_object_name};
-use crate::review::{Fetched, Reading};
+use crate::review::{Fetched, ObjectQuery, Reading};
 use crate::telemetry::{ApiCall, Metrics};
 
 /// Calls under way at a time, of each kind.
@@ -127,14 +127,14 @@ impl<V: Clone + Send + Sync + 'static> Named<ObjectKey, V> {
     /// missing, and nobody is asked.
     pub(super) async fn object<F>(
         &self,
-        (namespace, name): (&str, &str),
-        reading: Reading,
+        wanted: ObjectQuery<'_>,
         deadline: Instant,
         ask: impl FnOnce(ObjectKey) -> F,
     ) -> Fetched<V>
     where
         F: Future<Output = CacheEntry<V>> + Send + 'static,
     {
+        let ObjectQuery { namespace, name, reading } = wanted;
         if !is_namespace_name(namespace) || !is_object_name(name) {
             return Fetched::Missing;
         }

@@ -59,7 +59,7 @@ impl HealthSource for Cluster {
         visibility: &Visibility,
         now: Timestamp,
     ) -> Option<RememberedHistory> {
-        RememberedHistory::of(&self.report(subject, visibility, now))
+        RememberedHistory::of(&self.index(|index| index.report(subject, visibility, now)))
     }
 
     fn namespaces_of(&self, images: &[ImageReference], most: usize) -> Vec<Box<str>> {

@@ -15,7 +15,7 @@ use super::client::{Connection, until};
 use super::error::{ClusterError, WatchError, unless_missing};
 use super::stores::{ControllerKind, Events};
 use super::watched::Objects;
-use crate::history::{Refusal, Report, ReportTarget, Visibility};
+use crate::history::{Refusal, Visibility};
 use crate::kube_views::{is_namespace_name, is_object_name};
 
 /// How long lists may take that only add detail to a single look.
@@ -161,16 +161,6 @@ impl Cluster {
             _ => {}
         }
         Ok(survey)
-    }
-
-    /// Answers the four questions about an image or a registry.
-    pub fn report(
-        &self,
-        subject: &ReportTarget,
-        visibility: &Visibility,
-        now: Timestamp,
-    ) -> Report {
-        self.index(|index| index.report(subject, visibility, now))
     }
 
     /// The uppermost controller that is known of an object, as kind, namespace and name.

@@ -10,37 +10,18 @@ use jiff::Timestamp;
 
 use super::{Cluster, progress};
 use crate::history::{
-    FailingImage, Freshness, HealthIndex, KnownImage, Recheck, RegistryReport,
-    RegistryScoreSummary, RunningDigest, Scope, Snapshot, Visibility,
+    Freshness, HealthIndex, Recheck, RegistryScoreSummary, RunningDigest, Scope, Snapshot,
+    Visibility,
 };
 use crate::image::ImageReference;
 
 impl Cluster {
     /// Asks the index, which is told before whether it may be believed.
-    pub(super) fn index<T>(&self, ask: impl FnOnce(&HealthIndex) -> T) -> T {
+    pub fn index<T>(&self, ask: impl FnOnce(&HealthIndex) -> T) -> T {
         let freshness = self.freshness_now()();
         let mut memory = self.memory.lock();
         memory.index.set_freshness(freshness);
         ask(&memory.index)
-    }
-
-    /// The registries of which containers want images, those in trouble first.
-    pub(crate) fn registries_seen(
-        &self,
-        visibility: &Visibility,
-        now: Timestamp,
-    ) -> Vec<RegistryReport> {
-        self.index(|index| index.registries_seen(visibility, now))
-    }
-
-    /// The images that fail, those of the most containers first: at most so many, and how many there
-    /// are.
-    pub(crate) fn failing_images(
-        &self,
-        visibility: &Visibility,
-        most: usize,
-    ) -> (Vec<FailingImage>, usize) {
-        self.index(|index| index.failing_images(visibility, most))
     }
 
     /// Who has an image, written so: nobody, if it is not known.
@@ -50,16 +31,6 @@ impl Cluster {
             |_| Scope::default(),
             |image| self.index(|index| index.scope_of(&image, visibility)),
         )
-    }
-
-    /// The images whose name has all these words in it: at most so many, and how many there are.
-    pub(crate) fn images_named(
-        &self,
-        words: &str,
-        visibility: &Visibility,
-        most: usize,
-    ) -> (Vec<KnownImage>, usize) {
-        self.index(|index| index.images_named(words, visibility, most))
     }
 
     /// The digests that pods run under this name now.

@@ -127,7 +127,7 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
         Some(Assessment { decisive: Some(index), ..usable(seen, found) })
     });
     if let Some(works) = works {
-        return works;
+        return refused_login_of_runtime(seen, &works).unwrap_or(works);
     }
     let worst = |wanted: Verdict| {
         let of_verdict = meanings.iter().enumerate().filter(|(_, (verdict, _))| *verdict == wanted);
@@ -149,6 +149,19 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
         }
         None => Assessment::of(Verdict::CannotTell, Some(Cause::UnknownNodes)),
     }
+}
+
+/// What becomes of it where nobody's login works, and one was refused before. That is the login of
+/// CRI-O's own file: its nodes ask as nobody only where there is none for the registry, so they fail,
+/// and others get the image.
+fn refused_login_of_runtime(seen: &Observation<'_>, works: &Assessment) -> Option<Assessment> {
+    let (index, attempt) = works.decisive.and_then(|at| Some((at, seen.attempts.get(at)?)))?;
+    let before = seen.attempts.get(..index).filter(|_| attempt.source.is_none())?;
+    before.iter().enumerate().find_map(|(index, attempt)| {
+        let (_, cause) = meaning(&attempt.lookup.outcome);
+        let refused = Assessment::of(Verdict::CannotTell, cause);
+        is_about_access(cause).then_some(Assessment { decisive: Some(index), ..refused })
+    })
 }
 
 const fn is_missing(cause: Option<Cause>) -> bool {

@@ -288,7 +288,30 @@ pub struct PullsLeft {
     pub window: Duration,
 }
 
-/// The tags of a repository, as far as they were read.
+/// Which names a registry is to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// The tags of the repository.
+    Tags,
+    /// The repositories of the registry, which most registries keep to themselves.
+    /// <https://distribution.github.io/distribution/spec/api/#listing-repositories>
+    Repositories,
+}
+
+/// A question for names: for hints only.
+#[derive(Debug, Clone)]
+pub struct ListRequest {
+    /// The repository, or any reference of the registry.
+    pub reference: ImageReference,
+    /// Which names.
+    pub listing: Listing,
+    /// Whose answer is wanted; nothing asks anonymously.
+    pub credential: Option<Credential>,
+    /// The namespace on whose behalf it is asked, empty for nobody's: namespaces take turns.
+    pub namespace: Arc<str>,
+}
+
+/// The tags of a repository, or the repositories of a registry, as far as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagList {
     /// The tags that parse as tags, in the registry's order.

@@ -14,12 +14,11 @@ use super::limits::Limits;
 use super::manifest::{self, Contents, Wanted};
 use super::options::{MirrorLogins, StepLimits};
 use super::session::{Session, SessionContext, origin};
-use super::tag_lists::ListRequest;
 use super::tags;
 use crate::credential::{Credential, CredentialIdentity, IdentitySalt};
 use crate::image::{ImageReference, registry_of_host};
 use crate::node_config::{Endpoint, Route};
-use crate::pull::{LookupRequest, Outcome, Purpose, TagList};
+use crate::pull::{ListRequest, LookupRequest, Outcome, Purpose, TagList};
 
 /// What every look-up uses.
 pub(super) struct LookupService {

@@ -13,10 +13,7 @@ use super::metrics::RegistryMetrics;
 use super::options::CacheLimits;
 use super::options::{is_unreachable, lifetime};
 use super::queue::Places;
-use super::tags::Listing;
-use crate::credential::Credential;
-use crate::image::ImageReference;
-use crate::pull::{Outcome, TagList};
+use crate::pull::{ListRequest, Listing, Outcome, TagList};
 
 /// How long a list is kept.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -29,32 +26,12 @@ const CAPACITY: u64 = 2000;
 /// own limit is enough.
 const MOST_UNDER_WAY: usize = 256;
 
-/// What is to be listed, as whom, and on whose behalf.
-pub(super) struct ListRequest {
-    pub(super) reference: ImageReference,
-    pub(super) listing: Listing,
-    pub(super) credential: Option<Credential>,
-    pub(super) namespace: Arc<str>,
-}
-
-impl ListRequest {
-    pub(super) fn new(
-        reference: &ImageReference,
-        listing: Listing,
-        credential: Option<&Credential>,
-        namespace: &str,
-    ) -> Self {
-        let (reference, credential) = (reference.clone(), credential.cloned());
-        Self { reference, listing, credential, namespace: namespace.into() }
-    }
-
-    /// The name under which the list is kept.
-    pub(super) fn kept_as(&self) -> Box<str> {
-        match self.listing {
-            Listing::Tags => self.reference.name().into(),
-            // No repository has such a name: kept apart from the lists of tags.
-            Listing::Repositories => format!("{}/_catalog", self.reference.host()).into(),
-        }
+/// The name under which a list is kept.
+pub(super) fn kept_as(wanted: &ListRequest) -> Box<str> {
+    match wanted.listing {
+        Listing::Tags => wanted.reference.name().into(),
+        // No repository has such a name: kept apart from the lists of tags.
+        Listing::Repositories => format!("{}/_catalog", wanted.reference.host()).into(),
     }
 }
 

@@ -10,20 +10,10 @@ use super::metrics::Kind;
 use super::options::StepLimits;
 use super::session::Session;
 use crate::image::ImageReference;
-use crate::pull::{Outcome, TagList};
+use crate::pull::{Listing, Outcome, TagList};
 
 /// The most names that are kept.
 const MAX_NAMES: usize = 20_000;
-
-/// Which names are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listing {
-    /// The tags of the repository.
-    Tags,
-    /// The repositories of the registry, which most registries keep to themselves.
-    /// <https://distribution.github.io/distribution/spec/api/#listing-repositories>
-    Repositories,
-}
 
 #[derive(Deserialize)]
 struct Page {

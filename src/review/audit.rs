@@ -13,7 +13,9 @@ use super::probe::{AskedWith, ProbeContext, ProbeResult, bare_pod};
 use super::{ManifestSource, ResolvedName, ReviewRequest, Sources};
 use crate::image::{Digest, ImageReference};
 use crate::policy::PullgatePolicy;
-use crate::pull::{Cause, Detail, LookupRequest, Outcome, Purpose, Runtime, is_about_access};
+use crate::pull::{
+    Cause, Detail, ListRequest, Listing, LookupRequest, Outcome, Purpose, Runtime, is_about_access,
+};
 use crate::user::UserInfo;
 use crate::workload::{ContainerImage, ContainerKind, ImagePullPolicy, Node, Placement, Workload};
 
@@ -179,8 +181,14 @@ pub async fn is_refused_to_anybody(
         Outcome::Unauthorized | Outcome::Forbidden | Outcome::MissingOrDenied => Some(true),
         // Gone since: then the repository itself has to tell, which may be hidden as well.
         Outcome::TagMissing { code: Some(_) } | Outcome::RepositoryMissing { code: Some(_) } => {
-            let readable = hides_nothing(reference.host())
-                || registry.tags(reference, None, "", deadline).await.is_ok();
+            let request = ListRequest {
+                reference: reference.clone(),
+                listing: Listing::Tags,
+                credential: None,
+                namespace: Arc::default(),
+            };
+            let readable =
+                hides_nothing(reference.host()) || registry.list(request, deadline).await.is_ok();
             Some(!readable)
         }
         _ => None,

@@ -6,12 +6,16 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::context::{MAX_CREDENTIALS, PodSecrets, SecretsOrigin};
-use super::{Fetched, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources, forecast};
-use crate::credential::{Credential, CredentialSource, Keyring, PullSecret, RuntimeLogin};
+use super::{
+    Fetched, ObjectQuery, Reading, ResolvedName, ReviewContext, ReviewRequest, Sources, forecast,
+};
+use crate::credential::{
+    Credential, CredentialOrigin, CredentialSource, Keyring, PullSecret, RuntimeLogin,
+};
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
-    Attempt, Detail, LookupRequest, Outcome, PullsLeft, RepositoryAccess, Runtime, SecretsState,
-    Vouch,
+    Attempt, Detail, ListRequest, Listing, LookupRequest, Outcome, PullsLeft, RepositoryAccess,
+    Runtime, SecretsState, Vouch,
 };
 use crate::workload::{ContainerImage, ImagePullPolicy, PULL_SECRETS_AT_MOST, Workload};
 
@@ -64,6 +68,13 @@ const fn is_confirmed_missing(outcome: &Outcome) -> bool {
     )
 }
 
+/// Whether it asks with what a credential plugin gave. It ran here under an identity of Pullgate's own,
+/// and on a node under that of the node: that it is refused says nothing of the nodes.
+fn is_of_a_plugin(request: &LookupRequest) -> bool {
+    let source = request.credential.as_ref().map(Credential::source);
+    source.is_some_and(|source| matches!(source.origin, CredentialOrigin::NodePlugin(_)))
+}
+
 /// The workload as its pods will be placed, where its template names a `RuntimeClass`; pods have
 /// it by the time that they come here.
 pub(super) async fn with_runtime_class(
@@ -91,7 +102,10 @@ pub(super) async fn secrets(
     // Whoever names thousands gets none of them read for nothing.
     unread |= names.len() > PULL_SECRETS_AT_MOST;
     names.truncate(PULL_SECRETS_AT_MOST);
-    let asked = names.iter().map(|name| cluster.pull_secret(namespace, name, reading, deadline));
+    let asked = names.iter().map(|name| {
+        let wanted = ObjectQuery { namespace, name, reading };
+        cluster.pull_secret(wanted, deadline)
+    });
     let answers = join_all(asked).await;
     let mut found: Vec<PullSecret> = Vec::new();
     let mut missing = Vec::new();
@@ -129,7 +143,8 @@ async fn secret_names(
         return (SecretsOrigin::NotYetKnown, SecretNames::Unknown);
     };
     let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
-    let names = match cluster.service_account(namespace, account, reading, deadline).await {
+    let wanted = ObjectQuery { namespace, name: account, reading };
+    let names = match cluster.service_account(wanted, deadline).await {
         Fetched::Found(facts) => SecretNames::Known(facts.pull_secrets),
         Fetched::NotInFiles => SecretNames::NotInFiles,
         // No pod is made before the account is there, and what it names then nobody knows: a
@@ -202,9 +217,12 @@ impl ReviewContext<'_> {
                     self.sources.registry.pulls_left(reference, credential.as_ref());
             }
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
+            let by_plugin = is_of_a_plugin(&request);
+            gathered.nodes_unclear |= by_plugin && attempt.lookup.outcome.is_refusal();
             if missing && gathered.repository == RepositoryAccess::NotAsked {
                 let by_mirror = attempt.lookup.mirror.is_some();
-                let access = self.repository_access(&request, by_mirror, nodes_unclear);
+                let unclear = gathered.nodes_unclear || by_plugin;
+                let access = self.repository_access(&request, by_mirror, unclear);
                 gathered.repository = Box::pin(access).await;
             } else if attempt.lookup.is_first_refusal() {
                 gathered.refused_once.push(request);
@@ -244,8 +262,13 @@ impl ReviewContext<'_> {
         if hides_nothing(reference.host()) && !by_mirror {
             return RepositoryAccess::Readable;
         }
-        match self.sources.registry.tags(reference, credential.as_ref(), namespace, deadline).await
-        {
+        let request = ListRequest {
+            reference: reference.clone(),
+            listing: Listing::Tags,
+            credential: credential.clone(),
+            namespace: namespace.into(),
+        };
+        match self.sources.registry.list(request, deadline).await {
             // A list without a tag may be of what one may see. Where only the nodes' own logins were
             // not tried, these are a way that stays open.
             Ok(list) if own_tried || !list.tags.is_empty() => RepositoryAccess::Readable,

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::context::{FRESH, ResolvedName, ReviewContext, SecretsNow, is_listed};
+use super::context::{FRESH, PodSecrets, ResolvedName, ReviewContext, SecretsNow, is_listed};
 use super::gather::Gathered;
 use super::visibility::SharedVisibility;
 use super::{ImageReview, ReviewRequest, SeenPod, advise};
@@ -59,10 +60,64 @@ struct Judgement {
     ruling: Ruling,
 }
 
+/// What is read again before a denial: the pull secrets, and what is known of the namespace.
+type ReadAnew = (Arc<PodSecrets>, Option<Arc<NamespaceFacts>>);
+
+/// Which look at an image it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// With what is kept.
+    First,
+    /// Before a denial.
+    Fresh,
+    /// After a first refusal was asked for a second time.
+    Last,
+}
+
 impl Judgement {
     /// Whether it is denied, or would be if more were known.
     fn is_denial(&self) -> bool {
         self.ruling.decision == Decision::Deny || self.ruling.reason == Reason::RefusedOnce
+    }
+}
+
+impl<'s> ReviewContext<'s> {
+    /// Judges the image, and before a denial again, with secrets read a moment ago and answers of
+    /// registries no older than a second. A first refusal proves nothing: whoever is patient waits
+    /// for the second one, for everybody else it is fetched in the background.
+    async fn judge_until_confirmed(
+        self,
+        places: &[ContainerImage],
+        name: ResolvedName<'_>,
+        history: &History,
+        (secrets_now, read_anew): (SecretsNow<'_>, &'s OnceLock<ReadAnew>),
+        shown: SharedVisibility<'_>,
+    ) -> (Self, Judgement) {
+        let (mut context, mut look) = (self, Look::First);
+        loop {
+            let max_age = (look != Look::First).then_some(FRESH);
+            let mut judged = context.judge(places, name, history, max_age, shown.clone()).await;
+            look = match look {
+                Look::First if judged.is_denial() => {
+                    let secrets = secrets_now.clone().await;
+                    let facts = context.sources.cluster.namespace(context.subject.namespace);
+                    let (secrets, facts) = read_anew.get_or_init(|| (secrets, facts));
+                    context = Self { secrets, facts: facts.as_deref(), ..context };
+                    Look::Fresh
+                }
+                Look::Fresh if judged.ruling.reason == Reason::RefusedOnce => {
+                    let questions = judged.gathered.refused_once.drain(..);
+                    let registry = context.sources.registry;
+                    let repeats: Vec<_> = questions.map(|one| registry.repeat(one)).collect();
+                    if !context.subject.patient {
+                        return (context, judged);
+                    }
+                    join_all(repeats).await;
+                    Look::Last
+                }
+                Look::First | Look::Fresh | Look::Last => return (context, judged),
+            };
+        }
     }
 }
 
@@ -81,17 +136,10 @@ impl ReviewContext<'_> {
         let elsewhere = reference.and_then(|short| self.elsewhere(image, short));
         let name = ResolvedName { written: &parsed, elsewhere: elsewhere.as_ref() };
         let history = self.history(reference, &Visibility::nobody());
-        let judged = self.judge(&places, name, &history, None, shown.clone()).await;
-        let (secrets, facts);
-        let (context, judged) = if judged.is_denial() {
-            secrets = secrets_now.await;
-            facts = self.sources.cluster.namespace(self.subject.namespace);
-            let context = ReviewContext { secrets: &secrets, facts: facts.as_deref(), ..self };
-            let again = context.confirm_denial(&places, name, &history, shown.clone());
-            (context, Box::pin(again).await)
-        } else {
-            (self, judged)
-        };
+        let read_anew = OnceLock::new();
+        let anew = (secrets_now, &read_anew);
+        let (context, judged) =
+            self.judge_until_confirmed(&places, name, &history, anew, shown.clone()).await;
         let Judgement { gathered, service, assessment, would_deny, ruling } = judged;
         let mut review = ImageReview {
             places,
@@ -191,30 +239,6 @@ impl ReviewContext<'_> {
             && matches!(cause, Cause::RateLimited | Cause::TlsFailure | Cause::Timeout)
             && policy.spec().advice.enabled
             && !policy.silences(reference, namespace, self.facts, cause)
-    }
-
-    /// Looks again before a denial, with secrets read a moment ago and answers of registries no
-    /// older than a second. A first refusal proves nothing: whoever is patient waits for the
-    /// second one, for everybody else it is fetched in the background.
-    async fn confirm_denial(
-        self,
-        places: &[ContainerImage],
-        name: ResolvedName<'_>,
-        history: &History,
-        shown: SharedVisibility<'_>,
-    ) -> Judgement {
-        let mut judged = self.judge(places, name, history, Some(FRESH), shown.clone()).await;
-        if judged.ruling.reason != Reason::RefusedOnce {
-            return judged;
-        }
-        let questions = judged.gathered.refused_once.drain(..);
-        let repeats = questions.map(|question| self.sources.registry.repeat(question));
-        let repeats: Vec<_> = repeats.collect();
-        if self.subject.patient {
-            join_all(repeats).await;
-            judged = self.judge(places, name, history, Some(FRESH), shown).await;
-        }
-        judged
     }
 
     /// Gathers what is known of one image, assesses it and decides.

@@ -6,7 +6,7 @@
 use futures::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{FRESH, ImageReview, Reading, Review, ReviewRequest, Sources};
+use super::{FRESH, ImageReview, ObjectQuery, Review, ReviewRequest, Sources};
 use crate::admission::{Patch, Pin, PodChanges, patch_pod};
 use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialSource};
@@ -93,7 +93,7 @@ async fn pull_secrets(
     let Some(account) = &subject.workload.service_account else { return Vec::new() };
     let (namespace, deadline) = (subject.namespace, subject.deadline);
     let cluster = sources.cluster;
-    let facts = cluster.service_account(namespace, account, Reading::Kept, deadline).await;
+    let facts = cluster.service_account(ObjectQuery::kept(namespace, account), deadline).await;
     let Some(facts) = facts.found() else { return Vec::new() };
     names.retain(|name| !facts.enforce_mountable_secrets || facts.pull_secrets.contains(name));
     names

@@ -12,13 +12,15 @@ use jiff::Timestamp;
 
 use super::{
     ClusterSource, Fetched, FixedAccess, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, Reading, ServiceAccountFacts, Sources,
+    NodeCredentials, ObjectQuery, ServiceAccountFacts, Sources,
 };
-use crate::credential::{Credential, PullSecret, RuntimeLogin};
+use crate::credential::{PullSecret, RuntimeLogin};
 use crate::history::{Freshness, History, HistoryQuestion, Visibility};
 use crate::image::ImageReference;
 use crate::node_config::MirrorFiles;
-use crate::pull::{BlindReason, Detail, Lookup, LookupRequest, Outcome, TagList};
+use crate::pull::{
+    BlindReason, Detail, ListRequest, Listing, Lookup, LookupRequest, Outcome, TagList,
+};
 use crate::workload::{NamespaceFacts, Node};
 
 /// Registries, asked without reading manifests where each costs a pull.
@@ -72,9 +74,7 @@ impl ClusterSource for WithoutSecrets<'_> {
 
     fn pull_secret<'a>(
         &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Reading,
+        _: ObjectQuery<'a>,
         _: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>> {
         Box::pin(ready(Fetched::Unavailable))
@@ -82,9 +82,7 @@ impl ClusterSource for WithoutSecrets<'_> {
 
     fn service_account<'a>(
         &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Reading,
+        _: ObjectQuery<'a>,
         _: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
         let unknown = if self.tells_rest { Fetched::NotInFiles } else { Fetched::Unavailable };
@@ -168,14 +166,17 @@ impl ManifestSource for PublicSources<'_> {
         self.given.registry.blind_reason(host)
     }
 
-    fn tags(
+    fn list(
         &self,
-        repository: &ImageReference,
-        _credential: Option<&Credential>,
-        namespace: &str,
+        request: ListRequest,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        self.given.registry.tags(repository, None, namespace, deadline)
+        match request.listing {
+            Listing::Tags => {
+                self.given.registry.list(ListRequest { credential: None, ..request }, deadline)
+            }
+            Listing::Repositories => Box::pin(std::future::ready(Err(Outcome::NoHost))),
+        }
     }
 }
 

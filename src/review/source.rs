@@ -21,7 +21,9 @@ use crate::history::{
 };
 use crate::image::{Digest, ImageReference};
 use crate::node_config::MirrorFiles;
-use crate::pull::{BlindReason, KnownManifest, Lookup, LookupRequest, Outcome, PullsLeft, TagList};
+use crate::pull::{
+    BlindReason, KnownManifest, ListRequest, Lookup, LookupRequest, Outcome, PullsLeft, TagList,
+};
 use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass, Workload};
 
@@ -79,33 +81,16 @@ pub trait ManifestSource: Send + Sync {
         self.inner()?.completed(short)
     }
 
-    /// The repositories of the reference's registry, where it has a catalogue that this credential
-    /// may read; for hints only, and nothing of it is said that the user did not nearly write. Namespaces
-    /// take turns.
-    fn repositories(
+    /// The tags of a repository, or the repositories of a registry that has a catalogue which this
+    /// credential may read; for hints only: failing never changes a verdict, and nothing of a
+    /// catalogue is said that the user did not nearly write. Namespaces take turns.
+    fn list(
         &self,
-        image: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
+        request: ListRequest,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
         match self.inner() {
-            Some(inner) => inner.repositories(image, credential, namespace, deadline),
-            None => known(Err(Outcome::NoHost)),
-        }
-    }
-
-    /// The tags of the reference's repository, for hints only; failing never changes a verdict. Namespaces
-    /// take turns.
-    fn tags(
-        &self,
-        repository: &ImageReference,
-        credential: Option<&Credential>,
-        namespace: &str,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        match self.inner() {
-            Some(inner) => inner.tags(repository, credential, namespace, deadline),
+            Some(inner) => inner.list(request, deadline),
             None => known(Err(Outcome::NoHost)),
         }
     }
@@ -126,9 +111,7 @@ pub trait ClusterSource: Send + Sync {
     /// A Secret by name; never a list.
     fn pull_secret<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>>;
 
@@ -148,9 +131,7 @@ pub trait ClusterSource: Send + Sync {
     /// A ServiceAccount by name.
     fn service_account<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>>;
 
@@ -437,6 +418,24 @@ pub enum Reading {
     Kept,
     /// A denial stands on it: it is read anew.
     Now,
+}
+
+/// An object that is asked for by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectQuery<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// How fresh the answer has to be.
+    pub reading: Reading,
+}
+
+impl<'a> ObjectQuery<'a> {
+    /// The question that a kept answer will do for.
+    pub const fn kept(namespace: &'a str, name: &'a str) -> Self {
+        Self { namespace, name, reading: Reading::Kept }
+    }
 }
 
 /// The answer to an object asked for by name.

@@ -135,6 +135,15 @@ impl Skip {
     }
 }
 
+/// How well a caller has proven itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It is the API server.
+    Certain,
+    /// It knows the path, which API servers write into errors that anybody may read.
+    Path,
+}
+
 /// One request, and with what it is answered.
 struct Call<'r> {
     endpoint: Endpoint,
@@ -149,37 +158,19 @@ struct Call<'r> {
 
 impl Reviewer {
     /// Answers one review. A readable request is always answered; what cannot be judged in time
-    /// is let through.
+    /// is let through. A caller of whom it is not certain that it is the API server learns what
+    /// anybody could find out, and nothing of what it says is believed or written down.
     pub async fn admit(
         &self,
         endpoint: Endpoint,
-        body: &[u8],
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<AdmissionOutcome, DecodeError> {
-        self.admit_with(endpoint, body, (now, deadline), None).await
-    }
-
-    /// The same for a caller of whom it is not certain that it is the API server: it learns what
-    /// anybody could find out, and nothing of what it says is believed or written down.
-    pub(crate) async fn admit_unproven(
-        &self,
-        endpoint: Endpoint,
-        body: &[u8],
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<AdmissionOutcome, DecodeError> {
-        let unproven = PublicSources::of(self.sources());
-        self.admit_with(endpoint, body, (now, deadline), Some(&unproven)).await
-    }
-
-    async fn admit_with(
-        &self,
-        endpoint: Endpoint,
+        proof: Proof,
         body: &[u8],
         (now, deadline): (Timestamp, Instant),
-        unproven: Option<&PublicSources<'_>>,
     ) -> Result<AdmissionOutcome, DecodeError> {
+        let unproven = match proof {
+            Proof::Certain => None,
+            Proof::Path => Some(PublicSources::of(self.sources())),
+        };
         let request = match endpoint {
             Endpoint::Validate => decode_with_pod(body)?,
             // What is changed is changed where it is written.
@@ -197,7 +188,7 @@ impl Reviewer {
             endpoint,
             request: &request,
             policy: &policy,
-            sources: unproven.map_or_else(|| self.sources(), PublicSources::sources),
+            sources: unproven.as_ref().map_or_else(|| self.sources(), PublicSources::sources),
             is_proven: unproven.is_none(),
             now,
             deadline,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::cluster::Cluster;
 use crate::credential::{Keyring, PullSecret};
 use crate::registry::{CertificateEnd, RegistryClient};
-use crate::review::{ClusterSource as _, Reading};
+use crate::review::{ClusterSource as _, ObjectQuery};
 use crate::telemetry::{Metrics, SecretEnd, clock};
 
 /// Between two looks for secrets that were not in use before.
@@ -86,7 +86,7 @@ async fn refresh(cluster: &Cluster, used: &BTreeSet<SecretKey>, known: &mut Foun
         let (namespace, name) = secret;
         tokio::time::sleep(PACE).await;
         let until = clock().1 + PATIENCE;
-        let answer = cluster.pull_secret(namespace, name, Reading::Kept, until).await;
+        let answer = cluster.pull_secret(ObjectQuery::kept(namespace, name), until).await;
         let ends = answer.found().map(|secret| ends_of(namespace, secret)).unwrap_or_default();
         known.insert(secret.clone(), ends);
     }

@@ -155,7 +155,7 @@ impl ServePages {
     /// What is known of an image or a registry, without asking anybody.
     fn explanation(&self, subject: &ReportTarget, visibility: &Visibility) -> Explanation {
         let (now, _) = clock();
-        let report = self.cluster.report(subject, visibility, now);
+        let report = self.cluster.index(|index| index.report(subject, visibility, now));
         let (mut facts, mut ask) = (Vec::new(), None);
         if let ReportTarget::Image(image) = subject {
             facts.extend(self.audited(image, visibility));
@@ -217,11 +217,11 @@ pub(crate) fn overview(
     lost: UnpullableImages,
     trial: Option<Vec<RegistryScoreSummary>>,
 ) -> Overview {
-    let (failing, failing_in_all) = cluster.failing_images(seen, MAX_ROWS);
+    let (failing, failing_in_all) = cluster.index(|index| index.failing_images(seen, MAX_ROWS));
     Overview {
         freshness: cluster.freshness(),
         at,
-        registries: cluster.registries_seen(seen, at),
+        registries: cluster.index(|index| index.registries_seen(seen, at)),
         failing,
         failing_in_all,
         refused: cluster.refusals(seen, at),
@@ -294,7 +294,10 @@ impl PageSource for ServePages {
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
         let (words, seen) = (words.to_owned(), visible.clone());
-        aside(self.clone(), move |own| own.cluster.images_named(&words, &seen, most)).boxed()
+        aside(self.clone(), move |own| {
+            own.cluster.index(|index| index.images_named(&words, &seen, most))
+        })
+        .boxed()
     }
 
     fn explain<'a>(

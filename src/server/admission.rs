@@ -31,33 +31,31 @@ use super::caller::Callers;
 use super::shares::Shares;
 use super::{Readiness, answer, deadline, record};
 use crate::admission::DecodeError;
-use crate::review::{AdmissionOutcome, Endpoint, Reviewer};
+use crate::review::{AdmissionOutcome, Endpoint, Proof, Reviewer};
 use crate::telemetry::{FailOpenReason, Metrics, Refusal, Rejection, review_span};
 
 /// The API server takes objects of up to 3 MiB, and a review may carry two of them.
 pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How well a caller has proven itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
-    /// It is the API server.
-    Certain,
-    /// It knows the path, which API servers write into errors that anybody may read.
-    Path,
+/// A review that came in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Which webhook is asked.
+    pub endpoint: Endpoint,
+    /// How well the caller has proven itself.
+    pub proof: Proof,
+    /// The `AdmissionReview`, JSON.
+    pub body: Bytes,
+    /// When it came.
+    pub now: Timestamp,
+    /// When the answer must be there.
+    pub deadline: Instant,
 }
 
 /// Answers reviews. Must answer by the deadline; is cut short if it does not.
 pub trait Admit: Send + Sync + 'static {
-    /// Answers one review of a caller that has proven itself so far, or says what is wrong with the
-    /// body.
-    fn admit(
-        &self,
-        endpoint: Endpoint,
-        proof: Proof,
-        body: Bytes,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
+    /// Answers one review, or says what is wrong with the body.
+    fn admit(&self, review: Arrival) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>>;
 
     /// How long an answer may take at most; what the API server waits counts too.
     fn longest(&self) -> Duration {
@@ -66,20 +64,9 @@ pub trait Admit: Send + Sync + 'static {
 }
 
 impl Admit for Reviewer {
-    fn admit(
-        &self,
-        endpoint: Endpoint,
-        proof: Proof,
-        body: Bytes,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
-        Box::pin(async move {
-            match proof {
-                Proof::Certain => Self::admit(self, endpoint, &body, now, deadline).await,
-                Proof::Path => Self::admit_unproven(self, endpoint, &body, now, deadline).await,
-            }
-        })
+    fn admit(&self, review: Arrival) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+        let Arrival { endpoint, proof, body, now, deadline } = review;
+        Box::pin(async move { Self::admit(self, endpoint, proof, &body, (now, deadline)).await })
     }
 
     fn longest(&self) -> Duration {
@@ -294,10 +281,8 @@ impl AdmissionRoutes {
             Ok(Err(rejection)) => return self.reject(rejection),
             Err(_late) => return self.reject(Rejection::Incomplete),
         };
-        let answer = self
-            .answer((endpoint, proof), body, now, deadline, last_call)
-            .instrument(span.clone())
-            .await;
+        let review = Arrival { endpoint, proof, body, now, deadline };
+        let answer = self.answer(review, last_call).instrument(span.clone()).await;
         let seconds = arrived.elapsed().as_secs_f64();
         match answer {
             ReviewAnswer::Reviewed(outcome) => {
@@ -356,24 +341,15 @@ impl AdmissionRoutes {
 
     /// Lets the review run, in a task of its own as soon as it has to wait: a panic or a caller that
     /// hangs up ends neither the server nor a look-up.
-    async fn answer(
-        &self,
-        (endpoint, proof): (Endpoint, Proof),
-        body: Bytes,
-        now: Timestamp,
-        deadline: Instant,
-        last_call: Instant,
-    ) -> ReviewAnswer {
+    async fn answer(&self, review: Arrival, last_call: Instant) -> ReviewAnswer {
+        let body = review.body.clone();
         let Some(slot) = self.slots.take(&answer::namespace(&body)) else {
             return fail_open(&body, FailOpenReason::Overload);
         };
         let (admit, in_flight) = (Arc::clone(&self.admit), self.metrics.review_begins());
-        let review = {
-            let body = body.clone();
-            async move {
-                let _held = (slot, in_flight);
-                admit.admit(endpoint, proof, body, now, deadline).await
-            }
+        let review = async move {
+            let _held = (slot, in_flight);
+            admit.admit(review).await
         };
         let mut review = Box::pin(AssertUnwindSafe(review).catch_unwind());
         // Most reviews wait for nothing: everything that they ask for is kept. What takes long to read

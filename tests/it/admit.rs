@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use pullgate::history::Freshness;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Detail;
-use pullgate::review::{Endpoint, EventQueue, EventRequest, Reviewer, Skip};
+use pullgate::review::{Endpoint, EventQueue, EventRequest, Proof, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -67,7 +67,8 @@ async fn answer(reviewer: &Reviewer, request: &Value) -> (Value, Option<Skip>) {
     let body = serde_json::to_vec(request).unwrap();
     let deadline = Instant::now() + Duration::from_secs(2);
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
-    let outcome = reviewer.admit(Endpoint::Validate, &body, now, deadline).await.unwrap();
+    let outcome =
+        reviewer.admit(Endpoint::Validate, Proof::Certain, &body, (now, deadline)).await.unwrap();
     (serde_json::from_slice(&outcome.body).unwrap(), outcome.record.skipped)
 }
 
@@ -262,7 +263,8 @@ async fn the_mutating_webhook_neither_warns_nor_denies() {
     let body = serde_json::to_vec(&request(&pod(&format!("{APP}:9")))).unwrap();
     let deadline = Instant::now() + Duration::from_secs(2);
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
-    let outcome = reviewer.admit(Endpoint::Mutate, &body, now, deadline).await.unwrap();
+    let outcome =
+        reviewer.admit(Endpoint::Mutate, Proof::Certain, &body, (now, deadline)).await.unwrap();
     let answer: Value = serde_json::from_slice(&outcome.body).unwrap();
     assert_eq!(answer["response"], json!({"uid": "u-1", "allowed": true}));
 }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use pullgate::cluster::{Cluster, Connection, WatchTuning};
 use pullgate::history::Freshness;
-use pullgate::review::{AccessSource, ClusterSource, Fetched, HealthSource, Reading};
+use pullgate::review::{AccessSource, ClusterSource, Fetched, HealthSource, ObjectQuery, Reading};
 use pullgate::telemetry::Metrics;
 use pullgate::user::UserInfo;
 use serde_json::{Value, json};
@@ -538,14 +538,24 @@ async fn what_a_denial_stands_on_is_read_past_what_is_kept() {
     })
     .await;
     let (cluster, _) = stub.cluster();
-    let kept = cluster.pull_secret("shop", "regcred", Reading::Kept, soon()).await;
+    let kept = cluster.pull_secret(ObjectQuery::kept("shop", "regcred"), soon()).await;
     assert!(matches!(kept, Fetched::Missing), "{kept:?}");
-    let kept = cluster.service_account("shop", "app", Reading::Kept, soon()).await;
+    let kept = cluster.service_account(ObjectQuery::kept("shop", "app"), soon()).await;
     assert!(matches!(kept, Fetched::Missing), "{kept:?}");
     now_there.store(true, Ordering::SeqCst);
-    let now = cluster.pull_secret("shop", "regcred", Reading::Now, soon()).await;
+    let now = cluster
+        .pull_secret(
+            ObjectQuery { namespace: "shop", name: "regcred", reading: Reading::Now },
+            soon(),
+        )
+        .await;
     assert!(matches!(now, Fetched::Found(_)), "{now:?}");
-    let now = cluster.service_account("shop", "app", Reading::Now, soon()).await;
+    let now = cluster
+        .service_account(
+            ObjectQuery { namespace: "shop", name: "app", reading: Reading::Now },
+            soon(),
+        )
+        .await;
     assert!(matches!(now, Fetched::Found(_)), "{now:?}");
 }
 
@@ -562,15 +572,19 @@ async fn a_denial_does_not_stand_on_a_read_that_began_before_it() {
     .await;
     let (cluster, _) = stub.cluster();
     let first = Arc::clone(&cluster);
-    let before =
-        tokio::spawn(
-            async move { first.pull_secret("shop", "regcred", Reading::Kept, soon()).await },
-        );
+    let before = tokio::spawn(async move {
+        first.pull_secret(ObjectQuery::kept("shop", "regcred"), soon()).await
+    });
     while stub.count(|seen| seen.path == SECRET) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     now_there.store(true, Ordering::SeqCst);
-    let now = cluster.pull_secret("shop", "regcred", Reading::Now, soon()).await;
+    let now = cluster
+        .pull_secret(
+            ObjectQuery { namespace: "shop", name: "regcred", reading: Reading::Now },
+            soon(),
+        )
+        .await;
     assert!(matches!(now, Fetched::Found(_)), "{now:?}");
     before.abort();
 }
@@ -584,18 +598,18 @@ async fn a_secret_is_read_by_name_once_for_all_who_ask_at_the_same_time() {
     })
     .await;
     let (cluster, _) = stub.cluster();
-    let asked = (0..20).map(|_| cluster.pull_secret("shop", "regcred", Reading::Kept, soon()));
+    let asked = (0..20).map(|_| cluster.pull_secret(ObjectQuery::kept("shop", "regcred"), soon()));
     for answer in futures::future::join_all(asked).await {
         let Fetched::Found(found) = answer else { panic!("{answer:?}") };
         assert_eq!((found.name(), found.kind()), ("regcred", "kubernetes.io/dockerconfigjson"));
         assert!(found.read().is_ok());
     }
     assert_eq!(stub.count(|seen| seen.path == SECRET), 1);
-    let missing = cluster.pull_secret("shop", "none", Reading::Kept, soon()).await;
+    let missing = cluster.pull_secret(ObjectQuery::kept("shop", "none"), soon()).await;
     assert!(matches!(missing, Fetched::Missing), "{missing:?}");
-    let forbidden = cluster.pull_secret("shop", "forbidden", Reading::Kept, soon()).await;
+    let forbidden = cluster.pull_secret(ObjectQuery::kept("shop", "forbidden"), soon()).await;
     assert!(matches!(forbidden, Fetched::Unavailable), "{forbidden:?}");
-    let elsewhere = cluster.pull_secret("other", "regcred", Reading::Kept, soon()).await;
+    let elsewhere = cluster.pull_secret(ObjectQuery::kept("other", "regcred"), soon()).await;
     assert!(matches!(elsewhere, Fetched::Missing), "{elsewhere:?}");
 }
 
@@ -604,11 +618,11 @@ async fn a_name_that_would_be_a_path_is_never_asked_for() {
     let stub = Stub::start(|_| secret()).await;
     let (cluster, _) = stub.cluster();
     for name in ["../../../kube-system/secrets/x", "..", "a/b", "a?b", "a#b", "a%2fb", "", "A"] {
-        let answer = cluster.pull_secret("shop", name, Reading::Kept, soon()).await;
+        let answer = cluster.pull_secret(ObjectQuery::kept("shop", name), soon()).await;
         assert!(matches!(answer, Fetched::Missing), "{name}: {answer:?}");
-        let account = cluster.service_account("shop", name, Reading::Kept, soon()).await;
+        let account = cluster.service_account(ObjectQuery::kept("shop", name), soon()).await;
         assert!(matches!(account, Fetched::Missing), "{name}");
-        let answer = cluster.pull_secret(name, "regcred", Reading::Kept, soon()).await;
+        let answer = cluster.pull_secret(ObjectQuery::kept(name, "regcred"), soon()).await;
         assert!(matches!(answer, Fetched::Missing), "{name}: {answer:?}");
     }
     assert_eq!(stub.count(|_| true), 0);
@@ -620,9 +634,9 @@ async fn a_late_secret_is_unavailable_and_serves_the_next_who_asks() {
         Stub::start(|_| Reply::Later(Duration::from_millis(300), json!({"type": "t"}))).await;
     let (cluster, metrics) = stub.cluster();
     let late = Instant::now() + Duration::from_millis(50);
-    let answer = cluster.pull_secret("shop", "regcred", Reading::Kept, late);
+    let answer = cluster.pull_secret(ObjectQuery::kept("shop", "regcred"), late);
     assert!(matches!(answer.await, Fetched::Unavailable));
-    let answer = cluster.pull_secret("shop", "regcred", Reading::Kept, soon()).await;
+    let answer = cluster.pull_secret(ObjectQuery::kept("shop", "regcred"), soon()).await;
     assert!(matches!(answer, Fetched::Found(_)), "{answer:?}");
     assert_eq!(stub.count(|seen| seen.path == SECRET), 1);
     assert!(metrics.render().contains(r#"resource="secret",outcome="late"} 1"#));
@@ -636,8 +650,8 @@ async fn an_api_server_that_never_answers_is_unavailable_in_time() {
     let deadline = started + Duration::from_millis(200);
     let user = UserInfo { username: "ann".into(), ..UserInfo::default() };
     let (secret, account, access) = futures::join!(
-        cluster.pull_secret("shop", "regcred", Reading::Kept, deadline),
-        cluster.service_account("shop", "default", Reading::Kept, deadline),
+        cluster.pull_secret(ObjectQuery::kept("shop", "regcred"), deadline),
+        cluster.service_account(ObjectQuery::kept("shop", "default"), deadline),
         cluster.may_list_pods(&user, None, deadline),
     );
     assert!(matches!(secret, Fetched::Unavailable));
@@ -657,19 +671,20 @@ async fn a_service_account_is_reduced_to_what_matters() {
     })
     .await;
     let (cluster, _) = stub.cluster();
-    let Fetched::Found(app) = cluster.service_account("shop", "app", Reading::Kept, soon()).await
+    let Fetched::Found(app) =
+        cluster.service_account(ObjectQuery::kept("shop", "app"), soon()).await
     else {
         panic!()
     };
     assert_eq!(app.pull_secrets, ["b".into(), "a".into()]);
     assert!(app.enforce_mountable_secrets);
     let Fetched::Found(plain) =
-        cluster.service_account("shop", "plain", Reading::Kept, soon()).await
+        cluster.service_account(ObjectQuery::kept("shop", "plain"), soon()).await
     else {
         panic!()
     };
     assert!(plain.pull_secrets.is_empty() && !plain.enforce_mountable_secrets);
-    let missing = cluster.service_account("shop", "none", Reading::Kept, soon()).await;
+    let missing = cluster.service_account(ObjectQuery::kept("shop", "none"), soon()).await;
     assert!(matches!(missing, Fetched::Missing));
 }
 
@@ -742,7 +757,7 @@ async fn a_secret_that_cannot_be_read_is_unavailable_and_never_logged() {
     .await;
     let (cluster, _) = stub.cluster();
     for name in ["regcred", "other"] {
-        let answer = cluster.pull_secret("shop", name, Reading::Kept, soon()).await;
+        let answer = cluster.pull_secret(ObjectQuery::kept("shop", name), soon()).await;
         assert!(matches!(answer, Fetched::Unavailable), "{answer:?}");
     }
     let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

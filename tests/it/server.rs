@@ -19,7 +19,7 @@ use pullgate::admission::DecodeError;
 use pullgate::pki::SelfSigned;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
-    AdmissionRoutes, Admit, BODY_LIMIT, Bound, Callers, Limits, PathToken, Proof, Readiness,
+    AdmissionRoutes, Admit, Arrival, BODY_LIMIT, Bound, Callers, Limits, PathToken, Readiness,
     ServingTls, TlsFiles, WatchState, admin_router, close_when_stopping,
 };
 use pullgate::telemetry::Metrics;
@@ -42,14 +42,8 @@ fn word(endpoint: Endpoint) -> &'static str {
 struct Scripted;
 
 impl Admit for Scripted {
-    fn admit(
-        &self,
-        endpoint: Endpoint,
-        _proof: Proof,
-        body: Bytes,
-        _now: Timestamp,
-        deadline: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+    fn admit(&self, review: Arrival) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+        let Arrival { endpoint, body, deadline, .. } = review;
         async move {
             let text = String::from_utf8_lossy(&body).into_owned();
             assert!(!text.contains("PANIC"), "a panic in a review");

@@ -17,7 +17,7 @@ use crate::history::{
 use crate::image::{ImageReference, Platform};
 use crate::pull::Runtime;
 use crate::review::{
-    ClusterSource, Fetched, FixedAccess, HealthSource, Reading, SeenPod, ServiceAccountFacts,
+    ClusterSource, Fetched, FixedAccess, HealthSource, ObjectQuery, SeenPod, ServiceAccountFacts,
 };
 use crate::workload::{NamespaceFacts, Node};
 
@@ -123,11 +123,10 @@ impl ClusterSource for FileSource {
 
     fn pull_secret<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>> {
+        let ObjectQuery { namespace, name, .. } = wanted;
         let known = self.given.named(namespace, name);
         let known = known.or_else(|| self.manifests.secrets.get(&key(namespace, name)));
         if let Some(secret) = known {
@@ -137,7 +136,7 @@ impl ClusterSource for FileSource {
         let stand_in = self.given.stand_in();
         async move {
             let answer = match &self.cluster {
-                Some(cluster) => cluster.pull_secret(namespace, name, reading, deadline).await,
+                Some(cluster) => cluster.pull_secret(wanted, deadline).await,
                 None => Fetched::Unavailable,
             };
             match (answer, stand_in) {
@@ -151,17 +150,15 @@ impl ClusterSource for FileSource {
 
     fn service_account<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         deadline: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
-        if let Some(facts) = self.manifests.accounts.get(&key(namespace, name)) {
+        if let Some(facts) = self.manifests.accounts.get(&key(wanted.namespace, wanted.name)) {
             let answer = Fetched::Found(facts.clone());
             return async { answer }.boxed();
         }
         match (&self.cluster, self.given.stand_in()) {
-            (Some(cluster), _) => cluster.service_account(namespace, name, reading, deadline),
+            (Some(cluster), _) => cluster.service_account(wanted, deadline),
             // It may bring a secret, and this is what it would be.
             (None, Some(secret)) => {
                 let pull_secrets = vec![secret.name().into()];

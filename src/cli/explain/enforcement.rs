@@ -155,47 +155,28 @@ impl PolicyTrial {
 fn open_vouches(spec: &PullgatePolicySpec, held: &BTreeMap<String, u64>) -> Vec<OpenVouch> {
     use crate::policy::{Vouch, VouchNetwork, VouchPreloaded};
     let nodes = &spec.nodes;
-    let rows = [
-        (
-            nodes.mirrors == Vouch::Unknown,
-            "spec.nodes.mirrors",
-            "set it to none, or to listed and give the files",
-            Escape::NodeMirror,
-        ),
-        (
-            nodes.credentials == Vouch::Unknown,
-            "spec.nodes.credentials",
-            "set it to none, or to listed and give the files",
-            Escape::NodeCredentials,
-        ),
-        (
-            nodes.preloaded_images == VouchPreloaded::Unknown,
-            "spec.nodes.preloadedImages",
-            "set it to none",
-            Escape::ImageOnNode,
-        ),
-        (
-            nodes.network == VouchNetwork::Unknown,
-            "spec.nodes.network",
-            "set it to same",
-            Escape::NodeNetwork,
-        ),
-        (
-            nodes.platforms.is_empty(),
-            "spec.nodes.platforms",
-            "name all that nodes can ever have",
-            Escape::NodePlatform,
-        ),
-    ];
-    rows.into_iter()
-        .filter(|(open, ..)| *open)
-        .map(|(_, field, say, escape)| OpenVouch {
-            field,
-            say,
-            escape: escape.as_str(),
-            holds_back: held.get(escape.as_str()).copied().unwrap_or_default(),
-        })
-        .collect()
+    let row = |unknown: bool, field, say, escape: Escape| {
+        let escape = escape.as_str();
+        let holds_back = held.get(escape).copied().unwrap_or_default();
+        unknown.then_some(OpenVouch { field, say, escape, holds_back })
+    };
+    let files = "set it to none, or to listed and give the files";
+    let mirrors = nodes.mirrors == Vouch::Unknown;
+    let credentials = nodes.credentials == Vouch::Unknown;
+    let preloaded = nodes.preloaded_images == VouchPreloaded::Unknown;
+    let network = nodes.network == VouchNetwork::Unknown;
+    let platforms = nodes.platforms.is_empty();
+    let all = "name all that nodes can ever have";
+    [
+        row(mirrors, "spec.nodes.mirrors", files, Escape::NodeMirror),
+        row(credentials, "spec.nodes.credentials", files, Escape::NodeCredentials),
+        row(preloaded, "spec.nodes.preloadedImages", "set it to none", Escape::ImageOnNode),
+        row(network, "spec.nodes.network", "set it to same", Escape::NodeNetwork),
+        row(platforms, "spec.nodes.platforms", all, Escape::NodePlatform),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]

@@ -251,7 +251,8 @@ impl PageSource for OwnPages {
         visible: &'a Visibility,
         most: usize,
     ) -> BoxFuture<'a, (Vec<KnownImage>, usize)> {
-        let found = self.known.load().cluster.images_named(words, visible, most);
+        let found =
+            self.known.load().cluster.index(|index| index.images_named(words, visible, most));
         async move { found }.boxed()
     }
 

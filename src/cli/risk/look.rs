@@ -181,7 +181,9 @@ impl Look {
     ) -> RiskReport {
         RiskReport::new(&self.needs, answers, nodes, leaving, |image| {
             let subject = ReportTarget::Image(image.clone());
-            self.cluster.report(&subject, &self.visibility, self.now).last_success
+            self.cluster
+                .index(|index| index.report(&subject, &self.visibility, self.now))
+                .last_success
         })
     }
 }

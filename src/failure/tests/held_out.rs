@@ -61,12 +61,9 @@ fn every_line_has_its_cause(#[case] set: &str, #[case] count: usize) {
 
 /// A line without a registry shows none, or one that cannot be told from a mirror or a placeholder.
 #[rstest]
-#[case::first(FIRST)]
-#[case::second(SECOND)]
-#[case::third(THIRD)]
-#[case::fourth(FOURTH)]
-#[case::fifth(FIFTH)]
-fn the_registry_that_a_line_shows_is_found(#[case] set: &str) {
+fn the_registry_that_a_line_shows_is_found(
+    #[values(FIRST, SECOND, THIRD, FOURTH, FIFTH)] set: &str,
+) {
     let wrong: Vec<(String, Option<String>)> = lines(set)
         .into_iter()
         .filter(|line| line.registry.is_some())
@@ -78,12 +75,9 @@ fn the_registry_that_a_line_shows_is_found(#[case] set: &str) {
 }
 
 #[rstest]
-#[case::first(FIRST)]
-#[case::second(SECOND)]
-#[case::third(THIRD)]
-#[case::fourth(FOURTH)]
-#[case::fifth(FIFTH)]
-fn wherever_a_line_is_cut_off_nothing_passing_becomes_proven(#[case] set: &str) {
+fn wherever_a_line_is_cut_off_nothing_passing_becomes_proven(
+    #[values(FIRST, SECOND, THIRD, FOURTH, FIFTH)] set: &str,
+) {
     let mut crossed = Vec::new();
     for line in lines(set) {
         if !classify(line.reason.as_deref(), &line.message).is_transient() {

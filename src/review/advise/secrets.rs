@@ -8,7 +8,7 @@ use crate::advice::{Advice, SecretFault, fix_secret};
 use crate::credential::{Credential, CredentialOrigin, Keyring, SecretProblem};
 use crate::pull::{Cause, Outcome};
 use crate::review::probe::AskedWith;
-use crate::review::{Reading, ServiceAccountFacts};
+use crate::review::{ObjectQuery, ServiceAccountFacts};
 
 /// The ServiceAccount of pods that name none.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -85,7 +85,7 @@ impl AdviceContext<'_> {
         let subject = self.context.subject;
         let cluster = self.context.sources.cluster;
         let (namespace, deadline) = (subject.namespace, subject.deadline);
-        cluster.service_account(namespace, name, Reading::Kept, deadline).await.found()
+        cluster.service_account(ObjectQuery::kept(namespace, name), deadline).await.found()
     }
 
     /// The first login of each secret that is for this image, read by name, side by side.
@@ -93,7 +93,7 @@ impl AdviceContext<'_> {
         let subject = self.context.subject;
         let cluster = self.context.sources.cluster;
         let (namespace, deadline) = (subject.namespace, subject.deadline);
-        let read = |name| cluster.pull_secret(namespace, name, Reading::Kept, deadline);
+        let read = |name| cluster.pull_secret(ObjectQuery::kept(namespace, name), deadline);
         let answers = join_all(names.iter().map(|name| read(name))).await;
         names
             .iter()

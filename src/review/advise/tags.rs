@@ -1,6 +1,7 @@
 //! Which tag, digest or repository to use instead of the one that is missing.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use futures::join;
@@ -14,7 +15,7 @@ use crate::advice::{
 use crate::credential::Credential;
 use crate::history::{HistoryQuestion, KnownTag, Visibility};
 use crate::image::ImageReference;
-use crate::pull::{Cause, Outcome};
+use crate::pull::{Cause, ListRequest, Listing, Outcome, TagList};
 
 /// Near tags that are tried; as many as are said, and one to spare.
 const MAX_NEAR: usize = 4;
@@ -104,12 +105,7 @@ impl AdviceContext<'_> {
             Some(credential) => {
                 let deadline = self.context.subject.deadline;
                 let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
-                let registry = self.context.sources.registry;
-                let wanted = self.context.resolved(self.wanted);
-                registry
-                    .tags(&wanted, credential.as_ref(), self.context.subject.namespace, until)
-                    .await
-                    .ok()
+                self.names(Listing::Tags, credential, until).await.ok()
             }
             None => None,
         };
@@ -144,13 +140,23 @@ impl AdviceContext<'_> {
             return self.cause == Cause::RepositoryNotFound;
         }
         let Some(credential) = self.lister() else { return false };
-        let wanted = self.context.resolved(self.wanted);
-        let registry = self.context.sources.registry;
-        let (namespace, deadline) = (self.context.subject.namespace, self.context.subject.deadline);
-        match registry.tags(&wanted, credential.as_ref(), namespace, deadline).await {
+        match self.names(Listing::Tags, credential, self.context.subject.deadline).await {
             Ok(list) => list.tags.is_empty() && !list.truncated,
             Err(outcome) => matches!(outcome, Outcome::RepositoryMissing { code: Some(_) }),
         }
+    }
+
+    /// The tags beside the image, or the repositories of its registry.
+    async fn names(
+        self,
+        listing: Listing,
+        credential: Option<Credential>,
+        deadline: Instant,
+    ) -> Result<Arc<TagList>, Outcome> {
+        let reference = self.context.resolved(self.wanted).into_owned();
+        let namespace = self.context.subject.namespace.into();
+        let request = ListRequest { reference, listing, credential, namespace };
+        self.context.sources.registry.list(request, deadline).await
     }
 
     /// The credential to ask for tags with: one of the pod's own that the registry let in.
@@ -186,12 +192,7 @@ impl AdviceContext<'_> {
         let credential = context.own_credentials(self.wanted).into_iter().next()?;
         let deadline = context.subject.deadline;
         let until = deadline.checked_sub(FOR_PROVING).unwrap_or(deadline);
-        let registry = context.sources.registry;
-        let asked = context.resolved(self.wanted);
-        let listed = registry
-            .repositories(&asked, credential.as_ref(), context.subject.namespace, until)
-            .await
-            .ok()?;
+        let listed = self.names(Listing::Repositories, credential, until).await.ok()?;
         let near = misspelt(&team, listed.tags.iter().map(|name| &**name));
         let (meant, _) = context.first_proven(&near, |image| image, Whose::Pod).await?;
         Some(Advice::meant_repository(meant))

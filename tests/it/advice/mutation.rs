@@ -8,7 +8,7 @@ use base64::Engine;
 use pullgate::image::Digest;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{Endpoint, Reviewer, Skip};
+use pullgate::review::{Endpoint, Proof, Reviewer, Skip};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -70,7 +70,8 @@ async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Sk
     let deadline = Instant::now() + Duration::from_secs(2);
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
     let body = serde_json::to_vec(&request).unwrap();
-    let outcome = reviewer.admit(Endpoint::Mutate, &body, now, deadline).await.unwrap();
+    let outcome =
+        reviewer.admit(Endpoint::Mutate, Proof::Certain, &body, (now, deadline)).await.unwrap();
     let answer: Value = serde_json::from_slice(&outcome.body).unwrap();
     assert_eq!(answer["response"]["allowed"], true, "mutating never denies");
     assert_eq!(

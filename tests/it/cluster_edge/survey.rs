@@ -145,7 +145,7 @@ fn answers(cluster: &Cluster, images: &[String], now: Timestamp) -> Vec<Value> {
             };
             answers.push(json!(format!("{:?}", cluster.history(&question, now))));
             for subject in [ReportTarget::Image(reference.clone()), ReportTarget::Registry(host)] {
-                let report = cluster.report(&subject, &visibility, now);
+                let report = cluster.index(|index| index.report(&subject, &visibility, now));
                 let mut report = serde_json::to_value(report).unwrap();
                 // Who watches knows when it began, and needs a minute to see where it goes.
                 let registry = report["registry"].as_object_mut().unwrap();
@@ -233,7 +233,7 @@ async fn a_registry_of_which_everything_fails_is_in_trouble_at_the_first_look() 
     let now = Timestamp::now();
     explain.survey("shop", now, patience()).await.unwrap();
     let subject = ReportTarget::Registry("r.example".into());
-    let report = explain.report(&subject, &Visibility::Cluster, now);
+    let report = explain.index(|index| index.report(&subject, &Visibility::Cluster, now));
     assert!(report.registry.health.in_trouble, "{report:?}");
     let page = report.to_page(now, 96);
     assert!(!page.contains("No sign of trouble"), "{page}");

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
@@ -15,9 +14,9 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use pullgate::admission::DecodeError;
 use pullgate::pki::{Lifetimes, ServingMaterial};
-use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
+use pullgate::review::{AdmissionOutcome, ReviewRecord};
 use pullgate::server::{
-    AdmissionRoutes, Admit, Bound, Callers, Limits, PathToken, Proof, ServingTls, TlsFiles,
+    AdmissionRoutes, Admit, Arrival, Bound, Callers, Limits, PathToken, ServingTls, TlsFiles,
 };
 use pullgate::telemetry::Metrics;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,14 +46,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 struct Yes;
 
 impl Admit for Yes {
-    fn admit(
-        &self,
-        _: Endpoint,
-        _: Proof,
-        _: Bytes,
-        _: Timestamp,
-        _: Instant,
-    ) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
+    fn admit(&self, _: Arrival) -> BoxFuture<'_, Result<AdmissionOutcome, DecodeError>> {
         let body = br#"{"response":{"uid":"u","allowed":true}}"#.to_vec();
         Box::pin(async { Ok(AdmissionOutcome { body, record: ReviewRecord::default() }) })
     }

@@ -425,7 +425,7 @@ async fn tags_are_read_page_by_page() {
     let client = client(&[&registry]);
     let reference = registry.reference("a/b:v1");
     for _ in 0..2 {
-        let list = client.tags(&reference, None, "shop", soon()).await.unwrap();
+        let list = client.list(tags_of(&reference, None, "shop"), soon()).await.unwrap();
         assert_eq!(list.tags, ["v1", "v2", "v3"].map(Box::from));
         assert!(!list.truncated);
     }
@@ -442,7 +442,8 @@ async fn pages_of_tags_without_end_are_cut_off() {
         Some(reply(200, &[("link", &link)], format!(r#"{{"tags":["v{n}"]}}"#)))
     });
     let client = client(&[&registry]);
-    let list = client.tags(&registry.reference("a/b:v1"), None, "shop", soon()).await.unwrap();
+    let list =
+        client.list(tags_of(&registry.reference("a/b:v1"), None, "shop"), soon()).await.unwrap();
     assert_eq!((list.tags.len(), list.truncated), (10, true));
     assert_eq!(registry.log().len(), 10);
 }
@@ -452,7 +453,7 @@ async fn tags_that_cannot_be_had_are_an_outcome() {
     let registry = Scripted::start().await;
     registry.access(Access::Basic(Vec::new()));
     let client = client(&[&registry]);
-    let listed = client.tags(&registry.reference("a/b:v1"), None, "shop", soon()).await;
+    let listed = client.list(tags_of(&registry.reference("a/b:v1"), None, "shop"), soon()).await;
     assert_eq!(listed, Err(Outcome::Unauthorized));
 }
 

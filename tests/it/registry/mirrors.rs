@@ -217,7 +217,7 @@ async fn the_runtimes_own_login_counts_where_the_kubelet_brings_none() {
     assert_eq!(lookup.outcome, Outcome::Unauthorized);
     assert!(!lookup.node_login);
     // Hints are never read with it: what a node may see is not what a tenant may list.
-    let tags = client.tags(&image(), None, "shop", soon()).await;
+    let tags = client.list(tags_of(&image(), None, "shop"), soon()).await;
     assert_eq!(tags.unwrap_err(), Outcome::Unauthorized);
 }
 

@@ -7,7 +7,7 @@ use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 use rstest::rstest;
 
-use super::scripted::{credential, endpoint, look, request, soon};
+use super::scripted::{credential, endpoint, look, request, soon, tags_of};
 use crate::cluster::images::Image;
 use crate::cluster::registry::{Access, OTHER, PULLER, Registry};
 use crate::cluster::{programs, skipped};
@@ -89,7 +89,8 @@ fn an_open_registry(#[case] program: &str) {
             ),
             "{nowhere:?}"
         );
-        let tags = client.tags(&reference("shop/app:1.0"), None, "shop", soon()).await.unwrap();
+        let tags =
+            client.list(tags_of(&reference("shop/app:1.0"), None, "shop"), soon()).await.unwrap();
         let mut tags = tags.tags.clone();
         tags.retain(|tag| !tag.starts_with("sha256"));
         tags.sort();

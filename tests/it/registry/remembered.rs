@@ -22,7 +22,9 @@ async fn reviews(client: &Arc<RegistryClient>, registry: &Scripted) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let (client, repository) = (Arc::clone(client), registry.reference("a/b:v1"));
-        tasks.spawn(async move { client.tags(&repository, None, "shop", soon()).await.is_err() });
+        tasks.spawn(async move {
+            client.list(tags_of(&repository, None, "shop"), soon()).await.is_err()
+        });
     }
     assert!(tasks.join_all().await.into_iter().all(|failed| failed));
 }
@@ -52,7 +54,10 @@ async fn a_repository_without_a_list_of_tags_costs_one_request_for_many_reviews(
     assert_eq!(registry.log().len(), 2, "{:?}", registry.log());
     // Whose list failed is nobody else's business.
     let alice = credential("alice", "a");
-    client.tags(&registry.reference("a/b:v1"), Some(&alice), "shop", soon()).await.unwrap_err();
+    client
+        .list(tags_of(&registry.reference("a/b:v1"), Some(&alice), "shop"), soon())
+        .await
+        .unwrap_err();
     assert_eq!(registry.log().len(), 3, "{:?}", registry.log());
 }
 
@@ -64,8 +69,11 @@ async fn a_list_of_tags_that_is_late_is_there_for_the_next_review() {
     let client = client(&[&registry]);
     let repository = registry.reference("a/b:v3");
     let deadline = tokio::time::Instant::now().into_std() + Duration::from_millis(30);
-    assert_eq!(client.tags(&repository, None, "shop", deadline).await, Err(Outcome::TooLate));
-    let listed = client.tags(&repository, None, "shop", soon()).await.unwrap();
+    assert_eq!(
+        client.list(tags_of(&repository, None, "shop"), deadline).await,
+        Err(Outcome::TooLate)
+    );
+    let listed = client.list(tags_of(&repository, None, "shop"), soon()).await.unwrap();
     assert_eq!(listed.tags, ["v1", "v2"].map(Box::from));
     assert_eq!(requests(&client, "tags"), 1);
 }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use pullgate::credential::{Credential, CredentialOrigin};
 use pullgate::image::{Digest, ImageReference};
 use pullgate::node_config::{Endpoint, RegistryHosts};
-use pullgate::pull::{Detail, Lookup, LookupRequest, Outcome, Purpose};
+use pullgate::pull::{Detail, ListRequest, Listing, Lookup, LookupRequest, Outcome, Purpose};
 use pullgate::registry::{RegistryClient, RegistryOptions};
 use pullgate::review::ManifestSource as _;
 
@@ -398,6 +398,20 @@ pub async fn look(
     credential: Option<&Credential>,
 ) -> Lookup {
     client.look_up(request(reference, credential, Detail::Presence), soon()).await
+}
+
+/// The question for the tags beside an image.
+pub fn tags_of(
+    reference: &ImageReference,
+    credential: Option<&Credential>,
+    namespace: &str,
+) -> ListRequest {
+    ListRequest {
+        reference: reference.clone(),
+        listing: Listing::Tags,
+        credential: credential.cloned(),
+        namespace: namespace.into(),
+    }
 }
 
 /// A deadline that no test reaches.

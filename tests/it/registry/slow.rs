@@ -197,12 +197,12 @@ async fn a_namespace_that_fills_all_lists_of_tags_leaves_room_for_others() {
     for n in 0..300 {
         let (client, repository) =
             (Arc::clone(&client), stuck[n % 6].reference(&format!("a/r{n}:v1")));
-        noisy.spawn(async move { client.tags(&repository, None, "noisy", soon()).await });
+        noisy.spawn(async move { client.list(tags_of(&repository, None, "noisy"), soon()).await });
     }
     // A quarter is left, and what is beyond is turned away.
     while counted(&client, "lookups_shed_total") < 300 - 192 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let listed = client.tags(&well.reference("shop/app:v1"), None, "shop", soon()).await;
+    let listed = client.list(tags_of(&well.reference("shop/app:v1"), None, "shop"), soon()).await;
     assert_eq!(listed.unwrap().tags, ["v1".into()]);
 }

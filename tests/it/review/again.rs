@@ -8,7 +8,7 @@ use pullgate::history::Recheck;
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::{Cause, NetworkFault, Outcome};
-use pullgate::review::{Endpoint, ProbeResult, Reviewer};
+use pullgate::review::{Endpoint, ProbeResult, Proof, Reviewer};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -46,7 +46,12 @@ async fn admit(world: World, change: impl Fn(&mut Value)) -> Vec<Remembered> {
     let deadline = Instant::now() + Duration::from_secs(2);
     let body = review.to_string();
     reviewer
-        .admit(Endpoint::Validate, body.as_bytes(), NOW.parse().unwrap(), deadline)
+        .admit(
+            Endpoint::Validate,
+            Proof::Certain,
+            body.as_bytes(),
+            (NOW.parse().unwrap(), deadline),
+        )
         .await
         .unwrap();
     let mut remembered = world.remembered.lock().unwrap();

@@ -16,11 +16,12 @@ use pullgate::history::{
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::node_config::MirrorFiles;
 use pullgate::pull::{
-    Content, Detail, ErrorCode, Found, Lookup, LookupRequest, MediaKind, Outcome, TagList,
+    Content, Detail, ErrorCode, Found, ListRequest, Listing, Lookup, LookupRequest, MediaKind,
+    Outcome, TagList,
 };
 use pullgate::review::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, Reading, SeenPod, ServiceAccountFacts, Sources,
+    NodeCredentials, ObjectQuery, Reading, SeenPod, ServiceAccountFacts, Sources,
 };
 use pullgate::user::UserInfo;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
@@ -233,27 +234,20 @@ impl ManifestSource for World {
         ImageReference::parse(full).unwrap().with_tag(short.tag()?).ok()
     }
 
-    fn repositories(
+    fn list(
         &self,
-        _: &ImageReference,
-        _: Option<&Credential>,
-        _: &str,
+        request: ListRequest,
         _: Instant,
     ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        let tags = self.catalogue.clone();
-        async { Ok(Arc::new(TagList { tags, truncated: false })) }.boxed()
-    }
-
-    fn tags(
-        &self,
-        repository: &ImageReference,
-        credential: Option<&Credential>,
-        _: &str,
-        _: Instant,
-    ) -> BoxFuture<'_, Result<Arc<TagList>, Outcome>> {
-        let key = (repository.name().to_owned(), name_of(credential));
-        let hidden = if self.hides { Err(missing()) } else { Ok(vec!["some".into()]) };
-        let tags = self.listed.get(&key).cloned().map_or(hidden, Ok);
+        let tags = match request.listing {
+            Listing::Repositories => Ok(self.catalogue.clone()),
+            Listing::Tags => {
+                let key =
+                    (request.reference.name().to_owned(), name_of(request.credential.as_ref()));
+                let hidden = if self.hides { Err(missing()) } else { Ok(vec!["some".into()]) };
+                self.listed.get(&key).cloned().map_or(hidden, Ok)
+            }
+        };
         async { Ok(Arc::new(TagList { tags: tags?, truncated: false })) }.boxed()
     }
 }
@@ -283,25 +277,21 @@ impl ClusterSource for World {
 
     fn pull_secret<'a>(
         &'a self,
-        _: &'a str,
-        name: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         _: Instant,
     ) -> BoxFuture<'a, Fetched<PullSecret>> {
-        let now = self.secrets_now.get(name).filter(|_| reading == Reading::Now);
-        let answer = now.or_else(|| self.secrets.get(name)).cloned();
+        let now = self.secrets_now.get(wanted.name).filter(|_| wanted.reading == Reading::Now);
+        let answer = now.or_else(|| self.secrets.get(wanted.name)).cloned();
         async { answer.map_or(Fetched::Missing, Fetched::Found) }.boxed()
     }
 
     fn service_account<'a>(
         &'a self,
-        _: &'a str,
-        _: &'a str,
-        reading: Reading,
+        wanted: ObjectQuery<'a>,
         _: Instant,
     ) -> BoxFuture<'a, Fetched<ServiceAccountFacts>> {
         let answer = match &self.account_now {
-            Some(account) if reading == Reading::Now => Fetched::Found(account.clone()),
+            Some(account) if wanted.reading == Reading::Now => Fetched::Found(account.clone()),
             _ if self.account_missing => Fetched::Missing,
             _ => Fetched::Found(self.account.clone()),
         };

@@ -17,7 +17,7 @@ use pullgate::history::{
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{BlindRegistryNotices, Endpoint, HealthSource, Reviewer, SeenPod};
+use pullgate::review::{BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod};
 use serde_json::{Value, json};
 
 use super::fakes::{World, exists, missing, node, secret};
@@ -287,7 +287,9 @@ impl Scene {
         };
         let body = serde_json::to_vec(&self.request).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        block_on(reviewer.admit(Endpoint::Validate, &body, now(), deadline)).unwrap().body
+        block_on(reviewer.admit(Endpoint::Validate, Proof::Certain, &body, (now(), deadline)))
+            .unwrap()
+            .body
     }
 }
 

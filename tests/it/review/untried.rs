@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use pullgate::credential::{AuthFile, CredentialOrigin};
+use pullgate::credential::{AuthFile, Credential, CredentialOrigin};
 use pullgate::image::ImageReference;
 use pullgate::node_config::{FilesOf, MirrorFiles};
 use pullgate::policy::{Decision, PullgatePolicy};
@@ -98,6 +98,29 @@ async fn the_login_of_cri_o_counts_for_the_registry_itself(
     assert_eq!(review.images[0].assessment.verdict, verdict);
 }
 
+/// CRI-O asks as nobody only where its file has no login: with one that is refused its nodes fail on what
+/// anybody may have.
+#[rstest]
+#[case::refused(CRI_O, Outcome::Unauthorized, Verdict::CannotTell)]
+#[case::let_in(CRI_O, exists(), Verdict::Works)]
+#[case::not_for_containerd(CONTAINERD, Outcome::Unauthorized, Verdict::Works)]
+#[tokio::test]
+async fn a_refused_login_of_cri_o_spoils_what_anybody_may_have(
+    #[case] runtime: &str,
+    #[case] outcome: Outcome,
+    #[case] verdict: Verdict,
+) {
+    let mut world =
+        World::enforcing().answer(APP, "node docker config f", outcome).answer(APP, "", exists());
+    world.nodes = Some(vec![Node { runtime: runtime.into(), ..node("n", "linux/amd64") }]);
+    let file = json!({"auths": {"reg.example.com": {"auth": "dTpw"}}});
+    let origin = CredentialOrigin::NodeConfig("f".into());
+    world.auth_file = AuthFile::parse(file.to_string().as_bytes(), origin);
+    let review = run(&world, pod(APP), LISTED).await;
+    assert_eq!(review.images[0].assessment.verdict, verdict);
+    assert_ne!(review.decision, Decision::Deny);
+}
+
 #[rstest]
 #[case::helped(json!({"credHelpers": {"reg.example.com": "ecr-login"}}), false, Decision::Warn)]
 #[case::token(json!({"auths": {"reg.example.com": {"auth": "dTpw", "identitytoken": "t"}}}), false, Decision::Warn)]
@@ -117,6 +140,32 @@ async fn a_login_of_cri_o_that_a_program_holds_is_a_doubt(
     world.mirror_files =
         Some(MirrorFiles { of, routes: false, credential_helpers, since_2_2: false });
     assert_eq!(run(&world, pod(APP), LISTED).await.decision, decision);
+}
+
+/// The plugin runs here under another identity than on a node: what is refused to the one the other may
+/// have.
+#[rstest]
+#[case::refused(Outcome::Forbidden, &[], Decision::Warn)]
+#[case::hidden(missing(), &[], Decision::Warn)]
+#[case::missing_where_it_may_look(missing(), &["2"], Decision::Deny)]
+#[tokio::test]
+async fn what_is_refused_to_a_plugin_a_node_may_have(
+    #[case] outcome: Outcome,
+    #[case] tags: &[&str],
+    #[case] decision: Decision,
+) {
+    let plugin = "credential plugin ecr";
+    let mut world = World::enforcing().answer(APP, plugin, outcome);
+    world.node_credentials.credentials =
+        vec![Credential::new("node", "p", CredentialOrigin::NodePlugin("ecr".into()))];
+    world.hides = true;
+    if !tags.is_empty() {
+        let key = ("reg.example.com/app".to_owned(), plugin.to_owned());
+        world.listed.insert(key, tags.iter().map(|tag| (*tag).into()).collect());
+    }
+    let mut object = pod(APP);
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    assert_eq!(run(&world, object, LISTED).await.decision, decision);
 }
 
 #[rstest]
