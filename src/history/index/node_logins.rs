@@ -21,8 +21,8 @@ use super::record::{Seconds, seconds};
 use crate::image::ImageReference;
 use crate::pull::NodeLogin;
 
-/// Repositories of one registry that are remembered. Those that anybody may read are forgotten
-/// first, then those that were pulled longest ago.
+/// Repositories of one registry that are remembered. Those that anybody may read are forgotten first,
+/// and last those that show that nodes log in; among equals, those that were pulled longest ago.
 const MAX_REPOSITORIES: usize = 512;
 /// How long an answer counts, in seconds: a public repository may become private.
 const ANSWER_COUNTS: Seconds = 24 * 3600;
@@ -113,9 +113,13 @@ impl SecretlessPulls {
 
     fn pull_of(&mut self, repository: Id) -> &mut Pull {
         if self.0.len() >= MAX_REPOSITORIES && !self.0.contains_key(&repository) {
-            let is_public = |pull: &Pull| matches!(pull.answer, Some((_, false)));
-            let worth = |pull: &Pull| (!is_public(pull), pull.last);
-            let least = self.0.iter().min_by_key(|(_, pull)| worth(pull)).map(|(id, _)| *id);
+            let worth = |pull: &Pull| match pull.answer {
+                Some((_, false)) => 0,
+                None => 1,
+                Some((_, true)) => 2,
+            };
+            let kept = self.0.iter().min_by_key(|(_, pull)| (worth(pull), pull.last));
+            let least = kept.map(|(id, _)| *id);
             least.and_then(|least| self.0.remove(&least));
         }
         self.0.entry(repository).or_default()

@@ -439,6 +439,30 @@ fn one_tenant_proves_nothing_to_others_of_a_whole_registry(
     assert_eq!((shows("shop"), shows("third")), (own, others));
 }
 
+/// Whoever pulls from many repositories pushes out what others pulled, but not what shows that nodes
+/// log in.
+#[test]
+fn pulls_from_many_repositories_leave_what_shows_a_login() {
+    let pulled = |n: u32, namespace: &str, image: &str| {
+        let mut running = pod(n, image, What::Runs(i64::from(n)));
+        (running.secrets, running.policy) = (false, "Always");
+        running.namespace = namespace.into();
+        running
+    };
+    let mut index = index(&[pulled(1, "shop", "r.example/private:1")]);
+    let asked = index.next_secretless(at(2)).unwrap();
+    index.note_anonymous(&asked, true, at(2));
+    for n in 3..600 {
+        let running = pulled(n, "crowd", &format!("r.example/public{n}:1"));
+        index.apply_pod(&running.view(), at(i64::from(n)));
+    }
+    while let Some(asked) = index.next_secretless(at(700)) {
+        index.note_anonymous(&asked, false, at(700));
+    }
+    let login = index.registry_health("r.example", at(700)).node_login;
+    assert_eq!(login, NodeLogin::Possible);
+}
+
 #[test]
 fn the_same_digest_under_another_tag_has_run_here() {
     let ran = pod(1, "r.example/app:1", What::RunsAs(3, 'b'));
