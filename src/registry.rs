@@ -28,6 +28,7 @@ mod manifest;
 mod metrics;
 mod options;
 mod auth;
+mod proof;
 mod queue;
 mod realm;
 mod redirect;

@@ -1,7 +1,7 @@
 //! How a credential proves itself on the wire; the only place here that sees a password.
 
 use base64::Engine as _;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::classify::AuthUsed;
 use crate::credential::{Credential, CredentialOrigin};
@@ -71,16 +71,21 @@ pub(super) struct Authorization {
     pub(super) proof: AuthUsed,
     /// Whether it was got for this very request: then a 401 is the last word.
     pub(super) fresh: bool,
-    /// Whether it is a token from an earlier conversation, or of a service that was named for
-    /// another repository.
+    /// Whether it is a token or a login that an earlier conversation was let in with, or a token of a
+    /// service that was named for another repository.
     pub(super) is_old: bool,
 }
 
 impl Authorization {
-    /// Whether a new token may be answered otherwise. A token holds what its owner was allowed
-    /// when it was made: registries refuse what was granted since, or hide it.
-    pub(super) fn is_outdated_by(&self, method: &Method, status: StatusCode) -> bool {
-        let hidden = status == StatusCode::NOT_FOUND && *method == Method::GET;
-        self.is_old && (hidden || status == StatusCode::FORBIDDEN)
+    pub(super) const fn nothing() -> Self {
+        Self { header: None, proof: AuthUsed::Nothing, fresh: false, is_old: false }
+    }
+
+    /// Whether who begins anew may be answered otherwise. A token holds what its owner was allowed
+    /// when it was made: registries refuse what was granted since, or hide it. And some refuse, or
+    /// hide from, a login what they give to anybody.
+    pub(super) fn is_outdated_by(&self, status: StatusCode) -> bool {
+        let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+        self.is_old && refused.contains(&status)
     }
 }

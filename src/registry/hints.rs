@@ -11,7 +11,7 @@ pub(super) const MAX_REMEMBERED: usize = 10_000;
 /// What was learned of registries' ways; losing it costs a request.
 #[derive(Default)]
 pub(super) struct HostHints {
-    /// Registries that took a credential by Basic.
+    /// Registries that let a credential in by Basic.
     pub(super) basic: HashSet<(Box<str>, CredentialIdentity)>,
     /// Registries that speak no TLS although it was tried first.
     pub(super) plain: HashSet<Box<str>>,
@@ -23,6 +23,14 @@ pub(super) struct HostHints {
 }
 
 impl HostHints {
+    /// Notes that a registry let a credential in by Basic.
+    pub(super) fn note_basic(&mut self, key: (Box<str>, CredentialIdentity)) {
+        if self.basic.len() >= MAX_REMEMBERED {
+            self.basic.clear();
+        }
+        self.basic.insert(key);
+    }
+
     /// Whether no HEAD was sent to this registry so far, and so who asks is to send one.
     pub(super) fn is_first_head(&mut self, registry: Box<str>) -> bool {
         let is_new = !self.heads.contains_key(&registry);

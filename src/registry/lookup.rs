@@ -238,6 +238,7 @@ impl LookupService {
             deadline: Deadline::at(*deadline),
             tokens_since: Instant::now().checked_sub(OLDEST_TOKEN).filter(|_| fresh),
             heard: AtomicBool::new(false),
+            wants_login: AtomicBool::new(false),
             last_request: Mutex::new(Instant::now()),
         };
         let spoken = speak(&session).await;

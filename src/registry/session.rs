@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::auth::{Authorization, Secret};
-use super::challenge::{self, Challenge, Scheme};
+use super::challenge::{self, Challenge};
 use super::classify::Reply;
 use super::classify::{self, AuthUsed, RegistryVendor};
 use super::deadline::Deadline;
@@ -22,9 +22,9 @@ use super::limits::Quota;
 use super::logins::Logins;
 use super::metrics::{Kind, RegistryMetrics};
 use super::redirect::{is_home, redirect_target, to_plain, without_login};
-use super::token::{Application, Token, TokenKey, Tokens};
+use super::token::Tokens;
 use crate::credential::CredentialIdentity;
-use crate::node_config::{Endpoint, TlsSettings};
+use crate::node_config::Endpoint;
 use crate::pull::{NetworkFault, Outcome, Purpose, TlsFault};
 
 /// What all conversations share.
@@ -56,6 +56,8 @@ pub(super) struct Session<'a> {
     /// Whether the host is known to be there: it has just answered this look-up, or an earlier one
     /// that this only carries on.
     pub(super) heard: AtomicBool,
+    /// Whether this repository has asked for a login by Basic.
+    pub(super) wants_login: AtomicBool,
     /// When the last request was sent to the registry.
     pub(super) last_request: Mutex<Instant>,
 }
@@ -106,7 +108,7 @@ impl Session<'_> {
         Ok(url)
     }
 
-    /// Asks, once plainly and at most again with proof, along at most a few redirects.
+    /// Asks, with what is kept, plainly, or with proof, along at most a few redirects.
     pub(super) async fn request(
         &self,
         method: Method,
@@ -116,13 +118,15 @@ impl Session<'_> {
     ) -> Result<Reply, Outcome> {
         let mut redirects = 0;
         let mut proving = None;
-        // A refusal counts only if it was given to a token of the service that this repository named.
-        let mut ahead = true;
+        // Runtimes begin every pull anew: a refusal counts only if nothing was shown that was not asked
+        // for here. Others may be wanted to log in, and nobody for this repository.
+        let (mut anew, mut login_unknown) = (false, false);
         loop {
             let home = is_home(self.endpoint, &url);
             let warm = match proving.take() {
                 Some(proving) => proving,
-                None => self.warm(&url, home, ahead).await,
+                None if anew => Authorization::nothing(),
+                None => self.warm(&url, home).await,
             };
             let answer = match self.send(&method, &url, accept, kind, &warm).await {
                 Err(outcome) if home && self.falls_back(&url, &outcome) => {
@@ -136,7 +140,7 @@ impl Session<'_> {
                 if redirects > self.means.redirects {
                     return Err(Outcome::Malformed("too many redirects"));
                 }
-                url = next;
+                (url, login_unknown) = (next, false);
                 continue;
             }
             let challenges = challenges_of(&answer);
@@ -145,13 +149,20 @@ impl Session<'_> {
                 challenges.first(),
                 &answer.headers,
             );
-            if warm.is_outdated_by(&method, answer.status) {
-                self.means.tokens.forget(&self.token_key(&url, home)).await;
-                ahead = false;
+            if warm.is_outdated_by(answer.status) {
+                self.forget(&url, home, warm.proof).await;
+                anew = true;
+                // Where it is not known it need not be shown again: accounts get locked.
+                login_unknown =
+                    warm.proof == AuthUsed::Basic && answer.status == StatusCode::UNAUTHORIZED;
                 continue;
             }
+            if warm.proof == AuthUsed::Basic && answer.status.is_success() {
+                self.note_basic(&url, home);
+            }
             if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
-                let proved = self.prove(&url, home, &challenges, family, warm.proof).await;
+                let tried = if login_unknown { AuthUsed::Basic } else { warm.proof };
+                let proved = self.prove(&url, home, &challenges, family, tried).await;
                 proving = proved.map_err(|outcome| self.heard_from(home, outcome))?;
                 if proving.is_some() {
                     continue;
@@ -171,11 +182,11 @@ impl Session<'_> {
         }
     }
 
-    fn secret_for(&self, home: bool) -> Option<&Secret> {
+    pub(super) fn secret_for(&self, home: bool) -> Option<&Secret> {
         self.secret.as_ref().filter(|_| home && self.endpoint.takes_credentials)
     }
 
-    fn identity_for(&self, home: bool) -> CredentialIdentity {
+    pub(super) fn identity_for(&self, home: bool) -> CredentialIdentity {
         if home && self.endpoint.takes_credentials {
             self.identity
         } else {
@@ -183,176 +194,9 @@ impl Session<'_> {
         }
     }
 
-    fn lane(&self, home: bool) -> ConnectionKey {
+    pub(super) fn lane(&self, home: bool) -> ConnectionKey {
         let tls = self.endpoint.tls.clone().filter(|_| home);
         ConnectionKey { identity: self.identity_for(home), tls }
-    }
-
-    /// The lane to the token service. Elsewhere than at the registry itself, what its own host is
-    /// forgiven or shown does not hold; its authorities do.
-    fn token_lane(&self, challenge: &Challenge, url: &Url, home: bool) -> ConnectionKey {
-        let lane = self.lane(home);
-        let realm = challenge.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
-        if realm.is_some_and(|realm| realm.host() == url.host()) {
-            return lane;
-        }
-        let authorities = |tls: Arc<TlsSettings>| {
-            let ca_files = tls.ca_files.clone();
-            let only = TlsSettings { ca_files, ..TlsSettings::default() };
-            (only != TlsSettings::default()).then(|| Arc::new(only))
-        };
-        ConnectionKey { tls: lane.tls.and_then(authorities), ..lane }
-    }
-
-    fn token_key(&self, url: &Url, home: bool) -> TokenKey {
-        // Elsewhere the repository has another name: what is asked for stands in the path.
-        let repository = if home { self.repository } else { url.path() };
-        TokenKey {
-            registry: origin(url),
-            identity: self.identity_for(home),
-            repository: repository.into(),
-        }
-    }
-
-    /// What is kept from earlier conversations of the same credential.
-    async fn warm(&self, url: &Url, home: bool, ahead: bool) -> Authorization {
-        if let Some(token) =
-            self.means.tokens.kept(&self.token_key(url, home), self.tokens_since).await
-        {
-            return Authorization {
-                header: Some(token.header),
-                proof: AuthUsed::Token,
-                fresh: false,
-                is_old: token.ahead || token.since < self.began,
-            };
-        }
-        if home
-            && ahead
-            && let Some(token) = self.token_ahead(url).await
-        {
-            let header = Some(token.header);
-            return Authorization { header, proof: AuthUsed::Token, fresh: false, is_old: true };
-        }
-        let key = (origin(url), self.identity_for(home));
-        if let Some(Secret::Basic(value)) = self.secret_for(home)
-            && self.means.habits(|habits| habits.basic.contains(&key))
-        {
-            return Authorization {
-                header: Some(value.clone()),
-                proof: AuthUsed::Basic,
-                fresh: false,
-                is_old: false,
-            };
-        }
-        Authorization { header: None, proof: AuthUsed::Nothing, fresh: false, is_old: false }
-    }
-
-    /// A token of the service that a challenge names.
-    async fn obtain(
-        &self,
-        url: &Url,
-        home: bool,
-        (challenge, ahead): (&Challenge, bool),
-        family: RegistryVendor,
-    ) -> Result<Token, Outcome> {
-        let application = Application {
-            registry: url.clone(),
-            challenge: challenge.clone(),
-            repository: home.then(|| self.repository.to_owned()),
-            secret: self.secret_for(home).cloned(),
-            login: (origin(&self.endpoint.url), self.identity_for(home)),
-            lane: self.token_lane(challenge, url, home),
-            family,
-            ahead,
-        };
-        let key = self.token_key(url, home);
-        self.means.tokens.obtain(key, application, self.tokens_since, self.deadline.get()).await
-    }
-
-    /// A token of the service that this registry named for another repository, so that it need not
-    /// name it again. What comes of it without a token is no answer: its own challenge may differ.
-    async fn token_ahead(&self, url: &Url) -> Option<Token> {
-        let key = (origin(url), self.identity_for(true));
-        let service = self.means.habits(|habits| habits.services.get(&key).cloned())??;
-        let family = RegistryVendor::of(
-            url.host_str().unwrap_or_default(),
-            Some(&service),
-            &HeaderMap::new(),
-        );
-        let token = self.obtain(url, true, (&service, true), family).await;
-        let passes = matches!(
-            token,
-            Err(Outcome::Network(_)
-                | Outcome::Timeout(_)
-                | Outcome::Throttled { .. }
-                | Outcome::Overloaded
-                | Outcome::LoginWithheld)
-        );
-        if let Err(Outcome::Throttled { retry_after }) = &token {
-            self.host.throttled(self.identity, *retry_after);
-        }
-        self.means.habits(|habits| match token {
-            Ok(_) => None,
-            Err(_) if passes => habits.services.remove(&key),
-            Err(_) => habits.services.insert(key, None),
-        });
-        token.ok()
-    }
-
-    /// Answers a challenge; nothing if there is nothing to answer with.
-    async fn prove(
-        &self,
-        url: &Url,
-        home: bool,
-        challenges: &[Challenge],
-        family: RegistryVendor,
-        tried: AuthUsed,
-    ) -> Result<Option<Authorization>, Outcome> {
-        let offered = |scheme| challenges.iter().find(|c| c.scheme == scheme);
-        if let Some(challenge) = offered(Scheme::Bearer) {
-            if tried == AuthUsed::Token {
-                self.means.tokens.forget(&self.token_key(url, home)).await;
-            }
-            // The service may have said so a moment ago.
-            self.host.check_wait(self.identity)?;
-            let token = self.obtain(url, home, (challenge, false), family).await;
-            if let Err(Outcome::Throttled { retry_after }) = &token {
-                self.host.throttled(self.identity, *retry_after);
-            }
-            let header = Some(token?.header);
-            if home {
-                let key = (origin(url), self.identity_for(home));
-                self.means.habits(|habits| habits.note_service(key, challenge));
-            }
-            return Ok(Some(Authorization {
-                header,
-                proof: AuthUsed::Token,
-                fresh: true,
-                is_old: false,
-            }));
-        }
-        let basic = offered(Scheme::Basic).is_some() && tried != AuthUsed::Basic;
-        let secret = self.secret_for(home).filter(|_| basic);
-        if let Some(Secret::NameAlone) = secret {
-            return Err(Outcome::PasswordMissing);
-        }
-        if let Some(Secret::Basic(value)) = secret {
-            let key = (origin(url), self.identity_for(home));
-            self.means.habits(|habits| {
-                if habits.basic.len() >= MAX_REMEMBERED {
-                    habits.basic.clear();
-                }
-                habits.basic.insert(key);
-            });
-            let header = Some(value.clone());
-            return Ok(Some(Authorization {
-                header,
-                proof: AuthUsed::Basic,
-                fresh: true,
-                is_old: false,
-            }));
-        }
-        Ok(None)
     }
 
     async fn send(

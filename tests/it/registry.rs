@@ -9,6 +9,7 @@ mod freshness;
 mod fuzz;
 mod logins;
 mod mirrors;
+mod mixed;
 mod proxies;
 mod real;
 mod remembered;

@@ -57,9 +57,10 @@ pub enum Access {
     /// Everybody everything.
     #[default]
     Open,
-    /// Listed users by name and password, with the repositories that each may read.
+    /// Listed users by name and password, with the repositories that each may read. A user without a
+    /// name is everybody who does not log in, as zot has it.
     Basic(Vec<User>),
-    /// The same by tokens; a user without a name is everybody.
+    /// The same by tokens.
     Token(Vec<User>),
 }
 
@@ -303,8 +304,12 @@ impl Inner {
         match access {
             Access::Open => None,
             Access::Basic(users) => {
-                let proof = call.proof().unwrap_or_default();
-                let known = users.iter().find(|u| format!("{}:{}", u.name, u.password) == proof);
+                let known = match call.proof() {
+                    None => users.iter().find(|u| u.name.is_empty() && reads(u)),
+                    Some(proof) => {
+                        users.iter().find(|u| format!("{}:{}", u.name, u.password) == proof)
+                    }
+                };
                 match known {
                     Some(user) if reads(user) => None,
                     Some(_) => Some(envelope(403, "DENIED")),
