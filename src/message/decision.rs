@@ -1,10 +1,11 @@
 //! What a review as a whole came to: who denies, and why a namespace that enforces denies nothing.
 
 use super::cause::vouch_list;
-use super::fit::DETAILS;
+use super::fit::{DETAILS, MAX_NAME};
 use crate::history::Freshness;
-use crate::policy::LabelUse;
+use crate::policy::{ExceptionUse, LabelUse};
 use crate::pull::Escape;
+use crate::text::shorten;
 
 /// What is said of a namespace's mode label that does not count.
 pub const fn ignored_label(label: LabelUse) -> Option<&'static str> {
@@ -16,6 +17,23 @@ pub const fn ignored_label(label: LabelUse) -> Option<&'static str> {
         LabelUse::Unknown => Some(
             "the namespace's label pullgate.dev/mode is ignored: its value is none of off, warn and enforce",
         ),
+    }
+}
+
+/// Said where a tag is not found by the word of a registry that may be a proxy cache.
+pub(super) const NOT_FOUND_YET: &str = "not denied until this has lasted 10m: a proxy cache also answers it while its upstream is down";
+
+/// What an exception does, or did.
+pub(super) fn exception_words(exception: &ExceptionUse) -> String {
+    let ExceptionUse { name, owner, expires, expired, .. } = exception;
+    let (name, owner) = (shorten(name, MAX_NAME), shorten(owner, MAX_NAME));
+    // A day lasts until its end, which is the first moment of the next one.
+    let last = expires.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(*expires);
+    let day = last.strftime("%Y-%m-%d");
+    if *expired {
+        format!("exception {name} of {owner} ended on {day}")
+    } else {
+        format!("let through until {day} by exception {name} of {owner}")
     }
 }
 

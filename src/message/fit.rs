@@ -7,6 +7,9 @@
 
 use crate::text::{clean, shorten};
 
+/// Names within a cause are cut to this.
+pub(super) const MAX_NAME: usize = 28;
+
 /// Image and cause are within so many characters.
 pub const MAX_HEAD: usize = 120;
 /// An image name is cut to this before it stands in a line, keeping its end, where the tag is.

@@ -8,21 +8,19 @@
 use std::fmt::Write as _;
 
 use super::cause::{escape_list, sentence, tls_words};
-use super::fit::{MAX_CAUSE, Tail, fit, joined};
+use super::decision::{NOT_FOUND_YET, exception_words};
+use super::fit::{MAX_CAUSE, MAX_NAME, Tail, fit, joined};
 use super::observed::DigestDrift;
 use super::stats::QuotaForecast;
 use super::stats::{FailureStats, NodesFailing};
 use crate::advice::{Advice, AdviceKind, built_for};
 use crate::credential::CredentialOrigin;
 use crate::image::{DOCKER_HUB, ImageReference, ReferenceError};
-use crate::policy::{ExceptionUse, Reason, Ruling};
+use crate::policy::{Reason, Ruling};
 use crate::pull::{
     Assessment, Attempt, Cause, Content, Doubt, Outcome, TlsFault, Verdict, realm_to_list,
 };
 use crate::text::{clean, shorten};
-
-/// Names within a cause are cut to this.
-const MAX_NAME: usize = 28;
 
 /// The cause where nothing is wrong but the tag is one that moves.
 const TAG_MOVES: &str = "can be pulled, but its tag may mean another image tomorrow";
@@ -356,6 +354,7 @@ impl Finding<'_> {
             say(4, self.looker());
             say(2, self.escapes());
         }
+        say(2, self.why_not_yet());
         say(2, self.rewriters());
         let exception = self.ruling.exception.as_ref();
         let consequence = if self.ruling.pods_will_be_denied(self.is_pod) {
@@ -447,6 +446,14 @@ impl Finding<'_> {
         })
     }
 
+    /// Why a tag that is not found does not decide yet.
+    fn why_not_yet(&self) -> Option<String> {
+        let may_come_back = self.assessment.cause == Some(Cause::TagNotFound)
+            && self.ruling.reason == Reason::RefusedOnce
+            && self.decisive().is_some_and(|attempt| attempt.lookup.is_unconfirmed());
+        may_come_back.then(|| NOT_FOUND_YET.to_owned())
+    }
+
     /// That what a template names need not be what its pods get.
     fn rewriters(&self) -> Option<String> {
         let matters = self.pods_rewritten && self.assessment.verdict == Verdict::Fails;
@@ -466,19 +473,6 @@ impl Finding<'_> {
         }
         let other_ways = escape_list(&self.assessment.escapes)?;
         Some(format!("may still work if nodes have {other_ways}"))
-    }
-}
-
-fn exception_words(exception: &ExceptionUse) -> String {
-    let ExceptionUse { name, owner, expires, expired, .. } = exception;
-    let (name, owner) = (shorten(name, MAX_NAME), shorten(owner, MAX_NAME));
-    // A day lasts until its end, which is the first moment of the next one.
-    let last = expires.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(*expires);
-    let day = last.strftime("%Y-%m-%d");
-    if *expired {
-        format!("exception {name} of {owner} ended on {day}")
-    } else {
-        format!("let through until {day} by exception {name} of {owner}")
     }
 }
 

@@ -42,7 +42,7 @@ pub struct DecisionInput<'a> {
     pub wanted_since: Option<Timestamp>,
     /// Whether webhooks of others may put other images into the pods of this template.
     pub pods_rewritten: bool,
-    /// Whether a credential was refused in one exchange only, so that it proves nothing yet.
+    /// Whether what a registry refused was not repeated for long enough, so that it proves nothing yet.
     pub refused_once: bool,
     /// The object's annotations under `pullgate.dev/`.
     pub annotations: &'a [(Box<str>, Box<str>)],
@@ -119,7 +119,8 @@ pub enum Reason {
     Grace,
     /// Somebody else may put another image into the pods of this template.
     Rewritten,
-    /// A registry refused a login once; the second exchange that confirms it is under way.
+    /// What a registry refused is not confirmed yet: a login that was refused once, and the second
+    /// exchange is under way; a tag that a proxy cache may miss for want of its upstream.
     RefusedOnce,
     /// A template for pods names a pull secret that may be created before its pods are.
     SecretToCome,

@@ -62,17 +62,27 @@ pub struct Lookup {
     /// runtime itself has for the host.
     pub node_login: bool,
     /// For how long independent exchanges have come to a refusal, this one the last; zero after
-    /// the first one. A single refusal proves little: the secret may be rotated at this moment.
+    /// the first one. A single refusal proves little: the secret may be rotated at this moment, the
+    /// upstream of a proxy cache down.
     pub refused_for: Duration,
 }
 
 /// Two refusals that count as two are at least so far apart.
 pub(crate) const REFUSALS_APART: Duration = Duration::from_secs(1);
+/// How long a tag has to be missing where the registry answers [`ErrorCode::NotFound`]: a proxy cache
+/// of Harbor answers it, too, for what it cannot ask for while its upstream is in trouble
+/// (`src/server/middleware/repoproxy/proxy.go`).
+pub(crate) const NOT_FOUND_STANDS: Duration = Duration::from_secs(600);
 
 impl Lookup {
     /// Whether this credential was refused, and no second exchange has confirmed it.
     pub fn is_first_refusal(&self) -> bool {
-        self.outcome.is_refusal() && self.refused_for < REFUSALS_APART
+        self.outcome.is_refusal() && self.is_unconfirmed()
+    }
+
+    /// Whether it was not repeated for as long as it takes to prove anything.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.outcome.proves_after().is_some_and(|long| self.refused_for < long)
     }
 }
 
@@ -149,6 +159,16 @@ impl Outcome {
     /// Whether the registry's own word is that this credential may not have it.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::MissingOrDenied | Self::Unauthorized | Self::Forbidden)
+    }
+
+    /// For how long it has to be repeated before it proves anything; nothing for what is not made any
+    /// surer that way.
+    pub(crate) const fn proves_after(&self) -> Option<Duration> {
+        match self {
+            Self::TagMissing { code: Some(ErrorCode::NotFound) } => Some(NOT_FOUND_STANDS),
+            Self::MissingOrDenied | Self::Unauthorized | Self::Forbidden => Some(REFUSALS_APART),
+            _ => None,
+        }
     }
 
     /// The word in logs and metrics: of a closed list, without anything that a registry sent.
@@ -232,7 +252,7 @@ pub enum ErrorCode {
     ManifestUnknown,
     /// `NAME_UNKNOWN`
     NameUnknown,
-    /// `NOT_FOUND` (Harbor)
+    /// `NOT_FOUND` (Harbor). It may be what a proxy cache has, and not what its upstream has.
     NotFound,
 }
 

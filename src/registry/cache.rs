@@ -313,8 +313,14 @@ impl Task {
             _ if answered.outcome.is_refusal() => answered.asked_at,
             _ => self.known_since.unwrap_or_else(Instant::now),
         };
-        let before = self.earlier.as_ref().and_then(|earlier| earlier.refused_since);
-        let refused_since = answered.outcome.is_refusal().then(|| before.unwrap_or(at));
+        // Refusals of one kind confirm each other.
+        let proves_after = answered.outcome.proves_after();
+        let before = self
+            .earlier
+            .as_ref()
+            .filter(|earlier| earlier.answered.outcome.proves_after() == proves_after);
+        let before = before.and_then(|earlier| earlier.refused_since);
+        let refused_since = proves_after.map(|_| before.unwrap_or(at));
         let kept = Arc::new(CacheEntry {
             answered,
             at,

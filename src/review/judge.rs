@@ -421,7 +421,7 @@ impl ReviewContext<'_> {
         let AssessmentInput { places, gathered, history, counting, service_is_down, stale, .. } =
             *weighing;
         let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
-        let first_refusal = |attempt: &Attempt| attempt.lookup.is_first_refusal();
+        let unconfirmed = |attempt: &Attempt| attempt.lookup.is_unconfirmed();
         DecisionInput {
             verdict: assessment.verdict,
             cause: assessment.cause,
@@ -434,7 +434,7 @@ impl ReviewContext<'_> {
             pods_rewritten: self.pods_rewritten != Some(false),
             // Of what works nobody asks it.
             wanted_since: (!assessment.is_fine()).then(|| self.wanted_since(places)).flatten(),
-            refused_once: stale || gathered.attempts.iter().any(first_refusal),
+            refused_once: stale || gathered.attempts.iter().any(unconfirmed),
             annotations: &workload.annotations,
             user,
             secret_missing: !self.secrets.missing.is_empty(),

@@ -26,8 +26,8 @@ use pullgate::message::{
 };
 use pullgate::policy::{Decision, ExceptionUse, LabelUse, LatePush, Mode, Reason, Ruling};
 use pullgate::pull::{
-    Assessment, Attempt, Cause, Content, Doubt, Escape, Found, Lookup, MediaKind, Outcome,
-    PullsLeft, TlsFault, Verdict,
+    Assessment, Attempt, Cause, Content, Doubt, ErrorCode, Escape, Found, Lookup, MediaKind,
+    Outcome, PullsLeft, TlsFault, Verdict,
 };
 use pullgate::workload::{Placement, Rollout};
 
@@ -443,6 +443,9 @@ fn tails() -> Vec<String> {
     ] {
         lines.push(finding(&gone, &[], &ruling).line());
     }
+    let once = Ruling { reason: Reason::RefusedOnce, ..ruling() };
+    let harbor = Outcome::TagMissing { code: Some(ErrorCode::NotFound) };
+    lines.push(finding(&gone, &[attempt(None, harbor)], &once).line());
     lines
 }
 

@@ -142,3 +142,36 @@ async fn a_second_look_reads_what_a_refusal_says() {
     let second = client.look_up(question, soon()).await;
     assert_eq!(second.outcome, Outcome::AddressRefused);
 }
+
+/// Only what was answered in the same way all the time has stood: not after another refusal, and not
+/// beside an outage.
+#[rstest]
+#[case::all_the_time("NOT_FOUND", 404, 600)]
+#[case::after_another_refusal("DENIED", 403, 300)]
+#[case::after_an_outage("UNKNOWN", 502, 300)]
+#[tokio::test]
+async fn what_a_proxy_cache_may_miss_has_to_stand(
+    #[case] code: &'static str,
+    #[case] status: u16,
+    #[case] stood: u64,
+) {
+    let registry = Scripted::start().await;
+    let client = client(&[&registry]);
+    let question = request(&registry.reference("a/b:v1"), None, Detail::Presence);
+    let ask = async |code: &'static str, status: u16| {
+        registry.replies(move |_| Some(envelope(status, code)));
+        client.look_up(question.clone(), soon()).await
+    };
+    let first = ask(code, status).await;
+    assert_eq!(first.refused_for, Duration::ZERO);
+    for seconds in [300, 300] {
+        jump(Duration::from_secs(seconds)).await;
+        let lookup = ask("NOT_FOUND", 404).await;
+        let code = Some(ErrorCode::NotFound);
+        assert_eq!(lookup.outcome, Outcome::TagMissing { code });
+        assert!(!lookup.is_first_refusal(), "no login was refused");
+    }
+    let last = client.look_up(question.clone(), soon()).await;
+    assert_eq!(last.refused_for.as_secs(), stood);
+    assert_eq!(last.is_unconfirmed(), stood < 600);
+}

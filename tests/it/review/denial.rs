@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use pullgate::credential::Keyring;
 use pullgate::image::ImageReference;
 use pullgate::policy::{Decision, Reason};
-use pullgate::pull::{Cause, Outcome, Verdict};
+use pullgate::pull::{Cause, ErrorCode, Outcome, Verdict};
 use pullgate::review::ServiceAccountFacts;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -131,6 +131,28 @@ async fn a_first_refusal_warns_and_is_repeated(#[case] outcome: Outcome) {
     world.refused_for = Duration::from_secs(1);
     assert_eq!(run(&world, pod(APP), VOUCHED).await.decision, Decision::Deny);
     assert_eq!(world.repeated.lock().unwrap().len(), 1, "confirmed is confirmed");
+}
+
+/// Harbor's proxy caches answer `NOT_FOUND`, too, for what their upstream has while it is down.
+#[rstest]
+#[case::just_now(2, Decision::Warn)]
+#[case::for_less_than_ten_minutes(599, Decision::Warn)]
+#[case::for_ten_minutes(600, Decision::Deny)]
+#[tokio::test]
+async fn a_tag_that_a_proxy_cache_may_miss_is_denied_once_it_has_stood(
+    #[case] seconds: u64,
+    #[case] decision: Decision,
+) {
+    let harbor = Outcome::TagMissing { code: Some(ErrorCode::NotFound) };
+    let mut world = World::enforcing().answer(APP, "", harbor);
+    world.refused_for = Duration::from_secs(seconds);
+    let review = run(&world, pod(APP), VOUCHED).await;
+    assert_eq!(review.decision, decision);
+    let said = line(&review);
+    assert!(said.contains("tag not found in the registry"), "{said}");
+    let words = "not denied until this has lasted 10m: a proxy cache also answers it";
+    assert_eq!(said.contains(words), decision == Decision::Warn, "{said}");
+    assert!(world.repeated.lock().unwrap().is_empty(), "a second later it would be no surer");
 }
 
 #[rstest]
