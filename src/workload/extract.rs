@@ -65,7 +65,7 @@ pub fn extract(object: &RawValue, path: &PodPath) -> Result<Workload, ExtractErr
         annotations,
         images: images(&spec, &path.spec_pointer())
             .into_iter()
-            .filter(|image| !triggers.fill_in(image))
+            .filter(|image| !is_unnamed_volume(image) && !triggers.fill_in(image))
             .collect(),
         pods,
         ..of_spec(&spec, head)
@@ -211,6 +211,12 @@ fn service_account(spec: &PodSpecView<'_>) -> Box<str> {
         .map(text)
         .find(|name| !name.is_empty())
         .unwrap_or_else(|| "default".into())
+}
+
+/// Whether it is an image volume that names no image yet. In a template one may: the API server wants it
+/// in pods only (`validateImageVolumeSource` in `pkg/apis/core/validation` of kubernetes).
+fn is_unnamed_volume(image: &ContainerImage) -> bool {
+    image.kind == ContainerKind::ImageVolume && image.image.is_empty()
 }
 
 /// The images of a pod spec that stands at `pointer`.

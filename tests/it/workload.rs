@@ -93,6 +93,27 @@ fn a_placeholder_of_an_injector_is_an_image_only_in_a_pod() {
     assert_eq!(read(&around(&[], spec), &pod_path("", "Pod").unwrap()).images.len(), 1);
 }
 
+/// Whoever makes the pods puts it in; the API server wants it in pods only.
+#[test]
+fn an_image_volume_without_a_reference_is_judged_only_in_a_pod() {
+    let spec = json!({
+        "containers": [{"name": "c", "image": "app:1"}],
+        "volumes": [{"name": "m", "image": {"pullPolicy": "Always"}},
+            {"name": "n", "image": {"reference": "data:2"}}],
+    });
+    let judged = |object: &Value, path: &PodPath| -> Vec<Box<str>> {
+        read(object, path).images.into_iter().map(|image| image.image).collect()
+    };
+    for kind in built_in_kinds() {
+        let path = pod_path(kind.group, kind.kind).unwrap();
+        let found = judged(&around(kind.template, spec.clone()), &path);
+        let unnamed = if path.is_pod() { Some("".into()) } else { None };
+        let wanted: Vec<Box<str>> =
+            ["app:1".into()].into_iter().chain(unnamed).chain(["data:2".into()]).collect();
+        assert_eq!(found, wanted, "{}", kind.kind);
+    }
+}
+
 #[test]
 fn accounts_secrets_owner_and_mirror() {
     let object = json!({"metadata": {"generateName": "web-", "annotations": {
