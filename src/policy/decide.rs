@@ -35,7 +35,7 @@ pub struct DecisionInput<'a> {
     pub facts: Option<&'a NamespaceFacts>,
     /// Whether the object is a pod, not a template for pods.
     pub is_pod: bool,
-    /// Whether the object makes no pods as it is now.
+    /// Whether the object makes no pods now.
     pub makes_no_pods: bool,
     /// When the pod's controller (ReplicaSet, Job, ...) was created or, where that is not known,
     /// when a pod of this name and owner was first seen; nothing counts as just now.
@@ -128,7 +128,8 @@ pub enum Reason {
     BreakGlass,
     /// It would be denied, but not on this kind of object: its pods will be, or a template was.
     NotEnforcedHere,
-    /// The object makes no pods now: it is scaled to zero, suspended, paused, or a mere template.
+    /// The object makes no pods now: it is scaled to zero, suspended, paused, a mere template, waits for
+    /// its schedule, or is changed in a way that leaves its pods as they are.
     NoPodsNow,
     /// The policy refuses this image.
     RegistryRefused,

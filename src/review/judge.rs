@@ -19,7 +19,7 @@ use crate::policy::{Decision, DecisionInput, Reason, Ruling};
 use crate::pull::{
     Assessment, Attempt, Cause, Doubt, HistoryFacts, Observation, Verdict, Vouches, assess,
 };
-use crate::workload::{ContainerImage, ImagePullPolicy, NamespaceFacts};
+use crate::workload::{ContainerImage, ImagePullPolicy, NamespaceFacts, Rollout};
 
 /// What of this cluster's history counts in the judgement of one image.
 #[derive(Clone, Copy)]
@@ -430,7 +430,7 @@ impl ReviewContext<'_> {
             namespace,
             facts,
             is_pod: workload.is_pod,
-            makes_no_pods: workload.makes_no_pods(),
+            makes_no_pods: self.starts_no_pods(),
             pods_rewritten: self.pods_rewritten != Some(false),
             // Of what works nobody asks it.
             wanted_since: (!assessment.is_fine()).then(|| self.wanted_since(places)).flatten(),
@@ -445,6 +445,12 @@ impl ReviewContext<'_> {
             history_current: matches!(history.freshness, Freshness::Current | Freshness::Absent),
             now,
         }
+    }
+
+    /// Whether no pod begins with it: it makes none now, or it is changed and those that it has stay.
+    fn starts_no_pods(self) -> bool {
+        let ReviewRequest { workload, rollout, .. } = self.subject;
+        workload.makes_no_pods() || workload.is_scheduled() || rollout == Some(Rollout::KeepsAll)
     }
 
     /// Since when somebody waits for this pod with this image: its controller's creation if that is

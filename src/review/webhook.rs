@@ -275,7 +275,7 @@ impl Reviewer {
             runtime: self.runtime,
             account_applied: workload.is_pod,
             patient: false,
-            rollout: rollout(call.request),
+            rollout: rollout(call, workload),
             now: call.now,
             deadline: call.deadline,
         }
@@ -390,9 +390,12 @@ fn restarted(request: &AdmissionRequest<'_>, policy: &PullgatePolicy) -> Option<
 }
 
 /// How a workload that is being changed replaces its pods.
-fn rollout(request: &AdmissionRequest<'_>) -> Option<Rollout> {
+fn rollout(call: &Call<'_>, workload: &Workload) -> Option<Rollout> {
+    let Call { request, policy, .. } = call;
     let object = request.object.as_ref().filter(|_| request.operation == Operation::Update)?;
-    Rollout::of(&request.kind, object.written()?)
+    let old = || place_of(request, policy)?.read(request.old_object?).ok();
+    let grows = || old().is_some_and(|old| workload.adds_pods_to(&old));
+    Rollout::of(&request.kind, object.written()?, grows)
 }
 
 /// Where the pod of this object is, for the kinds of Kubernetes and those the policy adds. Of the

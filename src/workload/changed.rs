@@ -27,6 +27,16 @@ impl Workload {
         self
     }
 
+    /// Whether it makes more pods than in `old`, or its pods may come to other nodes, each of which gets
+    /// one.
+    pub(crate) fn adds_pods_to(&self, old: &Self) -> bool {
+        match (old.pods, self.pods) {
+            (PodCount::Count(before), PodCount::Count(now)) => now > before,
+            (PodCount::OnePerNode, PodCount::OnePerNode) => self.placement != old.placement,
+            _ => false,
+        }
+    }
+
     /// Where the pull secrets come from: the pod's own list, and the ServiceAccount only if there
     /// is none.
     fn secrets_from(&self) -> (&[Box<str>], Option<&str>) {

@@ -129,6 +129,11 @@ impl Workload {
         matches!(self.pods, PodCount::Count(0) | PodCount::Paused)
     }
 
+    /// Whether its pods come at times of its own, each of an object that is judged when it is made.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        &*self.object.kind == "CronJob"
+    }
+
     /// A pod with this image alone, pulled at every start, of the ServiceAccount `default`.
     pub(crate) fn of_image(image: &str) -> Self {
         Self {

@@ -7,8 +7,10 @@ use serde_json::value::RawValue;
 /// How a workload replaces its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rollout {
-    /// It replaces none by itself.
+    /// It replaces none by itself, and makes none.
     KeepsAll,
+    /// It replaces none by itself, and makes others beside them.
+    Adds,
     /// It stops at most so many before the first new one is ready.
     Stops(u32),
     /// It stops all before it starts a new one.
@@ -59,9 +61,9 @@ enum Amount {
 }
 
 impl Rollout {
-    /// How this object replaces its pods; nothing for kinds that do not, and for objects that
-    /// cannot be read.
-    pub fn of(kind: &str, object: &RawValue) -> Option<Self> {
+    /// How this object replaces its pods, which may get more by the same change; nothing for kinds that
+    /// do not, and for objects that cannot be read.
+    pub fn of(kind: &str, object: &RawValue, grows: impl FnOnce() -> bool) -> Option<Self> {
         let spec = serde_json::from_str::<ObjectView>(object.get()).ok()?.spec;
         let word = |strategy: &Option<StrategyView>| {
             strategy.as_ref().and_then(|strategy| strategy.kind.clone()).unwrap_or_default()
@@ -70,7 +72,10 @@ impl Rollout {
             ("Deployment", ..) if spec.paused == Some(true) => Some(Self::KeepsAll),
             ("Deployment", "Recreate", _) => Some(Self::StopsAll),
             ("Deployment", ..) => Some(Self::Stops(deployment(&spec))),
-            ("StatefulSet" | "DaemonSet", _, "OnDelete") => Some(Self::KeepsAll),
+            ("StatefulSet" | "DaemonSet", _, "OnDelete")
+            | ("ReplicaSet" | "ReplicationController", ..) => {
+                Some(if grows() { Self::Adds } else { Self::KeepsAll })
+            }
             ("StatefulSet", ..) => Some(stateful_set(&spec)),
             ("DaemonSet", ..) => Some(daemon_set(&spec)),
             _ => None,
@@ -80,7 +85,7 @@ impl Rollout {
     /// How many of so many running pods go on running.
     pub const fn kept(self, running: u32) -> u32 {
         match self {
-            Self::KeepsAll => running,
+            Self::KeepsAll | Self::Adds => running,
             Self::Stops(most) => running.saturating_sub(most),
             Self::StopsAll => 0,
         }
@@ -100,7 +105,8 @@ fn deployment(spec: &SpecView) -> u32 {
     if surge == 0 && unavailable == 0 { 1 } else { unavailable }
 }
 
-/// One after the other, from the last one down to the partition.
+/// One after the other, from the last one down to the partition; those below it are made as they were
+/// before, however many there are (`newVersionedStatefulSetPod` in `pkg/controller/statefulset`).
 fn stateful_set(spec: &SpecView) -> Rollout {
     let replicas = spec.replicas.unwrap_or(1);
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
@@ -221,8 +227,8 @@ mod tests {
         #[case] kept: u32,
     ) {
         let object = serde_json::value::to_raw_value(&json!({"spec": spec})).unwrap();
-        assert_eq!(Rollout::of(kind, &object).unwrap().kept(running), kept);
-        assert_eq!(Rollout::of("Job", &object), None);
+        assert_eq!(Rollout::of(kind, &object, || false).unwrap().kept(running), kept);
+        assert_eq!(Rollout::of("Job", &object, || true), None);
     }
 
     #[rstest]

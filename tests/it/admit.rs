@@ -388,3 +388,75 @@ async fn what_makes_no_pods_now_is_warned_of_and_judged_when_it_does(
     let response = &answer["response"];
     assert_eq!((&response["allowed"], response["warnings"].is_array()), (&json!(allowed), warned));
 }
+
+/// The API server has been given another template, and no controller makes a pod of it: the pods that
+/// there are stay, or new ones come at their time.
+#[rstest]
+#[case::rolled_out("apps", "Deployment", json!({}), json!({}), false)]
+#[case::on_delete("apps", "StatefulSet", json!({"updateStrategy": {"type": "OnDelete"}}), json!({}), true)]
+#[case::on_delete_and_more("apps", "StatefulSet",
+    json!({"updateStrategy": {"type": "OnDelete"}}), json!({"replicas": 3}), false)]
+#[case::from_zero("apps", "StatefulSet",
+    json!({"updateStrategy": {"type": "OnDelete"}, "replicas": 0}), json!({"replicas": 2}), false)]
+#[case::all_below_the_partition("apps", "StatefulSet",
+    json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}, "replicas": 2}), json!({}), true)]
+#[case::one_above_it("apps", "StatefulSet",
+    json!({"updateStrategy": {"rollingUpdate": {"partition": 1}}, "replicas": 2}), json!({}), false)]
+#[case::daemons("apps", "DaemonSet", json!({}), json!({}), false)]
+#[case::daemons_on_delete("apps", "DaemonSet", json!({"updateStrategy": {"type": "OnDelete"}}), json!({}), true)]
+#[case::daemons_on_other_nodes("apps", "DaemonSet", json!({"updateStrategy": {"type": "OnDelete"}}),
+    json!({"template": {"spec": {"nodeSelector": {"disk": "fast"}}}}), false)]
+#[case::replica_set("apps", "ReplicaSet", json!({"replicas": 2}), json!({}), true)]
+#[case::more_replicas("apps", "ReplicaSet", json!({"replicas": 2}), json!({"replicas": 3}), false)]
+#[case::replication_controller("", "ReplicationController", json!({"replicas": 2}), json!({}), true)]
+#[tokio::test]
+async fn a_changed_template_of_which_no_pod_is_made_now_is_warned_of(
+    #[case] group: &str,
+    #[case] kind: &str,
+    #[case] before: Value,
+    #[case] change: Value,
+    #[case] passes: bool,
+) {
+    let mut old = deployment(&json!({}));
+    old["kind"] = json!(kind);
+    old["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("{APP}:1"));
+    json_patch::merge(&mut old["spec"], &before);
+    let mut new = old.clone();
+    new["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("{APP}:9"));
+    json_patch::merge(&mut new["spec"], &change);
+    let mut request = request(&new);
+    request["request"]["kind"] = json!({"group": group, "version": "v1", "kind": kind});
+    let policy = VOUCHED.replace("spec: {", "spec: {enforceOn: [workloads], ");
+    let allowed = async |request: &Value| {
+        let (answer, _) = answer(&reviewer(world(), &policy), request).await;
+        let response = &answer["response"];
+        assert_eq!(response["warnings"].is_array(), response["allowed"] == true, "{response}");
+        response["allowed"].clone()
+    };
+    assert_eq!(allowed(&request).await, false, "whoever creates it makes pods");
+    request["request"]["operation"] = json!("UPDATE");
+    request["request"]["oldObject"] = old;
+    assert_eq!(allowed(&request).await, passes);
+}
+
+/// Its Jobs are judged when their time has come.
+#[rstest]
+#[case("CREATE")]
+#[case("UPDATE")]
+#[tokio::test]
+async fn a_cron_job_is_warned_of(#[case] operation: &str) {
+    let of = |tag: &str| {
+        json!({"kind": "CronJob", "metadata": {"name": "c"}, "spec": {"jobTemplate": {"spec": {
+            "template": {"spec": {"containers": [{"name": "c", "image": format!("{APP}:{tag}")}]}}}}}})
+    };
+    let mut request = request(&of("9"));
+    request["request"]["kind"] = json!({"group": "batch", "version": "v1", "kind": "CronJob"});
+    request["request"]["operation"] = json!(operation);
+    if operation == "UPDATE" {
+        request["request"]["oldObject"] = of("1");
+    }
+    let policy = VOUCHED.replace("spec: {", "spec: {enforceOn: [workloads], ");
+    let (answer, _) = answer(&reviewer(world(), &policy), &request).await;
+    let response = &answer["response"];
+    assert_eq!((&response["allowed"], response["warnings"].is_array()), (&json!(true), true));
+}

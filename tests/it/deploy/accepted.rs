@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{program, root};
 use crate::cluster::control_plane::ControlPlane;
@@ -97,6 +97,8 @@ pub(super) fn point_to(kubectl: &Kubectl, webhook: &DummyWebhook) {
     assert!(patched.code == 0, "{}", patched.stderr);
 }
 
+const CREATE: [&str; 5] = ["create", "-n", "shop", "-f", "-"];
+
 #[test]
 fn only_what_may_change_a_pull_is_asked_about() {
     let Some(program) = program("kube-apiserver") else { return };
@@ -111,14 +113,13 @@ fn only_what_may_change_a_pull_is_asked_about() {
     let ask = |what: &str, arguments: &[&str], input: &str, times: u32| {
         asked_exactly(&kubectl, &webhook, what, arguments, input, times);
     };
-    let create = ["create", "-n", "shop", "-f", "-"];
     // No controller acts on these, so that nobody else asks meanwhile.
     let template = json!({"metadata": {"labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "image": "r.example.com/a:1"}]}});
     let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "set"},
         "spec": {"replicas": 0, "serviceName": "s", "selector": {"matchLabels": {"a": "b"}},
                  "template": template}});
-    ask("create a StatefulSet", &create, &set.to_string(), 1);
+    ask("create a StatefulSet", &CREATE, &set.to_string(), 1);
     let scale = r#"{"metadata":{"labels":{"x":"y"}}}"#;
     ask("label it", &["patch", "-n", "shop", "statefulset/set", "-p", scale], "", 0);
     ask(
@@ -128,22 +129,11 @@ fn only_what_may_change_a_pull_is_asked_about() {
         1,
     );
 
-    let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "cron"},
-        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template":
-            {"spec": {"restartPolicy": "Never", "containers": template["spec"]["containers"]}}}}}});
-    ask("create a CronJob", &create, &cron.to_string(), 1);
-    let resume = r#"{"spec":{"schedule":"0 0 2 1 *"}}"#;
-    ask("change its schedule", &["patch", "-n", "shop", "cronjob/cron", "-p", resume], "", 0);
-    ask(
-        "change its image",
-        &["set", "image", "-n", "shop", "cronjob/cron", "c=r.example.com/a:2"],
-        "",
-        1,
-    );
+    what_begins_to_make_pods(&ask, &template);
 
     let lone = json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "lone"},
         "template": template});
-    ask("create a PodTemplate", &create, &lone.to_string(), 1);
+    ask("create a PodTemplate", &CREATE, &lone.to_string(), 1);
     ask("label it", &["label", "-n", "shop", "podtemplate/lone", "x=y"], "", 0);
     let image = r#"[{"op":"replace","path":"/template/spec/containers/0/image","value":"b:1"}]"#;
     ask(
@@ -156,7 +146,7 @@ fn only_what_may_change_a_pull_is_asked_about() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"},
         "spec": {"initContainers": [{"name": "i", "image": "r.example.com/i:1"}],
                  "containers": template["spec"]["containers"]}});
-    ask("create a pod", &create, &pod.to_string(), 1);
+    ask("create a pod", &CREATE, &pod.to_string(), 1);
     ask("label it", &["label", "-n", "shop", "pod/pod", "x=y"], "", 0);
     ask(
         "change its image",
@@ -191,6 +181,39 @@ fn only_what_may_change_a_pull_is_asked_about() {
         &pod.to_string(),
         0,
     );
+}
+
+/// A CronJob and a Deployment whose pods would come when they are resumed or scaled up.
+fn what_begins_to_make_pods(ask: &impl Fn(&str, &[&str], &str, u32), template: &Value) {
+    let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "cron"},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template":
+            {"spec": {"restartPolicy": "Never", "containers": template["spec"]["containers"]}}}}}});
+    ask("create a CronJob", &CREATE, &cron.to_string(), 1);
+    let later = r#"{"spec":{"schedule":"0 0 2 1 *"}}"#;
+    ask("change its schedule", &["patch", "-n", "shop", "cronjob/cron", "-p", later], "", 0);
+    for (suspend, times) in [(false, 1), (true, 0)] {
+        let change = json!({"spec": {"suspend": suspend}}).to_string();
+        let patch = ["patch", "-n", "shop", "cronjob/cron", "-p", &change];
+        ask(&format!("suspend it: {suspend}"), &patch, "", times);
+    }
+    ask(
+        "change its image",
+        &["set", "image", "-n", "shop", "cronjob/cron", "c=r.example.com/a:2"],
+        "",
+        1,
+    );
+
+    // Paused, so that nothing comes of it.
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 0, "paused": true, "selector": {"matchLabels": {"a": "b"}},
+                 "template": template}});
+    ask("create a Deployment", &CREATE, &deployment.to_string(), 1);
+    for (replicas, times) in [(2, 1), (3, 0), (0, 0)] {
+        let change = json!({"spec": {"replicas": replicas}}).to_string();
+        let patch = ["patch", "-n", "shop", "deployment/web", "-p", &change];
+        ask(&format!("scale it to {replicas}"), &patch, "", times);
+    }
 }
 
 /// Runs kubectl, which makes the API server ask so many times, and no condition stumble.
