@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{FRESH, ImageReview, ObjectQuery, Review, ReviewRequest, Sources};
 use crate::admission::{Patch, Pin, PodChanges, patch_pod};
 use crate::advice::AdviceKind;
-use crate::credential::{Credential, CredentialSource};
+use crate::credential::{Credential, CredentialOrigin, CredentialSource};
 use crate::image::{Digest, ImageReference};
 use crate::policy::{Mutation, PullgatePolicy};
 use crate::pull::{Detail, LookupRequest, Outcome, Purpose, Verdict};
@@ -65,11 +65,21 @@ pub(super) async fn patch(
     asked: &[Mutation],
 ) -> Option<Patch> {
     let mut changes = PodChanges::default();
+    let mut changed = None;
     if asked.contains(&Mutation::PullSecret) {
-        changes.pull_secrets = pull_secrets(sources, subject, review).await;
+        let names = pull_secrets(sources, subject, review).await;
+        changed = with_secrets(sources, subject, review, &names).await;
+        changes.pull_secrets = if changed.is_some() { names } else { Vec::new() };
     }
     if asked.contains(&Mutation::Digest) {
-        changes.pins = all_pins(sources, subject, review, &changes.pull_secrets).await;
+        // Of the pod as it will be, so that a second call finds nothing more to do.
+        let (workload, review) = match &changed {
+            Some((workload, review)) => (workload, review),
+            None => (subject.workload, review),
+        };
+        let subject = ReviewRequest { workload, ..subject };
+        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
+        changes.pins = join_all(pins).await.concat();
     }
     patch_pod(pod, &changes)
 }
@@ -99,24 +109,39 @@ async fn pull_secrets(
     names
 }
 
-/// The pins of the pod as it will be: with the secrets that it gets, so that a second call finds
-/// nothing more to do.
-async fn all_pins(
+/// The pod with more secrets and its review; nothing if there are none, or if an image of it may lose.
+async fn with_secrets(
     sources: Sources<'_>,
     subject: ReviewRequest<'_>,
     review: &Review,
-    more_secrets: &[Box<str>],
-) -> Vec<Pin> {
-    if more_secrets.is_empty() {
-        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
-        return join_all(pins).await.concat();
+    names: &[Box<str>],
+) -> Option<(Workload, Review)> {
+    if names.is_empty() {
+        return None;
     }
     let mut workload = subject.workload.clone();
-    workload.pull_secrets.extend_from_slice(more_secrets);
+    workload.pull_secrets.extend_from_slice(names);
     let subject = ReviewRequest { workload: &workload, ..subject };
-    let review = super::review(sources, subject).await;
-    let pins = review.images.iter().map(|image| pins(sources, subject, &review, image));
-    join_all(pins).await.concat()
+    let after = Box::pin(super::review(sources, subject)).await;
+    let mut images = review.images.iter().zip(&after.images);
+    let loses = images.any(|(before, after)| may_lose(before, after, names));
+    (!loses).then_some((workload, after))
+}
+
+/// Whether a node may get this image without these secrets and not with them: once a login is there for
+/// its registry, the kubelet makes no attempt without one.
+fn may_lose(before: &ImageReview, after: &ImageReview, names: &[Box<str>]) -> bool {
+    let is_new = |source: &CredentialSource| match &source.origin {
+        CredentialOrigin::Secret(secret) => names.contains(secret),
+        _ => false,
+    };
+    let tried = || after.attempts.iter().filter_map(|one| one.source.as_ref()).any(is_new);
+    after.assessment.verdict != Verdict::Works
+        && match before.assessment.verdict {
+            Verdict::Works => true,
+            Verdict::CannotTell => tried(),
+            Verdict::Fails => false,
+        }
 }
 
 /// The places of an image that works, pinned to the digest that its tag has now. What nodes ask for

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use base64::Engine;
+use pullgate::credential::PullSecret;
 use pullgate::image::Digest;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
@@ -18,6 +19,12 @@ const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
 spec: {mutation: {allowed: [pull-secret, digest]}}
+";
+
+const ONLY_SECRETS: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullgatePolicy
+metadata: {name: default}
+spec: {mutation: {allowed: [pull-secret]}}
 ";
 
 fn world() -> World {
@@ -111,6 +118,46 @@ async fn a_secret_that_works_is_appended_once() {
     assert!(image.starts_with("reg.example.com/private@sha256:"), "{image}");
     let (twice, _) = mutate(world(), ALLOWING, once.clone()).await;
     assert_eq!(twice, once);
+}
+
+/// A container beside the private one whose image nobody needs a login for, in a registry for which the
+/// secret has one.
+fn with_a_neighbour(hosts: &[&str]) -> (World, Value) {
+    let logins = hosts.iter().map(|host| ((*host).to_owned(), json!({"username": "u", "password": "p"})));
+    let config = json!({"auths": Value::Object(logins.collect())}).to_string();
+    let world = world()
+        .secret(PullSecret::docker_config_json("regcred", config.as_bytes()))
+        .answer("docker.io/library/redis:7", "", exists_as("redis"));
+    let mut object = pod("reg.example.com/private:1");
+    object["spec"]["containers"].as_array_mut().unwrap().push(
+        json!({"name": "redis", "image": "redis:7", "imagePullPolicy": "Always"}));
+    (world, object)
+}
+
+/// With a login for its registry, expired or not, the kubelet makes no attempt without one.
+#[tokio::test]
+async fn a_secret_with_which_another_image_fails_is_not_added() {
+    let hosts = ["reg.example.com", "https://index.docker.io/v1/"];
+    let secrets = |pod: &Value| pod["spec"]["imagePullSecrets"].clone();
+    let (world, object) = with_a_neighbour(&hosts[..1]);
+    let (patched, _) = mutate(world, ALLOWING, object).await;
+    assert_eq!(secrets(&patched), json!([{"name": "regcred"}]), "it has no other login");
+    let (world, object) = with_a_neighbour(&hosts);
+    let (patched, _) = mutate(world, ONLY_SECRETS, object.clone()).await;
+    assert_eq!(patched, object, "the other login is refused");
+    let (world, object) = with_a_neighbour(&hosts);
+    let world = world.answer("docker.io/library/redis:7", "regcred", exists_as("redis"));
+    let (patched, _) = mutate(world, ALLOWING, object).await;
+    assert_eq!(secrets(&patched), json!([{"name": "regcred"}]), "the other login works too");
+    // Nobody can tell what nodes get today, so nothing says that they lose nothing.
+    for (refused, added) in [(Outcome::TooLate, false), (missing(), true)] {
+        let (world, object) = with_a_neighbour(&hosts);
+        let world = world
+            .answer("docker.io/library/redis:7", "", refused.clone())
+            .answer("docker.io/library/redis:7", "regcred", refused.clone());
+        let (patched, _) = mutate(world, ALLOWING, object).await;
+        assert_eq!(secrets(&patched).is_array(), added, "{refused:?}");
+    }
 }
 
 #[tokio::test]
