@@ -22,6 +22,7 @@ pub(crate) use assess::{is_about_access, meaning, on_every_node, starts_without_
 pub(crate) use blind::realm_to_list;
 pub use blind::{BlindReason, BlindSpot};
 pub use cause::Cause;
+pub(crate) use evidence::has_other_mirrors;
 pub use evidence::{
     Assessment, Attempt, Doubt, HistoryFacts, Observation, RepositoryAccess, SecretsState, lists,
 };

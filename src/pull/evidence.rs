@@ -95,22 +95,31 @@ pub struct Observation<'a> {
 
 impl Observation<'_> {
     /// Whether its pods may land on a node that does not read the mirror files which were handed
-    /// over: containerd's and CRI-O's are not the same. A node that only a taint keeps them away
-    /// from counts, and where they may have to wait for others, or no node takes them yet, every
-    /// node that is known.
+    /// over.
     pub(super) fn has_other_mirrors(&self) -> bool {
-        let Some(files) = self.mirror_files else { return false };
-        // `containerd` without a version is one of several.
-        let reads = |runtime: Runtime| {
-            runtime.reads(files) || (runtime == Runtime::Other && files.of != FilesOf::CriO)
-        };
-        let reads_not = |node: &Node| !Runtime::parse(&node.runtime).reads(files);
-        let Eligible { nodes, known, asked, .. } = self.eligible;
-        if nodes.is_empty() && (known.is_empty() || !asked) {
-            return self.runtime.map_or(*asked, |runtime| !reads(runtime));
-        }
-        self.eligible.where_it_may_run().any(reads_not)
+        has_other_mirrors(self.mirror_files, self.eligible, self.runtime)
     }
+}
+
+/// Whether pods may land on a node that does not read these mirror files: containerd's and CRI-O's
+/// are not the same. A node that only a taint keeps them away from counts, and where they may have
+/// to wait for others, or no node takes them yet, every node that is known.
+pub(crate) fn has_other_mirrors(
+    files: Option<MirrorFiles>,
+    eligible: &Eligible<'_>,
+    runtime: Option<Runtime>,
+) -> bool {
+    let Some(files) = files else { return false };
+    // `containerd` without a version is one of several.
+    let reads = |runtime: Runtime| {
+        runtime.reads(files) || (runtime == Runtime::Other && files.of != FilesOf::CriO)
+    };
+    let reads_not = |node: &Node| !Runtime::parse(&node.runtime).reads(files);
+    let Eligible { nodes, known, asked, .. } = eligible;
+    if nodes.is_empty() && (known.is_empty() || !asked) {
+        return runtime.map_or(*asked, |runtime| !reads(runtime));
+    }
+    eligible.where_it_may_run().any(reads_not)
 }
 
 /// What will become of one image, and why.

@@ -12,8 +12,14 @@ use crate::advice::AdviceKind;
 use crate::credential::{Credential, CredentialOrigin, CredentialSource};
 use crate::image::{Digest, ImageReference};
 use crate::policy::{Mutation, PullgatePolicy};
-use crate::pull::{Detail, LookupRequest, Outcome, Purpose, Verdict};
-use crate::workload::{ContainerImage, ContainerKind, NamespaceFacts, Workload, built_in_kinds};
+use crate::pull::{
+    Detail, LookupRequest, Outcome, Purpose, Verdict, Vouch, Vouches, has_other_mirrors,
+    on_every_node,
+};
+use crate::workload::{
+    ContainerImage, ContainerKind, Eligible, ImagePullPolicy, NamespaceFacts, Workload,
+    built_in_kinds,
+};
 
 /// What a namespace or a pod asks for: a list with commas. The pod's word counts before its
 /// namespace's.
@@ -65,21 +71,20 @@ pub(super) async fn patch(
     asked: &[Mutation],
 ) -> Option<Patch> {
     let mut changes = PodChanges::default();
-    let mut changed = None;
+    let mut becomes = None;
     if asked.contains(&Mutation::PullSecret) {
         let names = pull_secrets(sources, subject, review).await;
-        changed = with_secrets(sources, subject, review, &names).await;
-        changes.pull_secrets = if changed.is_some() { names } else { Vec::new() };
+        becomes = with_secrets(sources, subject, review, &names).await;
+        changes.pull_secrets = if becomes.is_some() { names } else { Vec::new() };
     }
     if asked.contains(&Mutation::Digest) {
         // Of the pod as it will be, so that a second call finds nothing more to do.
-        let (workload, review) = match &changed {
+        let (workload, review) = match &becomes {
             Some((workload, review)) => (workload, review),
             None => (subject.workload, review),
         };
         let subject = ReviewRequest { workload, ..subject };
-        let pins = review.images.iter().map(|image| pins(sources, subject, review, image));
-        changes.pins = join_all(pins).await.concat();
+        changes.pins = all_pins(sources, subject, review).await;
     }
     patch_pod(pod, &changes)
 }
@@ -132,7 +137,7 @@ async fn with_secrets(
 /// its registry, the kubelet makes no attempt without one.
 fn may_lose(before: &ImageReview, after: &ImageReview, names: &[Box<str>]) -> bool {
     let is_new = |source: &CredentialSource| match &source.origin {
-        CredentialOrigin::Secret(secret) => names.contains(secret),
+        CredentialOrigin::Secret(secret) => names.iter().any(|name| **name == **secret),
         _ => false,
     };
     let tried = || after.attempts.iter().filter_map(|one| one.source.as_ref()).any(is_new);
@@ -142,6 +147,58 @@ fn may_lose(before: &ImageReview, after: &ImageReview, names: &[Box<str>]) -> bo
             Verdict::CannotTell => tried(),
             Verdict::Fails => false,
         }
+}
+
+/// The pins of the images that nodes get by their digest if they get them at all.
+async fn all_pins(sources: Sources<'_>, subject: ReviewRequest<'_>, review: &Review) -> Vec<Pin> {
+    let nodes = sources.cluster.nodes();
+    let eligible = nodes
+        .as_deref()
+        .map_or_else(Eligible::not_asked, |nodes| subject.workload.placement.eligible(nodes));
+    let facts = sources.cluster.namespace(subject.namespace);
+    let facts = facts.as_deref();
+    let starts = |image: &&ImageReview| starts_by_digest(sources, subject, &eligible, facts, image);
+    let images = review.images.iter().filter(starts);
+    join_all(images.map(|image| pins(sources, subject, review, image))).await.concat()
+}
+
+/// Whether what Pullgate sees of the digest is what nodes will meet with, by what the team vouches for: a
+/// mirror may have its tags of other digests, and be all that a node reaches; what was put onto a node's
+/// disk is there under its tag alone. Or every node has the digest already.
+fn starts_by_digest(
+    sources: Sources<'_>,
+    subject: ReviewRequest<'_>,
+    eligible: &Eligible<'_>,
+    facts: Option<&NamespaceFacts>,
+    image: &ImageReview,
+) -> bool {
+    let (Ok(reference), Some(digest)) = (&image.reference, &image.assessment.digest) else {
+        return false;
+    };
+    let asks = image.places.first().is_some_and(|one| one.pull_policy == ImagePullPolicy::Always);
+    if !asks && on_every_node(eligible, &reference.with_digest(digest.clone())) {
+        return true;
+    }
+    let placement = Some(&subject.workload.placement);
+    let vouched = subject.policy.vouches(Some(reference), subject.namespace, facts, placement);
+    let files = sources.registry.mirror_files(reference);
+    let same_mirrors = match vouched.mirrors {
+        Vouch::Unknown => false,
+        Vouch::None => true,
+        Vouch::Listed => !has_other_mirrors(files, eligible, subject.runtime),
+    };
+    same_mirrors
+        && vouched.same_network
+        && !image.history.registry.escapes_reopened
+        && (asks || is_pulled_alike(&vouched, image))
+}
+
+/// Whether a node that has the tag on its disk, and so would ask nobody, pulled it, and pulls the digest
+/// as Pullgate can: a login of its own may be one that is refused.
+fn is_pulled_alike(vouched: &Vouches, image: &ImageReview) -> bool {
+    let decisive = image.assessment.decisive.and_then(|index| image.attempts.get(index));
+    let logs_in = decisive.is_some_and(|attempt| attempt.source.is_some());
+    vouched.preloaded_images != Vouch::Unknown && (logs_in || vouched.credentials != Vouch::Unknown)
 }
 
 /// The places of an image that works, pinned to the digest that its tag has now. What nodes ask for

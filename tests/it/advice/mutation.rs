@@ -7,18 +7,20 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use pullgate::credential::PullSecret;
 use pullgate::image::Digest;
+use pullgate::node_config::{FilesOf, MirrorFiles};
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
 use pullgate::review::{Endpoint, Proof, Reviewer, Skip};
+use pullgate::workload::Node;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::review::fakes::{World, exists, exists_as, missing, secret};
+use crate::review::fakes::{World, exists, exists_as, missing, node, secret};
 
 const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: default}
-spec: {mutation: {allowed: [pull-secret, digest]}}
+spec: {nodes: {mirrors: none, network: same}, mutation: {allowed: [pull-secret, digest]}}
 ";
 
 const ONLY_SECRETS: &str = "apiVersion: pullgate.dev/v1alpha1
@@ -123,14 +125,16 @@ async fn a_secret_that_works_is_appended_once() {
 /// A container beside the private one whose image nobody needs a login for, in a registry for which the
 /// secret has one.
 fn with_a_neighbour(hosts: &[&str]) -> (World, Value) {
-    let logins = hosts.iter().map(|host| ((*host).to_owned(), json!({"username": "u", "password": "p"})));
+    let logins =
+        hosts.iter().map(|host| ((*host).to_owned(), json!({"username": "u", "password": "p"})));
     let config = json!({"auths": Value::Object(logins.collect())}).to_string();
     let world = world()
         .secret(PullSecret::docker_config_json("regcred", config.as_bytes()))
         .answer("docker.io/library/redis:7", "", exists_as("redis"));
     let mut object = pod("reg.example.com/private:1");
     object["spec"]["containers"].as_array_mut().unwrap().push(
-        json!({"name": "redis", "image": "redis:7", "imagePullPolicy": "Always"}));
+        json!({"name": "redis", "image": "docker.io/library/redis:7", "imagePullPolicy": "Always"}),
+    );
     (world, object)
 }
 
@@ -152,9 +156,11 @@ async fn a_secret_with_which_another_image_fails_is_not_added() {
     // Nobody can tell what nodes get today, so nothing says that they lose nothing.
     for (refused, added) in [(Outcome::TooLate, false), (missing(), true)] {
         let (world, object) = with_a_neighbour(&hosts);
-        let world = world
-            .answer("docker.io/library/redis:7", "", refused.clone())
-            .answer("docker.io/library/redis:7", "regcred", refused.clone());
+        let world = world.answer("docker.io/library/redis:7", "", refused.clone()).answer(
+            "docker.io/library/redis:7",
+            "regcred",
+            refused.clone(),
+        );
         let (patched, _) = mutate(world, ALLOWING, object).await;
         assert_eq!(secrets(&patched).is_array(), added, "{refused:?}");
     }
@@ -178,6 +184,74 @@ async fn a_tag_is_pinned_to_what_the_registry_says_just_now() {
     let unknown = World { annotations: world().annotations, ..unknown };
     let object = pod("reg.example.com/app:1");
     assert_eq!(mutate(unknown, ALLOWING, object.clone()).await.0, object);
+}
+
+/// A mirror may have the tag of another digest, and be all that the nodes reach. What was put onto their
+/// disks is there under its tag alone, and what they pulled may need a login of theirs now.
+#[rstest]
+#[case::always("Always", "mirrors: none, network: same", true)]
+#[case::unknown("Always", "{}", false)]
+#[case::unknown_mirrors("Always", "network: same", false)]
+#[case::unknown_network("Always", "mirrors: listed", false)]
+#[case::same_mirrors("Always", "mirrors: listed, network: same", true)]
+#[case::on_disk("IfNotPresent", "mirrors: none, network: same, credentials: none", false)]
+#[case::logins("IfNotPresent", "mirrors: none, network: same, preloadedImages: none", false)]
+#[case::all(
+    "IfNotPresent",
+    "mirrors: none, network: same, credentials: none, preloadedImages: none",
+    true
+)]
+#[tokio::test]
+async fn a_tag_is_pinned_only_where_nodes_are_vouched_for(
+    #[case] pull_policy: &str,
+    #[case] nodes: &str,
+    #[case] pinned: bool,
+) {
+    let policy = ALLOWING.replace("mirrors: none, network: same", nodes.trim_matches(['{', '}']));
+    let mut object = pod("reg.example.com/app:1");
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!(pull_policy);
+    let (after, _) = mutate(world(), &policy, object.clone()).await;
+    assert_eq!(after != object, pinned);
+    let mut reopened = world();
+    reopened.history.registry.escapes_reopened = true;
+    assert_eq!(
+        mutate(reopened, &policy, object.clone()).await.0,
+        object,
+        "nodes got another answer"
+    );
+    // A node for which other mirror files count.
+    let mut mixed = world();
+    mixed.mirror_files = Some(MirrorFiles {
+        of: FilesOf::CriO,
+        routes: false,
+        credential_helpers: false,
+        since_2_2: false,
+    });
+    mixed.nodes = Some(vec![node("n1", "linux/amd64")]);
+    let (after, _) = mutate(mixed, &policy, object.clone()).await;
+    assert_eq!(after != object, pinned && nodes.contains("mirrors: none"));
+}
+
+/// It starts without asking anybody, and the tag is not there.
+#[rstest]
+#[case(&["reg.example.com/app"], true)]
+#[case(&["reg.example.com/app", "reg.example.com/other"], false)]
+#[tokio::test]
+async fn a_tag_is_pinned_to_a_digest_that_every_node_has(
+    #[case] names: &[&str],
+    #[case] pinned: bool,
+) {
+    let policy = ALLOWING.replace("mirrors: none, network: same", "");
+    let mut world = world();
+    let has = |name: &&str| Node {
+        images: [format!("{name}@{}", digest()).into()].into(),
+        ..node(name, "linux/amd64")
+    };
+    world.nodes = Some(names.iter().map(has).collect());
+    let mut object = pod("reg.example.com/app:1");
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
+    let (after, _) = mutate(world, &policy, object.clone()).await;
+    assert_eq!(after != object, pinned);
 }
 
 /// A mirror that is asked for tags only (CRI-O's `pull-from-mirror`), before a registry that nodes do

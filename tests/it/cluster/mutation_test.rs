@@ -12,7 +12,9 @@ use super::{nodes, programs, skipped, wait_until};
 const POLICY: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
 metadata: {name: site}
-spec: {mutation: {allowed: [pull-secret, digest]}}
+spec:
+  nodes: {mirrors: none, network: same, preloadedImages: none}
+  mutation: {allowed: [pull-secret, digest]}
 ";
 const ORIGINALS: &str = "pullgate.dev/original-images";
 /// Asked of the namespaces, which counts for pods of controllers, and of the bare pods themselves.
