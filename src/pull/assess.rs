@@ -127,7 +127,7 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
         Some(Assessment { decisive: Some(index), ..usable(seen, found) })
     });
     if let Some(works) = works {
-        return refused_login_of_runtime(seen, &works).unwrap_or(works);
+        return refused_login(seen).unwrap_or(works);
     }
     let worst = |wanted: Verdict| {
         let of_verdict = meanings.iter().enumerate().filter(|(_, (verdict, _))| *verdict == wanted);
@@ -151,17 +151,13 @@ fn weigh(seen: &Observation<'_>) -> Assessment {
     }
 }
 
-/// What becomes of it where nobody's login works, and one was refused before. That is the login of
-/// CRI-O's own file: its nodes ask as nobody only where there is none for the registry, so they fail,
-/// and others get the image.
-fn refused_login_of_runtime(seen: &Observation<'_>, works: &Assessment) -> Option<Assessment> {
-    let (index, attempt) = works.decisive.and_then(|at| Some((at, seen.attempts.get(at)?)))?;
-    let before = seen.attempts.get(..index).filter(|_| attempt.source.is_none())?;
-    before.iter().enumerate().find_map(|(index, attempt)| {
-        let (_, cause) = meaning(&attempt.lookup.outcome);
-        let refused = Assessment::of(Verdict::CannotTell, cause);
-        is_about_access(cause).then_some(Assessment { decisive: Some(index), ..refused })
-    })
+/// CRI-O asks as nobody only where its own file has no login for the registry: with one that is refused
+/// its nodes fail on what others get without.
+fn refused_login(seen: &Observation<'_>) -> Option<Assessment> {
+    let index = seen.refused_login?;
+    let (_, cause) = meaning(&seen.attempts.get(index)?.lookup.outcome);
+    let unknown = Assessment::of(Verdict::CannotTell, cause);
+    Some(Assessment { decisive: Some(index), ..unknown })
 }
 
 const fn is_missing(cause: Option<Cause>) -> bool {

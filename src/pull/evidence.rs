@@ -77,6 +77,9 @@ pub struct Observation<'a> {
     pub attempts: &'a [Attempt],
     /// Whether the nodes may have a credential that could not be asked for.
     pub nodes_unclear: bool,
+    /// Which attempt was made with the login of the nodes' runtime and refused, where who does not log
+    /// in gets the image.
+    pub refused_login: Option<usize>,
     /// Whether a 404 can be the registry's way of hiding the repository.
     pub repository: RepositoryAccess,
     /// Where the pod may land.

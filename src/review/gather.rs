@@ -15,7 +15,7 @@ use crate::credential::{
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
     Attempt, Detail, ListRequest, Listing, LookupRequest, Outcome, PullsLeft, RepositoryAccess,
-    Runtime, SecretsState, Vouch,
+    Runtime, SecretsState, Verdict, Vouch, meaning,
 };
 use crate::workload::{ContainerImage, ImagePullPolicy, PULL_SECRETS_AT_MOST, Workload};
 
@@ -26,6 +26,9 @@ pub(super) struct Gathered {
     pub(super) attempts: Vec<Attempt>,
     /// Whether the nodes may have a credential that could not be asked for.
     pub(super) nodes_unclear: bool,
+    /// Which attempt was made with the runtime's own login and refused, where who does not log in gets
+    /// the image.
+    pub(super) refused_login: Option<usize>,
     /// Whether a 404 can be the registry's way of hiding the repository.
     pub(super) repository: RepositoryAccess,
     /// Questions that were refused, and only once so far.
@@ -66,6 +69,11 @@ const fn is_confirmed_missing(outcome: &Outcome) -> bool {
         outcome,
         Outcome::TagMissing { code: Some(_) } | Outcome::RepositoryMissing { code: Some(_) }
     )
+}
+
+/// Whether nobody logs in with it.
+fn is_unnamed(credential: Option<&Credential>) -> bool {
+    credential.is_none_or(Credential::is_anonymous)
 }
 
 /// Whether it asks with what a credential plugin gave. It ran here under an identity of Pullgate's own,
@@ -195,8 +203,11 @@ impl ReviewContext<'_> {
         let mut credentials: Vec<Option<Credential>> =
             own.chain(nodes.credentials.into_iter().take(MAX_CREDENTIALS)).map(Some).collect();
         let runtime = self.runtime_login(reference, &credentials);
+        // CRI-O takes it wherever the kubelet sends no user name.
         if let RuntimeLogin::Login(login) = &runtime {
-            credentials.push(Some(login.clone()));
+            let unnamed = credentials.iter().position(|one| is_unnamed(one.as_ref()));
+            let place = unnamed.unwrap_or(credentials.len());
+            credentials.insert(place, Some(login.clone()));
         }
         // Files differ in how they name a registry: the login of the runtime may be nobody's.
         if credentials.iter().flatten().all(|one| Some(one) == runtime.login()) {
@@ -205,10 +216,17 @@ impl ReviewContext<'_> {
         // What was not tried may be what a node gets in with.
         let nodes_unclear = nodes.unclear || untried || runtime == RuntimeLogin::Unclear;
         let mut gathered = Gathered { nodes_unclear, ..Gathered::default() };
+        let mut refused_login = None;
         for credential in credentials {
             let request = self.question(reference, credential, max_age);
             let attempt = self.answer_to(request.clone()).await;
             let done = matches!(attempt.lookup.outcome, Outcome::Exists(_));
+            if done && is_unnamed(request.credential.as_ref()) {
+                gathered.refused_login = refused_login;
+            } else if request.credential.as_ref().is_some_and(|one| Some(one) == runtime.login()) {
+                let fails = meaning(&attempt.lookup.outcome).0 == Verdict::Fails;
+                refused_login = fails.then_some(gathered.attempts.len());
+            }
             // A mirror's answer, or one to the runtime's own login, says nothing of this one's limit.
             let own = attempt.lookup.mirror.is_none() && !attempt.lookup.node_login;
             let LookupRequest { reference, credential, .. } = &request;

@@ -372,6 +372,7 @@ impl ReviewContext<'_> {
             secrets: self.secrets.state(name.written.as_ref().ok()),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,
+            refused_login: gathered.refused_login,
             repository: gathered.repository,
             eligible: self.eligible,
             images_of_nodes: counting.images_of_nodes,

@@ -96,6 +96,7 @@ impl ReviewContext<'_> {
             secrets: self.secrets.state(name.written.as_ref().ok()),
             attempts: &gathered.attempts,
             nodes_unclear: gathered.nodes_unclear,
+            refused_login: gathered.refused_login,
             repository: if all_tried { RepositoryAccess::NotAsked } else { gathered.repository },
             eligible: self.eligible,
             images_of_nodes: true,

@@ -95,6 +95,7 @@ impl Case {
             secrets: self.secrets,
             attempts: &attempts,
             nodes_unclear: self.nodes_unclear,
+            refused_login: None,
             repository: self.repository,
             eligible: &eligible,
             images_of_nodes: true,

@@ -101,22 +101,35 @@ async fn the_login_of_cri_o_counts_for_the_registry_itself(
 /// CRI-O asks as nobody only where its file has no login: with one that is refused its nodes fail on what
 /// anybody may have.
 #[rstest]
-#[case::refused(CRI_O, Outcome::Unauthorized, Verdict::CannotTell)]
-#[case::let_in(CRI_O, exists(), Verdict::Works)]
-#[case::not_for_containerd(CONTAINERD, Outcome::Unauthorized, Verdict::Works)]
+#[case::refused(CRI_O, Outcome::Unauthorized, &[], Verdict::CannotTell)]
+#[case::a_secret_without_a_user(CRI_O, Outcome::Unauthorized, &["nobody"], Verdict::CannotTell)]
+#[case::a_secret_after_that(CRI_O, Outcome::Unauthorized, &["nobody", "ann"], Verdict::Works)]
+#[case::let_in(CRI_O, exists(), &[], Verdict::Works)]
+#[case::not_for_containerd(CONTAINERD, Outcome::Unauthorized, &[], Verdict::Works)]
 #[tokio::test]
 async fn a_refused_login_of_cri_o_spoils_what_anybody_may_have(
     #[case] runtime: &str,
     #[case] outcome: Outcome,
+    #[case] secrets: &[&str],
     #[case] verdict: Verdict,
 ) {
-    let mut world =
-        World::enforcing().answer(APP, "node docker config f", outcome).answer(APP, "", exists());
+    let named = secrets.contains(&"ann");
+    let unnamed = if named { Outcome::Unauthorized } else { exists() };
+    let mut world = World::enforcing()
+        .answer(APP, "node docker config f", outcome)
+        .answer(APP, "nobody", unnamed)
+        .answer(APP, "ann", exists())
+        .answer(APP, "", exists())
+        .secret(secret("nobody", "reg.example.com", ""))
+        .secret(secret("ann", "reg.example.com", "ann"));
     world.nodes = Some(vec![Node { runtime: runtime.into(), ..node("n", "linux/amd64") }]);
     let file = json!({"auths": {"reg.example.com": {"auth": "dTpw"}}});
     let origin = CredentialOrigin::NodeConfig("f".into());
     world.auth_file = AuthFile::parse(file.to_string().as_bytes(), origin);
-    let review = run(&world, pod(APP), LISTED).await;
+    let mut object = pod(APP);
+    let names: Vec<_> = secrets.iter().map(|name| json!({"name": name})).collect();
+    object["spec"]["imagePullSecrets"] = json!(names);
+    let review = run(&world, object, LISTED).await;
     assert_eq!(review.images[0].assessment.verdict, verdict);
     assert_ne!(review.decision, Decision::Deny);
 }
