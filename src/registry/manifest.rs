@@ -223,7 +223,9 @@ async fn try_find(
         // Only the body of a 403 says whether it is the address asked from that is refused.
         _ if leaves_open(&reply) => {
             let mut outcome = bring(session, url.clone(), wanted, kept, false).await?;
-            if let Outcome::Exists(found) = &mut outcome {
+            if let Outcome::Exists(found) = &mut outcome
+                && !found.head_refused
+            {
                 found.head_refused = refuses_head(session, url).await;
             }
             return Ok(outcome);
@@ -260,7 +262,12 @@ async fn bring(
     kept: &Contents,
     with_head: bool,
 ) -> Result<Outcome, Outcome> {
-    let reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
+    let mut reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
+    let logs_in_elsewhere = leaves_open(&reply) && session.logs_in_elsewhere(&reply).await;
+    if logs_in_elsewhere {
+        reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
+        session.forget_login().await;
+    }
     if reply.answer.status != StatusCode::OK {
         return Ok(session.refuse(reply, true).await);
     }
@@ -268,7 +275,8 @@ async fn bring(
         let found = read(session, reply, wanted, kept).await?;
         read_content(session, found, wanted.detail, kept).await
     };
-    let head = async { with_head && refuses_head(session, url).await };
+    // Who is asked for no login gives none, as containerd, and does not get it.
+    let head = async { logs_in_elsewhere || (with_head && refuses_head(session, url).await) };
     let (found, head_refused) = futures::future::join(content, head).await;
     let found = Found { head_refused, ..found? };
     if found.content != Content::Unread {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use url::Url;
 
 use super::auth::{Authorization, Secret};
 use super::challenge::{Challenge, Scheme};
-use super::classify::{AuthUsed, RegistryVendor};
+use super::classify::{AuthUsed, RegistryVendor, Reply};
 use super::http::ConnectionKey;
+use super::metrics::Kind;
 use super::session::{Session, origin};
 use super::token::{Application, Token, TokenKey};
 use crate::node_config::TlsSettings;
@@ -176,6 +177,30 @@ impl Session<'_> {
             }));
         }
         Ok(None)
+    }
+
+    /// Whether the registry as a whole wants a login, and lets this one in, although the repository
+    /// asked for none. CRI-O asks it first, and then logs in everywhere (`detectProperties` in
+    /// `docker/docker_client.go` of go.podman.io/image); containerd gives what it is asked for.
+    pub(super) async fn logs_in_elsewhere(&self, refused: &Reply) -> bool {
+        let unasked = refused.proof == AuthUsed::Nothing && refused.home;
+        if !unasked || self.secret_for(true).is_none() {
+            return false;
+        }
+        let Ok(url) = self.root("") else { return false };
+        let reply = self.request(Method::GET, url, "*/*", Kind::Get).await;
+        reply
+            .is_ok_and(|reply| reply.answer.status.is_success() && reply.proof != AuthUsed::Nothing)
+    }
+
+    /// Forgets how the registry lets this login in.
+    pub(super) async fn forget_login(&self) {
+        let url = &self.endpoint.url;
+        self.wants_login.store(false, Relaxed);
+        self.forget(url, true, AuthUsed::Token).await;
+        self.forget(url, true, AuthUsed::Basic).await;
+        let key = (origin(url), self.identity_for(true));
+        self.means.habits(|habits| habits.services.remove(&key));
     }
 
     /// The lane to the token service. Elsewhere than at the registry itself, what its own host is

@@ -134,3 +134,37 @@ async fn a_token_for_one_repository_takes_nothing_from_another() {
         }
     }
 }
+
+/// Artifactory gives what is public to everybody, and says of the rest that it is not there; `/v2/` wants
+/// a login. CRI-O asks there first, and logs in; containerd is not asked to.
+#[rstest]
+#[case::let_in("pw", false, true)]
+#[case::not_known("another", false, false)]
+#[case::open("pw", true, false)]
+#[tokio::test]
+async fn what_only_cri_o_is_asked_to_log_in_for_is_not_missing(
+    #[case] password: &str,
+    #[case] is_open: bool,
+    #[case] found: bool,
+) {
+    let registry = Scripted::start().await;
+    let robot = user("robot", password, &["team/app", ""]);
+    registry.access(Access::Basic(vec![robot]));
+    registry.put_image("team/app", "v1", "linux", "amd64");
+    registry.replies(move |call| {
+        let hidden = call.path.starts_with("/v2/team/") && call.proof().is_none();
+        let open = is_open && call.path == "/v2/";
+        let answer = hidden.then(|| envelope(404, "MANIFEST_UNKNOWN"));
+        answer.or_else(|| open.then(|| reply(200, &[], "{}")))
+    });
+    let client = client(&[&registry]);
+    for _ in 0..2 {
+        let outcome = ask(&client, &registry, "team/app:v1", Detail::Presence).await;
+        if found {
+            let by_get = matches!(&outcome, Outcome::Exists(found) if found.head_refused);
+            assert!(by_get, "{outcome:?}: {:#?}", registry.log());
+        } else {
+            assert!(matches!(outcome, Outcome::TagMissing { code: Some(_) }), "{outcome:?}");
+        }
+    }
+}
