@@ -92,6 +92,17 @@ async fn has_an_index_with_a_strange_version() -> Odd {
     (registry, Vec::new(), None)
 }
 
+/// Artifactory where what is public needs no login, and hides the rest from who does not log in.
+async fn hides_from_who_does_not_log_in() -> Odd {
+    let registry = with_image().await;
+    registry.replies(move |call| match call.proof().is_some() {
+        true => None,
+        false if call.path == "/v2/" => Some(basic()),
+        false => Some(envelope(404, "MANIFEST_UNKNOWN")),
+    });
+    (registry, Vec::new(), Some(("alice", "pw")))
+}
+
 fn basic() -> axum::response::Response {
     challenged(401, r#"Basic realm="odd""#, "UNAUTHORIZED")
 }
@@ -105,6 +116,7 @@ fn basic() -> axum::response::Response {
 #[case::head_forbidden(refuses_heads(403), [false, true], [CannotTell, Works])]
 #[case::head_missing(refuses_heads(404), [false, true], [CannotTell, Works])]
 #[case::head_not_allowed(refuses_heads(405), [true, true], [Works, Works])]
+#[case::hides(hides_from_who_does_not_log_in(), [false, true], [CannotTell, Works])]
 #[case::legacy(has_a_legacy_configuration(), [true, true], [Works, Works])]
 #[case::os_version(has_an_index_with_a_strange_version(), [true, true], [Works, Works])]
 fn what_odd_registries_give(
