@@ -128,7 +128,7 @@ impl Finding<'_> {
                 "Docker Hub pull limit reached (429)".to_owned()
             }
             Cause::MalformedAnswer if matches!(outcome, Some(Outcome::Exists(found)) if found.head_refused) => {
-                "the registry refuses HEAD requests, by which containerd asks".to_owned()
+                "the registry serves CRI-O and refuses what containerd asks first".to_owned()
             }
             Cause::TlsFailure => self.tls().to_owned(),
             Cause::PlatformMismatch if !self.assessment.unfit_nodes.is_empty() => self.unfit(most),

@@ -212,7 +212,8 @@ pub struct Found {
     /// What of its content is known.
     pub content: Content,
     /// Whether a HEAD is answered 401, 403 or 404 where a GET brings it. containerd asks by HEAD first
-    /// and tries GET after a 405 alone (`resolver.go`, `retryRequest`); CRI-O asks by GET.
+    /// and tries GET after a 405 alone (`resolver.go`, `retryRequest`); CRI-O asks by GET. Or whether it is
+    /// brought only to who logs in without being asked to, as CRI-O does.
     pub head_refused: bool,
 }
 

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
+use url::Url;
 
-use super::challenge::{Challenge, Scheme};
+use super::challenge::{self, Challenge, Scheme};
 use super::decode;
 use super::http::Answer;
 use crate::pull::{ErrorCode, Outcome};
@@ -170,8 +172,7 @@ pub(super) fn token_refusal(
 ) -> Outcome {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let own =
-                headers.contains_key(http::header::WWW_AUTHENTICATE) || is_of_token_service(body);
+            let own = headers.contains_key(WWW_AUTHENTICATE) || is_of_token_service(body);
             if speaks_of_address(body) {
                 Outcome::AddressRefused
             } else if says_later(headers) || Envelope::read(body).is_throttling() {
@@ -343,6 +344,14 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    pub(super) fn new(answer: Answer, proof: AuthUsed, url: &Url, home: bool) -> Self {
+        let asked = answer.headers.get_all(WWW_AUTHENTICATE);
+        let challenges = challenge::parse(asked.iter().map(HeaderValue::as_bytes));
+        let host = url.host_str().unwrap_or_default();
+        let family = RegistryVendor::of(host, challenges.first(), &answer.headers);
+        Self { answer, proof, family, challenges, home }
+    }
+
     /// Whether the registry showed in the headers that the answer is its own.
     pub(super) fn is_challenged(&self) -> bool {
         !self.challenges.is_empty()

@@ -262,27 +262,42 @@ async fn bring(
     kept: &Contents,
     with_head: bool,
 ) -> Result<Outcome, Outcome> {
-    let mut reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
-    let logs_in_elsewhere = leaves_open(&reply) && session.logs_in_elsewhere(&reply).await;
-    if logs_in_elsewhere {
-        reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
-        session.forget_login().await;
-    }
+    let reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
     if reply.answer.status != StatusCode::OK {
+        if leaves_open(&reply)
+            && let Some(other) = session.ask_as_cri_o(&reply, &url, ACCEPT).await?
+        {
+            return found_by_cri_o(session, other, wanted).await;
+        }
         return Ok(session.refuse(reply, true).await);
     }
     let content = async {
         let found = read(session, reply, wanted, kept).await?;
         read_content(session, found, wanted.detail, kept).await
     };
-    // Who is asked for no login gives none, as containerd, and does not get it.
-    let head = async { logs_in_elsewhere || (with_head && refuses_head(session, url).await) };
+    let head = async { with_head && refuses_head(session, url).await };
     let (found, head_refused) = futures::future::join(content, head).await;
     let found = Found { head_refused, ..found? };
     if found.content != Content::Unread {
         kept.read.insert(kept.tag(session, wanted), ()).await;
     }
     Ok(Outcome::Exists(found))
+}
+
+/// What it comes to that CRI-O logs in where containerd is not asked to. What is there stays unread: it
+/// takes that login again.
+async fn found_by_cri_o(
+    session: &Session<'_>,
+    reply: Reply,
+    wanted: &Wanted<'_>,
+) -> Result<Outcome, Outcome> {
+    if reply.answer.status != StatusCode::OK {
+        return Ok(session.refuse(reply, true).await);
+    }
+    let Some(found) = announced(&reply, wanted)? else {
+        return Ok(Outcome::Malformed("a manifest without a digest in its headers"));
+    };
+    Ok(Outcome::Exists(Found { head_refused: true, ..found }))
 }
 
 /// What the headers of a HEAD say; nothing if they do not say enough.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::auth::{Authorization, Secret};
@@ -12,6 +12,7 @@ use super::challenge::{Challenge, Scheme};
 use super::classify::{AuthUsed, RegistryVendor, Reply};
 use super::http::ConnectionKey;
 use super::metrics::Kind;
+use super::redirect::to_plain;
 use super::session::{Session, origin};
 use super::token::{Application, Token, TokenKey};
 use crate::node_config::TlsSettings;
@@ -179,28 +180,49 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// Whether the registry as a whole wants a login, and lets this one in, although the repository
-    /// asked for none. CRI-O asks it first, and then logs in everywhere (`detectProperties` in
-    /// `docker/docker_client.go` of go.podman.io/image); containerd gives what it is asked for.
-    pub(super) async fn logs_in_elsewhere(&self, refused: &Reply) -> bool {
+    /// What CRI-O gets where the repository refused without asking for a login: it asks the registry as a
+    /// whole first, and gives every repository the login that this wants (`detectProperties` and
+    /// `setupRequestAuth` in `docker/docker_client.go` of go.podman.io/image). containerd gives what it is
+    /// asked for. Nothing where CRI-O gives none either; an error where that cannot be told.
+    pub(super) async fn ask_as_cri_o(
+        &self,
+        refused: &Reply,
+        url: &Url,
+        accept: &'static str,
+    ) -> Result<Option<Reply>, Outcome> {
         let unasked = refused.proof == AuthUsed::Nothing && refused.home;
         if !unasked || self.secret_for(true).is_none() {
-            return false;
+            return Ok(None);
         }
-        let Ok(url) = self.root("") else { return false };
-        let reply = self.request(Method::GET, url, "*/*", Kind::Get).await;
-        reply
-            .is_ok_and(|reply| reply.answer.status.is_success() && reply.proof != AuthUsed::Nothing)
-    }
-
-    /// Forgets how the registry lets this login in.
-    pub(super) async fn forget_login(&self) {
-        let url = &self.endpoint.url;
+        let (root, mut url) = (self.root("")?, url.clone());
+        if root.scheme() == "http" {
+            to_plain(&mut url)?;
+        }
+        let plain = Authorization::nothing();
+        let answer = self.send(&Method::GET, &root, "*/*", Kind::Get, &plain).await?;
+        let reply = Reply::new(answer, AuthUsed::Nothing, &root, true);
+        match reply.answer.status {
+            StatusCode::UNAUTHORIZED => {}
+            // There CRI-O gives up, or asks without a login.
+            StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.refuse(reply, true).await),
+        }
+        let proving =
+            self.prove(&root, true, &reply.challenges, reply.family, AuthUsed::Nothing).await;
+        let answer = match &proving {
+            Ok(Some(shown)) => {
+                let answer = self.send(&Method::GET, &url, accept, Kind::Get, shown).await;
+                answer.map(|answer| Some(Reply::new(answer, shown.proof, &url, true)))
+            }
+            Ok(None) => Ok(None),
+            Err(outcome) => Err(outcome.clone()),
+        };
+        // containerd would not be let in by it: the next question begins without.
         self.wants_login.store(false, Relaxed);
-        self.forget(url, true, AuthUsed::Token).await;
-        self.forget(url, true, AuthUsed::Basic).await;
-        let key = (origin(url), self.identity_for(true));
+        self.forget(&root, true, AuthUsed::Token).await;
+        let key = (origin(&root), self.identity_for(true));
         self.means.habits(|habits| habits.services.remove(&key));
+        answer
     }
 
     /// The lane to the token service. Elsewhere than at the registry itself, what its own host is

@@ -4,15 +4,14 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
 use super::auth::{Authorization, Secret};
-use super::challenge::{self, Challenge};
 use super::classify::Reply;
-use super::classify::{self, AuthUsed, RegistryVendor};
+use super::classify::{self, AuthUsed};
 use super::deadline::Deadline;
 use super::decode;
 use super::hints::{HostHints, MAX_REMEMBERED};
@@ -143,12 +142,6 @@ impl Session<'_> {
                 (url, login_unknown) = (next, false);
                 continue;
             }
-            let challenges = challenges_of(&answer);
-            let family = RegistryVendor::of(
-                url.host_str().unwrap_or_default(),
-                challenges.first(),
-                &answer.headers,
-            );
             if warm.is_outdated_by(answer.status) {
                 self.forget(&url, home, warm.proof).await;
                 anew = true;
@@ -160,15 +153,16 @@ impl Session<'_> {
             if warm.proof == AuthUsed::Basic && answer.status.is_success() {
                 self.note_basic(&url, home);
             }
-            if answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
+            let reply = Reply::new(answer, warm.proof, &url, home);
+            if reply.answer.status == StatusCode::UNAUTHORIZED && !warm.fresh {
                 let tried = if login_unknown { AuthUsed::Basic } else { warm.proof };
-                let proved = self.prove(&url, home, &challenges, family, tried).await;
+                let proved = self.prove(&url, home, &reply.challenges, reply.family, tried).await;
                 proving = proved.map_err(|outcome| self.heard_from(home, outcome))?;
                 if proving.is_some() {
                     continue;
                 }
             }
-            return Ok(Reply { answer, proof: warm.proof, family, challenges, home });
+            return Ok(reply);
         }
     }
 
@@ -199,7 +193,7 @@ impl Session<'_> {
         ConnectionKey { identity: self.identity_for(home), tls }
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: &Method,
         url: &Url,
@@ -326,10 +320,6 @@ impl Session<'_> {
         );
         outcome
     }
-}
-
-fn challenges_of(answer: &Answer) -> Vec<Challenge> {
-    challenge::parse(answer.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
 }
 
 /// Scheme, host and port.

@@ -11,9 +11,7 @@ use super::given::GivenSecrets;
 use super::manifest::{Key, Manifests};
 use super::observed::Observed;
 use crate::credential::PullSecret;
-use crate::history::{
-    Freshness, History, HistoryQuestion, PullForecast, Visibility, VisibleHistory,
-};
+use crate::history::{Freshness, History, HistoryQuestion, PullForecast, Visibility};
 use crate::image::{ImageReference, Platform};
 use crate::pull::Runtime;
 use crate::review::{
@@ -196,16 +194,6 @@ impl HealthSource for FileSource {
             Some(observed) => observed.history(question, now),
             None => History { freshness: Freshness::Absent, ..History::default() },
         }
-    }
-
-    fn visible_history(
-        &self,
-        question: &HistoryQuestion<'_>,
-        listed: &[&str],
-        now: Timestamp,
-    ) -> VisibleHistory {
-        let observed = self.observed.as_ref().map(Observed::cluster);
-        observed.map(|cluster| cluster.visible_history(question, listed, now)).unwrap_or_default()
     }
 
     /// For who may list all pods, as `explain` has it.

@@ -428,7 +428,10 @@ fn argo_cd_synchronises_the_chart_and_sees_no_drift(#[case] proof: &str) {
         "image": {"repository": "127.0.0.1:9/pullgate"}, "service": {"port": free_port()},
         "webhook": {"proof": proof, "trustPath": true}, "mutation": {"enabled": true},
         "events": {"enabled": true}, "policyFrom": {"kind": "PullgatePolicy"},
-        "policy": {"defaultMode": "warn", "mutation": {"allowed": ["digest", "pull-secret"]}},
+        "policy": {
+            "defaultMode": "warn", "mutation": {"allowed": ["digest", "pull-secret"]},
+            "nodes": {"mirrors": "none", "credentials": "none", "preloadedImages": "none", "network": "same"},
+        },
     });
     argo_cd.create("pullgate", "pullgate", "pullgate", &values);
     argo_cd.until_synced("pullgate", &cluster);

@@ -136,35 +136,57 @@ async fn a_token_for_one_repository_takes_nothing_from_another() {
 }
 
 /// Artifactory gives what is public to everybody, and says of the rest that it is not there; `/v2/` wants
-/// a login. CRI-O asks there first, and logs in; containerd is not asked to.
+/// a login. CRI-O asks there first, and logs in; containerd is not asked to. Whatever keeps that from being
+/// found out is no proof that a tag is missing.
 #[rstest]
-#[case::let_in("pw", false, true)]
-#[case::not_known("another", false, false)]
-#[case::open("pw", true, false)]
+#[case::let_in("pw", Root::Asks, "found")]
+#[case::not_known("another", Root::Asks, "refused")]
+#[case::open("pw", Root::Answers(200), "missing")]
+#[case::shut("pw", Root::Answers(403), "missing")]
+#[case::in_trouble("pw", Root::Answers(503), "open")]
+#[case::odd("pw", Root::Answers(302), "open")]
+#[case::names_a_stranger("pw", Root::Names("https://elsewhere.example/token"), "open")]
 #[tokio::test]
 async fn what_only_cri_o_is_asked_to_log_in_for_is_not_missing(
     #[case] password: &str,
-    #[case] is_open: bool,
-    #[case] found: bool,
+    #[case] root: Root,
+    #[case] expected: &str,
+    #[values(Detail::Presence, Detail::Config)] detail: Detail,
 ) {
     let registry = Scripted::start().await;
-    let robot = user("robot", password, &["team/app", ""]);
-    registry.access(Access::Basic(vec![robot]));
+    registry.access(Access::Basic(vec![user("robot", password, &["team/app"])]));
     registry.put_image("team/app", "v1", "linux", "amd64");
     registry.replies(move |call| {
-        let hidden = call.path.starts_with("/v2/team/") && call.proof().is_none();
-        let open = is_open && call.path == "/v2/";
-        let answer = hidden.then(|| envelope(404, "MANIFEST_UNKNOWN"));
-        answer.or_else(|| open.then(|| reply(200, &[], "{}")))
+        if call.path == "/v2/" {
+            return Some(match root {
+                Root::Asks => challenged(401, r#"Basic realm="all""#, "UNAUTHORIZED"),
+                Root::Answers(status) => reply(status, &[], "{}"),
+                Root::Names(realm) => {
+                    let challenge = format!(r#"Bearer realm="{realm}",service="all""#);
+                    challenged(401, &challenge, "UNAUTHORIZED")
+                }
+            });
+        }
+        call.proof().is_none().then(|| envelope(404, "MANIFEST_UNKNOWN"))
     });
     let client = client(&[&registry]);
     for _ in 0..2 {
-        let outcome = ask(&client, &registry, "team/app:v1", Detail::Presence).await;
-        if found {
-            let by_get = matches!(&outcome, Outcome::Exists(found) if found.head_refused);
-            assert!(by_get, "{outcome:?}: {:#?}", registry.log());
-        } else {
-            assert!(matches!(outcome, Outcome::TagMissing { code: Some(_) }), "{outcome:?}");
-        }
+        let outcome = ask(&client, &registry, "team/app:v1", detail).await;
+        let came_to = match &outcome {
+            Outcome::Exists(found) if found.head_refused => "found",
+            Outcome::TagMissing { code: Some(_) } => "missing",
+            outcome if outcome.is_refusal() => "refused",
+            _ => "open",
+        };
+        assert_eq!(came_to, expected, "{outcome:?}: {:#?}", registry.log());
+        assert!(registry.take_log().len() <= 5);
     }
+}
+
+/// What a registry says of itself, to who does not log in.
+#[derive(Clone, Copy)]
+enum Root {
+    Asks,
+    Answers(u16),
+    Names(&'static str),
 }
