@@ -77,8 +77,8 @@ pub struct Observation<'a> {
     pub attempts: &'a [Attempt],
     /// Whether the nodes may have a credential that could not be asked for.
     pub nodes_unclear: bool,
-    /// Which attempt was made with the login of the nodes' runtime and refused, where who does not log
-    /// in gets the image.
+    /// Which attempt was made with the login of the nodes' runtime and did not get the image, where who
+    /// does not log in gets it.
     pub refused_login: Option<usize>,
     /// Whether a 404 can be the registry's way of hiding the repository.
     pub repository: RepositoryAccess,

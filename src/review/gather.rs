@@ -15,7 +15,7 @@ use crate::credential::{
 use crate::image::{DOCKER_HUB, ImageReference};
 use crate::pull::{
     Attempt, Detail, ListRequest, Listing, LookupRequest, Outcome, PullsLeft, RepositoryAccess,
-    Runtime, SecretsState, Verdict, Vouch, meaning,
+    Runtime, SecretsState, Vouch,
 };
 use crate::workload::{ContainerImage, ImagePullPolicy, PULL_SECRETS_AT_MOST, Workload};
 
@@ -26,8 +26,8 @@ pub(super) struct Gathered {
     pub(super) attempts: Vec<Attempt>,
     /// Whether the nodes may have a credential that could not be asked for.
     pub(super) nodes_unclear: bool,
-    /// Which attempt was made with the runtime's own login and refused, where who does not log in gets
-    /// the image.
+    /// Which attempt was made with the runtime's own login and did not get the image, where who does not
+    /// log in gets it.
     pub(super) refused_login: Option<usize>,
     /// Whether a 404 can be the registry's way of hiding the repository.
     pub(super) repository: RepositoryAccess,
@@ -224,8 +224,7 @@ impl ReviewContext<'_> {
             if done && is_unnamed(request.credential.as_ref()) {
                 gathered.refused_login = refused_login;
             } else if request.credential.as_ref().is_some_and(|one| Some(one) == runtime.login()) {
-                let fails = meaning(&attempt.lookup.outcome).0 == Verdict::Fails;
-                refused_login = fails.then_some(gathered.attempts.len());
+                refused_login = (!done).then_some(gathered.attempts.len());
             }
             // A mirror's answer, or one to the runtime's own login, says nothing of this one's limit.
             let own = attempt.lookup.mirror.is_none() && !attempt.lookup.node_login;

@@ -103,6 +103,7 @@ async fn the_login_of_cri_o_counts_for_the_registry_itself(
 #[rstest]
 #[case::refused(CRI_O, Outcome::Unauthorized, &[], Verdict::CannotTell)]
 #[case::a_secret_without_a_user(CRI_O, Outcome::Unauthorized, &["nobody"], Verdict::CannotTell)]
+#[case::not_known(CRI_O, Outcome::TooLate, &[], Verdict::CannotTell)]
 #[case::a_secret_after_that(CRI_O, Outcome::Unauthorized, &["nobody", "ann"], Verdict::Works)]
 #[case::let_in(CRI_O, exists(), &[], Verdict::Works)]
 #[case::not_for_containerd(CONTAINERD, Outcome::Unauthorized, &[], Verdict::Works)]
