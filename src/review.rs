@@ -183,37 +183,37 @@ impl Review {
 
 /// Reviews a workload: gather, assess, decide, again before a denial, and advise. Every image at
 /// the same time.
-pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review {
-    let is_pod = request.workload.is_pod;
+pub async fn review(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Review {
+    let is_pod = subject.workload.is_pod;
     let rewritten = async {
         if is_pod {
             Some(false)
         } else {
-            sources.cluster.pods_are_rewritten(request.deadline).await
+            sources.cluster.pods_are_rewritten(subject.deadline).await
         }
     };
     let (secrets, pods_rewritten, placed) = join3(
-        gather::secrets(sources, request, Reading::Kept),
+        gather::secrets(sources, subject, Reading::Kept),
         rewritten,
-        gather::with_runtime_class(sources, request),
+        gather::with_runtime_class(sources, subject),
     )
     .await;
-    let request =
-        ReviewRequest { workload: placed.as_ref().unwrap_or(request.workload), ..request };
+    let subject =
+        ReviewRequest { workload: placed.as_ref().unwrap_or(subject.workload), ..subject };
     let secrets = Arc::new(secrets);
     // Read once for all images, and only if one of them is to be denied.
-    let secrets_now = async { Arc::new(gather::secrets(sources, request, Reading::Now).await) };
+    let secrets_now = async { Arc::new(gather::secrets(sources, subject, Reading::Now).await) };
     let secrets_now = secrets_now.boxed().shared();
     let nodes = sources.cluster.nodes();
     let eligible = match nodes.as_deref() {
-        Some(nodes) => request.workload.placement.eligible(nodes),
+        Some(nodes) => subject.workload.placement.eligible(nodes),
         None => Eligible::not_asked(),
     };
-    let facts = sources.cluster.namespace(request.namespace);
+    let facts = sources.cluster.namespace(subject.namespace);
     let more_reviews = AtomicUsize::new(visibility::FOR_SERVICES);
     let context = ReviewContext {
         sources,
-        subject: request,
+        subject,
         secrets: &secrets,
         eligible: &eligible,
         facts: facts.as_deref(),
@@ -221,13 +221,13 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         more_reviews: &more_reviews,
         purpose: Purpose::Verdict,
     };
-    let groups = distinct(&request.workload.images);
+    let groups = distinct(&subject.workload.images);
     let named = move || {
-        let groups = distinct(&request.workload.images);
+        let groups = distinct(&subject.workload.images);
         let names = groups.iter().filter_map(|places| places.first());
         names.filter_map(|place| ImageReference::parse(&place.image).ok()).collect()
     };
-    let shown = visibility::shown(sources, request, named);
+    let shown = visibility::shown(sources, subject, named);
     let reviews =
         groups.into_iter().map(|places| context.review(places, secrets_now.clone(), shown.clone()));
     let mut images = joined(reviews).await;
@@ -238,7 +238,7 @@ pub async fn review(sources: Sources<'_>, request: ReviewRequest<'_>) -> Review 
         images.iter().map(|image| image.ruling.decision).max().unwrap_or(Decision::Allow);
     let secrets = secrets_now.peek().cloned().unwrap_or(secrets);
     let pods_rewritten = pods_rewritten == Some(true);
-    let namespace = request.namespace.into();
+    let namespace = subject.namespace.into();
     Review { namespace, images, secrets, decision, is_pod, pods_rewritten }
 }
 

@@ -117,7 +117,7 @@ pub const fn evidence(cause: Cause) -> &'static str {
             "the name, by the grammar that kubelet, containerd and CRI-O share"
         }
         Cause::TagNotFound => {
-            "404 to a GET of the manifest; *fails* only with the code MANIFEST_UNKNOWN or NOT_FOUND in the body; NOT_FOUND alone denies only once it has lasted ten minutes, because a proxy cache of Harbor also answers it while its upstream is down"
+            "404 to a GET of the manifest; *fails* only with the code MANIFEST_UNKNOWN or NOT_FOUND in the body; NOT_FOUND alone denies only when seen again after ten minutes, because a proxy cache of Harbor also answers it while its upstream is down"
         }
         Cause::RepositoryNotFound => {
             "404 to a GET of the manifest; *fails* only with the code NAME_UNKNOWN in the body"

@@ -21,7 +21,7 @@ pub const fn ignored_label(label: LabelUse) -> Option<&'static str> {
 }
 
 /// Said where a tag is not found by the word of a registry that may be a proxy cache.
-pub(super) const NOT_FOUND_YET: &str = "not denied until this has lasted 10m: a proxy cache also answers it while its upstream is down";
+pub(super) const NOT_FOUND_YET: &str = "not denied unless seen again after 10m: a proxy cache also answers this while its upstream is down";
 
 /// What an exception does, or did.
 pub(super) fn exception_words(exception: &ExceptionUse) -> String {

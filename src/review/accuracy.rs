@@ -85,7 +85,7 @@ impl Reviewer {
         let policy = self.policy.load_full();
         let workload = bare_pod(&recheck.uid, Vec::new(), &recheck.secrets);
         let user = UserInfo::default();
-        let request = ReviewRequest {
+        let subject = ReviewRequest {
             workload: &workload,
             namespace: &recheck.namespace,
             user: &user,
@@ -97,16 +97,16 @@ impl Reviewer {
             now,
             deadline,
         };
-        probe_again(self.sources(), request, recheck).await
+        probe_again(self.sources(), subject, recheck).await
     }
 }
 
 async fn probe_again(
     sources: Sources<'_>,
-    request: ReviewRequest<'_>,
+    subject: ReviewRequest<'_>,
     recheck: &Recheck,
 ) -> Option<ProbeResult> {
-    let probe_context = ProbeContext::new(sources, request).await;
+    let probe_context = ProbeContext::new(sources, subject).await;
     if probe_context.secrets.unread {
         return Some(ProbeResult::Unclear(Cause::UnknownNodes));
     }
@@ -119,7 +119,7 @@ async fn probe_again(
     // A node has pulled it: what counts is whether the registry still says the same to the same
     // credentials, whatever else nodes may have.
     let vouches = Vouches { credentials: Vouch::None, ..Vouches::default() };
-    let context = probe_context.context(sources, request);
+    let context = probe_context.context(sources, subject);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
     Some(match probed.result() {
         ProbeResult::Refused(cause) if !is_refusal(cause) => ProbeResult::Unclear(cause),

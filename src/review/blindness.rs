@@ -42,10 +42,10 @@ impl BlindRegistryNotices {
 pub(super) fn lines(
     told: &BlindRegistryNotices,
     sources: Sources<'_>,
-    request: &ReviewRequest<'_>,
+    subject: &ReviewRequest<'_>,
     review: &Review,
 ) -> Vec<String> {
-    if request.user.is_service_account() || request.workload.controller.is_some() {
+    if subject.user.is_service_account() || subject.workload.controller.is_some() {
         return Vec::new();
     }
     let mut lines: Vec<String> = Vec::new();
@@ -54,8 +54,8 @@ pub(super) fn lines(
         let host = reference.host();
         let silent = image.assessment.verdict == Verdict::CannotTell;
         let Some(reason) = sources.registry.blind_reason(host).filter(|_| silent) else { continue };
-        if sources.health.runs_from(host, request.now)
-            && told.is_due(request.namespace, host, request.now)
+        if sources.health.runs_from(host, subject.now)
+            && told.is_due(subject.namespace, host, subject.now)
         {
             let spot = BlindSpot { host: host.into(), reason, realm: None };
             lines.push(format!("Pullgate cannot reach {}", spot.sentence()));

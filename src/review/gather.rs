@@ -87,11 +87,11 @@ fn is_of_a_plugin(request: &LookupRequest) -> bool {
 /// it by the time that they come here.
 pub(super) async fn with_runtime_class(
     sources: Sources<'_>,
-    request: ReviewRequest<'_>,
+    subject: ReviewRequest<'_>,
 ) -> Option<Workload> {
-    let workload = request.workload;
+    let workload = subject.workload;
     let name = workload.placement.runtime_class().filter(|_| !workload.is_pod)?;
-    let class = sources.cluster.runtime_class(name, request.deadline).await?;
+    let class = sources.cluster.runtime_class(name, subject.deadline).await?;
     let placement = workload.placement.with_runtime_class(&class);
     Some(Workload { placement, ..workload.clone() })
 }
@@ -99,11 +99,11 @@ pub(super) async fn with_runtime_class(
 /// Reads the pull secrets as the kubelet would: the pod's own list, else its ServiceAccount's.
 pub(super) async fn secrets(
     sources: Sources<'_>,
-    request: ReviewRequest<'_>,
+    subject: ReviewRequest<'_>,
     reading: Reading,
 ) -> PodSecrets {
-    let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
-    let (origin, names) = secret_names(sources, request, reading).await;
+    let (cluster, namespace, deadline) = (sources.cluster, subject.namespace, subject.deadline);
+    let (origin, names) = secret_names(sources, subject, reading).await;
     let mut unread = names == SecretNames::Unknown;
     let account_not_given = names == SecretNames::NotInFiles;
     let mut names = if let SecretNames::Known(names) = names { names } else { Vec::new() };
@@ -140,17 +140,17 @@ enum SecretNames {
 /// The names of the pull secrets, and where they come from.
 async fn secret_names(
     sources: Sources<'_>,
-    request: ReviewRequest<'_>,
+    subject: ReviewRequest<'_>,
     reading: Reading,
 ) -> (SecretsOrigin, SecretNames) {
-    let workload = request.workload;
-    if !workload.pull_secrets.is_empty() || request.account_applied {
+    let workload = subject.workload;
+    if !workload.pull_secrets.is_empty() || subject.account_applied {
         return (SecretsOrigin::Pod, SecretNames::Known(workload.pull_secrets.clone()));
     }
     let Some(account) = &workload.service_account else {
         return (SecretsOrigin::NotYetKnown, SecretNames::Unknown);
     };
-    let (cluster, namespace, deadline) = (sources.cluster, request.namespace, request.deadline);
+    let (cluster, namespace, deadline) = (sources.cluster, subject.namespace, subject.deadline);
     let wanted = ObjectQuery { namespace, name: account, reading };
     let names = match cluster.service_account(wanted, deadline).await {
         Fetched::Found(facts) => SecretNames::Known(facts.pull_secrets),

@@ -145,21 +145,21 @@ pub(super) struct ProbeContext<'n> {
 
 impl<'n> ProbeContext<'n> {
     /// Without any nodes.
-    pub(super) async fn new(sources: Sources<'_>, request: ReviewRequest<'_>) -> Self {
-        Self::among(None, sources, request).await
+    pub(super) async fn new(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Self {
+        Self::among(None, sources, subject).await
     }
 
     /// Among these nodes, if they are known.
     pub(super) async fn among(
         nodes: Option<&'n [Node]>,
         sources: Sources<'_>,
-        request: ReviewRequest<'_>,
+        subject: ReviewRequest<'_>,
     ) -> Self {
-        let placement = &request.workload.placement;
+        let placement = &subject.workload.placement;
         Self {
-            secrets: gather::secrets(sources, request, Reading::Kept).await,
+            secrets: gather::secrets(sources, subject, Reading::Kept).await,
             eligible: nodes.map_or_else(Eligible::not_asked, |nodes| placement.eligible(nodes)),
-            facts: sources.cluster.namespace(request.namespace),
+            facts: sources.cluster.namespace(subject.namespace),
             more_reviews: AtomicUsize::new(0),
         }
     }
@@ -167,11 +167,11 @@ impl<'n> ProbeContext<'n> {
     pub(super) fn context<'a>(
         &'a self,
         sources: Sources<'a>,
-        request: ReviewRequest<'a>,
+        subject: ReviewRequest<'a>,
     ) -> ReviewContext<'a> {
         ReviewContext {
             sources,
-            subject: request,
+            subject,
             secrets: &self.secrets,
             eligible: &self.eligible,
             facts: self.facts.as_deref(),

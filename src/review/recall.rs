@@ -37,12 +37,12 @@ pub(super) fn question(workload: &Workload) -> Option<ReportTarget> {
 pub(super) async fn answer(
     target: &ReportTarget,
     sources: Sources<'_>,
-    request: ReviewRequest<'_>,
+    subject: ReviewRequest<'_>,
 ) -> Answer {
-    let images = request.workload.images.iter();
+    let images = subject.workload.images.iter();
     let images = images.filter_map(|image| ImageReference::parse(&image.image).ok()).collect();
-    let shown = visibility::shown(sources, request, || images).await;
-    let memory = sources.health.memory(target, &shown, request.now);
+    let shown = visibility::shown(sources, subject, || images).await;
+    let memory = sources.health.memory(target, &shown, subject.now);
     let text = memory.and_then(|memory: RememberedHistory| memory.encode(MOST));
     Answer { denial: None, warnings: text.as_deref().map(parts).unwrap_or_default(), patch: None }
 }

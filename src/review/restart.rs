@@ -45,9 +45,9 @@ fn template(object: Option<&RawValue>) -> Option<&str> {
 
 /// What pods to come run otherwise than those that they replace. Only tags that pods of the namespace
 /// run are asked for, and nothing that a registry counts is used up.
-pub(super) async fn notes(sources: Sources<'_>, request: ReviewRequest<'_>) -> Vec<String> {
-    let own = Visibility::Namespaces(vec![request.namespace.into()]);
-    let mut workload = request.workload.clone();
+pub(super) async fn notes(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Vec<String> {
+    let own = Visibility::Namespaces(vec![subject.namespace.into()]);
+    let mut workload = subject.workload.clone();
     workload.images.retain(|image| {
         let tag = ImageReference::parse(&image.image).ok().filter(|one| one.digest().is_none());
         let runs = |tag: &ImageReference| !sources.health.other_digests(tag, &own, None).is_empty();
@@ -58,8 +58,8 @@ pub(super) async fn notes(sources: Sources<'_>, request: ReviewRequest<'_>) -> V
     }
     let unmetered = Unmetered(sources.registry);
     let sources = Sources { registry: &unmetered, ..sources };
-    let request = ReviewRequest { workload: &workload, ..request };
-    let mut review: Review = super::review(sources, request).await;
+    let subject = ReviewRequest { workload: &workload, ..subject };
+    let mut review: Review = super::review(sources, subject).await;
     // Nodes have what runs: what a restart pulls is not known.
     for image in &mut review.images {
         image.quota = None;

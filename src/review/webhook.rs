@@ -196,7 +196,7 @@ impl Reviewer {
         let answer = match asked_to_recall(endpoint, &request, &policy) {
             Some((workload, asked)) => {
                 record.skipped = Some(Skip::Explained);
-                let subject = self.request(&workload, &call);
+                let subject = self.subject(&workload, &call);
                 Box::pin(recall::answer(&asked, call.sources, subject)).await
             }
             None => match self.to_judge(endpoint, &request, &policy) {
@@ -218,7 +218,7 @@ impl Reviewer {
         let workload = restarts.then(|| restarted(call.request, call.policy)).flatten();
         let warnings = match workload {
             Some(workload) => {
-                let subject = self.request(&workload, call);
+                let subject = self.subject(&workload, call);
                 Box::pin(restart::notes(call.sources, subject)).await
             }
             None => Vec::new(),
@@ -236,7 +236,7 @@ impl Reviewer {
     ) -> Answer {
         let request = call.request;
         record.name = workload.object.name.to_string();
-        let subject = self.request(&workload, call);
+        let subject = self.subject(&workload, call);
         let unmetered = Unmetered(call.sources.registry);
         let mut sources = call.sources;
         if request.dry_run {
@@ -266,7 +266,7 @@ impl Reviewer {
     }
 
     /// What is reviewed, for whom and until when.
-    fn request<'r>(&self, workload: &'r Workload, call: &Call<'r>) -> ReviewRequest<'r> {
+    fn subject<'r>(&self, workload: &'r Workload, call: &Call<'r>) -> ReviewRequest<'r> {
         ReviewRequest {
             workload,
             namespace: &call.request.namespace,
@@ -315,7 +315,7 @@ impl Reviewer {
         request: &AdmissionRequest<'_>,
         policy: &PullgatePolicy,
     ) -> Result<(Workload, Vec<Mutation>), Skip> {
-        let workload = self.subject(request, policy)?;
+        let workload = self.workload(request, policy)?;
         if endpoint == Endpoint::Validate {
             return Ok((workload, Vec::new()));
         }
@@ -328,7 +328,7 @@ impl Reviewer {
     }
 
     /// The workload to judge, or why there is nothing to judge.
-    fn subject(
+    fn workload(
         &self,
         request: &AdmissionRequest<'_>,
         policy: &PullgatePolicy,

@@ -21,7 +21,7 @@ impl HealthIndex {
             .filter_map(|container| {
                 let word = match container.state {
                     // With the policy `Always` the start itself asked the registry.
-                    State::Running | State::Done if container.always => {
+                    State::Running | State::Done if container.always() => {
                         NodeObservation::Pulled(container.at)
                     }
                     State::Running | State::Crashing | State::Done => {

@@ -82,7 +82,7 @@ impl HealthIndex {
             let image = self.images.intern(&volume.reference, now);
             let state = if first_start.is_some() { State::Done } else { State::Waiting };
             let mut record = ContainerRecord::new(image, state, first_start.unwrap_or(now));
-            record.always = volume.pull_policy.as_deref() == Some("Always");
+            record.set_always(volume.pull_policy.as_deref() == Some("Always"));
             list.push(record);
         }
     }
@@ -97,10 +97,10 @@ impl HealthIndex {
         let image = self.images.intern(&container.image, now);
         let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| seconds(time.0));
         let mut record = ContainerRecord::new(image, State::Waiting, created);
-        record.always = container.image_pull_policy.as_deref() == Some("Always");
+        record.set_always(container.image_pull_policy.as_deref() == Some("Always"));
         let Some(status) = status else { return record };
         record.digest = intern_digest(&mut self.digests, &status.image_id);
-        record.own_digest = self.is_own(image, &status.image_id);
+        record.set_own_digest(self.is_own(image, &status.image_id));
         let ended = status.last_state.terminated.as_ref();
         if let Some(running) = &status.state.running {
             record.state = State::Running;
@@ -172,7 +172,7 @@ impl HealthIndex {
         for container in pod.containers.as_mut_slice() {
             let Some(image) = self.images.get_mut(container.image) else { continue };
             container.place = u32::try_from(image.pods.len()).unwrap_or(u32::MAX);
-            image.pods.push(slot);
+            image.push_pod(slot);
             image.add(namespace, container);
             image.heard = image.heard.max(now);
             let ran = matches!(container.state, State::Running | State::Done);
@@ -182,7 +182,7 @@ impl HealthIndex {
                     image.started_digest = container.digest;
                 }
             }
-            if ran && container.always {
+            if ran && container.always() {
                 image.pulled = image.pulled.max(container.at);
             }
             let cause = container.cause();
@@ -213,7 +213,7 @@ impl HealthIndex {
         let namespace = self.names.get(pod.namespace).cloned();
         let mut pulled = Vec::new();
         let ran = |state| matches!(state, State::Running | State::Done);
-        for container in pod.containers.as_slice().iter().filter(|c| c.always && ran(c.state)) {
+        for container in pod.containers.as_slice().iter().filter(|c| c.always() && ran(c.state)) {
             let known = before.iter().any(|old| {
                 old.image == container.image && old.at == container.at && ran(old.state)
             });

@@ -89,7 +89,7 @@ impl HealthIndex {
             let runs = |container: &&ContainerRecord| {
                 container.image == image
                     && container.digest != NONE
-                    && container.own_digest
+                    && container.own_digest()
                     && matches!(container.state, State::Running | State::Crashing)
             };
             for container in pod.containers.as_slice().iter().filter(runs) {
@@ -107,7 +107,7 @@ impl HealthIndex {
 
     fn count(&self, tally: &mut Tally, pod: &PodRecord, container: &ContainerRecord) {
         tally.pods.insert(pod.uid);
-        if container.always {
+        if container.always() {
             tally.always.insert(pod.uid);
         }
         if tally.since == 0 || container.at < tally.since {

@@ -149,7 +149,7 @@ impl HealthIndex {
             // The same event comes again with every list, and a start that asked the registry was
             // counted with its container.
             is_news &= at > container.pulled;
-            fresh &= at > container.pulled && !(container.always && at <= container.at);
+            fresh &= at > container.pulled && !(container.always() && at <= container.at);
             container.pulled = container.pulled.max(at);
         }
         if !has_it {

@@ -350,6 +350,15 @@ impl Images {
 }
 
 impl Image {
+    /// Notes one more pod. Room grows by a quarter: there is one such entry for every container of the
+    /// cluster.
+    pub(super) fn push_pod(&mut self, slot: u32) {
+        if self.pods.len() == self.pods.capacity() {
+            self.pods.reserve_exact(4 + self.pods.len() / 4);
+        }
+        self.pods.push(slot);
+    }
+
     /// The entry of a namespace.
     fn space(&mut self, namespace: Id) -> &mut ImageNamespace {
         let at = self.namespaces.iter().position(|space| space.namespace == namespace);

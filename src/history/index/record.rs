@@ -53,12 +53,13 @@ pub(super) struct ContainerRecord {
     cause: u8,
     /// Why it fails, as an earlier status or an event said; for states that say nothing.
     hint: u8,
-    /// Whether the pull policy is `Always`: then every start asked the registry.
-    pub(super) always: bool,
-    /// Whether the digest is told under the image's own repository: a node that has the same content
-    /// by several names tells any of them.
-    pub(super) own_digest: bool,
+    /// What is so of it or is not: [`ALWAYS`] and [`OWN_DIGEST`]. In one byte, as there are hundreds of
+    /// thousands of these.
+    flags: u8,
 }
+
+const ALWAYS: u8 = 1;
+const OWN_DIGEST: u8 = 2;
 
 /// No cause.
 const NO_CAUSE: u8 = u8::MAX;
@@ -83,9 +84,31 @@ impl ContainerRecord {
             state,
             cause: NO_CAUSE,
             hint: NO_CAUSE,
-            always: false,
-            own_digest: false,
+            flags: 0,
         }
+    }
+
+    /// Whether the pull policy is `Always`: then every start asked the registry.
+    pub(super) const fn always(&self) -> bool {
+        self.flags & ALWAYS != 0
+    }
+
+    pub(super) fn set_always(&mut self, always: bool) {
+        self.set_flag(ALWAYS, always);
+    }
+
+    /// Whether the digest is told under the image's own repository: a node that has the same content
+    /// by several names tells any of them.
+    pub(super) const fn own_digest(&self) -> bool {
+        self.flags & OWN_DIGEST != 0
+    }
+
+    pub(super) fn set_own_digest(&mut self, own: bool) {
+        self.set_flag(OWN_DIGEST, own);
+    }
+
+    fn set_flag(&mut self, flag: u8, is_set: bool) {
+        self.flags = if is_set { self.flags | flag } else { self.flags & !flag };
     }
 
     pub(super) fn set_cause(&mut self, cause: Cause) {
@@ -212,4 +235,15 @@ pub(super) struct PodRecord {
     pub(super) used: Id,
     /// Whether it names no pull secret at all.
     pub(super) without_secrets: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_with_two_containers_takes_about_a_hundred_bytes() {
+        assert_eq!(size_of::<ContainerRecord>(), 24);
+        assert_eq!(size_of::<Option<PodRecord>>(), 104);
+    }
 }

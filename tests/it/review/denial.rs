@@ -150,7 +150,7 @@ async fn a_tag_that_a_proxy_cache_may_miss_is_denied_once_it_has_stood(
     assert_eq!(review.decision, decision);
     let said = line(&review);
     assert!(said.contains("tag not found in the registry"), "{said}");
-    let words = "not denied until this has lasted 10m: a proxy cache also answers it";
+    let words = "not denied unless seen again after 10m: a proxy cache also answers this";
     assert_eq!(said.contains(words), decision == Decision::Warn, "{said}");
     assert!(world.repeated.lock().unwrap().is_empty(), "a second later it would be no surer");
 }
