@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::shared_index::SharedIndex;
 use super::watch::{Source, Store};
-use crate::image::Platform;
+use crate::image::{ImageReference, Platform};
 use crate::kube_views::{Listed, Text, Uid};
 use crate::telemetry::now;
 use crate::workload::{LISTED_NAMES_AT_MOST, Node, Quantity, Taint, TaintEffect};
@@ -231,12 +231,22 @@ fn read(wire: NodeWire<'_>) -> Node {
         runtime: info.container_runtime_version.boxed(),
         kubelet: info.kubelet_version.boxed(),
         addresses: addresses.iter().map(|one| one.address.boxed()).collect(),
-        images: names.map(|name| name.boxed()).collect(),
+        images: names.map(|name| canonical(&name.0)).collect(),
         listed_images,
         names_cut,
         allocatable: allocatable.iter().filter_map(amount).collect(),
         pod_ranges: pod_ranges.collect(),
     }
+}
+
+/// The name of an image as the other runtimes list it: Docker's leaves out the registry where that is
+/// Docker Hub (`RepoTags` in `core/convert.go` of cri-dockerd).
+fn canonical(name: &str) -> Box<str> {
+    let has_host = name.split_once('/').is_some_and(|(host, _)| host.contains('.'));
+    if has_host {
+        return name.into();
+    }
+    ImageReference::parse(name).map_or_else(|_| name.into(), |image| image.canonical().into())
 }
 
 #[cfg(test)]
@@ -271,7 +281,7 @@ mod tests {
         assert_eq!(taints, expected);
         assert!(decoded.unschedulable);
         assert_eq!((&*decoded.runtime, &*decoded.kubelet), ("containerd://2.1.8", "v1.34.4"));
-        assert_eq!(*decoded.images, ["a@sha256:0".into(), "a:1".into()]);
+        assert_eq!(*decoded.images, ["a@sha256:0".into(), "docker.io/library/a:1".into()]);
         assert_eq!(decoded.listed_images, 2);
         let amount = |text: &str| Quantity::parse(text).unwrap();
         let allocatable =
@@ -282,6 +292,17 @@ mod tests {
         assert_eq!(ranges, ["10.244.1.0/24", "fd00:1::/64"]);
         let bare = read(serde_json::from_str(r#"{"metadata":{"name":"bare"},"spec":{}}"#).unwrap());
         assert!(bare.images.is_empty() && bare.labels.is_empty() && !bare.unschedulable);
+    }
+
+    #[rstest::rstest]
+    #[case::dockers("my-app:dev", "docker.io/library/my-app:dev")]
+    #[case::dockers_with_a_path("myorg/app:1.0", "docker.io/myorg/app:1.0")]
+    #[case::of_a_port("localhost:5000/app:1", "localhost:5000/app:1")]
+    #[case::containerds("docker.io/library/nginx:1", "docker.io/library/nginx:1")]
+    #[case::by_digest("quay.io/a/b@sha256:0", "quay.io/a/b@sha256:0")]
+    #[case::no_name("<none>:<none>", "<none>:<none>")]
+    fn every_runtime_lists_an_image_by_one_name(#[case] listed: &str, #[case] name: &str) {
+        assert_eq!(&*canonical(listed), name);
     }
 
     #[test]

@@ -50,11 +50,16 @@ pub(crate) const LISTED_IMAGES_AT_MOST: i32 = 50;
 /// `pkg/kubelet/kubelet_node_status.go`).
 pub(crate) const LISTED_NAMES_AT_MOST: usize = 5;
 
-/// The labels by which virtual kubelets are known, and the prefix of the taint that they have.
+/// What labels of nodes say whose pods run somewhere else. Projects differ in the key.
 /// <https://github.com/virtual-kubelet/virtual-kubelet/blob/master/README.md>,
 /// <https://docs.liqo.io/en/stable/usage/namespace-offloading.html>
-const VIRTUAL: [(&str, &str); 2] = [("type", "virtual-kubelet"), ("liqo.io/type", "virtual-node")];
-const VIRTUAL_TAINT: &str = "virtual-kubelet.io/";
+const VIRTUAL: [&str; 4] = ["virtual-kubelet", "virtual-node", "eklet", "kwok"];
+/// And what their taints are called: `virtual-kubelet.io/provider`, `virtual-node.interlink/no-schedule`,
+/// `eks.tke.cloud.tencent.com/eklet`, `kwok.x-k8s.io/node`.
+const VIRTUAL_TAINTS: [&str; 4] = ["virtual-kubelet", "virtual-node", "/eklet", "kwok.x-k8s.io/"];
+/// A node that vCluster makes up for one of its host cluster
+/// (`pkg/controllers/resources/nodes/fake_syncer.go`).
+const FAKE: &str = "vcluster.loft.sh/fake-node";
 
 impl Node {
     /// A node of which only its platform is known.
@@ -83,10 +88,13 @@ impl Node {
     }
 
     /// Whether its pods run somewhere else, by rules of their own: no kubelet pulls there, and the
-    /// node does not tell what can run.
+    /// node does not tell what can run. A kubelet names its runtime from the first moment on
+    /// (`ReadyCondition` and `VersionInfo` in `pkg/kubelet/nodestatus` of kubernetes).
     pub(crate) fn is_virtual(&self) -> bool {
-        VIRTUAL.iter().any(|(key, value)| self.label(key) == Some(*value))
-            || self.taints.iter().any(|taint| taint.key.starts_with(VIRTUAL_TAINT))
+        let named = |key: &str| VIRTUAL_TAINTS.iter().any(|part| key.contains(part));
+        (self.runtime.is_empty() && !self.kubelet.is_empty())
+            || self.labels.iter().any(|(key, value)| VIRTUAL.contains(&&**value) || **key == *FAKE)
+            || self.taints.iter().any(|taint| named(&taint.key))
     }
 
     /// Whether the whole of it would be enough for so much of a resource.
@@ -114,4 +122,52 @@ pub enum TaintEffect {
     NoSchedule,
     /// Running pods are driven away too.
     NoExecute,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::a_kubelets(
+        "kubernetes.io/os",
+        "linux",
+        "node.kubernetes.io/disk-pressure",
+        "containerd://2",
+        false
+    )]
+    #[case::azure("type", "virtual-kubelet", "virtual-kubelet.io/provider", "", true)]
+    #[case::by_its_taint("a", "b", "virtual-kubelet.io/provider", "containerd://2", true)]
+    #[case::interlink("virtual-node.interlink/type", "virtual-kubelet", "k", "", true)]
+    #[case::interlinks_taint("a", "b", "virtual-node.interlink/no-schedule", "x://1", true)]
+    #[case::tencent(
+        "node.kubernetes.io/instance-type",
+        "eklet",
+        "eks.tke.cloud.tencent.com/eklet",
+        "x://1",
+        true
+    )]
+    #[case::kwok("type", "kwok", "kwok.x-k8s.io/node", "", true)]
+    #[case::vcluster("vcluster.loft.sh/fake-node", "true", "k", "docker://19.3.12", true)]
+    #[case::no_runtime("a", "b", "k", "", true)]
+    fn a_node_whose_pods_run_elsewhere_is_known_by_what_it_says(
+        #[case] label: &str,
+        #[case] value: &str,
+        #[case] taint: &str,
+        #[case] runtime: &str,
+        #[case] is_virtual: bool,
+    ) {
+        let taint =
+            Taint { key: taint.into(), value: Box::default(), effect: TaintEffect::NoSchedule };
+        let node = Node {
+            labels: [(label.into(), value.into())].into(),
+            taints: vec![taint],
+            runtime: runtime.into(),
+            kubelet: "v1.34.4".into(),
+            ..Node::new("n", Platform::new("linux", "amd64"))
+        };
+        assert_eq!(node.is_virtual(), is_virtual);
+    }
 }
