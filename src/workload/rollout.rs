@@ -31,6 +31,7 @@ struct SpecView {
     completions: Option<u32>,
     job_template: Option<Box<ObjectView>>,
     suspend: Option<bool>,
+    managed_by: Option<Box<str>>,
     paused: Option<bool>,
     strategy: Option<StrategyView>,
     update_strategy: Option<StrategyView>,
@@ -142,6 +143,9 @@ impl Amount {
     }
 }
 
+/// `JobControllerName` in `k8s.io/api/batch/v1`.
+const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
+
 /// How many pods an object makes, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PodCount {
@@ -169,7 +173,13 @@ impl SpecView {
     /// Whether its controller makes no pods until somebody changes it. Controllers of others have
     /// taken these words over from Kubernetes.
     fn rests(&self) -> bool {
-        self.replicas == Some(0) || self.suspend == Some(true)
+        self.replicas == Some(0) || self.suspend == Some(true) || self.is_managed_elsewhere()
+    }
+
+    /// Whether a Job is left to a controller of somebody else's, which may make its pods in another cluster
+    /// (`spec.managedBy`, KEP-4368).
+    fn is_managed_elsewhere(&self) -> bool {
+        self.managed_by.as_ref().is_some_and(|name| **name != *JOB_CONTROLLER)
     }
 }
 
@@ -247,6 +257,8 @@ mod tests {
     #[case("CronJob", json!({"suspend": true, "jobTemplate": {"spec": {}}}), PodCount::Count(0))]
     #[case("CronJob", json!({"jobTemplate": {"spec": {"suspend": true}}}), PodCount::Count(0))]
     #[case("Deployment", json!({"replicas": 0, "paused": true}), PodCount::Count(0))]
+    #[case("Job", json!({"managedBy": "kueue.x-k8s.io/multikueue"}), PodCount::Count(0))]
+    #[case("Job", json!({"managedBy": "kubernetes.io/job-controller"}), PodCount::Count(1))]
     #[case("Rollout", json!({"replicas": 0}), PodCount::Count(0))]
     #[case("Rollout", json!({"replicas": 2}), PodCount::Unknown)]
     #[case("Deployment", json!({"replicas": "x"}), PodCount::Unknown)]
