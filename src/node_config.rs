@@ -13,7 +13,9 @@ mod registries_yaml;
 mod route;
 mod toml_reader;
 
-pub use endpoint::{Client, Endpoint, NodeLogin, Route, TlsSettings, default_endpoint};
+pub use endpoint::{
+    Client, Endpoint, NodeLogin, Route, TlsSettings, default_endpoint, is_loopback_host,
+};
 pub(crate) use hosts_toml::certificates_only;
 pub use hosts_toml::{parse_hosts_toml, registry_of_directory};
 pub use registries_conf::parse_registries_conf;

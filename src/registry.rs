@@ -64,7 +64,7 @@ pub use tls::CertificateEnd;
 
 use crate::credential::{Credential, CredentialIdentity, Expiry, IdentitySalt};
 use crate::image::{Digest, ImageReference};
-use crate::node_config::{MirrorFiles, RegistryHosts};
+use crate::node_config::{MirrorFiles, RegistryHosts, is_loopback_host};
 use crate::pull::{
     BlindReason, BlindSpot, KnownManifest, ListRequest, Lookup, LookupRequest, Outcome, PullsLeft,
     REFUSALS_APART, TagList,
@@ -86,6 +86,8 @@ pub struct RegistryClient {
     repeats: Arc<Semaphore>,
     /// Whether nobody is turned away.
     patient: bool,
+    /// Whether this machine's loopback is asked without having been named.
+    own_loopback: bool,
     lookups: Arc<LookupService>,
     answers: Answers,
     tags: TagLists,
@@ -104,6 +106,8 @@ impl RegistryClient {
         let mut random = [0; 32];
         ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
         let metrics = Arc::new(RegistryMetrics::default());
+        let is_named = options.allow.iter().any(|range| range.addr().is_loopback());
+        let own_loopback = options.contact_loopback && !is_named;
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
         let transport = Arc::new(http::Transport::new(&options, Arc::clone(&directions))?);
         let tokens = token::Tokens::new(
@@ -133,6 +137,7 @@ impl RegistryClient {
             me: me.clone(),
             repeats: Arc::new(Semaphore::new(MOST_REPEATS)),
             patient: options.load.patient,
+            own_loopback,
             lookups,
             answers: Answers::new(options.cache, options.load.lookups, Arc::clone(&metrics)),
             tags,
@@ -340,6 +345,13 @@ impl ManifestSource for RegistryClient {
 
     fn blind_reason(&self, host: &str) -> Option<BlindReason> {
         self.blind.reason(host)
+    }
+
+    fn asks_own_loopback(&self, image: &ImageReference) -> bool {
+        let routed = || self.hosts.load().files_for(image.host(), image.repository());
+        self.own_loopback
+            && is_loopback_host(image.host())
+            && !routed().is_some_and(|files| files.routes)
     }
 
     fn mirror_files(&self, image: &ImageReference) -> Option<MirrorFiles> {

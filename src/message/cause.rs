@@ -90,7 +90,12 @@ pub const fn sentence(cause: Cause, verdict: Verdict) -> &'static str {
         }
         Cause::CorruptContent => "content does not match its digest",
         Cause::NodeStorage => "a node's disk is full or broken",
-        Cause::ImageNeverPull => "pull policy Never, and no node is known to have the image",
+        Cause::ImageNeverPull if fails => {
+            "pull policy Never, and no node is known to have the image"
+        }
+        Cause::ImageNeverPull => {
+            "pull policy Never: only the nodes could say whether they have the image"
+        }
         Cause::SignatureRejected => "its signature is refused by policy",
         Cause::NodeRuntime => "the container runtime of a node is in trouble",
         Cause::BackOff => "earlier pulls failed, nodes back off",

@@ -469,12 +469,16 @@ impl Finding<'_> {
             Some(Doubt::MayBeHidden) => {
                 return Some("or the registry hides it from these credentials".to_owned());
             }
+            Some(Doubt::OwnLoopback) => return Some(OWN_LOOPBACK.to_owned()),
             _ => {}
         }
         let other_ways = escape_list(&self.assessment.escapes)?;
         Some(format!("may still work if nodes have {other_ways}"))
     }
 }
+
+/// What a registry at `localhost` says about nodes.
+const OWN_LOOPBACK: &str = "localhost is another machine on each node (--allow-address 127.0.0.0/8 if they ask this one's registry)";
 
 /// One line per problem: images of which the same is said share a line.
 pub fn lines(findings: &[Finding<'_>]) -> Vec<String> {

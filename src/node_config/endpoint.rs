@@ -118,6 +118,11 @@ pub(super) fn is_loopback(name: &str) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether a registry's host, with its port if it has one, is that of whoever asks.
+pub fn is_loopback_host(host: &str) -> bool {
+    is_loopback(split_port(host).0)
+}
+
 /// One way to an image: an endpoint, and the repository's name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

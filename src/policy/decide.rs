@@ -12,7 +12,7 @@ use super::resolve::{BREAK_GLASS_ANNOTATION, LabelUse, PolicyScope};
 use super::value::{Action, CannotTell, EnforceOn, Mode, Period};
 use crate::history::is_refusal;
 use crate::image::ImageReference;
-use crate::pull::{Cause, Escape, Verdict};
+use crate::pull::{Cause, Escape, Verdict, is_about_access};
 use crate::user::UserInfo;
 use crate::workload::NamespaceFacts;
 
@@ -50,6 +50,8 @@ pub struct DecisionInput<'a> {
     pub user: &'a UserInfo,
     /// Whether a pull secret that the object names does not exist (yet).
     pub secret_missing: bool,
+    /// Whether the registry refused what a pull secret of the object holds, or that cannot be read.
+    pub secret_refused: bool,
     /// Whether a credential that nobody tried may be what is lacking.
     pub untried_login: bool,
     /// Whether the registry as a whole is in trouble.
@@ -373,9 +375,13 @@ fn secret_may_come(input: &DecisionInput<'_>) -> bool {
     input.secret_missing && input.cause.is_some_and(is_refusal)
 }
 
-/// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order.
+/// Whether its pods may have a pull secret that nobody has seen yet: manifests come in any order, and the one
+/// that is there may be about to be replaced.
 fn awaits_secret(input: &DecisionInput<'_>) -> bool {
-    !input.is_pod && input.secret_missing && input.cause != Some(Cause::InvalidReference)
+    let may_change = input.secret_refused
+        && (is_about_access(input.cause) || input.cause == Some(Cause::BrokenPullSecret));
+    !input.is_pod
+        && (may_change || (input.secret_missing && input.cause != Some(Cause::InvalidReference)))
 }
 
 fn works(input: &DecisionInput<'_>) -> bool {

@@ -23,7 +23,7 @@ fn by_kubelets(seen: &Observation<'_>) -> Assessment {
         return Assessment::of(Verdict::Fails, Some(Cause::InvalidReference));
     };
     if seen.pull_policy == ImagePullPolicy::Never {
-        return never(seen, reference);
+        return doubt_names(seen, reference, never(seen, reference));
     }
     if present_everywhere(seen, reference) {
         return present(seen);
@@ -77,12 +77,14 @@ pub(crate) const fn meaning(outcome: &Outcome) -> (Verdict, Option<Cause>) {
     }
 }
 
-/// `Never`: the registry is not asked, so only the nodes' disks count.
+/// `Never`: the registry is not asked, so only the nodes' disks count, where anybody looked at them.
 fn never(seen: &Observation<'_>, reference: &ImageReference) -> Assessment {
     if present_everywhere(seen, reference) {
         return Assessment::of(Verdict::Works, None);
     }
-    with_escapes(seen, Assessment::of(Verdict::Fails, Some(Cause::ImageNeverPull)))
+    let looked = seen.eligible.asked;
+    let verdict = if looked { Verdict::Fails } else { Verdict::CannotTell };
+    with_escapes(seen, Assessment::of(verdict, Some(Cause::ImageNeverPull)))
 }
 
 /// Whether every node that the pod may land on lists the image, and none would check credentials
@@ -229,7 +231,7 @@ fn of_unknown_nodes(assessment: Assessment) -> Assessment {
 }
 
 /// Names that not every runtime reads alike: CRI-O resolves short names by its own list, and
-/// refuses some that containerd takes; a host that is not one is nobody's.
+/// refuses some that containerd takes; a host that is not one is nobody's, and `localhost` is everybody's.
 fn doubt_names(
     seen: &Observation<'_>,
     reference: &ImageReference,
@@ -247,8 +249,13 @@ fn doubt_names(
         seen.runtime.is_some_and(containerd)
             || (runtimes().next().is_some() && runtimes().all(containerd))
     };
-    let doubtful = reference.has_irregular_host()
-        || is_cluster_name(reference.host())
+    let asks_registry = seen.pull_policy != ImagePullPolicy::Never;
+    if asks_registry && seen.own_loopback && assessment.verdict == Verdict::Fails {
+        let doubt = Some(Doubt::OwnLoopback);
+        return of_unknown_nodes(Assessment { doubt, ..assessment });
+    }
+    let is_elsewhere = reference.has_irregular_host() || is_cluster_name(reference.host());
+    let doubtful = (asks_registry && is_elsewhere)
         || ((reference.is_short() || reference.cri_o_refuses())
             && (cri_o() || (assessment.verdict == Verdict::Fails && !known())));
     if doubtful { of_unknown_nodes(assessment) } else { assessment }

@@ -90,6 +90,8 @@ pub struct Observation<'a> {
     pub runtime: Option<Runtime>,
     /// The mirror files by which the registry was asked.
     pub mirror_files: Option<MirrorFiles>,
+    /// Whether the registry's name is each machine's own (`localhost`), and whoever checks asked theirs.
+    pub own_loopback: bool,
     /// What the platform team vouches for; asked only where the verdict may deny.
     pub vouches: &'a dyn Fn() -> Vouches,
     /// What was observed in this cluster.
@@ -182,6 +184,8 @@ pub enum Doubt {
     NodesMayLogIn,
     /// The registry may answer 404 for what one may not see, and not every credential was tried.
     MayBeHidden,
+    /// It is at `localhost`: each machine has its own there.
+    OwnLoopback,
 }
 
 impl Doubt {

@@ -65,6 +65,7 @@ const fn is_way_out(kind: AdviceKind) -> bool {
             | AdviceKind::LastGoodDigest
             | AdviceKind::NearestTag
             | AdviceKind::PullSecret
+            | AdviceKind::PullPolicy
     )
 }
 

@@ -38,6 +38,14 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// Whether the registry refused what a pull secret holds.
+    pub(super) fn refused_a_secret(&self) -> bool {
+        let is_secret =
+            |source: &CredentialSource| matches!(source.origin, CredentialOrigin::Secret(_));
+        let by_secret = |attempt: &&Attempt| attempt.source.as_ref().is_some_and(is_secret);
+        self.attempts.iter().filter(by_secret).any(|attempt| attempt.lookup.outcome.is_refusal())
+    }
+
     /// Whether an answer that is no image was older than this when the last one was there: the
     /// credentials are tried one after the other.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
@@ -74,6 +82,26 @@ const fn is_confirmed_missing(outcome: &Outcome) -> bool {
 /// Whether nobody logs in with it.
 fn is_unnamed(credential: Option<&Credential>) -> bool {
     credential.is_none_or(Credential::is_anonymous)
+}
+
+/// Under what names AWS suggests to keep what ECR's pull-through caches fetch.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache-creating-rule.html>
+const PULL_THROUGH: [&str; 8] = [
+    "ecr-public/",
+    "kubernetes/",
+    "quay/",
+    "docker-hub/",
+    "github/",
+    "azure/",
+    "gitlab/",
+    "chainguard/",
+];
+
+/// Whether the registry may fetch what it lacks for a node that asks, and not for Pullgate: ECR does it for
+/// whoever has `ecr:BatchImportUpstreamImage`.
+fn imports(image: &ImageReference) -> bool {
+    let is_ecr = image.host().contains(".dkr.ecr") || image.host().contains(".dkr-ecr.");
+    is_ecr && PULL_THROUGH.iter().any(|prefix| image.repository().starts_with(prefix))
 }
 
 /// Whether it asks with what a credential plugin gave. It ran here under an identity of Pullgate's own,
@@ -235,7 +263,9 @@ impl ReviewContext<'_> {
             }
             let missing = is_confirmed_missing(&attempt.lookup.outcome);
             let by_plugin = is_of_a_plugin(&request);
-            gathered.nodes_unclear |= by_plugin && attempt.lookup.outcome.is_refusal();
+            gathered.nodes_unclear |= by_plugin
+                && (attempt.lookup.outcome.is_refusal()
+                    || (missing && imports(&request.reference)));
             if missing && gathered.repository == RepositoryAccess::NotAsked {
                 let by_mirror = attempt.lookup.mirror.is_some();
                 let unclear = gathered.nodes_unclear || by_plugin;

@@ -228,15 +228,17 @@ impl ReviewContext<'_> {
         end.is_near(now).then(|| end.at.duration_since(now).as_mins())
     }
 
-    /// Whether nothing is said of trouble of our own with the registry, by default and not because
+    /// Whether nothing is said of trouble of our own with the registry or of nodes that nobody asked, by default and not because
     /// the policy says so: then a line is worth its while where there is a way out.
     fn is_worth_a_line(self, review: &ImageReview) -> bool {
         let (Some(cause), Ok(reference)) = (review.assessment.cause, &review.reference) else {
             return false;
         };
         let ReviewRequest { namespace, policy, .. } = self.subject;
+        let ways_out =
+            [Cause::RateLimited, Cause::TlsFailure, Cause::Timeout, Cause::ImageNeverPull];
         review.ruling.reason == Reason::CannotTell
-            && matches!(cause, Cause::RateLimited | Cause::TlsFailure | Cause::Timeout)
+            && ways_out.contains(&cause)
             && policy.spec().advice.enabled
             && !policy.silences(reference, namespace, self.facts, cause)
     }
@@ -378,6 +380,7 @@ impl ReviewContext<'_> {
             images_of_nodes: counting.images_of_nodes,
             runtime: self.subject.runtime,
             mirror_files: meant.ok().and_then(|image| self.sources.registry.mirror_files(image)),
+            own_loopback: meant.is_ok_and(|image| self.sources.registry.asks_own_loopback(image)),
             vouches: &|| {
                 let ours = || policy.vouches(meant.ok(), namespace, facts, placement);
                 vouches.cloned().unwrap_or_else(ours)
@@ -439,6 +442,7 @@ impl ReviewContext<'_> {
             annotations: &workload.annotations,
             user,
             secret_missing: !self.secrets.missing.is_empty(),
+            secret_refused: self.secrets.broken().is_some() || gathered.refused_a_secret(),
             untried_login: assessment.doubt.is_some_and(|why| !why.is_from_history()),
             registry_in_trouble: assessment.doubt.is_some_and(Doubt::is_from_history)
                 || service_is_down,

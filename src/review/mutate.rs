@@ -149,8 +149,13 @@ fn may_lose(before: &ImageReview, after: &ImageReview, names: &[Box<str>]) -> bo
         }
 }
 
-/// The pins of the images that nodes get by their digest if they get them at all.
+/// The pins of the images that nodes get by their digest if they get them at all. None where somebody else
+/// may put another registry's name in front of the digest: a pull-through cache that has not seen it need not
+/// have it (aws/containers-roadmap#2837).
 async fn all_pins(sources: Sources<'_>, subject: ReviewRequest<'_>, review: &Review) -> Vec<Pin> {
+    if sources.cluster.pods_are_rewritten(subject.deadline).await != Some(false) {
+        return Vec::new();
+    }
     let nodes = sources.cluster.nodes();
     let eligible = nodes
         .as_deref()

@@ -105,6 +105,7 @@ impl ReviewContext<'_> {
                 .as_ref()
                 .ok()
                 .and_then(|image| self.sources.registry.mirror_files(image)),
+            own_loopback: false,
             vouches: &|| vouches.clone(),
             history: HistoryFacts::default(),
         });

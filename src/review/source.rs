@@ -60,6 +60,12 @@ pub trait ManifestSource: Send + Sync {
         self.inner()?.mirror_files(image)
     }
 
+    /// Whether the registry's name means the machine that asks, another one on each, and nobody said that
+    /// this machine's is meant.
+    fn asks_own_loopback(&self, image: &ImageReference) -> bool {
+        self.inner().is_some_and(|inner| inner.asks_own_loopback(image))
+    }
+
     /// What a digest of this image's registry is known to be by earlier answers. Nobody is asked.
     fn known_manifest(&self, image: &ImageReference, digest: &Digest) -> Option<KnownManifest> {
         self.inner()?.known_manifest(image, digest)

@@ -312,11 +312,14 @@ async fn a_bad_name_is_corrected_if_that_can_be_pulled() {
 
 #[tokio::test]
 async fn never_is_told_that_it_could_be_pulled() {
-    let world = World::enforcing().answer("reg.example.com/app:1", "", exists());
+    let mut world = World::enforcing().answer("reg.example.com/app:1", "", exists());
     let mut object = pod("reg.example.com/app:1");
     object["spec"]["containers"][0]["imagePullPolicy"] = "Never".into();
-    let review = run(&world, object, "").await;
-    assert_eq!(kinds(&review), [(AdviceKind::PullPolicy, "IfNotPresent")]);
+    for nodes in [None, Some(vec![node("n", "linux/amd64")])] {
+        world.nodes = nodes;
+        let review = run(&world, object.clone(), "").await;
+        assert_eq!(kinds(&review), [(AdviceKind::PullPolicy, "IfNotPresent")]);
+    }
 }
 
 #[tokio::test]

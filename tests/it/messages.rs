@@ -116,12 +116,12 @@ fn verdicts(cause: Cause) -> &'static [Verdict] {
         | Cause::RepositoryNotFound
         | Cause::PlatformMismatch
         | Cause::UnsupportedManifest => &[Verdict::Fails, Verdict::CannotTell, Verdict::Works],
+        Cause::ImageNeverPull => &[Verdict::Fails, Verdict::CannotTell],
         Cause::InvalidReference
         | Cause::BrokenPullSecret
         | Cause::AccessDeniedOrMissing
         | Cause::Unauthorized
-        | Cause::Forbidden
-        | Cause::ImageNeverPull => &[Verdict::Fails],
+        | Cause::Forbidden => &[Verdict::Fails],
         _ => &[Verdict::CannotTell],
     }
 }

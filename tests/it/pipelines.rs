@@ -63,6 +63,7 @@ async fn shell(scene: &Scene, shell: &[&str], script: &str, variables: &[(&str, 
         .env("HOME", scene.path())
         .env("DOCKER_CONFIG", scene.path())
         .env("NO_PROXY", "127.0.0.1")
+        .env("PULLGATE_ALLOW_ADDRESS", "127.0.0.0/8")
         .envs(variables.iter().copied())
         .output()
         .await

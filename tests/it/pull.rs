@@ -24,6 +24,7 @@ const CONTENT: &[Escape] =
     &[Escape::NodeMirror, Escape::ImageOnNode, Escape::NodeNetwork, Escape::NodePlatform];
 const CODE: Option<ErrorCode> = Some(ErrorCode::ManifestUnknown);
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a case")]
 struct Case {
     image: &'static str,
     policy: ImagePullPolicy,
@@ -35,6 +36,7 @@ struct Case {
     nodes_unclear: bool,
     repository: RepositoryAccess,
     mirror_files: Option<MirrorFiles>,
+    own_loopback: bool,
     mirror: Option<&'static str>,
     /// Whether it waits to be placed: the nodes are known, and none takes it yet.
     gated: bool,
@@ -57,6 +59,7 @@ impl Default for Case {
             nodes_unclear: false,
             repository: RepositoryAccess::NotAsked,
             mirror_files: None,
+            own_loopback: false,
             mirror: None,
             gated: false,
             needs_others: false,
@@ -101,6 +104,7 @@ impl Case {
             images_of_nodes: true,
             runtime: None,
             mirror_files: self.mirror_files,
+            own_loopback: self.own_loopback,
             vouches: &|| self.vouches.clone(),
             history: self.history,
         })
@@ -290,6 +294,11 @@ fn never_asks_nobody_and_is_denied_only_when_vouched_for() {
         (Some(Cause::ImageNeverPull), &[Escape::ImageOnNode][..])
     );
     assert!(Case { vouches: vouched(), ..never() }.assess().may_deny());
+    // CRI-O finds it under any registry that its own list of short names has.
+    let node = |runtime: &str| Node { runtime: runtime.into(), ..node("n", "linux/amd64") };
+    let short = |runtime| Case { image: "app:1", nodes: vec![node(runtime)], ..never() };
+    assert_eq!(short("cri-o://1.33.0").assess().verdict, CannotTell);
+    assert_eq!(short("containerd://2.1.8").assess().verdict, Fails);
 }
 
 /// Scheduling gates hold it, or no node takes it yet: what the known nodes list still counts.
@@ -340,6 +349,19 @@ fn nothing_fails_for_sure_on_a_virtual_node(
         let assessment = case(vec![(key.into(), value.into())]);
         assert_eq!(assessment.verdict, CannotTell, "{key}");
     }
+}
+
+/// A registry at `localhost` is another one on each node; that whoever checks has one at the same port says
+/// little.
+#[test]
+fn what_ones_own_loopback_lacks_a_node_may_have() {
+    let verdict = |outcome, own_loopback| {
+        let image = "localhost:5000/app:1";
+        Case { image, outcomes: vec![outcome], own_loopback, ..Case::default() }.assess().verdict
+    };
+    assert_eq!(verdict(missing(), true), CannotTell);
+    assert_eq!(verdict(missing(), false), Fails);
+    assert_eq!(verdict(found(MediaKind::Manifest, Content::Unread), true), Works);
 }
 
 /// A runtime finds an image by its ID, as a pod's status has it, and the kubelet lists no IDs.

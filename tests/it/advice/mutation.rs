@@ -45,6 +45,22 @@ fn world() -> World {
     world
 }
 
+/// What another webhook makes of a name need not have the digest.
+#[rstest]
+#[case::nobody(Some(false), true)]
+#[case::somebody(Some(true), false)]
+#[case::unknown(None, false)]
+#[tokio::test]
+async fn a_tag_is_pinned_only_where_nobody_else_changes_pods(
+    #[case] rewritten: Option<bool>,
+    #[case] pinned: bool,
+) {
+    let world = World { rewritten, ..world() };
+    let (pod, _) = mutate(world, ALLOWING, pod("reg.example.com/app:1")).await;
+    let image = pod["spec"]["containers"][0]["image"].as_str().unwrap();
+    assert_eq!(image.contains("@sha256:"), pinned, "{image}");
+}
+
 fn digest() -> Digest {
     Digest::of_sha256(b"app")
 }

@@ -57,6 +57,7 @@ impl Scene {
             .env("HOME", self.path())
             .env_remove("KUBECONFIG")
             .env("NO_PROXY", "127.0.0.1")
+            .env("PULLGATE_ALLOW_ADDRESS", "127.0.0.0/8")
             .env("PATH", format!("{}:/usr/bin:/bin", self.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -63,6 +63,7 @@ async fn as_a_plugin_it_is_a_command_of_kubectl() {
             .args(arguments)
             .current_dir(scene.path())
             .env("DOCKER_CONFIG", scene.path())
+            .env("PULLGATE_ALLOW_ADDRESS", "127.0.0.0/8")
             .output()
             .await
             .unwrap();

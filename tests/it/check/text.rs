@@ -142,6 +142,17 @@ async fn a_version_says_what_it_is_built_from_and_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_own_localhost_lacks_fails_nothing() {
+    let scene = Scene::new().await;
+    let image = format!("localhost:{}/shop/web:9", scene.registry.port());
+    let unnamed = scene.run(&["check", "--allow-address", "10.0.0.0/8", "--image", &image]).await;
+    assert_eq!(unnamed.code, 0, "{}", unnamed.out);
+    assert!(unnamed.out.contains("(--allow-address 127.0.0.0/8"), "{}", unnamed.out);
+    let named = scene.run(&["check", "--image", &image]).await;
+    assert_eq!((named.code, named.out.contains("FAILS")), (1, true), "{}", named.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_reading_is_no_error() {
     let scene = Scene::new().await.file("a.yaml", &deployment("a", "REGISTRY/shop/web:9"));
     for format in ["text", "json", "sarif", "junit", "github", "gitlab", "markdown"] {
@@ -153,6 +164,7 @@ async fn nobody_reading_is_no_error() {
             .args(["-c", &command])
             .current_dir(scene.path())
             .env("DOCKER_CONFIG", scene.path())
+            .env("PULLGATE_ALLOW_ADDRESS", "127.0.0.0/8")
             .output()
             .await
             .unwrap();

@@ -150,6 +150,7 @@ proptest! {
             annotations: &[],
             user: &user,
             secret_missing,
+            secret_refused: false,
             untried_login: false,
             registry_in_trouble,
             history_hidden: false,

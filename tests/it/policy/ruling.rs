@@ -51,6 +51,7 @@ impl Scene {
             annotations: &self.annotations,
             user: &self.user,
             secret_missing: false,
+            secret_refused: false,
             untried_login: false,
             registry_in_trouble: false,
             history_hidden: false,
@@ -121,18 +122,22 @@ fn without_a_word_in_the_policy(
 }
 
 #[rstest]
-#[case::workload(false, true, Some(Cause::Unauthorized), Reason::SecretToCome)]
-#[case::nothing_missing(false, false, Some(Cause::Unauthorized), Reason::Denied)]
-#[case::pods_are_made_now(true, true, Some(Cause::Unauthorized), Reason::Denied)]
-#[case::no_secret_helps(false, true, Some(Cause::InvalidReference), Reason::Denied)]
+#[case::workload(false, [true, false], Cause::Unauthorized, Reason::SecretToCome)]
+#[case::nothing_missing(false, [false, false], Cause::Unauthorized, Reason::Denied)]
+#[case::pods_are_made_now(true, [true, true], Cause::Unauthorized, Reason::Denied)]
+#[case::no_secret_helps(false, [true, true], Cause::InvalidReference, Reason::Denied)]
+#[case::about_to_be_replaced(false, [false, true], Cause::AccessDeniedOrMissing, Reason::SecretToCome)]
+#[case::about_to_be_mended(false, [false, true], Cause::BrokenPullSecret, Reason::SecretToCome)]
+#[case::another_login_brings_no_tag(false, [false, true], Cause::TagNotFound, Reason::Denied)]
 fn a_workload_whose_secret_may_still_come_is_not_denied(
     #[case] is_pod: bool,
-    #[case] secret_missing: bool,
-    #[case] cause: Option<Cause>,
+    #[case] secret: [bool; 2],
+    #[case] cause: Cause,
     #[case] reason: Reason,
 ) {
     let ruling = Scene::new().judge("  enforceOn: [pods, workloads]\n", |matter| {
-        (matter.is_pod, matter.secret_missing, matter.cause) = (is_pod, secret_missing, cause);
+        (matter.is_pod, matter.cause) = (is_pod, Some(cause));
+        [matter.secret_missing, matter.secret_refused] = secret;
     });
     assert_eq!(ruling.reason, reason);
 }

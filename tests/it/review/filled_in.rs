@@ -6,7 +6,7 @@ use pullgate::pull::Verdict;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::fakes::{World, exists, missing};
+use super::fakes::{World, exists, missing, node};
 use super::{VOUCHED, deployment, run};
 
 const APP: &str = "reg.example.com/app:1";
@@ -73,7 +73,8 @@ async fn never_finds_what_another_container_pulls(
     #[case] containers: &[(&str, &str)],
     #[case] found: bool,
 ) {
-    let world = World::enforcing().answer(APP, "", exists());
+    let mut world = World::enforcing().answer(APP, "", exists());
+    world.nodes = Some(vec![node("n", "linux/amd64")]);
     let review = run(&world, pod_of(containers), VOUCHED).await;
     let works = review.images.iter().all(|image| image.assessment.verdict == Verdict::Works);
     assert_eq!((works, review.decision == Decision::Allow), (found, found));

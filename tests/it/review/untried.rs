@@ -182,6 +182,26 @@ async fn what_is_refused_to_a_plugin_a_node_may_have(
     assert_eq!(run(&world, object, LISTED).await.decision, decision);
 }
 
+/// ECR fetches for a node's identity what it does not fetch for Pullgate's.
+#[rstest]
+#[case::pulled_through("docker-hub/library/nginx", Decision::Warn)]
+#[case::pushed("team/nginx", Decision::Deny)]
+#[tokio::test]
+async fn what_ecr_lacks_it_may_fetch_for_a_node(
+    #[case] repository: &str,
+    #[case] decision: Decision,
+) {
+    let name = format!("123456789012.dkr.ecr.eu-west-1.amazonaws.com/{repository}");
+    let (image, plugin) = (format!("{name}:1.27"), "credential plugin ecr");
+    let mut world = World::enforcing().answer(&image, plugin, missing());
+    world.node_credentials.credentials =
+        vec![Credential::new("node", "p", CredentialOrigin::NodePlugin("ecr".into()))];
+    world.listed.insert((name, plugin.to_owned()), vec!["1.26".into()]);
+    let mut object = pod(&image);
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    assert_eq!(run(&world, object, LISTED).await.decision, decision);
+}
+
 #[rstest]
 #[case::hidden("reg.example.com/app:1", true, "", Verdict::CannotTell)]
 #[case::listed("reg.example.com/app:1", false, "", Verdict::Fails)]
