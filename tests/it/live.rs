@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use cluster::control_plane::ControlPlane;
+use cluster::control_plane::{ControlPlane, DEVELOPER};
 use cluster::images::Image;
 use cluster::process::dismiss_guard;
 use cluster::pullgate::{self, Proof, PullgateServer};
@@ -100,6 +100,13 @@ fn play(say: &dyn Fn(&str)) -> Result<ExitCode, String> {
         cluster.let_developer_edit(namespace);
     }
     let rounds: Vec<Vec<Pair>> = (1..=2).map(|round| pairs(&registries, round)).collect();
+    // What users may not see could let it work; what controllers make is denied by everything that counts.
+    cluster.admin().create(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "sees-all-pods"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": DEVELOPER.name}],
+    }));
     for pair in rounds.iter().flatten() {
         pair.push(&registries);
     }
@@ -156,6 +163,7 @@ fn hold<'a>(
         let status = example.map(|pod| pod["status"].to_string()).unwrap_or_default();
         Err(format!("{running} of {} run; {status}", cached.len()).into())
     })?;
+    installed::images_listed(&admin)?;
     delete_pods(cluster)?;
     for pair in cached {
         pair.untag(registries);

@@ -169,7 +169,7 @@ fn on(
 
 /// A kubelet that has just started lists no image yet, and may have any: nothing that is missing in
 /// the registry is denied until it has.
-fn images_listed(admin: &Kubectl) -> Result<(), String> {
+pub(super) fn images_listed(admin: &Kubectl) -> Result<(), String> {
     wait_until("a node that lists its images", || {
         let nodes = admin.get(&["nodes"])?;
         let nodes = nodes["items"].as_array().map_or(&[] as &[_], Vec::as_slice);
