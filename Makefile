@@ -90,7 +90,7 @@ fuzz: need-cargo ## Run the property tests and the fuzz targets with many more c
 	  cargo test --locked --test it registry::fuzz
 
 bench: need-cargo ## Measure what the README says of speed and memory: tables of ratios, round trips and requests
-	cargo bench --locked --bench review --bench lookup --bench registry --bench health --bench list --bench check
+	cargo bench --locked --profile release --bench review --bench lookup --bench registry --bench health --bench list --bench check
 
 clean: ## Remove everything that was built, the control plane too
 	rm -rf target

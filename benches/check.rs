@@ -1,6 +1,6 @@
 //! What a large check costs, in time and memory.
 //!
-//! `cargo bench --bench check`: 2,000 images in 500 files, on 20 registries on loopback of which each
+//! `cargo bench --profile release --bench check`: 2,000 images in 500 files, on 20 registries on loopback of which each
 //! answers after 50 ms, over plain HTTP. Three runs of the program, each with its wall time and the
 //! most memory that it had (`VmHWM`); every image has to be found.
 

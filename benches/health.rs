@@ -1,6 +1,6 @@
 //! What the health index costs: bytes a pod, time a question, updates a second.
 //!
-//! `cargo bench --bench health` prints figures and ratios, and how they stand to the claims.
+//! `cargo bench --profile release --bench health` prints figures and ratios, and how they stand to the claims.
 //! Synthetic cluster: two containers a pod, forty pods an image, five pods a ReplicaSet, whose
 //! namespace they are in.
 

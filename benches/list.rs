@@ -1,6 +1,6 @@
 //! What the first list of a large cluster costs, in time and memory, over TLS on loopback.
 //!
-//! `cargo bench --bench list [-- PODS]` (150,000 pods if no number is given). A stub API server in
+//! `cargo bench --profile release --bench list [-- PODS]` (150,000 pods if no number is given). A stub API server in
 //! a process of its own sends pages of 500 pods of about 8 KB, two containers each, forty pods an
 //! image. Then, each in a process of its own, so that its memory is its own: the bare download of
 //! those pages, Pullgate's watches, and a reflector's store of full pods at a size that fits.
@@ -47,7 +47,7 @@ fn main() {
         ["reflector", kubeconfig] => runtime.block_on(store(kubeconfig)),
         [] => compare(PODS),
         [pods] => compare(number(pods)),
-        _ => println!("usage: cargo bench --bench list [-- PODS]"),
+        _ => println!("usage: cargo bench --profile release --bench list [-- PODS]"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How often a registry is asked, and for how many round trips a review waits for it.
 //!
-//! `cargo bench --bench lookup`: `pullgate serve` beside registries on loopback that answer after
+//! `cargo bench --profile release --bench lookup`: `pullgate serve` beside registries on loopback that answer after
 //! 50 ms each. It prints how long single reviews of images wait that nobody has asked for before, in
 //! round trips, and how many requests 10,000 reviews of 50 images make.
 

@@ -1,7 +1,7 @@
 //! What looking images up costs: ten images against one, a dead registry first and afterwards, a
 //! thousand images at once.
 //!
-//! `cargo bench --bench registry` prints figures and ratios, and how they stand to the claims.
+//! `cargo bench --profile release --bench registry` prints figures and ratios, and how they stand to the claims.
 //! Pairs are measured in turn, so that a busy machine slows both. Registries are on loopback.
 
 #![expect(clippy::print_stdout, reason = "figures are its output")]

@@ -1,6 +1,6 @@
 //! What a review costs beside a webhook that allows everything without a look.
 //!
-//! `cargo bench --bench review [-- ROUNDS]` starts two servers, each in a process of its own: the least
+//! `cargo bench --profile release --bench review [-- ROUNDS]` starts two servers, each in a process of its own: the least
 //! that a webhook in Rust can be (axum and rustls, the `AdmissionReview` decoded borrowed, `allowed`
 //! answered), and `pullgate serve` with what it needs around it, an API server and a registry that stand
 //! for real ones. Both are asked the same over TLS connections that stay open, in turn, so that a busy
@@ -89,7 +89,7 @@ fn main() {
         ["hold", rounds] => hold(rounds.parse().expect("a number")),
         [] => compare(ROUNDS),
         [rounds] => compare(rounds.parse().expect("a number of rounds")),
-        _ => println!("usage: cargo bench --bench review [-- ROUNDS]"),
+        _ => println!("usage: cargo bench --profile release --bench review [-- ROUNDS]"),
     }
 }
 
