@@ -39,6 +39,7 @@ mod tls;
 mod token;
 mod http;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -106,7 +107,9 @@ impl RegistryClient {
         let mut random = [0; 32];
         ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| RegistryError::Random)?;
         let metrics = Arc::new(RegistryMetrics::default());
-        let is_named = options.allow.iter().any(|range| range.addr().is_loopback());
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let is_named =
+            options.allow.iter().any(|range| loopback.iter().any(|one| range.contains(one)));
         let own_loopback = options.contact_loopback && !is_named;
         let directions = Arc::new(ArcSwap::from_pointee(options.directions.clone()));
         let transport = Arc::new(http::Transport::new(&options, Arc::clone(&directions))?);

@@ -228,8 +228,8 @@ impl ReviewContext<'_> {
         end.is_near(now).then(|| end.at.duration_since(now).as_mins())
     }
 
-    /// Whether nothing is said of trouble of our own with the registry or of nodes that nobody asked, by default and not because
-    /// the policy says so: then a line is worth its while where there is a way out.
+    /// Whether nothing is said of trouble of our own with the registry, or of nodes that nobody asked, by
+    /// default and not because the policy says so: then a line is worth its while where there is a way out.
     fn is_worth_a_line(self, review: &ImageReview) -> bool {
         let (Some(cause), Ok(reference)) = (review.assessment.cause, &review.reference) else {
             return false;
