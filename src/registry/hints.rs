@@ -40,6 +40,11 @@ impl HostHints {
         is_new
     }
 
+    /// Forgets that a registry was to get its first HEAD, which was not sent.
+    pub(super) fn forget_heads(&mut self, registry: &str) {
+        self.heads.remove(registry);
+    }
+
     /// Notes whether a registry refuses HEADs.
     pub(super) fn note_heads(&mut self, registry: Box<str>, refused: bool) {
         if self.heads.len() >= MAX_REMEMBERED {

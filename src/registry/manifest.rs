@@ -262,7 +262,12 @@ async fn bring(
     kept: &Contents,
     with_head: bool,
 ) -> Result<Outcome, Outcome> {
-    let reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await?;
+    let reply = session.request(Method::GET, url.clone(), ACCEPT, Kind::Get).await;
+    if with_head && !reply.as_ref().is_ok_and(|reply| reply.answer.status == StatusCode::OK) {
+        // Only what is there shows whether HEADs are refused: the next image will.
+        session.means.habits(|habits| habits.forget_heads(&origin(&session.endpoint.url)));
+    }
+    let reply = reply?;
     if reply.answer.status != StatusCode::OK {
         if leaves_open(&reply)
             && let Some(other) = session.ask_as_cri_o(&reply, &url, ACCEPT).await?

@@ -146,6 +146,9 @@ async fn who_refuses_heads_is_known_from_the_first_image_on(
     }
     registry.replies(move |call| (call.method == "HEAD").then(|| reply(status, &[], "")));
     let client = client(&[&registry]);
+    // What is missing shows nothing of HEADs.
+    let missing = request(&registry.reference("a/b:none"), None, Detail::Config);
+    client.look_up(missing, soon()).await;
     for tag in ["v1", "v2"] {
         let question = request(&registry.reference(&format!("a/b:{tag}")), None, Detail::Config);
         let lookup = client.look_up(question, soon()).await;
