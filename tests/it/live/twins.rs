@@ -362,7 +362,8 @@ impl Api {
         let answer = answer.map_err(|error| format!("{path}: {error}"))?;
         let status = answer.status().as_u16();
         let warnings = answer.headers().get_all("warning").iter();
-        let warnings = warnings.filter_map(|text| text.to_str().ok().map(str::to_owned)).collect();
+        let read = |text: &http::HeaderValue| String::from_utf8_lossy(text.as_bytes()).into_owned();
+        let warnings = warnings.map(read).collect();
         let body = answer.json().await.map_err(|error| format!("{path}: {error}"))?;
         Ok((status, warnings, body))
     }
