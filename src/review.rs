@@ -17,9 +17,11 @@ mod judge;
 mod mutate;
 mod probe;
 mod recall;
+mod record;
 mod restart;
 mod restricted;
 mod reviewer;
+mod siblings;
 mod source;
 mod visibility;
 
@@ -49,14 +51,16 @@ pub(crate) use drift::{Compared, Drift, compare_use, drifted, pods_differ};
 pub use event::WorkloadEvent;
 pub use probe::ProbeResult;
 pub(crate) use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
+pub use record::{ReviewRecord, Skip};
 pub(crate) use restricted::WithoutSecrets;
 pub use reviewer::{EventQueue, EventRequest, Reviewer};
+pub use siblings::SiblingAnswers;
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, ObjectQuery, Reading, SeenPod, ServiceAccountFacts,
 };
 pub(crate) use visibility::FixedAccess;
-pub use webhook::{AdmissionOutcome, Endpoint, Proof, ReviewRecord, Skip};
+pub use webhook::{AdmissionOutcome, Endpoint, Proof};
 
 /// Where a review gets its evidence.
 #[derive(Clone, Copy)]
@@ -212,8 +216,8 @@ pub async fn review(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Review 
     let facts = sources.cluster.namespace(subject.namespace);
     let more_reviews = AtomicUsize::new(visibility::FOR_SERVICES);
     let context = ReviewContext {
-        sources,
-        subject,
+        sources: &sources,
+        subject: &subject,
         secrets: &secrets,
         eligible: &eligible,
         facts: facts.as_deref(),
@@ -228,9 +232,9 @@ pub async fn review(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Review 
         names.filter_map(|place| ImageReference::parse(&place.image).ok()).collect()
     };
     let shown = visibility::shown(sources, subject, named);
-    let reviews =
-        groups.into_iter().map(|places| context.review(places, secrets_now.clone(), shown.clone()));
-    let mut images = joined(reviews).await;
+    // Boxed where they begin: what is large is not to be moved.
+    let review = |places| Box::pin(context.review(places, secrets_now.clone(), shown.clone()));
+    let mut images = joined(groups.into_iter().map(review)).await;
     if forecast::is_due(context) {
         Box::pin(forecast::note(context, &mut images, shown)).await;
     }
@@ -245,7 +249,7 @@ pub async fn review(sources: Sources<'_>, subject: ReviewRequest<'_>) -> Review 
 /// What comes of each, all at the same time. Most pods have one image, and it waits for no others.
 async fn joined<F: Future>(mut futures: impl ExactSizeIterator<Item = F>) -> Vec<F::Output> {
     match (futures.len(), futures.next()) {
-        (1, Some(only)) => vec![Box::pin(only).await],
+        (1, Some(only)) => vec![only.await],
         (_, first) => join_all(first.into_iter().chain(futures)).await,
     }
 }

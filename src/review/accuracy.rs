@@ -14,14 +14,13 @@ use jiff::Timestamp;
 use super::probe::{AskedWith, ProbeContext, ProbeResult, bare_pod};
 use super::{FRESH, ResolvedName, Review, ReviewRequest, Reviewer, Sources};
 use crate::credential::{CredentialIdentity, IdentitySalt, Keyring};
-use crate::history::{PodVerdicts, Recheck, RecordedVerdict, is_refusal};
+use crate::history::{Recheck, RecordedVerdict, is_refusal};
 use crate::image::ImageReference;
-use crate::policy::Decision;
 use crate::pull::{Cause, Vouch, Vouches};
 use crate::user::UserInfo;
 
-/// What is to be remembered of a review of a new pod.
-pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodVerdicts<'a> {
+/// What is to be remembered of each image of a new pod.
+pub(super) fn verdicts(review: &Review) -> Vec<RecordedVerdict> {
     let given = |image: &super::ImageReview| {
         let reference = image.reference.clone().ok()?;
         let credentials = match &review.secrets.keyring {
@@ -45,13 +44,7 @@ pub(super) fn verdicts<'a>(review: &Review, subject: &ReviewRequest<'a>) -> PodV
             escapes,
         })
     };
-    PodVerdicts {
-        namespace: subject.namespace,
-        uid: &subject.workload.uid,
-        secrets: &subject.workload.pull_secrets,
-        denied: review.decision == Decision::Deny,
-        verdicts: review.images.iter().filter_map(given).collect(),
-    }
+    review.images.iter().filter_map(given).collect()
 }
 
 /// The pod's own credentials for an image, as marks that tell them apart and nothing more.
@@ -119,7 +112,7 @@ async fn probe_again(
     // A node has pulled it: what counts is whether the registry still says the same to the same
     // credentials, whatever else nodes may have.
     let vouches = Vouches { credentials: Vouch::None, ..Vouches::default() };
-    let context = probe_context.context(sources, subject);
+    let context = probe_context.context(&sources, &subject);
     let probed = context.probe(name, AskedWith::Kubelet, vouches, Some(FRESH)).await;
     Some(match probed.result() {
         ProbeResult::Refused(cause) if !is_refusal(cause) => ProbeResult::Unclear(cause),

@@ -119,7 +119,7 @@ pub async fn recheck(
         deadline,
     };
     let probe_context = ProbeContext::among(nodes, sources, request).await;
-    let context = probe_context.context(sources, request);
+    let context = probe_context.context(&sources, &request);
     let written = ImageReference::parse(&used.image);
     let short = written.as_ref().ok();
     let elsewhere = short.and_then(|short| context.elsewhere(&used.image, short));

@@ -20,8 +20,8 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// What the images of one workload share while they are reviewed.
 #[derive(Clone, Copy)]
 pub(super) struct ReviewContext<'a> {
-    pub(super) sources: Sources<'a>,
-    pub(super) subject: ReviewRequest<'a>,
+    pub(super) sources: &'a Sources<'a>,
+    pub(super) subject: &'a ReviewRequest<'a>,
     pub(super) secrets: &'a PodSecrets,
     pub(super) eligible: &'a Eligible<'a>,
     /// What is known of the namespace.

@@ -19,7 +19,7 @@ use crate::workload::{ImagePullPolicy, Node, PodCount, Rollout};
 /// Whether it is worth an estimate: what a controller is told nobody reads, and what is not replaced
 /// pulls nothing.
 pub(super) fn is_due(context: ReviewContext<'_>) -> bool {
-    let ReviewRequest { workload, policy, rollout, .. } = context.subject;
+    let ReviewRequest { workload, policy, rollout, .. } = *context.subject;
     workload.controller.is_none() && policy.notes_quota() && rollout != Some(Rollout::KeepsAll)
 }
 
@@ -91,7 +91,7 @@ fn counted(
 
 /// Whether the policy says that nodes reach registries as Pullgate does.
 fn shares_address(context: ReviewContext<'_>, image: &ImageReview) -> bool {
-    let ReviewRequest { policy, namespace, workload, .. } = context.subject;
+    let ReviewRequest { policy, namespace, workload, .. } = *context.subject;
     let reference = image.reference.as_ref().ok();
     policy.vouches(reference, namespace, context.facts, Some(&workload.placement)).same_network
 }

@@ -291,7 +291,7 @@ impl ReviewContext<'_> {
         nodes_unclear: bool,
     ) -> RepositoryAccess {
         let LookupRequest { reference, credential, .. } = answered;
-        let ReviewRequest { policy, namespace, deadline, .. } = self.subject;
+        let ReviewRequest { policy, namespace, deadline, .. } = *self.subject;
         let placement = Some(&self.subject.workload.placement);
         let vouches = policy.vouches(Some(reference), namespace, self.facts, placement);
         let nodes_tried = match vouches.credentials {

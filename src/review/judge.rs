@@ -234,7 +234,7 @@ impl ReviewContext<'_> {
         let (Some(cause), Ok(reference)) = (review.assessment.cause, &review.reference) else {
             return false;
         };
-        let ReviewRequest { namespace, policy, .. } = self.subject;
+        let ReviewRequest { namespace, policy, .. } = *self.subject;
         let ways_out =
             [Cause::RateLimited, Cause::TlsFailure, Cause::Timeout, Cause::ImageNeverPull];
         review.ruling.reason == Reason::CannotTell
@@ -309,7 +309,7 @@ impl ReviewContext<'_> {
         history: &History,
         shown: SharedVisibility<'_>,
     ) -> Option<CountedHistory> {
-        let ReviewRequest { user, deadline, policy, namespace, .. } = self.subject;
+        let ReviewRequest { user, deadline, policy, namespace, .. } = *self.subject;
         let visibility = shown.await;
         let sees_all = visibility == Visibility::Cluster
             // Whoever is trusted was asked about already.
@@ -363,7 +363,7 @@ impl ReviewContext<'_> {
 
     fn assess(self, weighing: &AssessmentInput<'_>, vouches: Option<&Vouches>) -> Assessment {
         let AssessmentInput { places, name, gathered, counting, .. } = *weighing;
-        let ReviewRequest { namespace, policy, workload, .. } = self.subject;
+        let ReviewRequest { namespace, policy, workload, .. } = *self.subject;
         let placement = Some(&workload.placement);
         let facts = self.facts;
         let meant = name.effective().map(|reference| self.resolved(reference));
@@ -402,7 +402,7 @@ impl ReviewContext<'_> {
         if passes || assessment.verdict == Verdict::Works {
             return false;
         }
-        let ReviewRequest { namespace, policy, workload, .. } = self.subject;
+        let ReviewRequest { namespace, policy, workload, .. } = *self.subject;
         let meant = weighing.name.effective().ok().map(|reference| self.resolved(reference));
         let placement = Some(&workload.placement);
         let vouched = policy.vouches(meant.as_deref(), namespace, self.facts, placement);
@@ -424,7 +424,7 @@ impl ReviewContext<'_> {
     {
         let AssessmentInput { places, gathered, history, counting, service_is_down, stale, .. } =
             *weighing;
-        let ReviewRequest { workload, namespace, user, now, .. } = self.subject;
+        let ReviewRequest { workload, namespace, user, now, .. } = *self.subject;
         let unconfirmed = |attempt: &Attempt| attempt.lookup.is_unconfirmed();
         DecisionInput {
             verdict: assessment.verdict,
@@ -454,7 +454,7 @@ impl ReviewContext<'_> {
 
     /// Whether no pod begins with it: it makes none now, or it is changed and those that it has stay.
     fn starts_no_pods(self) -> bool {
-        let ReviewRequest { workload, rollout, .. } = self.subject;
+        let ReviewRequest { workload, rollout, .. } = *self.subject;
         workload.makes_no_pods() || workload.is_scheduled() || rollout == Some(Rollout::KeepsAll)
     }
 

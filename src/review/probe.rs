@@ -167,8 +167,8 @@ impl<'n> ProbeContext<'n> {
 
     pub(super) fn context<'a>(
         &'a self,
-        sources: Sources<'a>,
-        subject: ReviewRequest<'a>,
+        sources: &'a Sources<'a>,
+        subject: &'a ReviewRequest<'a>,
     ) -> ReviewContext<'a> {
         ReviewContext {
             sources,

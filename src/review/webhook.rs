@@ -1,11 +1,15 @@
 //! One admission review: decode, what needs no judging, the review, the answer, the record.
 
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::record::{ReviewRecord, Skip};
 use super::restricted::{PublicSources, Unmetered};
 use super::reviewer::Reviewer;
+use super::siblings::{Sibling, Told};
 use super::{
     EventRequest, Review, ReviewRequest, SeenPod, Sources, accuracy, blindness, mutate, recall,
     restart,
@@ -13,12 +17,12 @@ use super::{
 use crate::admission::{
     AdmissionRequest, Answer, DecodeError, Object, Operation, decode, decode_with_pod, encode,
 };
-use crate::history::ReportTarget;
+use crate::history::{PodVerdicts, ReportTarget};
 use crate::message::{
     denial, held_back_by, history_hidden, ignored_label, lines, reopened, still_learning,
 };
 use crate::policy::{Decision, Mode, Mutation, PullgatePolicy, Reason};
-use crate::pull::{Escape, Verdict};
+use crate::pull::Escape;
 use crate::workload::{ExtractError, PodPlace, Rollout, Workload, pod_path};
 
 /// Namespaces that are never judged: nothing may keep a cluster's own parts from starting.
@@ -52,89 +56,6 @@ pub struct AdmissionOutcome {
     pub record: ReviewRecord,
 }
 
-/// What is recorded of one review: one log line, and metrics. Names only, never objects.
-#[derive(Debug, Clone, Default)]
-pub struct ReviewRecord {
-    /// The request's uid.
-    pub uid: String,
-    /// The object's kind.
-    pub kind: String,
-    /// The object's namespace.
-    pub namespace: String,
-    /// The object's name, or its `generateName`.
-    pub name: String,
-    /// Whether it was a dry run.
-    pub dry_run: bool,
-    /// Why it was not judged, if it was not.
-    pub skipped: Option<Skip>,
-    /// What was decided.
-    pub decision: Option<Decision>,
-    /// Verdict and cause of each distinct image, as words.
-    pub images: Vec<(Verdict, Option<crate::pull::Cause>)>,
-    /// The exceptions that let an image through, by name.
-    pub exceptions: Vec<Box<str>>,
-    /// Who got past a denial by break-glass, if anybody did.
-    pub break_glass: Option<String>,
-}
-
-impl ReviewRecord {
-    /// Notes what came of it, and who or what got past the policy.
-    fn note(&mut self, review: &Review, username: &str) {
-        self.decision = Some(review.decision);
-        let judged = review.images.iter().map(|image| &image.assessment);
-        self.images = judged.map(|judged| (judged.verdict, judged.cause)).collect();
-        for ruling in review.images.iter().map(|image| &image.ruling) {
-            match (ruling.reason, &ruling.exception) {
-                (Reason::Exception, Some(used)) if !self.exceptions.contains(&used.name) => {
-                    self.exceptions.push(used.name.clone());
-                }
-                (Reason::BreakGlass, _) => self.break_glass = Some(username.to_owned()),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Why an object is let through unjudged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Skip {
-    /// Neither created nor changed.
-    Operation,
-    /// A kind without pods, or a subresource without images.
-    Kind,
-    /// A namespace that is never judged, or whose mode is off.
-    Namespace,
-    /// A mirror of a static pod.
-    MirrorPod,
-    /// Nothing about pulling changed.
-    Unchanged,
-    /// The object could not be read.
-    Unreadable,
-    /// No image in it.
-    NoImages,
-    /// A dry run that asks what is remembered.
-    Explained,
-    /// The mutating webhook was asked, and nothing is to be changed in such an object.
-    NothingAsked,
-}
-
-impl Skip {
-    /// The word in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Operation => "operation",
-            Self::Kind => "kind",
-            Self::Namespace => "namespace",
-            Self::MirrorPod => "mirror_pod",
-            Self::Unchanged => "unchanged",
-            Self::Unreadable => "unreadable",
-            Self::NoImages => "no_images",
-            Self::Explained => "explained",
-            Self::NothingAsked => "nothing_asked",
-        }
-    }
-}
-
 /// How well a caller has proven itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
@@ -148,8 +69,10 @@ pub enum Proof {
 struct Call<'r> {
     endpoint: Endpoint,
     request: &'r AdmissionRequest<'r>,
-    policy: &'r PullgatePolicy,
+    policy: &'r Arc<PullgatePolicy>,
     sources: Sources<'r>,
+    /// Bytes of the review as it came.
+    bytes: usize,
     /// Whether the caller has proven that it is the API server.
     is_proven: bool,
     now: Timestamp,
@@ -189,6 +112,7 @@ impl Reviewer {
             request: &request,
             policy: &policy,
             sources: unproven.as_ref().map_or_else(|| self.sources(), PublicSources::sources),
+            bytes: body.len(),
             is_proven: unproven.is_none(),
             now,
             deadline,
@@ -236,33 +160,83 @@ impl Reviewer {
     ) -> Answer {
         let request = call.request;
         record.name = workload.object.name.to_string();
-        let subject = self.subject(&workload, call);
-        let unmetered = Unmetered(call.sources.registry);
-        let mut sources = call.sources;
-        if request.dry_run {
-            sources.registry = &unmetered;
+        if call.endpoint == Endpoint::Mutate {
+            return Box::pin(self.changed(call, &workload, mutations, record)).await;
         }
-        let review = super::review(sources, subject).await;
-        record.note(&review, &request.user.username);
-        if call.endpoint == Endpoint::Validate && workload.is_pod && !request.dry_run {
-            sources.health.remember(accuracy::verdicts(&review, &subject), call.now);
+        let told = self.told(call, &workload).await;
+        record.note(&told, &request.user.username);
+        if workload.is_pod && !request.dry_run {
+            let verdicts = PodVerdicts {
+                namespace: &request.namespace,
+                uid: &workload.uid,
+                secrets: &workload.pull_secrets,
+                denied: told.decision == Decision::Deny,
+                verdicts: told.verdicts.clone(),
+            };
+            call.sources.health.remember(verdicts, call.now);
             for place in &workload.images {
                 let pod = SeenPod::of(&workload, &request.namespace, &place.image);
-                sources.health.note_seen(pod, call.now);
+                call.sources.health.note_seen(pod, call.now);
             }
         }
-        let written = request.object.as_ref().and_then(Object::written);
-        if let (Endpoint::Mutate, Some(pod)) = (call.endpoint, written) {
-            let patch = mutate::patch(sources, subject, pod, &review, mutations);
-            return Answer { patch: Box::pin(patch).await, ..Answer::default() };
-        }
-        let mut answer = answer(&review, call.policy.name());
-        let blind = blindness::lines(&self.blindness, sources, &subject, &review);
-        answer.warnings.extend(blind);
-        if review.decision != Decision::Allow && call.is_proven {
+        if told.decision != Decision::Allow && call.is_proven {
             self.queue_event(request, call.policy, workload);
         }
-        answer
+        Arc::try_unwrap(told).map_or_else(|told| told.answer.clone(), |told| told.answer)
+    }
+
+    /// What is to be changed in the object.
+    async fn changed(
+        &self,
+        call: &Call<'_>,
+        workload: &Workload,
+        mutations: &[Mutation],
+        record: &mut ReviewRecord,
+    ) -> Answer {
+        let (sources, subject) = (call.sources, self.subject(workload, call));
+        let review = self.review(call, subject).await;
+        let told = Told::of(&review, Vec::new(), Answer::default());
+        record.note(&told, &call.request.user.username);
+        let Some(pod) = call.request.object.as_ref().and_then(Object::written) else {
+            return Answer::default();
+        };
+        let patch = mutate::patch(sources, subject, pod, &review, mutations).await;
+        Answer { patch, ..Answer::default() }
+    }
+
+    /// What is said of the images: what the pod before it was told, else what a review finds.
+    async fn told(&self, call: &Call<'_>, workload: &Workload) -> Arc<Told> {
+        let request = call.request;
+        let is_usual = call.is_proven && !request.dry_run && request.operation == Operation::Create;
+        let about = (&*request.namespace, &request.user);
+        let sibling = Sibling::of(about, workload, call.policy, (call.now, call.bytes));
+        let sibling = sibling.filter(|_| is_usual);
+        if let Some(told) = sibling.and_then(|pod| self.siblings.of(pod)) {
+            return told;
+        }
+        let subject = self.subject(workload, call);
+        let mut review = Box::pin(self.review(call, subject));
+        let (review, waited) = match futures::poll!(review.as_mut()) {
+            Poll::Ready(review) => (review, false),
+            Poll::Pending => (review.await, true),
+        };
+        let mut answer = answer(&review, call.policy.name());
+        answer.warnings.extend(blindness::lines(&self.blindness, call.sources, &subject, &review));
+        let told = Arc::new(Told::of(&review, accuracy::verdicts(&review), answer));
+        if let Some(pod) = sibling.filter(|_| !waited) {
+            self.siblings.keep(pod, &told);
+        }
+        told
+    }
+
+    /// The review. A dry run costs no pull.
+    async fn review(&self, call: &Call<'_>, subject: ReviewRequest<'_>) -> Review {
+        let unmetered = Unmetered(call.sources.registry);
+        let mut sources = call.sources;
+        if call.request.dry_run {
+            sources.registry = &unmetered;
+        }
+        super::review(sources, subject).await
     }
 
     /// What is reviewed, for whom and until when.

@@ -6,6 +6,7 @@ mod expires;
 mod filled_in;
 mod hidden;
 mod platforms;
+mod siblings;
 pub mod fakes;
 mod tekton;
 mod trial;

@@ -48,7 +48,7 @@ impl ReviewContext<'_> {
     /// Whether the user may be shown a Service in this namespace. At most a few namespaces are
     /// asked about that were not before.
     async fn may_hear_of(self, namespace: &str, shown: SharedVisibility<'_>) -> bool {
-        let ReviewRequest { user, deadline, policy, .. } = self.subject;
+        let ReviewRequest { user, deadline, policy, .. } = *self.subject;
         if shown.await.includes(namespace) {
             return true;
         }

@@ -17,7 +17,9 @@ use pullgate::history::{
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod};
+use pullgate::review::{
+    BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod, SiblingAnswers,
+};
 use serde_json::{Value, json};
 
 use super::fakes::{World, exists, missing, node, secret};
@@ -284,6 +286,7 @@ impl Scene {
             runtime: None,
             event_queue: None,
             blindness: BlindRegistryNotices::default(),
+            siblings: SiblingAnswers::default(),
         };
         let body = serde_json::to_vec(&self.request).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

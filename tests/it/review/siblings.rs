@@ -1,0 +1,179 @@
+//! Pods that one controller makes within a second are asked about once, and each is recorded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use pullgate::policy::PullgatePolicy;
+use pullgate::pull::Outcome;
+use pullgate::review::{BlindRegistryNotices, Endpoint, Proof, Reviewer, SiblingAnswers};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::NOW;
+use super::fakes::{World, exists, missing};
+
+const APP: &str = "reg.example.com/app:1";
+const OTHER: &str = "reg.example.com/other:1";
+const ENFORCING: &str = "apiVersion: pullgate.dev/v1alpha1
+kind: PullgatePolicy
+metadata: {name: default}
+spec: {nodes: {mirrors: none, credentials: none, preloadedImages: none, network: same, platforms: [linux/amd64]}}
+";
+
+struct Scene {
+    world: Arc<World>,
+    reviewer: Reviewer,
+}
+
+impl Scene {
+    fn of(outcome: Outcome, policy: PullgatePolicy) -> Self {
+        let world = World::enforcing()
+            .answer(APP, "", outcome.clone())
+            .answer(APP, "regcred", outcome.clone())
+            .answer(OTHER, "", outcome);
+        let world = Arc::new(world);
+        let reviewer = Reviewer {
+            registry: world.clone(),
+            cluster: world.clone(),
+            nodes: world.clone(),
+            health: world.clone(),
+            access: world.clone(),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            own_namespace: None,
+            runtime: None,
+            event_queue: None,
+            blindness: BlindRegistryNotices::default(),
+            siblings: SiblingAnswers::default(),
+        };
+        Self { world, reviewer }
+    }
+
+    fn warning() -> Self {
+        Self::of(missing(), PullgatePolicy::default())
+    }
+
+    /// The answer to a request so many milliseconds later, without its uid, and how often a registry
+    /// was asked for it.
+    async fn admit(&self, request: &Value, later: i64) -> (Value, usize) {
+        self.admit_as(request, later, Proof::Certain).await
+    }
+
+    async fn admit_as(&self, request: &Value, later: i64, proof: Proof) -> (Value, usize) {
+        let asked = || self.world.asked.lock().unwrap().len();
+        let before = asked();
+        let now: Timestamp = NOW.parse().unwrap();
+        let now = now + SignedDuration::from_millis(later);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": request});
+        let body = body.to_string();
+        let admitted =
+            self.reviewer.admit(Endpoint::Validate, proof, body.as_bytes(), (now, deadline));
+        let outcome = admitted.await.unwrap();
+        let mut answer: Value = serde_json::from_slice(&outcome.body).unwrap();
+        assert_eq!(answer["response"]["uid"], request["uid"]);
+        answer["response"]["uid"] = Value::Null;
+        (answer, asked() - before)
+    }
+}
+
+fn pod(nth: usize) -> Value {
+    json!({"uid": format!("r-{nth}"), "operation": "CREATE", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"}, "userInfo": {"username": "controller"},
+        "object": {"metadata": {"name": format!("web-{nth}"), "uid": format!("pod-{nth}"),
+                "annotations": {},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web",
+                    "uid": "5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0001", "controller": true}]},
+            "spec": {"containers": [{"name": "c", "image": APP, "imagePullPolicy": "Always"}]}}})
+}
+
+#[tokio::test]
+async fn the_next_pods_are_told_the_same_and_nobody_is_asked_again() {
+    let scene = Scene::warning();
+    let (first, asked) = scene.admit(&pod(1), 0).await;
+    assert!(asked > 0 && first["response"]["warnings"][0].is_string(), "{first}");
+    for nth in 2..5 {
+        let (next, asked) = scene.admit(&pod(nth), 200 * i64::try_from(nth).unwrap()).await;
+        assert_eq!((&next, asked), (&first, 0));
+    }
+    let (next, asked) = scene.admit(&pod(6), 1000).await;
+    assert!(asked > 0, "a second later it is found out anew");
+    assert_eq!(next, first);
+    let remembered = scene.world.remembered.lock().unwrap();
+    let remembered: Vec<_> = remembered.iter().map(|one| (&*one.uid, one.verdicts.len())).collect();
+    let each = ["pod-1", "pod-2", "pod-3", "pod-4", "pod-6"].map(|uid| (uid, 1));
+    assert_eq!(remembered, each, "each pod is recorded, whoever was asked");
+    let noted = scene.world.noted.lock().unwrap().len();
+    assert_eq!(noted, 5);
+}
+
+#[rstest]
+#[case::image(|pod: &mut Value| pod["object"]["spec"]["containers"][0]["image"] = json!(OTHER))]
+#[case::second_image(|pod: &mut Value| pod["object"]["spec"]["initContainers"] = json!([{"name": "i", "image": OTHER}]))]
+#[case::pull_policy(|pod: &mut Value| pod["object"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent"))]
+#[case::pull_secret(|pod: &mut Value| pod["object"]["spec"]["imagePullSecrets"] = json!([{"name": "regcred"}]))]
+#[case::account(|pod: &mut Value| pod["object"]["spec"]["serviceAccountName"] = json!("deployer"))]
+#[case::nodes(|pod: &mut Value| pod["object"]["spec"]["nodeSelector"] = json!({"pool": "arm"}))]
+#[case::our_annotation(|pod: &mut Value| pod["object"]["metadata"]["annotations"]["pullgate.dev/break-glass"] = json!("why"))]
+#[case::controller(|pod: &mut Value| pod["object"]["metadata"]["ownerReferences"][0]["uid"] = json!("5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0002"))]
+#[case::no_controller(|pod: &mut Value| pod["object"]["metadata"]["ownerReferences"] = json!([]))]
+#[case::namespace(|pod: &mut Value| pod["namespace"] = json!("bank"))]
+#[case::user(|pod: &mut Value| pod["userInfo"]["username"] = json!("ann"))]
+#[case::groups(|pod: &mut Value| pod["userInfo"]["groups"] = json!(["a"]))]
+#[case::dry_run(|pod: &mut Value| pod["dryRun"] = json!(true))]
+#[case::large(|pod: &mut Value| pod["object"]["metadata"]["annotations"]["x"] = json!("x".repeat(20_000)))]
+#[tokio::test]
+async fn any_other_pod_is_asked_about(#[case] change: fn(&mut Value)) {
+    let scene = Scene::warning();
+    scene.admit(&pod(1), 0).await;
+    let mut other = pod(2);
+    change(&mut other);
+    let (_, asked) = scene.admit(&other, 0).await;
+    assert!(asked > 0);
+    // The first one's answer is still there, or was replaced by what is no answer to it.
+    let (_, asked_for_itself) = scene.admit(&other, 1).await;
+    let (anew, _) = Scene::warning().admit(&other, 0).await;
+    let (again, _) = scene.admit(&other, 2).await;
+    assert_eq!(again, anew, "asked for itself: {asked_for_itself}");
+}
+
+#[tokio::test]
+async fn a_caller_that_may_be_anybody_neither_leaves_an_answer_nor_gets_one() {
+    let scene = Scene::warning();
+    scene.admit_as(&pod(1), 0, Proof::Path).await;
+    let (_, asked) = scene.admit(&pod(2), 0).await;
+    assert!(asked > 0);
+    let (_, asked) = scene.admit_as(&pod(3), 0, Proof::Path).await;
+    assert!(asked > 0);
+}
+
+#[tokio::test]
+async fn each_denial_stands_on_answers_of_its_own() {
+    let policy = PullgatePolicy::parse(ENFORCING, "policy.yaml").unwrap();
+    let scene = Scene::of(missing(), policy);
+    for nth in 0..3 {
+        let (answer, asked) = scene.admit(&pod(nth), 0).await;
+        assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
+        assert!(asked > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_new_policy_counts_at_once() {
+    let scene = Scene::warning();
+    scene.admit(&pod(1), 0).await;
+    let policy = PullgatePolicy::parse(ENFORCING, "policy.yaml").unwrap();
+    scene.reviewer.policy.store(Arc::new(policy));
+    let (answer, _) = scene.admit(&pod(2), 0).await;
+    assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
+}
+
+#[tokio::test]
+async fn what_works_is_asked_once_as_well() {
+    let scene = Scene::of(exists(), PullgatePolicy::default());
+    let (first, asked) = scene.admit(&pod(1), 0).await;
+    assert!(asked > 0);
+    assert_eq!(scene.admit(&pod(2), 999).await, (first, 0));
+}
