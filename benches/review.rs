@@ -23,12 +23,12 @@ mod servers;
 use std::time::Duration;
 
 use around::{Around, dead_registry};
-use bodies::review_of;
+use bodies::{review_of, review_of_single};
 use load::{Figures, Target, measure, send_all};
 use servers::{Server, allow_all, pullgate};
 
 const ROUNDS: usize = 9;
-/// Different reviews of a case, so that none is answered because it was asked before.
+/// Different reviews of a case: pods of one ReplicaSet, as in a rollout, and pods that nobody else is like.
 const VARIETY: usize = 200;
 /// Distinct images among them.
 const IMAGES: usize = 50;
@@ -42,6 +42,7 @@ struct Case {
     bytes: usize,
     connections: usize,
     image: fn(usize, &Around) -> String,
+    review: fn(usize, &str, usize) -> String,
 }
 
 fn works(nth: usize, around: &Around) -> String {
@@ -56,17 +57,37 @@ fn is_dead(nth: usize, around: &Around) -> String {
     format!("{}/team/app{}:v1", around.dead, nth % IMAGES)
 }
 
-const CASES: [Case; 10] = [
-    Case { name: "works", bytes: 1_000, connections: 1, image: works },
-    Case { name: "works", bytes: 4_600, connections: 1, image: works },
-    Case { name: "works", bytes: 16_000, connections: 1, image: works },
-    Case { name: "missing", bytes: 4_600, connections: 1, image: is_missing },
-    Case { name: "dead registry", bytes: 4_600, connections: 1, image: is_dead },
-    Case { name: "works", bytes: 1_000, connections: 25, image: works },
-    Case { name: "works", bytes: 4_600, connections: 25, image: works },
-    Case { name: "works", bytes: 16_000, connections: 25, image: works },
-    Case { name: "missing", bytes: 4_600, connections: 25, image: is_missing },
-    Case { name: "dead registry", bytes: 4_600, connections: 25, image: is_dead },
+const CASES: [Case; 12] = [
+    Case { name: "works", bytes: 1_000, connections: 1, image: works, review: review_of },
+    Case { name: "works", bytes: 4_600, connections: 1, image: works, review: review_of },
+    Case { name: "works", bytes: 16_000, connections: 1, image: works, review: review_of },
+    Case {
+        name: "works, a pod alone",
+        bytes: 4_600,
+        connections: 1,
+        image: works,
+        review: review_of_single,
+    },
+    Case { name: "missing", bytes: 4_600, connections: 1, image: is_missing, review: review_of },
+    Case { name: "dead registry", bytes: 4_600, connections: 1, image: is_dead, review: review_of },
+    Case { name: "works", bytes: 1_000, connections: 25, image: works, review: review_of },
+    Case { name: "works", bytes: 4_600, connections: 25, image: works, review: review_of },
+    Case { name: "works", bytes: 16_000, connections: 25, image: works, review: review_of },
+    Case {
+        name: "works, a pod alone",
+        bytes: 4_600,
+        connections: 25,
+        image: works,
+        review: review_of_single,
+    },
+    Case { name: "missing", bytes: 4_600, connections: 25, image: is_missing, review: review_of },
+    Case {
+        name: "dead registry",
+        bytes: 4_600,
+        connections: 25,
+        image: is_dead,
+        review: review_of,
+    },
 ];
 
 impl Case {
@@ -75,7 +96,7 @@ impl Case {
     }
 
     fn bodies(&self, around: &Around) -> Vec<String> {
-        (0..VARIETY).map(|nth| review_of(nth, &(self.image)(nth, around), self.bytes)).collect()
+        (0..VARIETY).map(|nth| (self.review)(nth, &(self.image)(nth, around), self.bytes)).collect()
     }
 }
 
@@ -100,7 +121,7 @@ fn hold(seconds: u64) {
     let around = Around::start(folder.path(), dead_registry());
     let least = std::env::var_os("LEAST").is_some();
     let server = if least { allow_all(folder.path()) } else { pullgate(folder.path(), &around) };
-    let case = &CASES[std::env::var("CASE").map_or(6, |nth| nth.parse().expect("a case"))];
+    let case = &CASES[std::env::var("CASE").map_or(8, |nth| nth.parse().expect("a case"))];
     let (bodies, target) = (case.bodies(&around), Target::of(&server));
     let until = std::time::Instant::now() + Duration::from_secs(seconds);
     println!("pid {}", server.id());
@@ -175,7 +196,9 @@ fn table(pairs: &[Vec<[Figures; 2]>]) {
 /// What each further kilobyte costs a processor, from the smallest to the largest body.
 fn further_kilobytes(pairs: &[Vec<[Figures; 2]>]) {
     let of = |bytes| {
-        let found = CASES.iter().position(|case| case.connections > 1 && case.bytes == bytes);
+        let found = CASES
+            .iter()
+            .position(|case| case.name == "works" && case.connections > 1 && case.bytes == bytes);
         &pairs[found.expect("a case")]
     };
     let (small, large) = (of(1_000), of(16_000));

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Metrics;
 
 pub use admin::{Readiness, WatchState, admin_router};
-pub use admission::{AdmissionRoutes, Admit, Arrival, BODY_LIMIT, Limits, close_when_stopping};
+pub use admission::{AdmissionRoutes, Admit, Arrival, BODY_LIMIT, Limits};
 pub use caller::{Callers, CallersError, PathToken};
 pub(crate) use front_proxy::{FrontProxy, FrontProxyTrust};
 pub use pem::TlsError;

@@ -4,12 +4,24 @@
 
 use serde_json::{Value, json};
 
-/// A review of a pod with this image, of about so many bytes; each `nth` is another pod.
+/// A review of a pod with this image, of about so many bytes; each `nth` is another pod of one ReplicaSet.
 pub fn review_of(nth: usize, image: &str, bytes: usize) -> String {
+    sized(bytes, |bare, variables| pod(nth, image, bare, variables))
+}
+
+/// The same of a pod that no controller makes.
+pub fn review_of_single(nth: usize, image: &str, bytes: usize) -> String {
+    sized(bytes, |bare, variables| {
+        let mut pod = pod(nth, image, bare, variables);
+        pod["metadata"]["ownerReferences"] = json!([]);
+        pod
+    })
+}
+
+fn sized(bytes: usize, pod: impl Fn(bool, usize) -> Value) -> String {
     let bare = bytes < 2_000;
-    let without = review(&pod(nth, image, bare, 0)).len();
-    let variables = bytes.saturating_sub(without) / VARIABLE;
-    review(&pod(nth, image, bare, variables))
+    let without = review(&pod(bare, 0)).len();
+    review(&pod(bare, bytes.saturating_sub(without) / VARIABLE))
 }
 
 /// A review of a pod with these images.
@@ -35,11 +47,16 @@ fn review(pod: &Value) -> String {
     )
 }
 
+fn owner() -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9c5b8f6d",
+        "uid": "5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0001", "controller": true, "blockOwnerDeletion": true})
+}
+
 fn pod(nth: usize, image: &str, bare: bool, variables: usize) -> Value {
     if bare {
         return json!({"kind": "Pod", "apiVersion": "v1",
-            "metadata": {"name": format!("web-{nth}"), "namespace": "shop"},
-            "spec": {"containers": [{"name": "web", "image": image}]}});
+            "metadata": {"name": format!("web-{nth}"), "namespace": "shop", "ownerReferences": [owner()]},
+            "spec": {"containers": [{"name": "web", "image": image, "imagePullPolicy": "IfNotPresent"}]}});
     }
     let env: Vec<Value> = (0..variables)
         .map(|n| json!({"name": format!("VARIABLE_{n:04}"), "value": "x".repeat(VARIABLE - 36)}))
@@ -60,8 +77,7 @@ fn pod(nth: usize, image: &str, bare: bool, variables: usize) -> Value {
             "namespace": "shop", "uid": format!("2a1e3c9e-0b8f-4a56-8c1d-{nth:012}"),
             "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels,
             "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9c5b8f6d",
-                "uid": "5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0001", "controller": true, "blockOwnerDeletion": true}],
+            "ownerReferences": [owner()],
             "managedFields": [{"manager": "kube-controller-manager", "operation": "Update",
                 "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
                 "fieldsV1": fields}]},

@@ -35,7 +35,7 @@ use crate::serve::registries;
 use crate::serve::{Config, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource};
 use crate::server::{
     AdmissionRoutes, Bound, Callers, FrontProxy, Limits, Readiness, ServingTls, TlsFiles,
-    WatchState, WatchedFiles, admin_router, close_when_stopping,
+    WatchState, WatchedFiles, admin_router,
 };
 use crate::telemetry::{Metrics, Otlp, clock};
 use crate::web::web_router;
@@ -230,7 +230,7 @@ impl App {
         let limits = Limits::default();
         let routes =
             AdmissionRoutes::new(self.reviewer, self.callers, Arc::clone(&self.metrics), limits);
-        let routes = close_when_stopping(routes.router(), self.readiness);
+        let routes = routes.close_when_stopping(self.readiness).router();
         tasks.serve(
             (self.admin, admin_routes),
             (self.reviews, routes),

@@ -7,7 +7,7 @@
 use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -21,7 +21,6 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tower::{Service, layer::layer_fn};
 use tracing::Instrument as _;
 
 use super::acceptor::Peer;
@@ -97,6 +96,7 @@ pub struct AdmissionRoutes {
     metrics: Arc<Metrics>,
     slots: Arc<Shares>,
     memory: Arc<Semaphore>,
+    readiness: Option<Arc<Readiness>>,
 }
 
 /// Body memory is handed out in these.
@@ -112,7 +112,15 @@ impl AdmissionRoutes {
     ) -> Self {
         let blocks = limits.body_mebibytes * (1024 * 1024 / BLOCK);
         let (slots, memory) = (Shares::new(limits.reviews), Semaphore::new(blocks));
-        Self { admit, callers, metrics, slots: Arc::new(slots), memory: Arc::new(memory) }
+        let (slots, memory) = (Arc::new(slots), Arc::new(memory));
+        Self { admit, callers, metrics, slots, memory, readiness: None }
+    }
+
+    /// Asks callers to leave with every answer while the server is about to stop. The API server keeps
+    /// its connections (HTTP/1.1) for the next review, and one that is closed under a review loses it.
+    #[must_use]
+    pub fn close_when_stopping(self, readiness: Arc<Readiness>) -> Self {
+        Self { readiness: Some(readiness), ..self }
     }
 
     /// The router: `/validate` and `/mutate`, each with the path token or without.
@@ -139,47 +147,6 @@ impl AdmissionRoutes {
             )
         });
         router.with_state(Arc::new(self))
-    }
-}
-
-/// Asks callers to leave with every answer while the server is about to stop. The API server keeps
-/// its connections (HTTP/1.1) for the next review, and one that is closed under a review loses it.
-pub fn close_when_stopping(routes: Router, readiness: Arc<Readiness>) -> Router {
-    routes
-        .layer(layer_fn(move |inner| CloseOnShutdown { inner, readiness: Arc::clone(&readiness) }))
-}
-
-/// A service that parts with its callers.
-#[derive(Clone)]
-struct CloseOnShutdown<S> {
-    inner: S,
-    readiness: Arc<Readiness>,
-}
-
-impl<S> Service<Request<Body>> for CloseOnShutdown<S>
-where
-    S: Service<Request<Body>, Response = Response>,
-    S::Future: Send + 'static,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let keeps = request.version() <= Version::HTTP_11;
-        let (answer, readiness) = (self.inner.call(request), Arc::clone(&self.readiness));
-        Box::pin(async move {
-            let mut response = answer.await?;
-            if keeps && readiness.is_stopping() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            Ok(response)
-        })
     }
 }
 
@@ -262,8 +229,20 @@ fn refuse() -> Response {
 }
 
 impl AdmissionRoutes {
-    /// Reads the review of a proven caller and answers it.
+    /// Answers a proven caller.
     async fn proven(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
+        // HTTP/2 has its own way of asking to leave.
+        let keeps = request.version() <= Version::HTTP_11;
+        let mut response = self.reviewed(endpoint, request, proof).await;
+        if keeps && self.readiness.as_ref().is_some_and(|readiness| readiness.is_stopping()) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
+    /// Reads the review and answers it.
+    async fn reviewed(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
         let (now, arrived) = clock();
         let span = review_span(endpoint.as_str(), request.headers());
         if request.method() != Method::POST {
@@ -324,15 +303,23 @@ impl AdmissionRoutes {
         if announced.is_some_and(|length| length > BODY_LIMIT) {
             return Err(Rejection::TooLarge);
         }
-        let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(BLOCK));
+        let mut body = BytesMut::new();
         let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_broken| Rejection::Incomplete)?;
+            if body.is_empty() && chunk.len() <= BLOCK && announced == Some(chunk.len()) {
+                // The whole of it, where it was received.
+                reserved.push(self.memory.try_acquire().map_err(|_full| Rejection::Overload)?);
+                return Ok(chunk);
+            }
             if body.len() + chunk.len() > BODY_LIMIT {
                 return Err(Rejection::TooLarge);
             }
             while (body.len() + chunk.len()).div_ceil(BLOCK) > reserved.len() {
                 reserved.push(self.memory.try_acquire().map_err(|_full| Rejection::Overload)?);
+            }
+            if body.is_empty() {
+                body.reserve(announced.unwrap_or_default().min(BLOCK).max(chunk.len()));
             }
             body.extend_from_slice(&chunk);
         }

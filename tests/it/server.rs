@@ -20,7 +20,7 @@ use pullgate::pki::SelfSigned;
 use pullgate::review::{AdmissionOutcome, Endpoint, ReviewRecord};
 use pullgate::server::{
     AdmissionRoutes, Admit, Arrival, BODY_LIMIT, Bound, Callers, Limits, PathToken, Readiness,
-    ServingTls, TlsFiles, WatchState, admin_router, close_when_stopping,
+    ServingTls, TlsFiles, WatchState, admin_router,
 };
 use pullgate::telemetry::Metrics;
 use rstest::rstest;
@@ -279,12 +279,15 @@ fn a_minute_without_lists_is_ready_without_history() {
 #[tokio::test]
 async fn who_comes_while_it_stops_is_asked_to_leave_with_the_answer() {
     let readiness = Arc::new(Readiness::new(Instant::now(), Vec::new));
-    let routes = Router::new().fallback(|| async { "answer" });
-    let routes = close_when_stopping(routes, Arc::clone(&readiness));
+    let callers = Callers::new(vec![PathToken::new(TOKEN)], false);
+    let (metrics, limits) = (Arc::new(Metrics::new()), Limits::default());
+    let routes = AdmissionRoutes::new(Arc::new(Scripted), callers, metrics, limits);
+    let routes = routes.close_when_stopping(Arc::clone(&readiness)).router();
     let asked = async |version| {
-        let request = Request::builder().version(version);
-        let request = request.body(Body::empty()).unwrap();
+        let request = Request::post(format!("/validate/{TOKEN}")).version(version);
+        let request = request.body(Body::from(REVIEW)).unwrap();
         let response = routes.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
         response.headers().get("connection").map(|value| value.to_str().unwrap().to_owned())
     };
     let (one, two) = (http::Version::HTTP_11, http::Version::HTTP_2);
