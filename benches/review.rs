@@ -121,7 +121,7 @@ fn hold(seconds: u64) {
     let around = Around::start(folder.path(), dead_registry());
     let least = std::env::var_os("LEAST").is_some();
     let server = if least { allow_all(folder.path()) } else { pullgate(folder.path(), &around) };
-    let case = &CASES[std::env::var("CASE").map_or(8, |nth| nth.parse().expect("a case"))];
+    let case = &CASES[std::env::var("CASE").map_or(7, |nth| nth.parse().expect("a case"))];
     let (bodies, target) = (case.bodies(&around), Target::of(&server));
     let until = std::time::Instant::now() + Duration::from_secs(seconds);
     println!("pid {}", server.id());
