@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use kube::config::Kubeconfig;
+use kube::config::{Kubeconfig, KubeconfigError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -34,8 +34,7 @@ impl KubeContext {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        // Its own text has the file and the cause.
-        let kubeconfig = kubeconfig.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let kubeconfig = kubeconfig.map_err(|error| unreadable(error, path.is_none()))?;
         let name = context.as_ref().or(kubeconfig.current_context.as_ref());
         let namespace = kubeconfig
             .contexts
@@ -54,6 +53,17 @@ impl KubeContext {
     /// Sets up a connection; nothing is asked yet.
     pub(super) async fn connect(self) -> Result<Connection, ClusterError> {
         Connection::to(ClusterTarget::Kubeconfig { path: self.path, context: self.context }).await
+    }
+}
+
+/// Which file, and why; and how to name another one if nobody did.
+fn unreadable(error: KubeconfigError, is_customary: bool) -> anyhow::Error {
+    let hint = if is_customary { " (--kubeconfig FILE names another one)" } else { "" };
+    match error {
+        KubeconfigError::ReadConfig(cause, path) => {
+            anyhow!("failed to read the kubeconfig {}: {cause}{hint}", path.display())
+        }
+        other => anyhow!("failed to read the kubeconfig: {other}{hint}"),
     }
 }
 

@@ -66,3 +66,15 @@ async fn nothing_to_check_is_an_empty_report() {
     assert_eq!(said.code, 0);
     assert!(said.err.contains("no object with images"), "{}", said.err);
 }
+
+/// `helm template … | pullgate check -f -` must not pass because helm failed.
+#[rstest::rstest]
+#[case::empty("")]
+#[case::blank("\n\n")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_brings_nothing_does_not_pass(#[case] input: &str) {
+    let scene = Scene::new().await;
+    let said = scene.run_with(&["check", "-f", "-"], input).await;
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("nothing came on standard input"), "{}", said.err);
+}
