@@ -21,10 +21,11 @@ use crate::workload::Workload;
 
 /// How long an answer is good for the next pod.
 const KEPT: SignedDuration = SignedDuration::from_secs(1);
-/// Answers that are kept at a time.
-const MOST: usize = 256;
-/// Reviews of more bytes are not kept, so that all of them take 4 MiB at the most.
+/// Answers that are kept at a time: about 8 MiB, if somebody makes all of them as large as they can.
+const MOST: usize = 128;
+/// Bytes of a review whose answer is kept, and parts of its pod.
 const LARGEST: usize = 16 * 1024;
+const MOST_PARTS: usize = 64;
 
 /// What came of a review: what is answered, and what is recorded of each pod.
 pub(super) struct Told {
@@ -83,13 +84,8 @@ impl<'a> Sibling<'a> {
         (now, bytes): (Timestamp, usize),
     ) -> Option<Self> {
         let has_siblings = workload.is_pod && workload.controller.is_some();
-        (has_siblings && bytes <= LARGEST).then_some(Self {
-            namespace,
-            user,
-            workload,
-            policy,
-            now,
-        })
+        let is_small = bytes <= LARGEST && workload.parts() <= MOST_PARTS;
+        (has_siblings && is_small).then_some(Self { namespace, user, workload, policy, now })
     }
 }
 

@@ -50,6 +50,11 @@ impl Needs {
         }
     }
 
+    /// How many resources they ask for.
+    pub(super) fn len(&self) -> usize {
+        self.resources.len()
+    }
+
     /// Adds what a `RuntimeClass` costs beside the containers.
     pub(super) fn add_overhead(&mut self, overhead: &[(Box<str>, Option<Quantity>)]) {
         for (name, amount) in overhead {

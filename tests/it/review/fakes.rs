@@ -99,6 +99,8 @@ pub struct World {
     pub runtime_classes: BTreeMap<String, RuntimeClass>,
     /// Whether repositories are hidden from those who ask.
     pub hides: bool,
+    /// Whether registries answer only to who waits.
+    pub slow: bool,
     /// The account, once it is read past everything that is kept.
     pub account_now: Option<ServiceAccountFacts>,
     /// Secrets that are there once they are read past everything that is kept.
@@ -215,8 +217,14 @@ impl ManifestSource for World {
         let age = if fresh { self.took } else { self.age };
         let since = Instant::now().checked_sub(age).unwrap();
         let mirror = self.mirror.map(Into::into);
-        async move { Lookup { outcome, age, since, mirror, node_login: false, refused_for } }
-            .boxed()
+        let slow = self.slow;
+        async move {
+            if slow {
+                tokio::task::yield_now().await;
+            }
+            Lookup { outcome, age, since, mirror, node_login: false, refused_for }
+        }
+        .boxed()
     }
 
     fn mirror_files(&self, _: &ImageReference) -> Option<MirrorFiles> {
