@@ -28,7 +28,7 @@ use load::{Figures, Target, measure, send_all};
 use servers::{Server, allow_all, pullgate};
 
 const ROUNDS: usize = 9;
-/// Different reviews of a case: pods of one ReplicaSet, as in a rollout, and pods that nobody else is like.
+/// Different reviews of a case: pods of one ReplicaSet, as in a rollout, and pods that are like no other.
 const VARIETY: usize = 200;
 /// Distinct images among them.
 const IMAGES: usize = 50;
@@ -62,7 +62,7 @@ const CASES: [Case; 12] = [
     Case { name: "works", bytes: 4_600, connections: 1, image: works, review: review_of },
     Case { name: "works", bytes: 16_000, connections: 1, image: works, review: review_of },
     Case {
-        name: "works, a pod alone",
+        name: "works, like no other",
         bytes: 4_600,
         connections: 1,
         image: works,
@@ -74,7 +74,7 @@ const CASES: [Case; 12] = [
     Case { name: "works", bytes: 4_600, connections: 25, image: works, review: review_of },
     Case { name: "works", bytes: 16_000, connections: 25, image: works, review: review_of },
     Case {
-        name: "works, a pod alone",
+        name: "works, like no other",
         bytes: 4_600,
         connections: 25,
         image: works,

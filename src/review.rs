@@ -21,7 +21,7 @@ mod record;
 mod restart;
 mod restricted;
 mod reviewer;
-mod siblings;
+mod shared_answers;
 mod source;
 mod visibility;
 
@@ -54,7 +54,7 @@ pub(crate) use recall::{EXPLAIN_ANNOTATION, memory_of_warnings};
 pub use record::{ReviewRecord, Skip};
 pub(crate) use restricted::WithoutSecrets;
 pub use reviewer::{EventQueue, EventRequest, Reviewer};
-pub use siblings::SiblingAnswers;
+pub use shared_answers::SharedAnswers;
 pub use source::{
     AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
     NodeCredentials, ObjectQuery, Reading, SeenPod, ServiceAccountFacts,

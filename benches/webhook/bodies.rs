@@ -4,18 +4,17 @@
 
 use serde_json::{Value, json};
 
+use crate::load::NUMBER;
+
 /// A review of a pod with this image, of about so many bytes; each `nth` is another pod of one ReplicaSet.
 pub fn review_of(nth: usize, image: &str, bytes: usize) -> String {
     sized(bytes, |bare, variables| pod(nth, image, bare, variables))
 }
 
-/// The same of a pod that no controller makes.
+/// The same of a pod that is like no other: each time somebody else makes it.
 pub fn review_of_single(nth: usize, image: &str, bytes: usize) -> String {
-    sized(bytes, |bare, variables| {
-        let mut pod = pod(nth, image, bare, variables);
-        pod["metadata"]["ownerReferences"] = json!([]);
-        pod
-    })
+    let of_rollout = review_of(nth, image, bytes);
+    of_rollout.replace(r#""username":"system"#, &format!(r#""username":"{NUMBER}"#))
 }
 
 fn sized(bytes: usize, pod: impl Fn(bool, usize) -> Value) -> String {

@@ -5,6 +5,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -113,12 +114,41 @@ fn question(body: &str) -> Vec<u8> {
     [head.as_bytes(), body.as_bytes()].concat()
 }
 
+/// What stands where each question has a number of its own, so that no two are alike.
+pub const NUMBER: &str = "@0000000";
+
+/// A question with the next number, if it has one.
+struct Numbered<'q> {
+    question: &'q [u8],
+    at: Option<usize>,
+}
+
+impl<'q> Numbered<'q> {
+    fn of(question: &'q [u8]) -> Self {
+        let at = question.windows(NUMBER.len()).position(|part| part == NUMBER.as_bytes());
+        Self { question, at }
+    }
+
+    fn write(&self, text: &mut Vec<u8>) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        text.clear();
+        text.extend_from_slice(self.question);
+        if let Some(at) = self.at {
+            let number = format!("@{:07}", NEXT.fetch_add(1, Ordering::Relaxed));
+            text[at..at + NUMBER.len()].copy_from_slice(number.as_bytes());
+        }
+    }
+}
+
 /// Asks so often over so many connections.
 pub fn measure(target: &Target, bodies: &[String], connections: usize, reviews: usize) -> Figures {
     let questions: Vec<Vec<u8>> = bodies.iter().map(|body| question(body)).collect();
+    let questions: Vec<Numbered<'_>> = questions.iter().map(|one| Numbered::of(one)).collect();
+    let mut text = Vec::new();
     let mut open: Vec<Connection> = (0..connections).map(|_| target.connect()).collect();
     for (connection, question) in open.iter_mut().zip(questions.iter().cycle()) {
-        connection.ask(question);
+        question.write(&mut text);
+        connection.ask(&text);
     }
     let used = processor_time(target.process);
     let began = Instant::now();
@@ -131,9 +161,11 @@ pub fn measure(target: &Target, bodies: &[String], connections: usize, reviews: 
             .map(|(nth, connection)| {
                 scope.spawn(move || {
                     let mine = questions.iter().cycle().skip(nth * 7).take(each);
+                    let mut text = Vec::new();
                     let timed = mine.map(|question| {
+                        question.write(&mut text);
                         let asked = Instant::now();
-                        connection.ask(question);
+                        connection.ask(&text);
                         asked.elapsed().as_secs_f64()
                     });
                     timed.collect::<Vec<f64>>()

@@ -1,6 +1,6 @@
 //! What is recorded of one review: one log line, and metrics.
 
-use super::siblings::Told;
+use super::shared_answers::Told;
 use crate::policy::Decision;
 use crate::pull::{Cause, Verdict};
 

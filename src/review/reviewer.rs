@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     AccessSource, BlindRegistryNotices, ClusterSource, HealthSource, ManifestSource,
-    NodeCredentialSource, SiblingAnswers,
+    NodeCredentialSource, SharedAnswers,
 };
 use crate::policy::PullgatePolicy;
 use crate::pull::Runtime;
@@ -34,8 +34,8 @@ pub struct Reviewer {
     pub event_queue: Option<Arc<dyn EventQueue>>,
     /// Who was told of registries that cannot be reached.
     pub blindness: BlindRegistryNotices,
-    /// What pods of one controller were told within the last second.
-    pub siblings: SiblingAnswers,
+    /// What pods were told within the last second.
+    pub shared_answers: SharedAnswers,
 }
 
 /// An object that was warned of, or denied.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::record::{ReviewRecord, Skip};
 use super::restricted::{PublicSources, Unmetered};
 use super::reviewer::Reviewer;
-use super::siblings::{Sibling, Told};
+use super::shared_answers::{AskedPod, Told};
 use super::{
     EventRequest, Review, ReviewRequest, SeenPod, Sources, accuracy, blindness, mutate, recall,
     restart,
@@ -204,14 +204,14 @@ impl Reviewer {
         Answer { patch, ..Answer::default() }
     }
 
-    /// What is said of the images: what the pod before it was told, else what a review finds.
+    /// What is said of the images: what one just like it was told, else what a review finds.
     async fn told(&self, call: &Call<'_>, workload: &Workload) -> Arc<Told> {
         let request = call.request;
         let is_usual = call.is_proven && !request.dry_run && request.operation == Operation::Create;
         let about = (&*request.namespace, &request.user);
-        let sibling = Sibling::of(about, workload, call.policy, (call.now, call.bytes));
-        let sibling = sibling.filter(|_| is_usual);
-        if let Some(told) = sibling.and_then(|pod| self.siblings.of(pod)) {
+        let pod = AskedPod::of(about, workload, call.policy, (call.now, call.bytes));
+        let pod = pod.filter(|_| is_usual);
+        if let Some(told) = pod.and_then(|pod| self.shared_answers.of(pod)) {
             return told;
         }
         let subject = self.subject(workload, call);
@@ -223,8 +223,8 @@ impl Reviewer {
         let mut answer = answer(&review, call.policy.name());
         answer.warnings.extend(blindness::lines(&self.blindness, call.sources, &subject, &review));
         let told = Arc::new(Told::of(&review, accuracy::verdicts(&review), answer));
-        if let Some(pod) = sibling.filter(|_| !waited) {
-            self.siblings.keep(pod, &told);
+        if let Some(pod) = pod.filter(|_| !waited) {
+            self.shared_answers.keep(pod, &told);
         }
         told
     }

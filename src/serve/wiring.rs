@@ -30,7 +30,7 @@ use crate::pki::SelfSigned;
 use crate::policy::{GivenFiles, PullgatePolicy};
 use crate::pull::Runtime;
 use crate::registry::{HostsSource, RegistryClient};
-use crate::review::{BlindRegistryNotices, Reviewer, SiblingAnswers};
+use crate::review::{BlindRegistryNotices, Reviewer, SharedAnswers};
 use crate::serve::registries;
 use crate::serve::{Config, NodeSettings, OwnSettings, PolicyPlace, RegistrySettings, TlsSource};
 use crate::server::{
@@ -345,7 +345,7 @@ fn reviewer(
         runtime,
         event_queue: Some(Arc::new(events)),
         blindness: BlindRegistryNotices::default(),
-        siblings: SiblingAnswers::default(),
+        shared_answers: SharedAnswers::default(),
     }
 }
 

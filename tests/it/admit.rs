@@ -36,7 +36,7 @@ fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
         runtime: None,
         event_queue: None,
         blindness: pullgate::review::BlindRegistryNotices::default(),
-        siblings: pullgate::review::SiblingAnswers::default(),
+        shared_answers: pullgate::review::SharedAnswers::default(),
     }
 }
 

@@ -6,7 +6,7 @@ mod expires;
 mod filled_in;
 mod hidden;
 mod platforms;
-mod siblings;
+mod shared_answers;
 pub mod fakes;
 mod tekton;
 mod trial;

@@ -87,7 +87,7 @@ async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Sk
         runtime: None,
         event_queue: None,
         blindness: pullgate::review::BlindRegistryNotices::default(),
-        siblings: pullgate::review::SiblingAnswers::default(),
+        shared_answers: pullgate::review::SharedAnswers::default(),
     };
     let group = pod["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
     let request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {

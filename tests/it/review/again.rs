@@ -30,7 +30,7 @@ fn reviewer(world: World) -> (Arc<World>, Reviewer) {
         runtime: None,
         event_queue: None,
         blindness: pullgate::review::BlindRegistryNotices::default(),
-        siblings: pullgate::review::SiblingAnswers::default(),
+        shared_answers: pullgate::review::SharedAnswers::default(),
     };
     (world, reviewer)
 }

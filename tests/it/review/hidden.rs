@@ -18,7 +18,7 @@ use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
 use pullgate::review::{
-    BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod, SiblingAnswers,
+    BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod, SharedAnswers,
 };
 use serde_json::{Value, json};
 
@@ -286,7 +286,7 @@ impl Scene {
             runtime: None,
             event_queue: None,
             blindness: BlindRegistryNotices::default(),
-            siblings: SiblingAnswers::default(),
+            shared_answers: SharedAnswers::default(),
         };
         let body = serde_json::to_vec(&self.request).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,8 +1,12 @@
-//! Pods that one controller makes within the same second: they are told what the first of them was.
+//! Pods that are alike, made by the same user within the same second: they are told what the first of
+//! them was.
 //!
-//! A rollout of hundreds of pods is hundreds of reviews of one question. An answer is kept only if it
-//! waited for nothing, so that it is what anybody would get who asks at that moment; a denial never
-//! is: each stands on answers of its own. Each review is recorded as if it had been alone.
+//! A rollout of hundreds of pods is hundreds of reviews of one question, and so are the pods of many
+//! Jobs. An answer is kept only if it waited for nothing, so that it is what anybody would get who
+//! asks at that moment; a denial never is: each stands on answers of its own. A pod without a
+//! controller is made by a person, and what a person is told may be said only once, or of that pod
+//! alone: only that there is nothing to say is kept of it. Each review is recorded as if it had been
+//! alone.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -65,9 +69,9 @@ impl Told {
     }
 }
 
-/// A pod of a controller, and who makes it.
+/// A pod, and who makes it.
 #[derive(Clone, Copy)]
-pub(super) struct Sibling<'a> {
+pub(super) struct AskedPod<'a> {
     namespace: &'a str,
     user: &'a UserInfo,
     workload: &'a Workload,
@@ -75,28 +79,27 @@ pub(super) struct Sibling<'a> {
     now: Timestamp,
 }
 
-impl<'a> Sibling<'a> {
-    /// Nothing if it is no pod of a controller, or its review is a large one.
+impl<'a> AskedPod<'a> {
+    /// Nothing if it is no pod, or its review is a large one.
     pub(super) fn of(
         (namespace, user): (&'a str, &'a UserInfo),
         workload: &'a Workload,
         policy: &'a Arc<PullgatePolicy>,
         (now, bytes): (Timestamp, usize),
     ) -> Option<Self> {
-        let has_siblings = workload.is_pod && workload.controller.is_some();
         let is_small = bytes <= LARGEST && workload.parts() <= MOST_PARTS;
-        (has_siblings && is_small).then_some(Self { namespace, user, workload, policy, now })
+        (workload.is_pod && is_small).then_some(Self { namespace, user, workload, policy, now })
     }
 }
 
-/// The last answers to pods of controllers.
+/// The last answers.
 #[derive(Default)]
-pub struct SiblingAnswers {
-    kept: Mutex<HashMap<u64, SiblingAnswer>>,
+pub struct SharedAnswers {
+    kept: Mutex<HashMap<u64, SharedAnswer>>,
     hasher: RandomState,
 }
 
-struct SiblingAnswer {
+struct SharedAnswer {
     namespace: Box<str>,
     user: UserInfo,
     workload: Workload,
@@ -105,14 +108,15 @@ struct SiblingAnswer {
     told: Arc<Told>,
 }
 
-impl SiblingAnswer {
-    fn is_of(&self, pod: Sibling<'_>) -> bool {
+impl SharedAnswer {
+    fn is_of(&self, pod: AskedPod<'_>) -> bool {
         let (one, other) = (&self.workload, pod.workload);
         self.is_good(pod.now)
             && Arc::ptr_eq(&self.policy, pod.policy)
             && *self.namespace == *pod.namespace
             && self.user == *pod.user
-            && one.controller == other.controller
+            // Which one it is decides nothing but since when a pod is waited for, before a denial.
+            && one.controller.is_some() == other.controller.is_some()
             && one.images == other.images
             && one.pull_secrets == other.pull_secrets
             && one.service_account == other.service_account
@@ -125,21 +129,22 @@ impl SiblingAnswer {
     }
 }
 
-impl SiblingAnswers {
+impl SharedAnswers {
     /// What one just like it was told within the last second.
-    pub(super) fn of(&self, pod: Sibling<'_>) -> Option<Arc<Told>> {
+    pub(super) fn of(&self, pod: AskedPod<'_>) -> Option<Arc<Told>> {
         let key = self.key(pod);
         let kept = self.kept();
         kept.get(&key).filter(|kept| kept.is_of(pod)).map(|kept| Arc::clone(&kept.told))
     }
 
-    /// Keeps what a pod was told, unless it was denied.
-    pub(super) fn keep(&self, pod: Sibling<'_>, told: &Arc<Told>) {
-        if told.decision == Decision::Deny {
+    /// Keeps what a pod was told, unless that is for it alone.
+    pub(super) fn keep(&self, pod: AskedPod<'_>, told: &Arc<Told>) {
+        let is_for_it = pod.workload.controller.is_none() && !told.answer.warnings.is_empty();
+        if told.decision == Decision::Deny || is_for_it {
             return;
         }
         let key = self.key(pod);
-        let new = SiblingAnswer {
+        let new = SharedAnswer {
             namespace: pod.namespace.into(),
             user: pod.user.clone(),
             workload: pod.workload.clone(),
@@ -157,19 +162,18 @@ impl SiblingAnswers {
     }
 
     /// Where it is kept: by what tells most apart.
-    fn key(&self, pod: Sibling<'_>) -> u64 {
-        let owner = pod.workload.controller.as_ref().map(|owner| &owner.uid);
+    fn key(&self, pod: AskedPod<'_>) -> u64 {
         let image = pod.workload.images.first().map(|place| &place.image);
-        self.hasher.hash_one((pod.namespace, owner, image))
+        self.hasher.hash_one((pod.namespace, &pod.user.username, image))
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<u64, SiblingAnswer>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<u64, SharedAnswer>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for SiblingAnswers {
+impl fmt::Debug for SharedAnswers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SiblingAnswers").finish_non_exhaustive()
+        f.debug_struct("SharedAnswers").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Pods that one controller makes within a second are asked about once, and each is recorded.
+//! Pods that are alike and made within a second are asked about once, and each is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{BlindRegistryNotices, Endpoint, Proof, Reviewer, SiblingAnswers};
+use pullgate::review::{BlindRegistryNotices, Endpoint, Proof, Reviewer, SharedAnswers};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ impl Scene {
             runtime: None,
             event_queue: None,
             blindness: BlindRegistryNotices::default(),
-            siblings: SiblingAnswers::default(),
+            shared_answers: SharedAnswers::default(),
         };
         Self { world, reviewer }
     }
@@ -121,7 +121,6 @@ async fn the_next_pods_are_told_the_same_and_nobody_is_asked_again() {
 #[case::account(|pod: &mut Value| pod["object"]["spec"]["serviceAccountName"] = json!("deployer"))]
 #[case::nodes(|pod: &mut Value| pod["object"]["spec"]["nodeSelector"] = json!({"pool": "arm"}))]
 #[case::our_annotation(|pod: &mut Value| pod["object"]["metadata"]["annotations"]["pullgate.dev/break-glass"] = json!("why"))]
-#[case::controller(|pod: &mut Value| pod["object"]["metadata"]["ownerReferences"][0]["uid"] = json!("5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0002"))]
 #[case::no_controller(|pod: &mut Value| pod["object"]["metadata"]["ownerReferences"] = json!([]))]
 #[case::namespace(|pod: &mut Value| pod["namespace"] = json!("bank"))]
 #[case::user(|pod: &mut Value| pod["userInfo"]["username"] = json!("ann"))]
@@ -192,10 +191,37 @@ async fn a_new_policy_counts_at_once() {
     assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
 }
 
+#[rstest]
+#[case::of_one_controller(|_: &mut Value| ())]
+#[case::of_another_one(|pod: &mut Value| {
+    pod["object"]["metadata"]["ownerReferences"][0]["uid"] = json!("5f6c0c9e-63ff-4e53-8a0a-5d9a3a3d0002");
+})]
 #[tokio::test]
-async fn what_works_is_asked_once_as_well() {
+async fn what_works_is_asked_once_as_well(#[case] change: fn(&mut Value)) {
     let scene = Scene::of(exists(), PullgatePolicy::default());
     let (first, asked) = scene.admit(&pod(1), 0).await;
     assert!(asked > 0);
-    assert_eq!(scene.admit(&pod(2), 999).await, (first, 0));
+    let mut next = pod(2);
+    change(&mut next);
+    assert_eq!(scene.admit(&next, 999).await, (first, 0));
+}
+
+#[rstest]
+#[case::works(exists(), true)]
+#[case::missing(missing(), false)]
+#[tokio::test]
+async fn of_pods_that_a_person_makes_only_silence_is_shared(
+    #[case] outcome: Outcome,
+    #[case] is_shared: bool,
+) {
+    let scene = Scene::of(outcome, PullgatePolicy::default());
+    let single = |nth| {
+        let mut pod = pod(nth);
+        pod["object"]["metadata"]["ownerReferences"] = json!([]);
+        pod
+    };
+    let (first, _) = scene.admit(&single(1), 0).await;
+    assert_eq!(first["response"]["warnings"].is_null(), is_shared, "{first}");
+    let (_, asked) = scene.admit(&single(2), 0).await;
+    assert_eq!(asked == 0, is_shared);
 }
