@@ -1,5 +1,5 @@
-//! Pods that are alike, made by the same user within the same second: they are told what the first of
-//! them was.
+//! Pods that are alike, made by the same user within the same second: they are told what the first two
+//! of them were.
 //!
 //! A rollout of hundreds of pods is hundreds of reviews of one question, and so are the pods of many
 //! Jobs. An answer is kept only if it waited for nothing, so that it is what anybody would get who
@@ -8,7 +8,6 @@
 //! alone: only that there is nothing to say is kept of it. Each review is recorded as if it had been
 //! alone.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,11 +24,13 @@ use crate::workload::Workload;
 
 /// How long an answer is good for the next pod.
 const KEPT: SignedDuration = SignedDuration::from_secs(1);
-/// Answers that are kept at a time: about 8 MiB, if somebody makes all of them as large as they can.
-const MOST: usize = 128;
+/// Answers that are kept at a time, a few in each of some places: about 10 MiB, if somebody makes all
+/// of them as large as they can.
+const PLACES: usize = 64;
+const IN_ONE_PLACE: usize = 4;
 /// Bytes of a review whose answer is kept, and parts of its pod.
 const LARGEST: usize = 16 * 1024;
-const MOST_PARTS: usize = 64;
+const MOST_PARTS: usize = 32;
 
 /// What came of a review: what is answered, and what is recorded of each pod.
 pub(super) struct Told {
@@ -92,11 +93,31 @@ impl<'a> AskedPod<'a> {
     }
 }
 
-/// The last answers.
-#[derive(Default)]
+/// The last answers. Most pods are like no other: the first of those that are alike leaves only that it
+/// was there, the second one its answer.
 pub struct SharedAnswers {
-    kept: Mutex<HashMap<u64, SharedAnswer>>,
+    places: Box<[Mutex<[Option<LastSeen>; IN_ONE_PLACE]>]>,
     hasher: RandomState,
+}
+
+impl Default for SharedAnswers {
+    fn default() -> Self {
+        let places = std::iter::repeat_with(Mutex::default).take(PLACES).collect();
+        Self { places, hasher: RandomState::new() }
+    }
+}
+
+struct LastSeen {
+    /// Of what tells most pods apart.
+    key: u64,
+    at: Timestamp,
+    answer: Option<Box<SharedAnswer>>,
+}
+
+impl LastSeen {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.at <= now && now.duration_since(self.at) < KEPT
+    }
 }
 
 struct SharedAnswer {
@@ -104,15 +125,23 @@ struct SharedAnswer {
     user: UserInfo,
     workload: Workload,
     policy: Arc<PullgatePolicy>,
-    at: Timestamp,
     told: Arc<Told>,
 }
 
 impl SharedAnswer {
-    fn is_of(&self, pod: AskedPod<'_>) -> bool {
+    fn of(pod: AskedPod<'_>, told: &Arc<Told>) -> Self {
+        Self {
+            namespace: pod.namespace.into(),
+            user: pod.user.clone(),
+            workload: pod.workload.clone(),
+            policy: Arc::clone(pod.policy),
+            told: Arc::clone(told),
+        }
+    }
+
+    fn is_for(&self, pod: AskedPod<'_>) -> bool {
         let (one, other) = (&self.workload, pod.workload);
-        self.is_good(pod.now)
-            && Arc::ptr_eq(&self.policy, pod.policy)
+        Arc::ptr_eq(&self.policy, pod.policy)
             && *self.namespace == *pod.namespace
             && self.user == *pod.user
             // Which one it is decides nothing but since when a pod is waited for, before a denial.
@@ -123,18 +152,16 @@ impl SharedAnswer {
             && one.annotations == other.annotations
             && one.placement == other.placement
     }
-
-    fn is_good(&self, now: Timestamp) -> bool {
-        self.at <= now && now.duration_since(self.at) < KEPT
-    }
 }
 
 impl SharedAnswers {
     /// What one just like it was told within the last second.
     pub(super) fn of(&self, pod: AskedPod<'_>) -> Option<Arc<Told>> {
         let key = self.key(pod);
-        let kept = self.kept();
-        kept.get(&key).filter(|kept| kept.is_of(pod)).map(|kept| Arc::clone(&kept.told))
+        let place = self.place(key);
+        let kept = place.iter().flatten().find(|kept| kept.key == key && kept.is_good(pod.now))?;
+        let answer = kept.answer.as_ref().filter(|answer| answer.is_for(pod))?;
+        Some(Arc::clone(&answer.told))
     }
 
     /// Keeps what a pod was told, unless that is for it alone.
@@ -144,31 +171,30 @@ impl SharedAnswers {
             return;
         }
         let key = self.key(pod);
-        let new = SharedAnswer {
-            namespace: pod.namespace.into(),
-            user: pod.user.clone(),
-            workload: pod.workload.clone(),
-            policy: Arc::clone(pod.policy),
-            at: pod.now,
-            told: Arc::clone(told),
+        let mut place = self.place(key);
+        let seen = |kept: &Option<LastSeen>| {
+            kept.as_ref().is_some_and(|kept| kept.key == key && kept.is_good(pod.now))
         };
-        let mut kept = self.kept();
-        if kept.len() >= MOST {
-            kept.retain(|_, kept| kept.is_good(pod.now));
+        if let Some(kept) = place.iter_mut().find(|kept| seen(kept)) {
+            let answer = Some(Box::new(SharedAnswer::of(pod, told)));
+            *kept = Some(LastSeen { key, at: pod.now, answer });
+            return;
         }
-        if kept.len() < MOST || kept.contains_key(&key) {
-            kept.insert(key, new);
+        let age =
+            |kept: &&mut Option<LastSeen>| kept.as_ref().map(|kept| (kept.key != key, kept.at));
+        if let Some(oldest) = place.iter_mut().min_by_key(age) {
+            *oldest = Some(LastSeen { key, at: pod.now, answer: None });
         }
     }
 
-    /// Where it is kept: by what tells most apart.
     fn key(&self, pod: AskedPod<'_>) -> u64 {
         let image = pod.workload.images.first().map(|place| &place.image);
         self.hasher.hash_one((pod.namespace, &pod.user.username, image))
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<u64, SharedAnswer>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self, key: u64) -> MutexGuard<'_, [Option<LastSeen>; IN_ONE_PLACE]> {
+        let nth = usize::try_from(key % PLACES as u64).unwrap_or_default();
+        self.places[nth].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

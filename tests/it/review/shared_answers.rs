@@ -58,6 +58,14 @@ impl Scene {
         Self::of(missing(), PullgatePolicy::default())
     }
 
+    /// Admits two pods, after which the third one like them is not asked about.
+    async fn begin(&self, pod: fn(usize) -> Value) -> Value {
+        let (first, asked) = self.admit(&pod(101), 0).await;
+        let (second, asked_again) = self.admit(&pod(102), 0).await;
+        assert!(asked > 0 && asked_again > 0 && first == second, "{first} {second}");
+        first
+    }
+
     /// The answer to a request so many milliseconds later, without its uid, and how often a registry
     /// was asked for it.
     async fn admit(&self, request: &Value, later: i64) -> (Value, usize) {
@@ -96,8 +104,8 @@ fn pod(nth: usize) -> Value {
 #[tokio::test]
 async fn the_next_pods_are_told_the_same_and_nobody_is_asked_again() {
     let scene = Scene::warning();
-    let (first, asked) = scene.admit(&pod(1), 0).await;
-    assert!(asked > 0 && first["response"]["warnings"][0].is_string(), "{first}");
+    let first = scene.begin(pod).await;
+    assert!(first["response"]["warnings"][0].is_string(), "{first}");
     for nth in 2..5 {
         let (next, asked) = scene.admit(&pod(nth), 200 * i64::try_from(nth).unwrap()).await;
         assert_eq!((&next, asked), (&first, 0));
@@ -107,10 +115,10 @@ async fn the_next_pods_are_told_the_same_and_nobody_is_asked_again() {
     assert_eq!(next, first);
     let remembered = scene.world.remembered.lock().unwrap();
     let remembered: Vec<_> = remembered.iter().map(|one| (&*one.uid, one.verdicts.len())).collect();
-    let each = ["pod-1", "pod-2", "pod-3", "pod-4", "pod-6"].map(|uid| (uid, 1));
+    let each = ["pod-101", "pod-102", "pod-2", "pod-3", "pod-4", "pod-6"].map(|uid| (uid, 1));
     assert_eq!(remembered, each, "each pod is recorded, whoever was asked");
     let noted = scene.world.noted.lock().unwrap().len();
-    assert_eq!(noted, 5);
+    assert_eq!(noted, 6);
 }
 
 #[rstest]
@@ -129,7 +137,7 @@ async fn the_next_pods_are_told_the_same_and_nobody_is_asked_again() {
 #[tokio::test]
 async fn any_other_pod_is_asked_about(#[case] change: fn(&mut Value)) {
     let scene = Scene::warning();
-    scene.admit(&pod(1), 0).await;
+    scene.begin(pod).await;
     let mut other = pod(2);
     change(&mut other);
     let (_, asked) = scene.admit(&other, 0).await;
@@ -142,7 +150,7 @@ async fn any_other_pod_is_asked_about(#[case] change: fn(&mut Value)) {
 #[tokio::test]
 async fn what_is_large_is_not_kept(#[case] change: fn(&mut Value)) {
     let scene = Scene::warning();
-    for nth in 1..3 {
+    for nth in 1..4 {
         let mut large = pod(nth);
         change(&mut large);
         let (_, asked) = scene.admit(&large, 0).await;
@@ -153,9 +161,10 @@ async fn what_is_large_is_not_kept(#[case] change: fn(&mut Value)) {
 #[tokio::test]
 async fn a_caller_that_may_be_anybody_neither_leaves_an_answer_nor_gets_one() {
     let scene = Scene::warning();
-    scene.admit_as(&pod(1), 0, Proof::Path).await;
-    let (_, asked) = scene.admit(&pod(2), 0).await;
-    assert!(asked > 0);
+    for nth in 1..4 {
+        scene.admit_as(&pod(nth), 0, Proof::Path).await;
+    }
+    scene.begin(pod).await;
     let (_, asked) = scene.admit_as(&pod(3), 0, Proof::Path).await;
     assert!(asked > 0);
 }
@@ -164,7 +173,7 @@ async fn a_caller_that_may_be_anybody_neither_leaves_an_answer_nor_gets_one() {
 async fn what_had_to_be_waited_for_is_not_kept() {
     let world = World { slow: true, ..World::enforcing() };
     let scene = Scene::of_world(world, missing(), PullgatePolicy::default());
-    for nth in 1..3 {
+    for nth in 1..4 {
         let (_, asked) = scene.admit(&pod(nth), 0).await;
         assert!(asked > 0);
     }
@@ -184,7 +193,7 @@ async fn each_denial_stands_on_answers_of_its_own() {
 #[tokio::test]
 async fn a_new_policy_counts_at_once() {
     let scene = Scene::warning();
-    scene.admit(&pod(1), 0).await;
+    scene.begin(pod).await;
     let policy = PullgatePolicy::parse(ENFORCING, "policy.yaml").unwrap();
     scene.reviewer.policy.store(Arc::new(policy));
     let (answer, _) = scene.admit(&pod(2), 0).await;
@@ -199,8 +208,7 @@ async fn a_new_policy_counts_at_once() {
 #[tokio::test]
 async fn what_works_is_asked_once_as_well(#[case] change: fn(&mut Value)) {
     let scene = Scene::of(exists(), PullgatePolicy::default());
-    let (first, asked) = scene.admit(&pod(1), 0).await;
-    assert!(asked > 0);
+    let first = scene.begin(pod).await;
     let mut next = pod(2);
     change(&mut next);
     assert_eq!(scene.admit(&next, 999).await, (first, 0));
@@ -215,13 +223,26 @@ async fn of_pods_that_a_person_makes_only_silence_is_shared(
     #[case] is_shared: bool,
 ) {
     let scene = Scene::of(outcome, PullgatePolicy::default());
-    let single = |nth| {
+    let single: fn(usize) -> Value = |nth| {
         let mut pod = pod(nth);
         pod["object"]["metadata"]["ownerReferences"] = json!([]);
         pod
     };
-    let (first, _) = scene.admit(&single(1), 0).await;
+    let first = scene.begin(single).await;
     assert_eq!(first["response"]["warnings"].is_null(), is_shared, "{first}");
     let (_, asked) = scene.admit(&single(2), 0).await;
     assert_eq!(asked == 0, is_shared);
+}
+
+/// Pods that are like no other leave the answers of others where they are, and room for new ones.
+#[tokio::test]
+async fn a_crowd_of_pods_that_are_alike_in_nothing_does_not_end_it() {
+    let scene = Scene::warning();
+    for nth in 0..2000 {
+        let mut other = pod(nth);
+        other["userInfo"]["username"] = json!(format!("user-{nth}"));
+        scene.admit(&other, 0).await;
+    }
+    scene.begin(pod).await;
+    assert_eq!(scene.admit(&pod(1), 0).await.1, 0);
 }
