@@ -165,6 +165,13 @@ impl ImageEntry {
         format!("image {}: {}", clean(&self.image), self.message())
     }
 
+    /// The same behind the place where it stands in a file.
+    pub(crate) fn line_with_place(&self) -> String {
+        let Some(place) = &self.place else { return self.line() };
+        let at = place.at.known_line().map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{at}: {}", clean(&place.file), self.line())
+    }
+
     /// What is found of it, without its name.
     fn message(&self) -> String {
         let known = if self.known { "; known from the baseline" } else { "" };

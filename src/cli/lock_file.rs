@@ -78,7 +78,7 @@ impl LockFile {
         for entry in &report.images {
             let finding = &entry.finding;
             let Some(image) = finding.reference.clone() else {
-                left_out.push(format!("not locked: {}", entry.line()));
+                left_out.push(format!("not locked: {}", entry.line_with_place()));
                 continue;
             };
             if lock.images.contains_key(&image) {
@@ -100,7 +100,7 @@ impl LockFile {
             match found {
                 Some(found) => drop(lock.images.insert(image, found)),
                 None if finding.skipped => {}
-                None => left_out.push(format!("not locked: {}", entry.line())),
+                None => left_out.push(format!("not locked: {}", entry.line_with_place())),
             }
         }
         left_out.dedup();

@@ -21,7 +21,7 @@ use crate::image::ImageReference;
 use crate::pull::Verdict;
 use crate::report::{CheckReport, ImageEntry};
 use crate::text::{clean, count};
-use crate::yaml::{Edit, Edited, Position, edit};
+use crate::yaml::{Edit, Edited, edit};
 
 /// Images that could not be pinned and are named one by one.
 const MAX_TOLD: usize = 20;
@@ -126,7 +126,7 @@ impl Plan {
         for entry in &report.images {
             let (Some(place), Ok(reference)) = (&entry.place, ImageReference::parse(&entry.image))
             else {
-                plan.left.push(entry.line());
+                plan.left.push(entry.line_with_place());
                 continue;
             };
             if reference.digest().is_some() || entry.finding.skipped {
@@ -136,8 +136,7 @@ impl Plan {
                 let edit = Edit { at: place.at, image: entry.image.clone(), pinned };
                 plan.files.entry(place.file.as_ref().into()).or_default().push(edit);
             } else {
-                let Position { line, .. } = place.at;
-                plan.left.push(format!("{}:{line}: {}", clean(&place.file), entry.line()));
+                plan.left.push(entry.line_with_place());
             }
         }
         plan

@@ -82,7 +82,10 @@ async fn what_does_not_work_is_not_locked_and_what_is_unclear_keeps_its_entry() 
     let scene = scene.file("pullgate.lock", &before);
     let said = lock(&scene).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("not locked: image REGISTRY/shop/web:9: tag not found"), "{said:?}");
+    assert!(
+        said.err.contains("not locked: k8s/old.yaml:9: image REGISTRY/shop/web:9: tag not found"),
+        "{said:?}"
+    );
     assert!(said.out.contains("- r.example/gone:1 "), "{said:?}");
     let written = read(&scene, "pullgate.lock");
     assert!(written.contains("127.0.0.1:1/shop/web:1") && !written.contains("web:9"), "{written}");
