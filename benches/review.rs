@@ -36,13 +36,18 @@ const IMAGES: usize = 50;
 const LARGE: usize = 3_200_000;
 const LARGE_AT_ONCE: usize = 8;
 
-/// What is asked, and how.
-struct Case {
+/// What is asked.
+struct Kind {
     name: &'static str,
     bytes: usize,
-    connections: usize,
     image: fn(usize, &Around) -> String,
     review: fn(usize, &str, usize) -> String,
+}
+
+/// What is asked, and over how many connections.
+struct Case {
+    kind: &'static Kind,
+    connections: usize,
 }
 
 fn works(nth: usize, around: &Around) -> String {
@@ -57,38 +62,20 @@ fn is_dead(nth: usize, around: &Around) -> String {
     format!("{}/team/app{}:v1", around.dead, nth % IMAGES)
 }
 
-const CASES: [Case; 12] = [
-    Case { name: "works", bytes: 1_000, connections: 1, image: works, review: review_of },
-    Case { name: "works", bytes: 4_600, connections: 1, image: works, review: review_of },
-    Case { name: "works", bytes: 16_000, connections: 1, image: works, review: review_of },
-    Case {
-        name: "works, like no other",
-        bytes: 4_600,
-        connections: 1,
-        image: works,
-        review: review_of_single,
-    },
-    Case { name: "missing", bytes: 4_600, connections: 1, image: is_missing, review: review_of },
-    Case { name: "dead registry", bytes: 4_600, connections: 1, image: is_dead, review: review_of },
-    Case { name: "works", bytes: 1_000, connections: 25, image: works, review: review_of },
-    Case { name: "works", bytes: 4_600, connections: 25, image: works, review: review_of },
-    Case { name: "works", bytes: 16_000, connections: 25, image: works, review: review_of },
-    Case {
-        name: "works, like no other",
-        bytes: 4_600,
-        connections: 25,
-        image: works,
-        review: review_of_single,
-    },
-    Case { name: "missing", bytes: 4_600, connections: 25, image: is_missing, review: review_of },
-    Case {
-        name: "dead registry",
-        bytes: 4_600,
-        connections: 25,
-        image: is_dead,
-        review: review_of,
-    },
+const KINDS: [Kind; 6] = [
+    Kind { name: "works", bytes: 1_000, image: works, review: review_of },
+    Kind { name: "works", bytes: 4_600, image: works, review: review_of },
+    Kind { name: "works", bytes: 16_000, image: works, review: review_of },
+    Kind { name: "works, like no other", bytes: 4_600, image: works, review: review_of_single },
+    Kind { name: "missing", bytes: 4_600, image: is_missing, review: review_of },
+    Kind { name: "dead registry", bytes: 4_600, image: is_dead, review: review_of },
 ];
+
+/// Each kind over one connection, then each over many.
+fn cases() -> Vec<Case> {
+    let over = |connections| KINDS.iter().map(move |kind| Case { kind, connections });
+    [1, 25].into_iter().flat_map(over).collect()
+}
 
 impl Case {
     const fn reviews(&self) -> usize {
@@ -96,7 +83,9 @@ impl Case {
     }
 
     fn bodies(&self, around: &Around) -> Vec<String> {
-        (0..VARIETY).map(|nth| (self.review)(nth, &(self.image)(nth, around), self.bytes)).collect()
+        (0..VARIETY)
+            .map(|nth| (self.kind.review)(nth, &(self.kind.image)(nth, around), self.kind.bytes))
+            .collect()
     }
 }
 
@@ -121,7 +110,8 @@ fn hold(seconds: u64) {
     let around = Around::start(folder.path(), dead_registry());
     let least = std::env::var_os("LEAST").is_some();
     let server = if least { allow_all(folder.path()) } else { pullgate(folder.path(), &around) };
-    let case = &CASES[std::env::var("CASE").map_or(7, |nth| nth.parse().expect("a case"))];
+    let cases = cases();
+    let case = &cases[std::env::var("CASE").map_or(7, |nth| nth.parse().expect("a case"))];
     let (bodies, target) = (case.bodies(&around), Target::of(&server));
     let until = std::time::Instant::now() + Duration::from_secs(seconds);
     println!("pid {}", server.id());
@@ -136,10 +126,11 @@ fn compare(rounds: usize) {
     let around = Around::start(folder.path(), dead_registry());
     let (least, ours) = (allow_all(folder.path()), pullgate(folder.path(), &around));
     let targets = [Target::of(&least), Target::of(&ours)];
-    let all: Vec<Vec<String>> = CASES.iter().map(|case| case.bodies(&around)).collect();
-    let mut pairs: Vec<Vec<[Figures; 2]>> = CASES.iter().map(|_| Vec::new()).collect();
+    let cases = cases();
+    let all: Vec<Vec<String>> = cases.iter().map(|case| case.bodies(&around)).collect();
+    let mut pairs: Vec<Vec<[Figures; 2]>> = cases.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
-        for (nth, (case, bodies)) in CASES.iter().zip(&all).enumerate() {
+        for (nth, (case, bodies)) in cases.iter().zip(&all).enumerate() {
             let ask =
                 |which: usize| measure(&targets[which], bodies, case.connections, case.reviews());
             let pair = if round % 2 == 0 {
@@ -169,7 +160,7 @@ fn table(pairs: &[Vec<[Figures; 2]>]) {
         "| image | body | connections | p50 | p99 | throughput | processor | its p50 | its processor |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    for (case, pairs) in CASES.iter().zip(pairs) {
+    for (Case { kind, connections }, pairs) in cases().iter().zip(pairs) {
         let ratio = |of: fn(&Figures) -> f64| {
             spread(pairs.iter().map(|[least, ours]| of(ours) / of(least)).collect())
         };
@@ -179,9 +170,9 @@ fn table(pairs: &[Vec<[Figures; 2]>]) {
         };
         println!(
             "| {} | {:.1} KB | {} | {} | {} | {} | {} | {} | {} |",
-            case.name,
-            case.bytes as f64 / 1e3,
-            case.connections,
+            kind.name,
+            kind.bytes as f64 / 1e3,
+            connections,
             ratio(|figures| figures.p50),
             ratio(|figures| figures.p99),
             ratio(|figures| figures.throughput),
@@ -196,9 +187,9 @@ fn table(pairs: &[Vec<[Figures; 2]>]) {
 /// What each further kilobyte costs a processor, from the smallest to the largest body.
 fn further_kilobytes(pairs: &[Vec<[Figures; 2]>]) {
     let of = |bytes| {
-        let found = CASES
-            .iter()
-            .position(|case| case.name == "works" && case.connections > 1 && case.bytes == bytes);
+        let found = cases().iter().position(|Case { kind, connections }| {
+            kind.name == "works" && kind.bytes == bytes && *connections > 1
+        });
         &pairs[found.expect("a case")]
     };
     let (small, large) = (of(1_000), of(16_000));
@@ -220,7 +211,7 @@ fn memory(around: &Around) {
     let folder = tempfile::tempdir().expect("a folder");
     let ours = pullgate(folder.path(), around);
     let target = Target::of(&ours);
-    let bodies = CASES[1].bodies(around);
+    let bodies = cases()[1].bodies(around);
     let start = ours.memory("VmRSS:");
     measure(&target, &bodies, 25, 10_000);
     println!(

@@ -59,6 +59,7 @@ use crate::user::UserInfo;
 use crate::workload::{NamespaceFacts, Node, ObjectRef, Placement, RuntimeClass};
 
 pub(crate) use access::IdentityError;
+pub(crate) use client::read_kubeconfig;
 pub use client::{ClusterTarget, Connection};
 pub(crate) use dry_run::{TriedOut, try_out};
 pub use error::{ApiError, ClusterError};

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use kube::config::{Kubeconfig, KubeconfigError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::CANNOT_JUDGE;
 use super::print::{print, print_message};
-use crate::cluster::{Cluster, ClusterError, ClusterTarget, Connection, Survey, WatchTuning};
+use crate::cluster::{
+    Cluster, ClusterError, ClusterTarget, Connection, Survey, WatchTuning, read_kubeconfig,
+};
 use crate::policy::API_VERSION;
 use crate::telemetry::{Metrics, instant};
 use crate::text::clean;
@@ -30,11 +31,10 @@ impl KubeContext {
     /// Reads what a kubeconfig says of a context: the file, else the customary ones; the context,
     /// else the current one. Asks nobody.
     pub(super) fn read(path: Option<PathBuf>, context: Option<String>) -> anyhow::Result<Self> {
-        let kubeconfig = match &path {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let kubeconfig = kubeconfig.map_err(|error| unreadable(error, path.is_none()))?;
+        let kubeconfig = read_kubeconfig(path.as_deref()).map_err(|error| match path {
+            Some(_) => anyhow!(error),
+            None => anyhow!(error).context("no cluster (--kubeconfig FILE names one)"),
+        })?;
         let name = context.as_ref().or(kubeconfig.current_context.as_ref());
         let namespace = kubeconfig
             .contexts
@@ -53,17 +53,6 @@ impl KubeContext {
     /// Sets up a connection; nothing is asked yet.
     pub(super) async fn connect(self) -> Result<Connection, ClusterError> {
         Connection::to(ClusterTarget::Kubeconfig { path: self.path, context: self.context }).await
-    }
-}
-
-/// Which file, and why; and how to name another one if nobody did.
-fn unreadable(error: KubeconfigError, is_customary: bool) -> anyhow::Error {
-    let hint = if is_customary { " (--kubeconfig FILE names another one)" } else { "" };
-    match error {
-        KubeconfigError::ReadConfig(cause, path) => {
-            anyhow!("failed to read the kubeconfig {}: {cause}{hint}", path.display())
-        }
-        other => anyhow!("failed to read the kubeconfig: {other}{hint}"),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The connection to an API server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::{ApiError, CallError, ClusterError};
 
@@ -85,26 +85,30 @@ pub(super) fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(tokio::time::Instant::now().into())
 }
 
+/// The kubeconfig in this file, else in the customary ones.
+pub(crate) fn read_kubeconfig(path: Option<&Path>) -> Result<Kubeconfig, ClusterError> {
+    let read = path.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    read.map_err(|error| match error {
+        KubeconfigError::ReadConfig(source, path) => ClusterError::KubeconfigFile { path, source },
+        source => {
+            ClusterError::Kubeconfig { path: path.map(Path::to_owned), source: Box::new(source) }
+        }
+    })
+}
+
 async fn from_file(
     path: Option<PathBuf>,
     context: Option<String>,
 ) -> Result<kube::Config, ClusterError> {
-    let fault = |path: &Option<PathBuf>| {
-        let path = path.clone();
-        move |source| ClusterError::Kubeconfig { path, source: Box::new(source) }
-    };
-    let kubeconfig = match &path {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    let kubeconfig = kubeconfig.map_err(fault(&path))?;
+    let kubeconfig = read_kubeconfig(path.as_deref())?;
     let names_proxy = kubeconfig
         .clusters
         .iter()
         .any(|cluster| cluster.cluster.as_ref().is_some_and(|c| c.proxy_url.is_some()));
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let mut config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(fault(&path))?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|source| ClusterError::Kubeconfig { path, source: Box::new(source) })?;
     if !names_proxy {
         // A proxy of the environment is meant for registries.
         config.proxy_url = None;

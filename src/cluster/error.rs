@@ -8,7 +8,15 @@ pub enum ClusterError {
     /// Neither a kubeconfig nor a pod's own ServiceAccount is there.
     #[error("this is not a pod with a ServiceAccount: give --kubeconfig or --context")]
     InCluster(#[source] Box<kube::config::InClusterError>),
-    /// The kubeconfig cannot be read.
+    /// The file of a kubeconfig cannot be read.
+    #[error("failed to read the kubeconfig {}", .path.display())]
+    KubeconfigFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kubeconfig makes no sense.
     #[error("failed to read the kubeconfig{}", shown(.path.as_ref()))]
     Kubeconfig {
         /// The file, if one was named.

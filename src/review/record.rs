@@ -1,7 +1,7 @@
 //! What is recorded of one review: one log line, and metrics.
 
-use super::shared_answers::Told;
-use crate::policy::Decision;
+use super::Review;
+use crate::policy::{Decision, Reason};
 use crate::pull::{Cause, Verdict};
 
 /// What is recorded of one review: one log line, and metrics. Names only, never objects.
@@ -31,11 +31,41 @@ pub struct ReviewRecord {
 
 impl ReviewRecord {
     /// Notes what came of it, and who or what got past the policy.
-    pub(super) fn note(&mut self, told: &Told, username: &str) {
-        self.decision = Some(told.decision);
-        self.images.clone_from(&told.images);
-        self.exceptions.clone_from(&told.exceptions);
-        self.break_glass = told.broke_glass.then(|| username.to_owned());
+    pub(super) fn note(&mut self, rulings: &Rulings, username: &str) {
+        self.decision = Some(rulings.decision);
+        self.images.clone_from(&rulings.images);
+        self.exceptions.clone_from(&rulings.exceptions);
+        self.break_glass = rulings.broke_glass.then(|| username.to_owned());
+    }
+}
+
+/// What is recorded of a review, whoever it is of.
+pub(super) struct Rulings {
+    pub(super) decision: Decision,
+    images: Vec<(Verdict, Option<Cause>)>,
+    exceptions: Vec<Box<str>>,
+    broke_glass: bool,
+}
+
+impl Rulings {
+    pub(super) fn of(review: &Review) -> Self {
+        let judged = review.images.iter().map(|image| &image.assessment);
+        let mut rulings = Self {
+            decision: review.decision,
+            images: judged.map(|judged| (judged.verdict, judged.cause)).collect(),
+            exceptions: Vec::new(),
+            broke_glass: false,
+        };
+        for ruling in review.images.iter().map(|image| &image.ruling) {
+            match (ruling.reason, &ruling.exception) {
+                (Reason::Exception, Some(used)) if !rulings.exceptions.contains(&used.name) => {
+                    rulings.exceptions.push(used.name.clone());
+                }
+                (Reason::BreakGlass, _) => rulings.broke_glass = true,
+                _ => {}
+            }
+        }
+        rulings
     }
 }
 

@@ -14,11 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Review;
+use super::record::Rulings;
 use crate::admission::Answer;
 use crate::history::RecordedVerdict;
-use crate::policy::{Decision, PullgatePolicy, Reason};
-use crate::pull::{Cause, Verdict};
+use crate::policy::{Decision, PullgatePolicy};
 use crate::user::UserInfo;
 use crate::workload::Workload;
 
@@ -34,40 +33,10 @@ const MOST_PARTS: usize = 32;
 
 /// What came of a review: what is answered, and what is recorded of each pod.
 pub(super) struct Told {
-    pub(super) decision: Decision,
-    /// Verdict and cause of each distinct image.
-    pub(super) images: Vec<(Verdict, Option<Cause>)>,
-    /// The exceptions that let an image through, by name.
-    pub(super) exceptions: Vec<Box<str>>,
-    /// Whether somebody got past a denial by break-glass.
-    pub(super) broke_glass: bool,
+    pub(super) rulings: Rulings,
     /// What is remembered until a node has spoken.
     pub(super) verdicts: Vec<RecordedVerdict>,
     pub(super) answer: Answer,
-}
-
-impl Told {
-    pub(super) fn of(review: &Review, verdicts: Vec<RecordedVerdict>, answer: Answer) -> Self {
-        let judged = review.images.iter().map(|image| &image.assessment);
-        let mut told = Self {
-            decision: review.decision,
-            images: judged.map(|judged| (judged.verdict, judged.cause)).collect(),
-            exceptions: Vec::new(),
-            broke_glass: false,
-            verdicts,
-            answer,
-        };
-        for ruling in review.images.iter().map(|image| &image.ruling) {
-            match (ruling.reason, &ruling.exception) {
-                (Reason::Exception, Some(used)) if !told.exceptions.contains(&used.name) => {
-                    told.exceptions.push(used.name.clone());
-                }
-                (Reason::BreakGlass, _) => told.broke_glass = true,
-                _ => {}
-            }
-        }
-        told
-    }
 }
 
 /// A pod, and who makes it.
@@ -81,7 +50,7 @@ pub(super) struct AskedPod<'a> {
 }
 
 impl<'a> AskedPod<'a> {
-    /// Nothing if it is no pod, or its review is a large one.
+    /// Nothing if its review is a large one.
     pub(super) fn of(
         (namespace, user): (&'a str, &'a UserInfo),
         workload: &'a Workload,
@@ -89,7 +58,7 @@ impl<'a> AskedPod<'a> {
         (now, bytes): (Timestamp, usize),
     ) -> Option<Self> {
         let is_small = bytes <= LARGEST && workload.parts() <= MOST_PARTS;
-        (workload.is_pod && is_small).then_some(Self { namespace, user, workload, policy, now })
+        is_small.then_some(Self { namespace, user, workload, policy, now })
     }
 }
 
@@ -167,23 +136,20 @@ impl SharedAnswers {
     /// Keeps what a pod was told, unless that is for it alone.
     pub(super) fn keep(&self, pod: AskedPod<'_>, told: &Arc<Told>) {
         let is_for_it = pod.workload.controller.is_none() && !told.answer.warnings.is_empty();
-        if told.decision == Decision::Deny || is_for_it {
+        if told.rulings.decision == Decision::Deny || is_for_it {
             return;
         }
         let key = self.key(pod);
         let mut place = self.place(key);
-        let seen = |kept: &Option<LastSeen>| {
-            kept.as_ref().is_some_and(|kept| kept.key == key && kept.is_good(pod.now))
+        // Its own, one that is free, or the oldest.
+        let age = |kept: &&mut Option<LastSeen>| match kept {
+            Some(kept) if kept.key == key => None,
+            kept => Some(kept.as_ref().map(|kept| kept.at)),
         };
-        if let Some(kept) = place.iter_mut().find(|kept| seen(kept)) {
-            let answer = Some(Box::new(SharedAnswer::of(pod, told)));
+        if let Some(kept) = place.iter_mut().min_by_key(age) {
+            let seen = kept.as_ref().is_some_and(|kept| kept.key == key && kept.is_good(pod.now));
+            let answer = seen.then(|| Box::new(SharedAnswer::of(pod, told)));
             *kept = Some(LastSeen { key, at: pod.now, answer });
-            return;
-        }
-        let age =
-            |kept: &&mut Option<LastSeen>| kept.as_ref().map(|kept| (kept.key != key, kept.at));
-        if let Some(oldest) = place.iter_mut().min_by_key(age) {
-            *oldest = Some(LastSeen { key, at: pod.now, answer: None });
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::record::{ReviewRecord, Skip};
+use super::record::{ReviewRecord, Rulings, Skip};
 use super::restricted::{PublicSources, Unmetered};
 use super::reviewer::Reviewer;
 use super::shared_answers::{AskedPod, Told};
@@ -164,13 +164,13 @@ impl Reviewer {
             return Box::pin(self.changed(call, &workload, mutations, record)).await;
         }
         let told = self.told(call, &workload).await;
-        record.note(&told, &request.user.username);
-        if workload.is_pod && !request.dry_run {
+        record.note(&told.rulings, &request.user.username);
+        if is_remembered(request, &workload) {
             let verdicts = PodVerdicts {
                 namespace: &request.namespace,
                 uid: &workload.uid,
                 secrets: &workload.pull_secrets,
-                denied: told.decision == Decision::Deny,
+                denied: told.rulings.decision == Decision::Deny,
                 verdicts: told.verdicts.clone(),
             };
             call.sources.health.remember(verdicts, call.now);
@@ -179,7 +179,7 @@ impl Reviewer {
                 call.sources.health.note_seen(pod, call.now);
             }
         }
-        if told.decision != Decision::Allow && call.is_proven {
+        if told.rulings.decision != Decision::Allow && call.is_proven {
             self.queue_event(request, call.policy, workload);
         }
         Arc::try_unwrap(told).map_or_else(|told| told.answer.clone(), |told| told.answer)
@@ -195,8 +195,7 @@ impl Reviewer {
     ) -> Answer {
         let (sources, subject) = (call.sources, self.subject(workload, call));
         let review = self.review(call, subject).await;
-        let told = Told::of(&review, Vec::new(), Answer::default());
-        record.note(&told, &call.request.user.username);
+        record.note(&Rulings::of(&review), &call.request.user.username);
         let Some(pod) = call.request.object.as_ref().and_then(Object::written) else {
             return Answer::default();
         };
@@ -207,10 +206,11 @@ impl Reviewer {
     /// What is said of the images: what one just like it was told, else what a review finds.
     async fn told(&self, call: &Call<'_>, workload: &Workload) -> Arc<Told> {
         let request = call.request;
-        let is_usual = call.is_proven && !request.dry_run && request.operation == Operation::Create;
+        let remembered = is_remembered(request, workload);
+        let may_share = remembered && call.is_proven && request.operation == Operation::Create;
         let about = (&*request.namespace, &request.user);
-        let pod = AskedPod::of(about, workload, call.policy, (call.now, call.bytes));
-        let pod = pod.filter(|_| is_usual);
+        let pod = || AskedPod::of(about, workload, call.policy, (call.now, call.bytes));
+        let pod = may_share.then(pod).flatten();
         if let Some(told) = pod.and_then(|pod| self.shared_answers.of(pod)) {
             return told;
         }
@@ -222,7 +222,8 @@ impl Reviewer {
         };
         let mut answer = answer(&review, call.policy.name());
         answer.warnings.extend(blindness::lines(&self.blindness, call.sources, &subject, &review));
-        let told = Arc::new(Told::of(&review, accuracy::verdicts(&review), answer));
+        let verdicts = if remembered { accuracy::verdicts(&review) } else { Vec::new() };
+        let told = Arc::new(Told { rulings: Rulings::of(&review), verdicts, answer });
         if let Some(pod) = pod.filter(|_| !waited) {
             self.shared_answers.keep(pod, &told);
         }
@@ -341,6 +342,11 @@ impl Reviewer {
 
 /// Images of one object that are looked at; a pod has a few. What is beyond them is let through.
 const MOST_IMAGES: usize = 256;
+
+/// Whether it is remembered what was said of an object, until a node has spoken.
+fn is_remembered(request: &AdmissionRequest<'_>, workload: &Workload) -> bool {
+    workload.is_pod && !request.dry_run
+}
 
 /// What is asked of the memory, if this dry run is there to ask it.
 fn asked_to_recall(

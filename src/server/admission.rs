@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -111,8 +111,8 @@ impl AdmissionRoutes {
         limits: Limits,
     ) -> Self {
         let blocks = limits.body_mebibytes * (1024 * 1024 / BLOCK);
-        let (slots, memory) = (Shares::new(limits.reviews), Semaphore::new(blocks));
-        let (slots, memory) = (Arc::new(slots), Arc::new(memory));
+        let slots = Arc::new(Shares::new(limits.reviews));
+        let memory = Arc::new(Semaphore::new(blocks));
         Self { admit, callers, metrics, slots, memory, readiness: None }
     }
 
@@ -125,39 +125,69 @@ impl AdmissionRoutes {
 
     /// The router: `/validate` and `/mutate`, each with the path token or without.
     pub fn router(self) -> Router {
-        let router = Router::new().fallback(unknown);
+        let router =
+            Router::new().fallback(|s: Routes, v| parting(s.clone(), v, ready(unknown(s))));
         let router =
             [Endpoint::Validate, Endpoint::Mutate].into_iter().fold(router, |router, endpoint| {
                 let path = format!("/{}", endpoint.as_str());
                 router
                     .route(
                         &format!("{path}/{{token}}"),
-                        any(move |s, t, p, r| by_token(endpoint, s, t, p, r)),
+                        any(move |s: Routes, v, t, p, r| {
+                            parting(s.clone(), v, by_token(endpoint, s, t, p, r))
+                        }),
                     )
-                    .route(&path, any(move |s, p, r| by_certificate(endpoint, s, p, r)))
+                    .route(
+                        &path,
+                        any(move |s: Routes, v, p, r| {
+                            parting(s.clone(), v, by_certificate(endpoint, s, p, r))
+                        }),
+                    )
                     .route(
                         &format!("{}{path}", Page::Resources.path()),
-                        any(move |s, p, r| by_aggregation(endpoint, s, p, r)),
+                        any(move |s: Routes, v, p, r| {
+                            parting(s.clone(), v, by_aggregation(endpoint, s, p, r))
+                        }),
                     )
             });
         let router = Page::ALL.into_iter().fold(router, |router, page| {
             router.route(
                 &page.path(),
-                get(move |s, p, h: HeaderMap| ready(discovery(page, s, p, &h))),
+                get(move |s: Routes, v, p, h: HeaderMap| {
+                    parting(s.clone(), v, ready(discovery(page, s, p, &h)))
+                }),
             )
         });
         router.with_state(Arc::new(self))
     }
 }
 
-async fn unknown(State(routes): State<Arc<AdmissionRoutes>>) -> Response {
+type Routes = State<Arc<AdmissionRoutes>>;
+
+/// The answer, and to leave with it if the server is about to stop.
+async fn parting(
+    State(routes): Routes,
+    version: Version,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    let mut response = answer.await;
+    // HTTP/2 has its own way of saying so.
+    let keeps = version <= Version::HTTP_11;
+    if keeps && routes.readiness.as_ref().is_some_and(|readiness| readiness.is_stopping()) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+fn unknown(State(routes): Routes) -> Response {
     routes.metrics.refused(Refusal::Path);
     refuse()
 }
 
 async fn by_certificate(
     endpoint: Endpoint,
-    State(routes): State<Arc<AdmissionRoutes>>,
+    State(routes): Routes,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,
 ) -> Response {
@@ -175,7 +205,7 @@ async fn by_certificate(
 /// there, by whatever right, is refused.
 async fn by_aggregation(
     endpoint: Endpoint,
-    State(routes): State<Arc<AdmissionRoutes>>,
+    State(routes): Routes,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,
 ) -> Response {
@@ -190,7 +220,7 @@ async fn by_aggregation(
 
 fn discovery(
     page: Page,
-    State(routes): State<Arc<AdmissionRoutes>>,
+    State(routes): Routes,
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
 ) -> Response {
@@ -204,7 +234,7 @@ fn discovery(
 
 async fn by_token(
     endpoint: Endpoint,
-    State(routes): State<Arc<AdmissionRoutes>>,
+    State(routes): Routes,
     Path(token): Path<String>,
     peer: Option<Extension<Peer>>,
     request: Request<Body>,
@@ -229,20 +259,8 @@ fn refuse() -> Response {
 }
 
 impl AdmissionRoutes {
-    /// Answers a proven caller.
+    /// Reads the review of a proven caller and answers it.
     async fn proven(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
-        // HTTP/2 has its own way of asking to leave.
-        let keeps = request.version() <= Version::HTTP_11;
-        let mut response = self.reviewed(endpoint, request, proof).await;
-        if keeps && self.readiness.as_ref().is_some_and(|readiness| readiness.is_stopping()) {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
-    }
-
-    /// Reads the review and answers it.
-    async fn reviewed(&self, endpoint: Endpoint, request: Request<Body>, proof: Proof) -> Response {
         let (now, arrived) = clock();
         let span = review_span(endpoint.as_str(), request.headers());
         if request.method() != Method::POST {
@@ -307,11 +325,6 @@ impl AdmissionRoutes {
         let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_broken| Rejection::Incomplete)?;
-            if body.is_empty() && chunk.len() <= BLOCK && announced == Some(chunk.len()) {
-                // The whole of it, where it was received.
-                reserved.push(self.memory.try_acquire().map_err(|_full| Rejection::Overload)?);
-                return Ok(chunk);
-            }
             if body.len() + chunk.len() > BODY_LIMIT {
                 return Err(Rejection::TooLarge);
             }
@@ -319,7 +332,11 @@ impl AdmissionRoutes {
                 reserved.push(self.memory.try_acquire().map_err(|_full| Rejection::Overload)?);
             }
             if body.is_empty() {
-                body.reserve(announced.unwrap_or_default().min(BLOCK).max(chunk.len()));
+                if chunks.is_end_stream() {
+                    // All of it, where it was received.
+                    return Ok(chunk);
+                }
+                body.reserve(announced.unwrap_or_default().min(BLOCK));
             }
             body.extend_from_slice(&chunk);
         }

@@ -51,7 +51,7 @@ impl Needs {
     }
 
     /// How many resources they ask for.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         self.resources.len()
     }
 

@@ -126,8 +126,8 @@ impl ImagePullPolicy {
 impl Workload {
     /// Of how many parts it consists: what takes memory beside the texts in them.
     pub(crate) fn parts(&self) -> usize {
-        let lists = [self.images.len(), self.pull_secrets.len(), self.annotations.len()];
-        lists.iter().sum::<usize>() + self.placement.len()
+        let lists = self.images.len() + self.pull_secrets.len() + self.annotations.len();
+        lists + self.placement.parts()
     }
 
     /// Whether nothing is pulled for it as it is now: its pods come when somebody changes it.

@@ -120,12 +120,12 @@ impl Placement {
     }
 
     /// Of how many constraints it consists.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn parts(&self) -> usize {
         let terms = self.terms.iter().flatten();
         let of_terms = terms.flat_map(|term| term.expressions.iter().chain(&term.fields));
         let of_terms: usize = of_terms.map(|one| 1 + one.values.len()).sum();
         let terms = self.terms.as_ref().map_or(0, Vec::len);
-        self.selector.len() + self.tolerations.len() + terms + of_terms + self.needs.len()
+        self.selector.len() + self.tolerations.len() + terms + of_terms + self.needs.parts()
     }
 
     /// That of pods of which nobody has said where they may land: they are compared with no node.

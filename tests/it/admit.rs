@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use pullgate::history::Freshness;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Detail;
@@ -12,7 +11,7 @@ use pullgate::review::{Endpoint, EventQueue, EventRequest, Proof, Reviewer, Skip
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::review::fakes::{World, exists, missing};
+use crate::review::fakes::{self, World, exists, missing};
 
 const APP: &str = "reg.example.com/app";
 
@@ -25,19 +24,8 @@ fn reviewer_of(world: &Arc<World>, policy: &str) -> Reviewer {
         "" => PullgatePolicy::default(),
         text => PullgatePolicy::parse(text, "policy.yaml").unwrap(),
     };
-    Reviewer {
-        registry: world.clone(),
-        cluster: world.clone(),
-        nodes: world.clone(),
-        health: world.clone(),
-        access: world.clone(),
-        policy: Arc::new(ArcSwap::from_pointee(policy)),
-        own_namespace: Some("pullgate".into()),
-        runtime: None,
-        event_queue: None,
-        blindness: pullgate::review::BlindRegistryNotices::default(),
-        shared_answers: pullgate::review::SharedAnswers::default(),
-    }
+    let reviewer = fakes::reviewer(world, policy);
+    Reviewer { own_namespace: Some("pullgate".into()), ..reviewer }
 }
 
 fn world() -> World {

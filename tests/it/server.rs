@@ -283,18 +283,30 @@ async fn who_comes_while_it_stops_is_asked_to_leave_with_the_answer() {
     let (metrics, limits) = (Arc::new(Metrics::new()), Limits::default());
     let routes = AdmissionRoutes::new(Arc::new(Scripted), callers, metrics, limits);
     let routes = routes.close_when_stopping(Arc::clone(&readiness)).router();
-    let asked = async |version| {
-        let request = Request::post(format!("/validate/{TOKEN}")).version(version);
+    let asked = async |path: &str, version| {
+        let method = if path.starts_with("/apis/") { "GET" } else { "POST" };
+        let request = Request::builder().method(method).uri(path).version(version);
         let request = request.body(Body::from(REVIEW)).unwrap();
         let response = routes.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
         response.headers().get("connection").map(|value| value.to_str().unwrap().to_owned())
     };
     let (one, two) = (http::Version::HTTP_11, http::Version::HTTP_2);
-    assert_eq!((asked(one).await, asked(two).await), (None, None));
+    let review = format!("/validate/{TOKEN}");
+    // Of a connection on which something is refused reviews may come, too.
+    let all = [&review, "/validate/other", "/validate", "/apis/admission.pullgate.dev/v1", "/else"];
+    for path in all {
+        assert_eq!((asked(path, one).await, asked(path, two).await), (None, None), "{path}");
+    }
     readiness.stop();
     // HTTP/2 has its own way of saying so.
-    assert_eq!((asked(one).await, asked(two).await), (Some("close".to_owned()), None));
+    let close = Some("close".to_owned());
+    for path in all {
+        assert_eq!(
+            (asked(path, one).await, asked(path, two).await),
+            (close.clone(), None),
+            "{path}"
+        );
+    }
 }
 
 // ---- over TLS ----

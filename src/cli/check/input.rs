@@ -138,7 +138,8 @@ impl Input {
         }
     }
 
-    /// Its bytes, at most [`MAX_FILE`].
+    /// Its bytes, at most [`MAX_FILE`]. Nothing on standard input is a fault, as with kubectl: a pipe
+    /// whose first command failed must not pass.
     pub(super) fn read(&self, stdin: &mut dyn Read) -> Result<Vec<u8>, InputError> {
         let mut bytes = Vec::new();
         match self.path() {
@@ -149,6 +150,9 @@ impl Input {
         .map_err(|error| fault(self.name(), error.to_string()))?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(fault(self.name(), "it is larger than 64 MiB"));
+        }
+        if self.path().is_none() && bytes.trim_ascii().is_empty() {
+            return Err(fault(self.name(), "nothing came: did the command before it fail?"));
         }
         Ok(bytes)
     }

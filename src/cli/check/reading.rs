@@ -92,11 +92,6 @@ fn file(reader: &Reader<'_>, manifests: &mut Manifests, faults: &mut Faults, inp
         Ok(bytes) => bytes,
         Err(error) => return faults.errors.push(error),
     };
-    // As kubectl has it: a pipe whose first command failed must not pass.
-    if matches!(input, Input::Stdin) && bytes.trim_ascii().is_empty() {
-        let problem = "nothing came on standard input: did the command before it fail?";
-        return faults.errors.push(InputError::new(&name, Position::UNKNOWN, problem));
-    }
     let mut errors = Vec::new();
     let before = manifests.templates;
     let mut is_template = false;

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use base64::Engine;
 use pullgate::credential::PullSecret;
 use pullgate::image::Digest;
 use pullgate::node_config::{FilesOf, MirrorFiles};
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{Endpoint, Proof, Reviewer, Skip};
+use pullgate::review::{Endpoint, Proof, Skip};
 use pullgate::workload::Node;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::review::fakes::{World, exists, exists_as, missing, node, secret};
+use crate::review::fakes::{World, exists, exists_as, missing, node, reviewer, secret};
 
 const ALLOWING: &str = "apiVersion: pullgate.dev/v1alpha1
 kind: PullgatePolicy
@@ -76,19 +75,7 @@ fn pod(image: &str) -> Value {
 async fn mutate(world: World, policy: &str, mut pod: Value) -> (Value, Option<Skip>) {
     let world = Arc::new(world);
     let policy = PullgatePolicy::parse(policy, "policy.yaml").unwrap();
-    let reviewer = Reviewer {
-        registry: world.clone(),
-        cluster: world.clone(),
-        nodes: world.clone(),
-        health: world.clone(),
-        access: world,
-        policy: Arc::new(ArcSwap::from_pointee(policy)),
-        own_namespace: None,
-        runtime: None,
-        event_queue: None,
-        blindness: pullgate::review::BlindRegistryNotices::default(),
-        shared_answers: pullgate::review::SharedAnswers::default(),
-    };
+    let reviewer = reviewer(&world, policy);
     let group = pod["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
     let request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u-1", "kind": {"group": group, "version": "v1", "kind": pod["kind"]},

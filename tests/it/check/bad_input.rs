@@ -20,12 +20,20 @@ async fn files_that_cannot_be_read(#[case] content: &str, #[case] words: &str) {
 #[case(&["check", "-f", "nowhere.yaml"], "nowhere.yaml")]
 #[case(&["check", "-f", "."], "no file named")]
 #[case(&["check", "--images-from", "nowhere.txt"], "nowhere.txt")]
-#[case(&["check", "--images-from", "-"], "no image in this list")]
+#[case(&["check", "--images-from", "-"], "stdin: nothing came")]
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_nothing(#[case] arguments: &[&str], #[case] words: &str) {
     let said = Scene::new().await.run(arguments).await;
     assert_eq!((said.code, &*said.out), (2, ""), "{}", said.err);
     assert!(said.err.contains(words), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_comments_alone() {
+    let scene = Scene::new().await.file("list.txt", "# none yet\n");
+    let said = scene.run(&["check", "--images-from", "list.txt"]).await;
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("there is no image in this list"), "{}", said.err);
 }
 
 #[rstest::rstest]

@@ -74,7 +74,9 @@ async fn nothing_to_check_is_an_empty_report() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_that_brings_nothing_does_not_pass(#[case] input: &str) {
     let scene = Scene::new().await;
-    let said = scene.run_with(&["check", "-f", "-"], input).await;
-    assert_eq!(said.code, 2, "{}", said.err);
-    assert!(said.err.contains("nothing came on standard input"), "{}", said.err);
+    for what in ["-f", "--images-from"] {
+        let said = scene.run_with(&["check", what, "-"], input).await;
+        assert_eq!(said.code, 2, "{}", said.err);
+        assert!(said.err.contains("stdin: nothing came"), "{}", said.err);
+    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use pullgate::history::Recheck;
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
@@ -13,25 +12,13 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::NOW;
-use super::fakes::{Remembered, World, exists, missing, secret};
+use super::fakes::{self, Remembered, World, exists, missing, secret};
 
 const APP: &str = "reg.example.com/app:1";
 
 fn reviewer(world: World) -> (Arc<World>, Reviewer) {
     let world = Arc::new(world);
-    let reviewer = Reviewer {
-        registry: world.clone(),
-        cluster: world.clone(),
-        nodes: world.clone(),
-        health: world.clone(),
-        access: world.clone(),
-        policy: Arc::new(ArcSwap::from_pointee(PullgatePolicy::default())),
-        own_namespace: None,
-        runtime: None,
-        event_queue: None,
-        blindness: pullgate::review::BlindRegistryNotices::default(),
-        shared_answers: pullgate::review::SharedAnswers::default(),
-    };
+    let reviewer = fakes::reviewer(&world, PullgatePolicy::default());
     (world, reviewer)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -15,13 +16,15 @@ use pullgate::history::{
 };
 use pullgate::image::{Digest, ImageReference, Platform};
 use pullgate::node_config::MirrorFiles;
+use pullgate::policy::PullgatePolicy;
 use pullgate::pull::{
     Content, Detail, ErrorCode, Found, ListRequest, Listing, Lookup, LookupRequest, MediaKind,
     Outcome, TagList,
 };
 use pullgate::review::{
-    AccessSource, ClusterSource, Fetched, HealthSource, ManifestSource, NodeCredentialSource,
-    NodeCredentials, ObjectQuery, Reading, SeenPod, ServiceAccountFacts, Sources,
+    AccessSource, BlindRegistryNotices, ClusterSource, Fetched, HealthSource, ManifestSource,
+    NodeCredentialSource, NodeCredentials, ObjectQuery, Reading, Reviewer, SeenPod,
+    ServiceAccountFacts, SharedAnswers, Sources,
 };
 use pullgate::user::UserInfo;
 use pullgate::workload::{NamespaceFacts, Node, ObjectRef, RuntimeClass};
@@ -109,6 +112,23 @@ pub struct World {
     pub asked: Mutex<Vec<(String, String, bool)>>,
     /// How much of each was wanted.
     pub details: Mutex<Vec<Detail>>,
+}
+
+/// What answers reviews in this world, under this policy.
+pub fn reviewer(world: &Arc<World>, policy: PullgatePolicy) -> Reviewer {
+    Reviewer {
+        registry: world.clone(),
+        cluster: world.clone(),
+        nodes: world.clone(),
+        health: world.clone(),
+        access: world.clone(),
+        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        own_namespace: None,
+        runtime: None,
+        event_queue: None,
+        blindness: BlindRegistryNotices::default(),
+        shared_answers: SharedAnswers::default(),
+    }
 }
 
 /// What was remembered of one pod.

@@ -8,7 +8,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use futures::executor::block_on;
 use jiff::Timestamp;
 use pullgate::history::{
@@ -17,12 +16,10 @@ use pullgate::history::{
 use pullgate::image::ImageReference;
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{
-    BlindRegistryNotices, Endpoint, HealthSource, Proof, Reviewer, SeenPod, SharedAnswers,
-};
+use pullgate::review::{Endpoint, HealthSource, Proof, Reviewer, SeenPod};
 use serde_json::{Value, json};
 
-use super::fakes::{World, exists, missing, node, secret};
+use super::fakes::{self, World, exists, missing, node, secret};
 
 const CASES: u64 = 400;
 const HOST: &str = "reg.example.com";
@@ -275,19 +272,9 @@ impl Scene {
         Arc::make_mut(&mut node.images).sort_unstable();
         world.nodes = Some(vec![node]);
         let world = Arc::new(world);
-        let reviewer = Reviewer {
-            registry: world.clone(),
-            cluster: world.clone(),
-            nodes: world.clone(),
-            health: Arc::new(Indexed { index: Mutex::new(index) }),
-            access: world,
-            policy: Arc::new(ArcSwap::from_pointee(PullgatePolicy::parse(POLICY, "p").unwrap())),
-            own_namespace: None,
-            runtime: None,
-            event_queue: None,
-            blindness: BlindRegistryNotices::default(),
-            shared_answers: SharedAnswers::default(),
-        };
+        let reviewer = fakes::reviewer(&world, PullgatePolicy::parse(POLICY, "p").unwrap());
+        let health = Arc::new(Indexed { index: Mutex::new(index) });
+        let reviewer = Reviewer { health, ..reviewer };
         let body = serde_json::to_vec(&self.request).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         block_on(reviewer.admit(Endpoint::Validate, Proof::Certain, &body, (now(), deadline)))

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use pullgate::policy::PullgatePolicy;
 use pullgate::pull::Outcome;
-use pullgate::review::{BlindRegistryNotices, Endpoint, Proof, Reviewer, SharedAnswers};
+use pullgate::review::{Endpoint, Proof, Reviewer};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::NOW;
-use super::fakes::{World, exists, missing};
+use super::fakes::{self, World, exists, missing};
 
 const APP: &str = "reg.example.com/app:1";
 const OTHER: &str = "reg.example.com/other:1";
@@ -38,19 +37,7 @@ impl Scene {
             .answer(APP, "regcred", outcome.clone())
             .answer(OTHER, "", outcome);
         let world = Arc::new(world);
-        let reviewer = Reviewer {
-            registry: world.clone(),
-            cluster: world.clone(),
-            nodes: world.clone(),
-            health: world.clone(),
-            access: world.clone(),
-            policy: Arc::new(ArcSwap::from_pointee(policy)),
-            own_namespace: None,
-            runtime: None,
-            event_queue: None,
-            blindness: BlindRegistryNotices::default(),
-            shared_answers: SharedAnswers::default(),
-        };
+        let reviewer = fakes::reviewer(&world, policy);
         Self { world, reviewer }
     }
 
