@@ -60,6 +60,8 @@ mod registry_test;
 #[cfg(test)]
 mod risk_test;
 #[cfg(test)]
+mod rollout_test;
+#[cfg(test)]
 mod scenes_test;
 #[cfg(test)]
 mod told_test;
